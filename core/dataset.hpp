@@ -1,0 +1,47 @@
+// Data sets. The batch of step t is a pure function of (seed, t): resuming needs no loader state,
+// and two runs with one seed see the same examples in the same order, whatever their optimizer and
+// however the batch is split into micro-batches.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/batch.hpp"
+#include "core/fields.hpp"
+
+namespace blockwise {
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual DataShape shape() const = 0;
+  // Examples first .. first + count - 1 of the endless training sequence. Step t of a run whose
+  // global batch has G examples takes examples t * G .. t * G + G - 1.
+  virtual Batch training_examples(std::int64_t first, std::int64_t count) const = 0;
+  // The fixed validation examples; the same at every evaluation of every run.
+  virtual std::int64_t validation_size() const = 0;
+  virtual Batch validation_examples(std::int64_t first, std::int64_t count) const = 0;
+};
+
+class DatasetSpec {
+ public:
+  virtual ~DatasetSpec() = default;
+  virtual std::string kind() const = 0;
+  virtual std::string doc() const = 0;
+  virtual void visit(FieldVisitor& visitor) = 0;
+  // Throws InputError naming the file for anything missing or damaged.
+  virtual std::unique_ptr<Dataset> open(std::uint64_t seed) const = 0;
+  virtual std::unique_ptr<DatasetSpec> clone() const = 0;
+};
+
+struct DatasetKind {
+  std::string name;
+  std::unique_ptr<DatasetSpec> (*make)();
+};
+
+// The table of core/data/registry.inc.
+const std::vector<DatasetKind>& dataset_kinds();
+std::unique_ptr<DatasetSpec> make_dataset_spec(const std::string& kind);
+
+}  // namespace blockwise

@@ -1,0 +1,89 @@
+// HDF5 through its C API: the only file of the project that includes hdf5.h is hdf5_file.cpp.
+//
+// Writers create every group, dataset and attribute first and then call start_swmr(): from then on
+// readers (h5py with swmr=True) may follow the file, and a killed writer loses nothing that was
+// flushed. No variable-length types. Library version bounds v110. HDF5's own error printing is off;
+// errors are std::runtime_error (writing) or InputError (a file that cannot be read) with the
+// file's name, the object and HDF5's innermost message.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace blockwise {
+
+class Hdf5File {
+ public:
+  // A new file; an old one under the name is an error (InputError).
+  static Hdf5File create(const std::filesystem::path& path);
+  // Reading; follows a live or killed writer's file too (swmr read).
+  static Hdf5File open_for_reading(const std::filesystem::path& path);
+  // Continues a file; clears the mark that a killed writer left.
+  static Hdf5File open_for_appending(const std::filesystem::path& path);
+  // True for an existing file that starts with HDF5's signature.
+  static bool is_hdf5(const std::filesystem::path& path);
+
+  Hdf5File(Hdf5File&&) noexcept;
+  Hdf5File& operator=(Hdf5File&&) noexcept;
+  ~Hdf5File();  // closes; errors at this point are lost, so call flush() or close() before
+
+  void create_group(const std::string& path);
+  void set_attribute(const std::string& object, const std::string& name, std::string_view text);
+  void set_attribute(const std::string& object, const std::string& name, std::int64_t value);
+  std::string text_attribute(const std::string& object, const std::string& name) const;
+  std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
+  bool has(const std::string& path) const;
+
+  // One-dimensional, extendible, chunked (1024 rows), empty at first.
+  void create_real_column(const std::string& path, std::string_view units, std::string_view doc);
+  void create_integer_column(const std::string& path, std::string_view units, std::string_view doc);
+  void append(const std::string& path, std::span<const double> values);
+  void append(const std::string& path, std::span<const std::int64_t> values);
+  std::vector<double> real_column(const std::string& path) const;
+  std::vector<std::int64_t> integer_column(const std::string& path) const;
+  std::int64_t rows(const std::string& path) const;
+  void truncate(const std::string& path, std::int64_t rows);
+
+  // Fixed content: columns of fixed-length strings, and scalars that may be overwritten at any time
+  // (also after start_swmr). Text is padded with zeros to `capacity` bytes, longer text is cut at a
+  // UTF-8 boundary.
+  void write_text_column(const std::string& path, const std::vector<std::string>& values,
+                         std::string_view units, std::string_view doc);
+  std::vector<std::string> text_column(const std::string& path) const;
+  void create_text(const std::string& path, std::string_view text, std::size_t capacity,
+                   std::string_view doc);
+  void write_text(const std::string& path, std::string_view text);
+  std::string text(const std::string& path) const;
+  void create_integer(const std::string& path, std::int64_t value, std::string_view units,
+                      std::string_view doc);
+  void write_integer(const std::string& path, std::int64_t value);
+  std::int64_t integer(const std::string& path) const;
+  // A scalar int8 of an HDF5 enum type with the given names (values 0, 1, 2, ...).
+  void create_enum(const std::string& path, const std::vector<std::string>& names,
+                   std::int64_t value, std::string_view doc);
+  void write_enum(const std::string& path, std::int64_t value);
+  std::int64_t enum_value(const std::string& path) const;
+  void create_external_link(const std::string& path, const std::string& file,
+                            const std::string& object);
+  std::vector<std::string> children(const std::string& group) const;
+
+  void start_swmr();
+  void flush();
+  void close();
+
+ private:
+  struct Handle;
+  explicit Hdf5File(std::unique_ptr<Handle> handle);
+  std::unique_ptr<Handle> handle_;
+};
+
+// "1.10.8"
+std::string hdf5_version();
+
+}  // namespace blockwise

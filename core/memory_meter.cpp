@@ -1,0 +1,47 @@
+#include "core/memory_meter.hpp"
+
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+
+namespace blockwise {
+
+struct MemoryMeter::Counter : public c10::MemoryReportingInfoBase {
+  std::atomic<std::int64_t> now{0};
+  std::atomic<std::int64_t> peak{0};
+
+  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t,
+                         c10::Device) override {
+    const auto total = now.fetch_add(bytes) + bytes;
+    auto highest = peak.load();
+    while (total > highest && !peak.compare_exchange_weak(highest, total)) {
+    }
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+};
+
+struct MemoryMeter::Guard {
+  explicit Guard(std::shared_ptr<Counter> counter)
+      : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
+  c10::DebugInfoGuard guard;
+};
+
+MemoryMeter::MemoryMeter()
+    : counter_(std::make_shared<Counter>()), guard_(std::make_unique<Guard>(counter_)) {}
+
+MemoryMeter::~MemoryMeter() = default;
+
+std::int64_t MemoryMeter::allocated() const { return counter_->now.load(); }
+
+std::int64_t MemoryMeter::peak_allocated() const { return counter_->peak.load(); }
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,56 @@
+// Models. A ModelSpec is what the YAML section `model` turns into; its layout() is pure, so a plan
+// or a partition of a 7B model costs no memory. build() binds the forward pass to a ParameterStore.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/batch.hpp"
+#include "core/fields.hpp"
+#include "core/parameter_store.hpp"
+
+namespace blockwise {
+
+struct ForwardContext {
+  // Draws dropout masks; without it the pass is deterministic (evaluation, Hessians).
+  std::optional<at::Generator> dropout;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  // tokens [B, T] -> [B, T, vocabulary]; vectors [B, features] -> [B, classes].
+  virtual at::Tensor logits(const at::Tensor& inputs, ForwardContext& context) const = 0;
+  // Mean cross-entropy in nats over the targets that count; a scalar tensor with a graph.
+  at::Tensor loss(const Batch& batch, ForwardContext& context) const;
+};
+
+class ModelSpec {
+ public:
+  virtual ~ModelSpec() = default;
+  virtual std::string family() const = 0;
+  virtual std::string doc() const = 0;
+  virtual void visit(FieldVisitor& visitor) = 0;
+  // Fills sizes that were left at 0 from the data and throws InputError where the two do not fit.
+  virtual void adapt_to(const DataShape& data) = 0;
+  // Throws InputError where sizes are missing or contradict each other.
+  virtual ParameterLayout layout() const = 0;
+  virtual std::unique_ptr<Model> build(const ParameterStore& store) const = 0;
+  virtual std::unique_ptr<ModelSpec> clone() const = 0;
+};
+
+struct ModelFamily {
+  std::string name;
+  std::unique_ptr<ModelSpec> (*make)();
+};
+
+// The table of core/models/registry.inc.
+const std::vector<ModelFamily>& model_families();
+std::unique_ptr<ModelSpec> make_model_spec(const std::string& family);
+
+}  // namespace blockwise

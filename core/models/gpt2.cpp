@@ -1,0 +1,207 @@
+// The GPT-2 family (Radford et al. 2019): learned positions, pre-LayerNorm, GELU in its tanh form,
+// fused QKV, optional biases, head tied to the token embedding or not.
+// Initialisation as published: N(0, 0.02^2), residual projections N(0, 0.02^2 / (2 n_layer)).
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/models/layers.hpp"
+#include "core/models/layout_builder.hpp"
+
+namespace blockwise {
+namespace {
+
+struct Gpt2Options {
+  TokenSizes sizes;
+  std::int64_t n_layer = 12;
+  std::int64_t n_head = 12;
+  std::int64_t n_embd = 768;
+  bool bias = true;
+  bool tie_word_embeddings = true;
+  double dropout = 0.0;
+  double init_std = 0.02;
+};
+
+struct Gpt2Layer {
+  LayerNorm norm_1, norm_2;
+  Linear qkv, attention_output, mlp_in, mlp_out;
+};
+
+class Gpt2 : public Model {
+ public:
+  Gpt2(const Gpt2Options& options, const ParameterStore& store);
+  at::Tensor logits(const at::Tensor& tokens, ForwardContext& context) const override;
+
+ private:
+  at::Tensor attention(const Gpt2Layer& layer, const at::Tensor& x, ForwardContext& context) const;
+
+  Gpt2Options options_;
+  at::Tensor token_embedding_, position_embedding_;
+  std::vector<Gpt2Layer> layers_;
+  LayerNorm final_norm_;
+  Linear head_;
+};
+
+class Gpt2Spec : public ModelSpec {
+ public:
+  std::string family() const override { return "gpt2"; }
+  std::string doc() const override {
+    return "GPT-2: learned positions, LayerNorm, GELU, fused QKV";
+  }
+  void visit(FieldVisitor& v) override;
+  void adapt_to(const DataShape& data) override { options_.sizes.adapt_to(data, family()); }
+  ParameterLayout layout() const override;
+  std::unique_ptr<Model> build(const ParameterStore& store) const override {
+    return std::make_unique<Gpt2>(options_, store);
+  }
+  std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<Gpt2Spec>(*this); }
+
+ private:
+  Gpt2Options options_;
+};
+
+std::string prefix(std::int64_t layer) { return fmt::format("transformer.h.{}.", layer); }
+
+// ---- layout ----------------------------------------------------------------------------------
+
+class Gpt2LayoutBuilder {
+ public:
+  explicit Gpt2LayoutBuilder(const Gpt2Options& options)
+      : o_(options),
+        residual_std_(options.init_std / std::sqrt(2.0 * static_cast<double>(options.n_layer))) {}
+
+  ParameterLayout build() {
+    auto& embedding = builder_.matrix("transformer.wte.weight", ParameterRole::token_embedding, -1,
+                                      o_.sizes.vocab_size, o_.n_embd, o_.init_std);
+    if (o_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
+    builder_.matrix("transformer.wpe.weight", ParameterRole::position_embedding, -1,
+                    o_.sizes.block_size, o_.n_embd, o_.init_std);
+    for (std::int64_t layer = 0; layer < o_.n_layer; ++layer) add_layer(layer);
+    norm("transformer.ln_f", -1);
+    if (!o_.tie_word_embeddings) {
+      builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1, o_.sizes.vocab_size, o_.n_embd,
+                      o_.init_std);
+    }
+    return builder_.finish();
+  }
+
+ private:
+  void add_layer(std::int64_t layer) {
+    const auto p = prefix(layer);
+    const std::int64_t width = o_.n_embd;
+    const Heads heads{o_.n_head, width / o_.n_head, Heads::Axis::rows, 1};
+    norm(p + "ln_1", layer);
+    auto& qkv = linear(p + "attn.c_attn", ParameterRole::other, layer, 3 * width, width);
+    qkv.sections = {{ParameterRole::query, width, heads},
+                    {ParameterRole::key, width, heads},
+                    {ParameterRole::value, width, heads}};
+    auto& output = linear(p + "attn.c_proj", ParameterRole::attention_output, layer, width, width);
+    output.heads = {o_.n_head, width / o_.n_head, Heads::Axis::columns, 1};
+    output.initialization.scale = residual_std_;
+    // These two names match none of the published package's: it takes the tensors whole.
+    qkv.released = output.released = ReleasedTreatment::whole;
+    norm(p + "ln_2", layer);
+    linear(p + "mlp.c_fc", ParameterRole::mlp_in, layer, 4 * width, width);
+    linear(p + "mlp.c_proj", ParameterRole::mlp_out, layer, width, 4 * width).initialization.scale =
+        residual_std_;
+  }
+
+  ParameterBlock& linear(const std::string& name, ParameterRole role, std::int64_t layer,
+                         std::int64_t out, std::int64_t in) {
+    auto& weight = builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
+    if (o_.bias) bias(name, layer, out);
+    return weight;
+  }
+
+  void norm(const std::string& name, std::int64_t layer) {
+    builder_.vector(name + ".weight", ParameterRole::norm, layer, o_.n_embd,
+                    Initialization::Kind::ones);
+    if (o_.bias) bias(name, layer, o_.n_embd);
+  }
+
+  void bias(const std::string& name, std::int64_t layer, std::int64_t size) {
+    builder_.vector(name + ".bias", ParameterRole::bias, layer, size, Initialization::Kind::zeros);
+  }
+
+  const Gpt2Options& o_;
+  double residual_std_;
+  LayoutBuilder builder_;
+};
+
+// ---- forward ---------------------------------------------------------------------------------
+
+Gpt2::Gpt2(const Gpt2Options& options, const ParameterStore& store) : options_(options) {
+  const auto linear = [&](const std::string& name) {
+    return Linear{store.tensor(name + ".weight"),
+                  options.bias ? store.tensor(name + ".bias") : at::Tensor()};
+  };
+  const auto norm = [&](const std::string& name) {
+    const auto [weight, bias] = linear(name);
+    return LayerNorm{weight, bias};
+  };
+  token_embedding_ = store.tensor("transformer.wte.weight");
+  position_embedding_ = store.tensor("transformer.wpe.weight");
+  for (std::int64_t i = 0; i < options.n_layer; ++i) {
+    const auto p = prefix(i);
+    layers_.push_back({norm(p + "ln_1"), norm(p + "ln_2"), linear(p + "attn.c_attn"),
+                       linear(p + "attn.c_proj"), linear(p + "mlp.c_fc"),
+                       linear(p + "mlp.c_proj")});
+  }
+  final_norm_ = norm("transformer.ln_f");
+  head_ = {store.tensor("lm_head.weight"), {}};
+}
+
+at::Tensor Gpt2::attention(const Gpt2Layer& layer, const at::Tensor& x,
+                           ForwardContext& context) const {
+  const auto qkv = layer.qkv(x).chunk(3, -1);
+  const auto q = split_heads(qkv[0], options_.n_head);
+  const auto k = split_heads(qkv[1], options_.n_head);
+  const auto v = split_heads(qkv[2], options_.n_head);
+  const auto mixed = causal_attention(q, k, v, options_.dropout, context);
+  return layer.attention_output(merge_heads(mixed));
+}
+
+at::Tensor Gpt2::logits(const at::Tensor& tokens, ForwardContext& context) const {
+  check_sequence(tokens.size(1), options_.sizes.block_size, "gpt2");
+  auto x =
+      at::embedding(token_embedding_, tokens) + position_embedding_.narrow(0, 0, tokens.size(1));
+  x = dropout(x, options_.dropout, context);
+  for (const auto& layer : layers_) {
+    x = x + dropout(attention(layer, layer.norm_1(x), context), options_.dropout, context);
+    const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(x)), "tanh");
+    x = x + dropout(layer.mlp_out(hidden), options_.dropout, context);
+  }
+  return head_(final_norm_(x));
+}
+
+// ---- spec ------------------------------------------------------------------------------------
+
+void Gpt2Spec::visit(FieldVisitor& v) {
+  auto& o = options_;
+  o.sizes.visit(v);
+  v.integer({"n_layer", "transformer layers"}, o.n_layer, {1, 1024});
+  v.integer({"n_head", "attention heads"}, o.n_head, {1, 1024});
+  v.integer({"n_embd", "width of the residual stream"}, o.n_embd, {1, 1 << 16});
+  v.boolean({"bias", "biases in linear layers and norms"}, o.bias);
+  v.boolean({"tie_word_embeddings", "head and token embedding are one tensor"},
+            o.tie_word_embeddings);
+  v.real({"dropout", "probability, on embeddings, attention weights and residual branches"},
+         o.dropout, {0.0, 1.0, false, true});
+  v.real({"init_std", "standard deviation of the initial matrices"}, o.init_std,
+         {0.0, 10.0, true, false});
+  v.check("n_embd", o.n_embd % o.n_head == 0
+                        ? ""
+                        : fmt::format("{} is not a multiple of n_head {}", o.n_embd, o.n_head));
+}
+
+ParameterLayout Gpt2Spec::layout() const {
+  options_.sizes.require_known(family());
+  return Gpt2LayoutBuilder(options_).build();
+}
+
+}  // namespace
+
+std::unique_ptr<ModelSpec> make_gpt2() { return std::make_unique<Gpt2Spec>(); }
+
+}  // namespace blockwise

@@ -1,0 +1,114 @@
+// A multi-layer perceptron for classification: linear layers with ReLU, tanh or GELU between them.
+// Initialisation: N(0, gain^2 / fan_in), gain sqrt(2) for ReLU and GELU, 1 for tanh and the last
+// layer.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/models/layers.hpp"
+#include "core/models/layout_builder.hpp"
+
+namespace blockwise {
+namespace {
+
+struct MlpOptions {
+  std::int64_t inputs = 0;
+  std::int64_t classes = 0;
+  std::vector<std::int64_t> hidden = {64};
+  std::string activation = "relu";
+  bool bias = true;
+};
+
+at::Tensor activate(const std::string& activation, const at::Tensor& x) {
+  if (activation == "relu") return at::relu(x);
+  if (activation == "tanh") return at::tanh(x);
+  return at::gelu(x);
+}
+
+class Mlp : public Model {
+ public:
+  Mlp(const MlpOptions& options, const ParameterStore& store) : activation_(options.activation) {
+    for (std::size_t i = 0; i <= options.hidden.size(); ++i) {
+      layers_.push_back(
+          {store.tensor(fmt::format("layers.{}.weight", i)),
+           options.bias ? store.tensor(fmt::format("layers.{}.bias", i)) : at::Tensor()});
+    }
+  }
+
+  at::Tensor logits(const at::Tensor& inputs, ForwardContext&) const override {
+    auto x = inputs;
+    for (std::size_t i = 0; i + 1 < layers_.size(); ++i) x = activate(activation_, layers_[i](x));
+    return layers_.back()(x);
+  }
+
+ private:
+  std::string activation_;
+  std::vector<Linear> layers_;
+};
+
+class MlpSpec : public ModelSpec {
+ public:
+  std::string family() const override { return "mlp"; }
+  std::string doc() const override {
+    return "multi-layer perceptron on vectors, for classification";
+  }
+
+  void visit(FieldVisitor& v) override {
+    v.integer({"inputs", "features of an example; 0 takes the data's"}, o_.inputs, {0, 1 << 24});
+    v.integer({"classes", "outputs; 0 takes the data's"}, o_.classes, {0, 1 << 24});
+    v.integer_list({"hidden", "widths of the hidden layers"}, o_.hidden, {1, 1 << 20});
+    v.choice({"activation", "between the layers"}, o_.activation, {"relu", "tanh", "gelu"});
+    v.boolean({"bias", "biases in the linear layers"}, o_.bias);
+  }
+
+  void adapt_to(const DataShape& data) override {
+    require_input(data.inputs == DataShape::Inputs::vectors,
+                  "model mlp reads vectors, the data set has tokens");
+    if (o_.inputs == 0) o_.inputs = data.features;
+    if (o_.classes == 0) o_.classes = data.classes;
+    require_input(o_.inputs == data.features, "model.inputs is {}, the data has {} features",
+                  o_.inputs, data.features);
+    require_input(o_.classes >= data.classes, "model.classes is {}, the data has {} classes",
+                  o_.classes, data.classes);
+  }
+
+  ParameterLayout layout() const override {
+    require_input(
+        o_.inputs > 0 && o_.classes > 0,
+        "model mlp: inputs is {} and classes is {}: give both, or a data set to take them "
+        "from",
+        o_.inputs, o_.classes);
+    LayoutBuilder builder;
+    std::int64_t in = o_.inputs;
+    for (std::size_t i = 0; i <= o_.hidden.size(); ++i) {
+      const bool last = i == o_.hidden.size();
+      const std::int64_t out = last ? o_.classes : o_.hidden[i];
+      const double gain = last || o_.activation == "tanh" ? 1.0 : std::sqrt(2.0);
+      const auto layer = static_cast<std::int64_t>(i);
+      builder.matrix(fmt::format("layers.{}.weight", i),
+                     last ? ParameterRole::mlp_out : ParameterRole::mlp_in, layer, out, in,
+                     gain / std::sqrt(static_cast<double>(in)));
+      if (o_.bias) {
+        builder.vector(fmt::format("layers.{}.bias", i), ParameterRole::bias, layer, out,
+                       Initialization::Kind::zeros);
+      }
+      in = out;
+    }
+    return builder.finish();
+  }
+
+  std::unique_ptr<Model> build(const ParameterStore& store) const override {
+    return std::make_unique<Mlp>(o_, store);
+  }
+  std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<MlpSpec>(*this); }
+
+ private:
+  MlpOptions o_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelSpec> make_mlp() { return std::make_unique<MlpSpec>(); }
+
+}  // namespace blockwise

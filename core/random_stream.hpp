@@ -1,0 +1,34 @@
+// Named random streams. Every random number of a run comes from a generator that is a pure function
+// of (seed, stream, a, b): nothing is drawn from a global generator, and resuming needs no saved
+// generator state because step t makes its own.
+//
+// Mixing: SplitMix64 finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number
+// generators", OOPSLA 2014) chained over the inputs.
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+#include <cstdint>
+
+namespace blockwise {
+
+enum class RandomStream : std::uint64_t {
+  init = 1,
+  data = 2,
+  dropout = 3,
+  rounding = 4,
+  probe = 5
+};
+
+// 64 bits that depend on all inputs; equal inputs give equal bits on every machine.
+std::uint64_t stream_seed(std::uint64_t seed, RandomStream stream, std::uint64_t a = 0,
+                          std::uint64_t b = 0);
+
+// A CPU generator at the start of the stream.
+at::Generator make_generator(std::uint64_t seed, RandomStream stream, std::uint64_t a = 0,
+                             std::uint64_t b = 0);
+
+// Counter-based: the index-th number of a stream, uniform in [0, bound). bound > 0.
+std::uint64_t uniform_index(std::uint64_t stream_seed, std::uint64_t index, std::uint64_t bound);
+
+}  // namespace blockwise

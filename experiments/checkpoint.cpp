@@ -1,0 +1,134 @@
+#include "experiments/checkpoint.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/io/mapped_file.hpp"
+#include "core/io/safetensors.hpp"
+#include "core/io/sha256.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kFiles[] = {"parameters.safetensors", "optimizer.safetensors"};
+
+NamedTensors parameter_tensors(const ParameterStore& store) {
+  NamedTensors tensors;
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+    tensors.emplace_back(store.layout().blocks()[i].name, store.tensors()[i].detach());
+  }
+  return tensors;
+}
+
+void write_marker(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
+  nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
+                                   {"version", 1},
+                                   {"step", step},
+                                   {"config_hash", config_hash}};
+  for (const auto* file : kFiles) {
+    const auto bytes = map_file(folder / file).bytes;
+    marker["files"][file] = {{"bytes", bytes.size()}, {"sha256", sha256(bytes)}};
+  }
+  write_file_atomically(folder / "checkpoint.json", marker.dump(2) + "\n");
+}
+
+std::string advice(const fs::path& folder) {
+  return fmt::format("Delete the folder {} to resume from the checkpoint before it.",
+                     folder.string());
+}
+
+void verify_file(const fs::path& folder, const std::string& file, const nlohmann::json& marker) {
+  const auto bytes = map_file(folder / file).bytes;
+  const auto expected = marker["files"][file]["bytes"].get<std::size_t>();
+  require_input(bytes.size() == expected, "{}: damaged checkpoint: {} bytes, {} were written. {}",
+                (folder / file).string(), bytes.size(), expected, advice(folder));
+  require_input(sha256(bytes) == marker["files"][file]["sha256"].get<std::string>(),
+                "{}: damaged checkpoint: its SHA-256 is another one than when it was written. {}",
+                (folder / file).string(), advice(folder));
+}
+
+void verify(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
+  const auto path = folder / "checkpoint.json";
+  const auto marker = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  try {
+    require_input(marker.is_object() && marker.at("step").get<std::int64_t>() == step,
+                  "{}: not the marker of step {}. {}", path.string(), step, advice(folder));
+    require_input(
+        marker.at("config_hash").get<std::string>() == config_hash,
+        "{}: this checkpoint belongs to a run with another configuration (hash {}, this one "
+        "is {}). Give the run another output folder, or delete the old one.",
+        path.string(), marker.at("config_hash").get<std::string>(), config_hash);
+    for (const auto* file : kFiles) verify_file(folder, file, marker);
+  } catch (const nlohmann::json::exception&) {
+    throw InputError(fmt::format("{}: a damaged marker. {}", path.string(), advice(folder)));
+  }
+}
+
+void prune(const fs::path& run, std::int64_t keep) {
+  auto steps = checkpoint_steps(run);
+  while (static_cast<std::int64_t>(steps.size()) > keep) {
+    fs::remove_all(checkpoint_folder(run, steps.front()));
+    steps.erase(steps.begin());
+  }
+}
+
+}  // namespace
+
+fs::path checkpoint_folder(const fs::path& run, std::int64_t step) {
+  return run / "checkpoints" / fmt::format("step_{:08d}", step);
+}
+
+std::vector<std::int64_t> checkpoint_steps(const fs::path& run) {
+  std::vector<std::int64_t> steps;
+  if (!fs::is_directory(run / "checkpoints")) return steps;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with("step_")) continue;
+    std::int64_t step = 0;
+    const auto result = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+    if (result.ec == std::errc() && result.ptr == name.data() + name.size()) steps.push_back(step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
+                      const std::string& config_hash, const ParameterStore& store,
+                      const Optimizer& optimizer) {
+  const auto folder = checkpoint_folder(run, step);
+  if (fs::exists(folder)) return;
+  auto partial = folder;
+  partial += ".partial";
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  write_safetensors(partial / kFiles[0], parameter_tensors(store));
+  write_safetensors(partial / kFiles[1], optimizer.state());
+  write_marker(partial, step, config_hash);
+  fs::rename(partial, folder);
+  sync_path(folder.parent_path());
+  prune(run, keep);
+}
+
+void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& config_hash,
+                     ParameterStore& store, Optimizer& optimizer) {
+  const auto folder = checkpoint_folder(run, step);
+  verify(folder, step, config_hash);
+  const auto parameters = read_safetensors(folder / kFiles[0]);
+  at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+    const auto& saved = parameters.tensor(store.layout().blocks()[i].name);
+    require_input(saved.sizes() == store.tensors()[i].sizes(),
+                  "{}: '{}' has another shape than the model's", parameters.path,
+                  store.layout().blocks()[i].name);
+    store.tensors()[i].copy_(saved);
+  }
+  optimizer.load_state(step, read_safetensors(folder / kFiles[1]).tensors);
+}
+
+}  // namespace blockwise

@@ -1,0 +1,35 @@
+// Checkpoints of a run: one folder per step with parameters.safetensors (by parameter name, as any
+// framework reads them), optimizer.safetensors (the flat state tensors) and checkpoint.json,
+// written last, with sizes and hashes. A folder is written as step_N.partial and renamed, so a name
+// without .partial is a whole checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/parameter_store.hpp"
+#include "optimizers/optimizer.hpp"
+
+namespace blockwise {
+
+// DIR/checkpoints/step_00000100
+std::filesystem::path checkpoint_folder(const std::filesystem::path& run, std::int64_t step);
+
+// Steps of the whole checkpoints, ascending.
+std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& run);
+
+// Writes the state after `step` steps and deletes all but the newest `keep`. Throws
+// std::runtime_error when the disk is full; older checkpoints stay as they are.
+void write_checkpoint(const std::filesystem::path& run, std::int64_t step, std::int64_t keep,
+                      const std::string& config_hash, const ParameterStore& store,
+                      const Optimizer& optimizer);
+
+// Loads one. Throws InputError naming the file for a damaged or incomplete checkpoint, one of
+// another configuration, or a tensor that does not fit; says how to resume from the one before.
+void load_checkpoint(const std::filesystem::path& run, std::int64_t step,
+                     const std::string& config_hash, ParameterStore& store, Optimizer& optimizer);
+
+}  // namespace blockwise

@@ -1,0 +1,74 @@
+#include "experiments/commands/command.hpp"
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+#include "experiments/provenance.hpp"
+
+namespace blockwise {
+
+CommandAction add_train_options(CLI::App& verb);
+CommandAction add_sweep_options(CLI::App& verb);
+CommandAction add_report_options(CLI::App& verb);
+CommandAction add_data_options(CLI::App& verb);
+CommandAction add_list_options(CLI::App& verb);
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> table = {
+      {"train", "One training run from a YAML file; resumes by itself where it stopped",
+       "blockwise train configs/gpt2-tiny.yaml --set optimizer.learning_rate=3e-3",
+       add_train_options},
+      {"sweep", "A grid of runs from one YAML file; runs what is missing or failed",
+       "blockwise sweep configs/quickstart.yaml --jobs 2", add_sweep_options},
+      {"report", "Tables of a sweep or a run: losses with intervals, tests, memory, time",
+       "blockwise report runs/quickstart --csv > quickstart.csv", add_report_options},
+      {"data", "Token files from text",
+       "blockwise data --train a.txt b.txt --validation c.txt --output data/mine",
+       add_data_options},
+      {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
+       "blockwise list optimizers", add_list_options},
+  };
+  return table;
+}
+
+namespace {
+
+int parse_and_run(CLI::App& program, int argc, char** argv) {
+  std::vector<std::pair<CLI::App*, CommandAction>> actions;
+  for (const auto& command : commands()) {
+    auto* verb = program.add_subcommand(command.name, command.doc);
+    verb->footer("Example:\n  " + command.example);
+    actions.emplace_back(verb, command.add_options(*verb));
+  }
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : 2;
+  }
+  for (const auto& [verb, action] : actions) {
+    if (verb->parsed()) return action();
+  }
+  return 2;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  CLI::App program("blockwise: memory-efficient training and Hessian analysis", "blockwise");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", program_version());
+  program.footer(
+      "Exit codes: 0 done, 1 the run failed, 2 bad input.\n"
+      "`blockwise VERB --help` shows a verb's options and an example.");
+  try {
+    return parse_and_run(program, argc, argv);
+  } catch (const InputError& error) {
+    fmt::print(stderr, "blockwise: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "blockwise: the run failed: {}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace blockwise

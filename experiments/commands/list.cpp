@@ -1,0 +1,133 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "core/partition_rules.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/run_config.hpp"
+
+namespace blockwise {
+namespace {
+
+// Prints a field list: name, default, bounds, meaning.
+class FieldPrinter : public FieldVisitor {
+ public:
+  void real(const Field& f, double& value, const RealBounds& b) override {
+    line(f, fmt::format("{}", value), real_bounds(b));
+  }
+  void integer(const Field& f, std::int64_t& value, const IntegerBounds& b) override {
+    const bool open = b.max >= (std::int64_t{1} << 40);
+    line(f, fmt::format("{}", value),
+         open ? fmt::format(">= {}", b.min) : fmt::format("{} .. {}", b.min, b.max));
+  }
+  void boolean(const Field& f, bool& value) override {
+    line(f, value ? "true" : "false", "true, false");
+  }
+  void text(const Field& f, std::string& value) override { line(f, value, "text"); }
+  void choice(const Field& f, std::string& value, const std::vector<std::string>& c) override {
+    line(f, value, fmt::format("{}", fmt::join(c, ", ")));
+  }
+  void choice_list(const Field& f, std::vector<std::string>& values,
+                   const std::vector<std::string>& c) override {
+    line(f, fmt::format("[{}]", fmt::join(values, ", ")),
+         fmt::format("list of {}", fmt::join(c, ", ")));
+  }
+  void integer_list(const Field& f, std::vector<std::int64_t>& values,
+                    const IntegerBounds& b) override {
+    line(f, fmt::format("[{}]", fmt::join(values, ", ")),
+         fmt::format("list of {} .. {}", b.min, b.max));
+  }
+  void begin_section(const Field& f) override {
+    fmt::print("{:{}}{}:  {}\n", "", indent_, f.name, f.doc);
+    indent_ += 2;
+  }
+  void end_section() override { indent_ -= 2; }
+  void check(std::string_view, const std::string&) override {}
+
+ private:
+  static std::string real_bounds(const RealBounds& b) {
+    const auto low = std::isinf(b.min) ? "" : fmt::format("{} {}", b.min_open ? ">" : ">=", b.min);
+    const auto high = std::isinf(b.max) ? "" : fmt::format("{} {}", b.max_open ? "<" : "<=", b.max);
+    return low.empty() || high.empty() ? low + high : low + ", " + high;
+  }
+  void line(const Field& f, const std::string& value, const std::string& bounds) {
+    const auto start = f.required ? "required" : value.empty() ? "\"\"" : value;
+    fmt::print("{:{}}{:<20} {:<12} {}\n", "", indent_, f.name, start, f.doc);
+    fmt::print("{:{}}{:<20} {:<12} ({})\n", "", indent_, "", "", bounds);
+  }
+
+  int indent_ = 4;
+};
+
+template <typename Spec>
+void print_spec(const std::string& name, Spec& spec) {
+  fmt::print("  {}: {}\n", name, spec.doc());
+  FieldPrinter printer;
+  spec.visit(printer);
+}
+
+void list_optimizers() {
+  fmt::print("optimizers (optimizer.rule; option, default, meaning, bounds)\n");
+  for (const auto& entry : update_rules()) print_spec(entry.name, *entry.make());
+  fmt::print("  for every rule:\n");
+  OptimizerConfig common;
+  FieldPrinter printer;
+  common.visit(printer);
+}
+
+void list_models() {
+  fmt::print("models (model.family)\n");
+  for (const auto& entry : model_families()) print_spec(entry.name, *entry.make());
+}
+
+void list_data() {
+  fmt::print("data sets (data.kind)\n");
+  for (const auto& entry : dataset_kinds()) print_spec(entry.name, *entry.make());
+}
+
+void list_schedules() {
+  fmt::print("schedules (schedule.name)\n");
+  for (const auto& entry : schedules()) fmt::print("  {:<10} {}\n", entry.name, entry.doc);
+  ScheduleConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
+}
+
+void list_partitions() {
+  fmt::print("partition rules (optimizer.partition.rule, or per role)\n");
+  for (const auto& rule : partition_rules()) fmt::print("  {:<18} {}\n", rule.name, rule.doc);
+}
+
+void list_trainer() {
+  fmt::print("trainer\n");
+  TrainerConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
+}
+
+struct Topic {
+  const char* name;
+  void (*print)();
+};
+
+constexpr Topic kTopics[] = {
+    {"optimizers", list_optimizers}, {"models", list_models},         {"data", list_data},
+    {"schedules", list_schedules},   {"partitions", list_partitions}, {"trainer", list_trainer}};
+
+}  // namespace
+
+CommandAction add_list_options(CLI::App& verb) {
+  auto topic = std::make_shared<std::string>();
+  std::vector<std::string> names;
+  for (const auto& entry : kTopics) names.emplace_back(entry.name);
+  verb.add_option("topic", *topic, "one of them; all when left out")->check(CLI::IsMember(names));
+  return [topic] {
+    for (const auto& entry : kTopics) {
+      if (topic->empty() || *topic == entry.name) entry.print();
+    }
+    return 0;
+  };
+}
+
+}  // namespace blockwise

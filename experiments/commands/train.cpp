@@ -1,0 +1,121 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
+#include "core/partition_rules.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/config_text.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/progress.hpp"
+#include "experiments/stop_signal.hpp"
+#include "experiments/trainer.hpp"
+
+namespace blockwise {
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> assignments;
+  std::string output;
+  std::int64_t threads = -1;
+  bool dry_run = false;
+  bool json = false;
+  bool progress_lines = false;
+};
+
+RunConfig read_config(const TrainOptions& options) {
+  auto document = YamlDocument::load(options.config);
+  for (const auto& assignment : options.assignments) document.set(assignment);
+  require_input(!document.has_sweep(),
+                "{}: this file has a section 'sweep': run it with `blockwise sweep {}`",
+                options.config, options.config);
+  auto config = document.run_config();
+  if (!options.output.empty()) config.output = options.output;
+  if (options.threads >= 0) config.trainer.threads = options.threads;
+  return config;
+}
+
+void print_plan(const ResolvedRun& run) {
+  const auto partition = run.config.optimizer.make_partition(run.layout);
+  fmt::print("{}\n# configuration hash {}\n\n{}", to_yaml(run.config), run.hash,
+             partition_report(run.layout, partition));
+}
+
+// For a sweep that reads this process's output: "progress STEP LOSS TOKENS_PER_SECOND", five a
+// second.
+StepObserver line_observer() {
+  auto last = std::make_shared<std::chrono::steady_clock::time_point>();
+  return [last](const StepRecord& row) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - *last < std::chrono::milliseconds(200)) return;
+    *last = now;
+    fmt::print("progress {} {} {}\n", row.step, row.loss, row.tokens_per_second);
+    std::fflush(stdout);
+  };
+}
+
+StepObserver bar_observer(const ResolvedRun& run) {
+  const auto& config = run.config;
+  std::shared_ptr<Progress> bar;
+  return [bar, name = config.name, steps = config.trainer.steps](const StepRecord& row) mutable {
+    if (!bar) bar = std::make_shared<Progress>(name, steps, row.step - 1);
+    bar->update(row.step, fmt::format("loss {:.4f} | lr {:.2e} | {:.1f}k tok/s", row.loss,
+                                      row.learning_rate, row.tokens_per_second / 1000.0));
+  };
+}
+
+void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json) {
+  const auto& state = run_state_names()[static_cast<std::size_t>(outcome.state)];
+  const auto file = run.config.output + "/run.h5";
+  if (json) {
+    const nlohmann::ordered_json word = {{"state", state},
+                                         {"step", outcome.step},
+                                         {"training_loss", outcome.training_loss},
+                                         {"validation_loss", outcome.validation_loss},
+                                         {"message", outcome.message},
+                                         {"run", file}};
+    fmt::print("{}\n", word.dump());
+    return;
+  }
+  fmt::print("{}: {} after step {}, training loss {:.4f}, validation loss {:.4f}\n{}",
+             run.config.name, state, outcome.step, outcome.training_loss, outcome.validation_loss,
+             outcome.message.empty() ? "" : outcome.message + "\n");
+  fmt::print("The run is in {}\n", file);
+}
+
+int train_command(const TrainOptions& options) {
+  const auto run = resolve(read_config(options));
+  if (options.dry_run) {
+    print_plan(run);
+    return 0;
+  }
+  install_stop_handlers();
+  // The observer dies, and with it the bar, before the outcome is printed.
+  const auto outcome = train(run, options.progress_lines ? line_observer() : bar_observer(run));
+  print_outcome(run, outcome, options.json);
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_train_options(CLI::App& verb) {
+  auto options = std::make_shared<TrainOptions>();
+  verb.add_option("config", options->config, "YAML file of the run")->required();
+  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--output", options->output, "folder of the run, instead of the file's");
+  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
+      ->check(CLI::Range(0, 4096));
+  verb.add_flag("--dry-run", options->dry_run,
+                "print the resolved configuration and the partition report, run nothing");
+  verb.add_flag("--json", options->json, "machine-readable last word");
+  verb.add_flag("--progress-lines", options->progress_lines, "progress as lines on standard output")
+      ->group("");
+  return [options] { return train_command(*options); };
+}
+
+}  // namespace blockwise

@@ -1,0 +1,95 @@
+#include "experiments/config_text.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/io/sha256.hpp"
+
+namespace blockwise {
+namespace {
+
+// A plain scalar where YAML reads it back as the same text, otherwise in double quotes.
+std::string yaml_text(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/';
+  }) && text.front() != '-';
+  if (plain) return text;
+  std::string out(1, '"');
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  out += '"';
+  return out;
+}
+
+// Shortest text that reads back as the same double; with a point before the exponent, which
+// YAML 1.1 readers ask for.
+std::string real_text(double value) {
+  auto text = fmt::format("{}", value);
+  const auto exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) {
+    text.insert(exponent, ".0");
+  }
+  return text;
+}
+
+class YamlWriter : public FieldVisitor {
+ public:
+  void real(const Field& f, double& value, const RealBounds&) override {
+    line(f, real_text(value));
+  }
+  void integer(const Field& f, std::int64_t& value, const IntegerBounds&) override {
+    line(f, fmt::format("{}", value));
+  }
+  void boolean(const Field& f, bool& value) override { line(f, value ? "true" : "false"); }
+  void text(const Field& f, std::string& value) override { line(f, yaml_text(value)); }
+  void choice(const Field& f, std::string& value, const std::vector<std::string>&) override {
+    line(f, yaml_text(value));
+  }
+  void choice_list(const Field& f, std::vector<std::string>& values,
+                   const std::vector<std::string>&) override {
+    line(f, fmt::format("[{}]", fmt::join(values, ", ")));
+  }
+  void integer_list(const Field& f, std::vector<std::int64_t>& values,
+                    const IntegerBounds&) override {
+    line(f, fmt::format("[{}]", fmt::join(values, ", ")));
+  }
+  void begin_section(const Field& f) override {
+    text_ += fmt::format("{:{}}{}:\n", "", indent_, f.name);
+    indent_ += 2;
+  }
+  void end_section() override { indent_ -= 2; }
+  void check(std::string_view, const std::string&) override {}
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void line(const Field& f, const std::string& value) {
+    text_ += fmt::format("{:{}}{}: {}\n", "", indent_, f.name, value);
+  }
+  std::string text_;
+  int indent_ = 0;
+};
+
+}  // namespace
+
+std::string to_yaml(RunConfig config) {
+  YamlWriter writer;
+  config.visit(writer);
+  return writer.text();
+}
+
+std::string config_hash(RunConfig config) {
+  const TrainerConfig defaults;
+  config.name = config.output = std::string(1, '-');
+  config.trainer.device = defaults.device;
+  config.trainer.threads = defaults.threads;
+  config.trainer.checkpoint_every = defaults.checkpoint_every;
+  config.trainer.keep_checkpoints = defaults.keep_checkpoints;
+  return sha256(to_yaml(std::move(config))).substr(0, 16);
+}
+
+}  // namespace blockwise

@@ -1,0 +1,74 @@
+#include "experiments/run_config.hpp"
+
+#include <fmt/format.h>
+
+namespace blockwise {
+namespace {
+
+template <typename Section>
+void visit_section(FieldVisitor& v, const Field& field, Section& section) {
+  v.begin_section(field);
+  section.visit(v);
+  v.end_section();
+}
+
+template <typename Entries>
+std::vector<std::string> names_of(const Entries& entries) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.push_back(entry.name);
+  return names;
+}
+
+}  // namespace
+
+void DataConfig::visit(FieldVisitor& v) {
+  v.choice({"kind", "kind of data set"}, kind, names_of(dataset_kinds()));
+  if (!spec || spec->kind() != kind) spec = make_dataset_spec(kind);
+  spec->visit(v);
+}
+
+void ModelConfig::visit(FieldVisitor& v) {
+  v.choice({"family", "kind of model", true}, family, names_of(model_families()));
+  if (!spec || spec->family() != family) spec = make_model_spec(family);
+  spec->visit(v);
+}
+
+void TrainerConfig::visit(FieldVisitor& v) {
+  v.integer({"steps", "optimizer steps", true}, steps, {1, std::int64_t{1} << 40});
+  v.integer({"micro_batch_size", "examples per forward pass"}, micro_batch_size, {1, 1 << 20});
+  v.integer(
+      {"global_batch_tokens",
+       "targets per optimizer step, a multiple of micro_batch_size x sequence_length; the rest "
+       "is gradient accumulation; 0 means one micro-batch"},
+      global_batch_tokens, {0, std::int64_t{1} << 40});
+  v.integer({"evaluate_every", "steps between evaluations; 0 means at the end only"},
+            evaluate_every, {0, std::int64_t{1} << 40});
+  v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},
+            checkpoint_every, {0, std::int64_t{1} << 40});
+  v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
+  v.real({"divergence_loss",
+          "a training loss above this ends the run as diverged, in nats; 0: only a non-finite one"},
+         divergence_loss, {0.0, 1e12});
+  v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
+  v.integer({"threads", "CPU threads; 0 means all"}, threads, {0, 4096});
+}
+
+void RunConfig::visit(FieldVisitor& v) {
+  v.text({"name", "of the run, or of the sweep", true}, name);
+  v.text({"output", "folder of the run; empty means runs/<name>"}, output);
+  v.integer({"seed", "of initial parameters, data order and dropout"}, seed,
+            {0, std::numeric_limits<std::int64_t>::max()});
+  visit_section(v, {"data", "what to train on", true}, data);
+  visit_section(v, {"model", "what to train", true}, model);
+  visit_section(v, {"optimizer", "how to train", true}, optimizer);
+  visit_section(v, {"schedule", "of the learning rate"}, schedule);
+  visit_section(v, {"trainer", "steps, batches, evaluation, checkpoints", true}, trainer);
+  v.check("name", name.find('/') == std::string::npos ? "" : "a name cannot hold '/'");
+  v.check("schedule.warmup_steps",
+          schedule.warmup_steps <= trainer.steps
+              ? ""
+              : fmt::format("{} is above trainer.steps {}", schedule.warmup_steps, trainer.steps));
+  if (output.empty()) output = "runs/" + name;
+}
+
+}  // namespace blockwise

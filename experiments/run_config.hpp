@@ -1,0 +1,53 @@
+// RunConfig: one training run, as plain values. Read from YAML by config_yaml.hpp; nothing of YAML
+// survives here.
+#pragma once
+
+#include <string>
+
+#include "core/clone_ptr.hpp"
+#include "core/dataset.hpp"
+#include "core/model.hpp"
+#include "optimizers/optimizer_config.hpp"
+#include "optimizers/schedule.hpp"
+
+namespace blockwise {
+
+struct DataConfig {
+  std::string kind = "tokens";
+  ClonePtr<DatasetSpec> spec;  // of `kind`; made by visit()
+  void visit(FieldVisitor& v);
+};
+
+struct ModelConfig {
+  std::string family;
+  ClonePtr<ModelSpec> spec;  // of `family`; made by visit()
+  void visit(FieldVisitor& v);
+};
+
+struct TrainerConfig {
+  std::int64_t steps = 0;
+  std::int64_t micro_batch_size = 8;
+  std::int64_t global_batch_tokens = 0;
+  std::int64_t evaluate_every = 0;
+  std::int64_t checkpoint_every = 0;
+  std::int64_t keep_checkpoints = 2;
+  double divergence_loss = 0.0;
+  std::string device = "auto";
+  std::int64_t threads = 0;
+  void visit(FieldVisitor& v);
+};
+
+struct RunConfig {
+  std::string name;
+  std::string output;
+  std::int64_t seed = 1;
+  DataConfig data;
+  ModelConfig model;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainerConfig trainer;
+
+  void visit(FieldVisitor& v);
+};
+
+}  // namespace blockwise

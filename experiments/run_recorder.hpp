@@ -1,0 +1,99 @@
+// RunRecorder: the one HDF5 file of a run (layout in README, "The run file"). Append-only; rows are
+// typed records. Readable by h5py while it grows.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/io/hdf5_file.hpp"
+#include "core/parameter_layout.hpp"
+#include "core/partition.hpp"
+
+namespace blockwise {
+
+enum class RunState { running = 0, finished = 1, diverged = 2, failed = 3, interrupted = 4 };
+const std::vector<std::string>& run_state_names();
+
+struct StepRecord {
+  std::int64_t step = 0;    // 1 is the first
+  std::int64_t tokens = 0;  // seen so far
+  double loss = 0;          // mean over the step's micro-batches, nats
+  double learning_rate = 0;
+  double gradient_norm = 0;  // before clipping
+  double update_norm = 0;
+  double seconds = 0;  // whole step
+  double seconds_data = 0;
+  double seconds_forward = 0;
+  double seconds_backward = 0;
+  double seconds_optimizer = 0;
+  double tokens_per_second = 0;
+};
+
+struct EvaluationRecord {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;
+  double loss = 0;
+  double perplexity = 0;
+  double seconds = 0;
+};
+
+struct Provenance {
+  std::string program_version, git_commit, compiler, torch_version, hdf5_version, simd_target,
+      device, started_at;
+  std::int64_t threads = 0;
+  std::int64_t seed = 0;
+};
+
+struct RunHeader {
+  std::string config_yaml;
+  std::string config_hash;
+  Provenance provenance;
+  std::int64_t parameter_bytes = 0;
+  std::int64_t gradient_bytes = 0;
+  std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // by kind
+};
+
+class RunRecorder {
+ public:
+  // A new file with everything in it that does not change; starts single-writer-multiple-reader
+  // mode.
+  static RunRecorder create(const std::filesystem::path& path, const RunHeader& header,
+                            const ParameterLayout& layout, const Partition& partition);
+  // Continues the file of a run that stopped: rows above `step` are dropped, status is running
+  // again. Throws InputError where the file is damaged or its config hash is not `config_hash`.
+  static RunRecorder resume(const std::filesystem::path& path, const std::string& config_hash,
+                            std::int64_t step);
+
+  void record(const StepRecord& row);
+  void record(const EvaluationRecord& row);
+  void record_memory(std::int64_t peak_allocated, std::int64_t peak_resident);
+  void set_status(RunState state, const std::string& message, std::int64_t last_step);
+  // Everything recorded so far reaches the operating system. Rows are buffered until then (record()
+  // flushes by itself at least every 64 rows or 2 seconds).
+  void flush();
+  void close();
+
+ private:
+  explicit RunRecorder(Hdf5File file);
+  // ...
+};
+
+// What report and the tests read back.
+struct RunResult {
+  std::string config_yaml, config_hash;
+  Provenance provenance;
+  RunState state = RunState::running;
+  std::string message;
+  std::int64_t last_step = 0;
+  std::vector<StepRecord> steps;
+  std::vector<EvaluationRecord> evaluations;
+  std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
+               peak_resident = 0;
+  std::vector<std::pair<std::string, std::int64_t>> state_bytes;
+};
+RunResult read_run(const std::filesystem::path& path);
+
+}  // namespace blockwise

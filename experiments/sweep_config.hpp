@@ -1,0 +1,46 @@
+// SweepConfig: the YAML section `sweep`. Members are the base run with some keys set.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace blockwise {
+
+// What one key takes. A list of values, or a range to draw from.
+struct ParameterDomain {
+  std::string path;                 // dotted key of the run's YAML
+  std::vector<std::string> values;  // YAML scalars as text
+  double min = 0.0;
+  double max = 0.0;
+  std::string distribution;  // uniform, log_uniform_values, int_uniform; empty for `values`
+};
+
+// Options that belong together, for example an optimizer with its own learning rates.
+struct SweepGroup {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> set;  // path, YAML scalar
+  std::vector<ParameterDomain> parameters;
+};
+
+struct SweepConfig {
+  std::string method = "grid";      // grid or random
+  std::int64_t run_cap = 0;         // random: configurations drawn per group
+  std::vector<std::int64_t> seeds;  // every configuration runs once per seed
+  std::string baseline;             // group that the others are compared with; empty: the first
+  std::vector<ParameterDomain> parameters;
+  std::vector<SweepGroup> groups;
+};
+
+// Which keys a member sets, in order.
+struct MemberPlan {
+  std::string id;  // readable and unique within the sweep, a valid folder name
+  std::string group;
+  std::int64_t seed = 0;
+  std::vector<std::pair<std::string, std::string>> overrides;
+};
+
+// Pure: grid is the cartesian product in the order of the YAML, random draws run_cap points from a
+// stream of the seed 0. Throws InputError for a sweep without members or with two equal ones.
+std::vector<MemberPlan> expand(const SweepConfig& sweep);
+
+}  // namespace blockwise

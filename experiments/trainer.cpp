@@ -1,0 +1,281 @@
+#include "experiments/trainer.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/memory_meter.hpp"
+#include "core/random_stream.hpp"
+#include "experiments/checkpoint.hpp"
+#include "experiments/config_text.hpp"
+#include "experiments/provenance.hpp"
+#include "experiments/stop_signal.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// Adds the seconds since the last lap to a counter.
+class Stopwatch {
+ public:
+  void lap(double& counter) {
+    const auto now = Clock::now();
+    counter += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
+
+// Everything one run owns, in the order in which it is built.
+class Run {
+ public:
+  Run(const ResolvedRun& run, at::Device device, int threads);
+  RunOutcome loop(const StepObserver& observer);
+  // Records that the run failed; the file may be what failed, so this gives up quietly.
+  void record_failure(const std::string& message) noexcept;
+
+ private:
+  StepRecord train_step();
+  void accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch);
+  Batch to_device(const Batch& batch) const;
+  void evaluate();
+  void checkpoint();
+  bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
+  bool diverged(const StepRecord& row) const;
+  RunOutcome end(RunState state, const std::string& message);
+  RunHeader header(int threads) const;
+  RunRecorder open_recorder(int threads);
+
+  const ResolvedRun& run_;
+  const TrainerConfig& trainer_;
+  fs::path folder_;
+  MemoryMeter memory_;
+  at::Device device_;
+  ParameterStore store_;
+  std::unique_ptr<Model> model_;
+  Optimizer optimizer_;
+  std::int64_t step_ = 0;
+  std::int64_t micro_batches_;
+  std::int64_t tokens_per_step_;
+  double training_loss_ = std::numeric_limits<double>::quiet_NaN();
+  double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t evaluated_step_ = -1;
+  RunRecorder recorder_;
+};
+
+Run::Run(const ResolvedRun& run, at::Device device, int threads)
+    : run_(run),
+      trainer_(run.config.trainer),
+      folder_(run.config.output),
+      device_(device),
+      store_(run.layout, device),
+      model_(run.config.model.spec->build(store_)),
+      optimizer_(run.config.optimizer, store_),
+      micro_batches_(trainer_.global_batch_tokens /
+                     (trainer_.micro_batch_size * run.data->shape().sequence_length)),
+      tokens_per_step_(trainer_.global_batch_tokens),
+      recorder_(open_recorder(threads)) {}
+
+RunHeader Run::header(int threads) const {
+  RunHeader header;
+  header.config_yaml = to_yaml(run_.config);
+  header.config_hash = run_.hash;
+  header.provenance = make_provenance(device_, threads, run_.config.seed);
+  header.parameter_bytes = static_cast<std::int64_t>(store_.parameters().nbytes());
+  header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
+  header.state_bytes = optimizer_.state_bytes();
+  return header;
+}
+
+// A new file, or the old one cut back to the newest checkpoint. Without a checkpoint a stopped run
+// starts again from its first step.
+RunRecorder Run::open_recorder(int threads) {
+  const auto path = folder_ / "run.h5";
+  const auto steps = checkpoint_steps(folder_);
+  if (!steps.empty()) {
+    load_checkpoint(folder_, steps.back(), run_.hash, store_, optimizer_);
+    step_ = steps.back();
+    return RunRecorder::resume(path, run_.hash, step_);
+  }
+  store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
+  if (fs::exists(path)) return RunRecorder::resume(path, run_.hash, 0);
+  fs::create_directories(folder_);
+  write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
+  return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition());
+}
+
+Batch Run::to_device(const Batch& batch) const {
+  return {batch.inputs.to(device_), batch.targets.to(device_)};
+}
+
+// Forward and backward of one micro-batch; its gradient is added to the flat buffer.
+void Run::accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch) {
+  const std::int64_t first = (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+  const auto batch = to_device(run_.data->training_examples(first, trainer_.micro_batch_size));
+  watch.lap(row.seconds_data);
+  ForwardContext context{make_generator(static_cast<std::uint64_t>(run_.config.seed),
+                                        RandomStream::dropout, static_cast<std::uint64_t>(step_),
+                                        static_cast<std::uint64_t>(micro_batch))};
+  const auto loss = model_->loss(batch, context) / static_cast<double>(micro_batches_);
+  row.loss += loss.item<double>();
+  watch.lap(row.seconds_forward);
+  torch::autograd::backward({loss}, {});
+  watch.lap(row.seconds_backward);
+}
+
+StepRecord Run::train_step() {
+  StepRecord row;
+  Stopwatch whole, watch;
+  store_.zero_gradients();
+  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, watch);
+  row.learning_rate = run_.config.optimizer.learning_rate *
+                      schedule_fraction(run_.config.schedule, step_, trainer_.steps);
+  const auto report = optimizer_.step(row.learning_rate);
+  watch.lap(row.seconds_optimizer);
+  whole.lap(row.seconds);
+  row.step = ++step_;
+  row.tokens = step_ * tokens_per_step_;
+  row.gradient_norm = report.gradient_norm;
+  row.update_norm = report.update_norm;
+  row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
+  return row;
+}
+
+// Mean loss over the fixed validation examples, each target weighted alike.
+void Run::evaluate() {
+  if (evaluated_step_ == step_) return;
+  at::NoGradGuard no_grad;
+  Stopwatch watch;
+  EvaluationRecord row;
+  double sum = 0.0;
+  std::int64_t targets = 0;
+  ForwardContext context;
+  for (std::int64_t first = 0; first < run_.data->validation_size();) {
+    const auto count = std::min(trainer_.micro_batch_size, run_.data->validation_size() - first);
+    const auto batch = to_device(run_.data->validation_examples(first, count));
+    sum += model_->loss(batch, context).item<double>() * static_cast<double>(batch.tokens());
+    targets += batch.tokens();
+    first += count;
+  }
+  watch.lap(row.seconds);
+  row.step = step_;
+  row.tokens = step_ * tokens_per_step_;
+  row.loss = validation_loss_ = sum / static_cast<double>(targets);
+  row.perplexity = std::exp(row.loss);
+  evaluated_step_ = step_;
+  recorder_.record(row);
+}
+
+// Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
+void Run::checkpoint() {
+  recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.flush();
+  write_checkpoint(folder_, step_, trainer_.keep_checkpoints, run_.hash, store_, optimizer_);
+}
+
+bool Run::diverged(const StepRecord& row) const {
+  const bool finite = std::isfinite(row.loss) && std::isfinite(row.gradient_norm);
+  return !finite || (trainer_.divergence_loss > 0.0 && row.loss > trainer_.divergence_loss);
+}
+
+RunOutcome Run::end(RunState state, const std::string& message) {
+  recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.set_status(state, message, step_);
+  recorder_.close();
+  return {state, step_, training_loss_, validation_loss_, message};
+}
+
+RunOutcome Run::loop(const StepObserver& observer) {
+  store_.check_gradient_views();
+  if (step_ == 0) evaluate();
+  while (step_ < trainer_.steps) {
+    if (stop_requested()) {
+      checkpoint();
+      return end(RunState::interrupted, fmt::format("stopped by a signal after step {}", step_));
+    }
+    const auto row = train_step();
+    training_loss_ = row.loss;
+    recorder_.record(row);
+    observer(row);
+    if (diverged(row)) {
+      return end(RunState::diverged, fmt::format("loss {} and gradient norm {} at step {}",
+                                                 row.loss, row.gradient_norm, step_));
+    }
+    if (due(trainer_.evaluate_every)) evaluate();
+    if (due(trainer_.checkpoint_every)) checkpoint();
+  }
+  evaluate();
+  checkpoint();
+  return end(RunState::finished, "");
+}
+
+void Run::record_failure(const std::string& message) noexcept {
+  try {
+    recorder_.set_status(RunState::failed, message, step_);
+    recorder_.close();
+  } catch (const std::exception&) {
+  }
+}
+
+RunOutcome outcome_of(const RunResult& result) {
+  RunOutcome outcome{result.state, result.last_step, 0.0, 0.0, result.message};
+  if (!result.steps.empty()) outcome.training_loss = result.steps.back().loss;
+  if (!result.evaluations.empty()) outcome.validation_loss = result.evaluations.back().loss;
+  return outcome;
+}
+
+void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
+  const auto micro = trainer.micro_batch_size * sequence_length;
+  if (trainer.global_batch_tokens == 0) trainer.global_batch_tokens = micro;
+  require_input(trainer.global_batch_tokens % micro == 0,
+                "trainer.global_batch_tokens is {}, not a multiple of micro_batch_size {} x "
+                "sequence_length {} = {}",
+                trainer.global_batch_tokens, trainer.micro_batch_size, sequence_length, micro);
+}
+
+}  // namespace
+
+ResolvedRun resolve(RunConfig config) {
+  std::shared_ptr<const Dataset> data =
+      config.data.spec->open(static_cast<std::uint64_t>(config.seed));
+  config.model.spec->adapt_to(data->shape());
+  resolve_batch(config.trainer, data->shape().sequence_length);
+  auto layout = config.model.spec->layout();
+  auto hash = config_hash(config);
+  return {std::move(config), std::move(hash), std::move(data), std::move(layout)};
+}
+
+RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
+  const auto path = fs::path(run.config.output) / "run.h5";
+  if (fs::exists(path)) {
+    const auto result = read_run(path);
+    require_input(
+        result.config_hash == run.hash,
+        "{}: this folder holds a run with another configuration (hash {}, this one is {}). "
+        "Give this run another `output`, or delete the old folder.",
+        run.config.output, result.config_hash, run.hash);
+    const bool over = result.state == RunState::finished || result.state == RunState::diverged;
+    if (over) return outcome_of(result);
+  }
+  const auto device = resolve_device(run.config.trainer.device);
+  const int threads = set_threads(run.config.trainer.threads);
+  Run work(run, device, threads);
+  try {
+    return work.loop(observer);
+  } catch (const std::exception& error) {
+    work.record_failure(error.what());
+    throw;
+  }
+}
+
+}  // namespace blockwise

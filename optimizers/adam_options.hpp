@@ -1,0 +1,26 @@
+// What AdamW and Adam-mini share: their options and a step's constants.
+#pragma once
+
+#include "core/fields.hpp"
+#include "optimizers/update_rule.hpp"
+
+namespace blockwise {
+
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+
+  void visit(FieldVisitor& v);
+  // In double; bias corrections 1 - beta^t as in Kingma and Ba, arXiv 1412.6980, Algorithm 1.
+  kernels::AdamStep step(const StepInfo& info) const;
+};
+
+// One step of one section in plain tensor operations, given the second moment v of every element
+// (any shape that broadcasts against the section's [rows, columns] view). Returns sum (w_new -
+// w_old)^2.
+at::Tensor adam_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                                const at::Tensor& v, const AdamOptions& options,
+                                const StepInfo& info);
+
+}  // namespace blockwise

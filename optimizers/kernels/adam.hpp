@@ -1,0 +1,58 @@
+// Adam over one section of a tensor, for each structure that a second moment can have. Matrices are
+// row-major float32 [rows, columns]; m has the matrix's shape. Threads are those of the OpenMP
+// runtime; every sum has an order that depends on the shape alone, so results do not depend on the
+// number of threads. Traffic: w and m are read and written once, g is read once from memory (twice
+// from cache) as long as a band of tiles has at most 2^18 elements, twice otherwise.
+// Each function returns the sum of (w_new - w_old)^2.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "optimizers/kernels/segment.hpp"
+
+namespace blockwise::kernels {
+
+// Scratch that a caller keeps between steps, so that no step allocates once sizes have been seen.
+struct Workspace {
+  std::vector<double> partials;   // one slot per chunk
+  std::vector<double> tile_sums;  // chunks x tiles along the columns
+  std::vector<float> roots;
+};
+
+struct MatrixView {
+  float* w;
+  const float* g;
+  float* m;
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
+// v: rows * columns values.
+double adam_per_element(const MatrixView& matrix, float* v, const AdamStep& step, Workspace& space);
+
+// v: one value per tile of tile_rows x tile_columns, row-major over tiles:
+//   v_b <- beta2 v_b + (1 - beta2) mean over the tile of g'^2
+// (Zhang et al., arXiv 2406.16793, Algorithm 1).
+double adam_tiles(const MatrixView& matrix, float* v, std::int64_t tile_rows,
+                  std::int64_t tile_columns, const AdamStep& step, Workspace& space);
+
+// Groups of group_rows rows. v: r (rows values), then c (groups x columns values):
+//   r_i <- beta2 r_i + (1 - beta2) mean_j g'_ij^2,  c_j <- beta2 c_j + (1 - beta2) mean_i g'_ij^2
+//   v_ij = r_i c_j / mean(r)      (Shazeer and Stern, arXiv 1804.04235, Algorithm 1, with means
+//   instead of sums, beta2 constant, Adam's bias correction and no clipping of the update)
+double adam_factored(const MatrixView& matrix, float* v, std::int64_t group_rows,
+                     const AdamStep& step, Workspace& space);
+
+// v: one value per label; labels: rows * columns numbers in [0, label_count).
+double adam_labels(const MatrixView& matrix, float* v, const std::int32_t* labels,
+                   std::int64_t label_count, const AdamStep& step, Workspace& space);
+
+// SGD with momentum over n elements; b is the momentum buffer.
+double sgd_momentum(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step,
+                    Workspace& space);
+
+// Sum of squares of n elements, in double.
+double squared_norm(const float* g, std::int64_t n, Workspace& space);
+
+}  // namespace blockwise::kernels

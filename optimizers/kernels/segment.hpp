@@ -1,0 +1,63 @@
+// SIMD kernels over one contiguous run of float32 elements, dispatched at run time to the widest
+// instruction set of the machine. Everything above them only chooses runs.
+//
+// Notation: g' = gradient_scale * g. The Adam step of an element with denominator d is
+//   m <- beta1 m + (1 - beta1) g'
+//   w <- decay w - step_size m / d
+// Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, written as in torch.optim.AdamW: eps is
+// added after the root and after the bias correction, and decay = 1 - lr * weight_decay comes
+// first. Buffers must not overlap. Each function returns the sum of (w_new - w_old)^2 over its run:
+// float partial sums within runs of 1024 elements, double between them, in a fixed order.
+#pragma once
+
+#include <cstdint>
+
+namespace blockwise::kernels {
+
+// Constants of a step, computed in double on the host and rounded once.
+struct AdamStep {
+  float beta1 = 0;
+  float one_minus_beta1 = 0;
+  float beta2 = 0;
+  float one_minus_beta2 = 0;
+  float decay = 1;              // 1 - lr * weight_decay
+  float step_size = 0;          // lr / (1 - beta1^t)
+  float inverse_root_bias = 1;  // 1 / sqrt(1 - beta2^t)
+  float eps = 0;
+  float gradient_scale = 1;
+};
+
+struct SgdStep {
+  float momentum = 0;
+  float decay = 1;
+  float learning_rate = 0;
+  float gradient_scale = 1;
+  bool nesterov = false;
+};
+
+// Second moment per element: v <- beta2 v + (1 - beta2) g'^2, d = sqrt(v) inverse_root_bias + eps.
+double adam_elements(float* w, const float* g, float* m, float* v, std::int64_t n,
+                     const AdamStep& step);
+// One denominator for the run.
+double adam_uniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
+                    const AdamStep& step);
+// d_j = roots[j] * root_scale + eps.
+double adam_columns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
+                    float root_scale, const AdamStep& step);
+// momentum buffer b <- momentum b + g'; w <- decay w - lr b (or - lr (g' + momentum b), Nesterov).
+double sgd(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step);
+
+// Sum of (scale * g)^2.
+double sum_squares(const float* g, std::int64_t n, float scale);
+// sums[j] += (scale * g_j)^2.
+void add_squares(const float* g, std::int64_t n, float scale, float* sums);
+
+// One value of a shared second moment, rounded as adam_elements does it.
+float second_moment(float v, float mean_square, const AdamStep& step);
+// sqrt(v) * scale + eps and sqrt(v), rounded as above.
+float denominator(float v, float scale, const AdamStep& step);
+
+// Name of the instruction set in use, for example "AVX3".
+const char* simd_target();
+
+}  // namespace blockwise::kernels

@@ -1,0 +1,119 @@
+#include "optimizers/optimizer.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+std::int64_t extent_of(StateKind::Extent extent, const TensorPartition& partition,
+                       const ParameterBlock& block) {
+  if (extent == StateKind::Extent::per_parameter) return block.size();
+  std::int64_t size = 0;
+  for (const auto& section : partition.sections) size += section.state_size();
+  return size;
+}
+
+std::int64_t offset_of(StateKind::Extent extent, const TensorPartition& partition,
+                       const ParameterBlock& block) {
+  return extent == StateKind::Extent::per_parameter ? block.offset
+                                                    : partition.sections.front().state_offset;
+}
+
+bool decays(const OptimizerConfig& config, ParameterRole role) {
+  const auto& exempt = config.no_decay;
+  return std::find(exempt.begin(), exempt.end(), role_name(role)) == exempt.end();
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
+    : config_(config),
+      store_(store),
+      partition_(config.make_partition(store.layout())),
+      rule_(config.spec->build()),
+      fused_(store.device().is_cpu()) {
+  const auto options = store.parameters().options().dtype(at::kFloat);
+  for (const auto& kind : rule_->state()) {
+    const bool full = kind.extent == StateKind::Extent::per_parameter;
+    state_.emplace_back(
+        kind.name, at::zeros({full ? store.layout().size() : partition_.state_size()}, options));
+  }
+  for (std::size_t i = 0; i < store.layout().blocks().size(); ++i) {
+    const auto& block = store.layout().blocks()[i];
+    const auto& partition = partition_.tensors()[i];
+    BlockUpdate update{
+        block, partition, store.tensors()[i].detach(), store.tensors()[i].grad(), {}};
+    for (std::size_t k = 0; k < state_.size(); ++k) {
+      const auto extent = rule_->state()[k].extent;
+      update.state.push_back(state_[k].second.narrow(0, offset_of(extent, partition, block),
+                                                     extent_of(extent, partition, block)));
+    }
+    blocks_.push_back(std::move(update));
+    weight_decay_.push_back(decays(config, block.role) ? config.weight_decay : 0.0);
+  }
+}
+
+StepReport Optimizer::step(double learning_rate) {
+  at::NoGradGuard no_grad;
+  const auto& gradients = store_.gradients();
+  const double square =
+      fused_ ? kernels::squared_norm(gradients.data_ptr<float>(), gradients.numel(), workspace_)
+             : gradients.to(at::kDouble).square().sum().item<double>();
+  StepReport report{std::sqrt(square), 0.0};
+  if (!std::isfinite(report.gradient_norm)) return report;
+  StepInfo info{++steps_, learning_rate, 0.0, 1.0};
+  if (config_.gradient_clip > 0.0) {
+    // As torch.nn.utils.clip_grad_norm_: the 1e-6 keeps a zero gradient finite.
+    info.gradient_scale = std::min(1.0, config_.gradient_clip / (report.gradient_norm + 1e-6));
+  }
+  report.update_norm = std::sqrt(update_all(info));
+  return report;
+}
+
+double Optimizer::update_all(const StepInfo& common) {
+  double moved = 0.0;
+  at::Tensor moved_on_device;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    StepInfo info = common;
+    info.weight_decay = weight_decay_[i];
+    if (fused_) {
+      moved += rule_->update_cpu(blocks_[i], info, workspace_);
+    } else {
+      const auto square = rule_->update_tensors(blocks_[i], info);
+      moved_on_device = moved_on_device.defined() ? moved_on_device + square : square;
+    }
+  }
+  return fused_ ? moved : moved_on_device.item<double>();
+}
+
+std::vector<std::pair<std::string, std::int64_t>> Optimizer::state_bytes() const {
+  std::vector<std::pair<std::string, std::int64_t>> bytes;
+  for (const auto& [name, tensor] : state_) {
+    bytes.emplace_back(name, static_cast<std::int64_t>(tensor.nbytes()));
+  }
+  return bytes;
+}
+
+void Optimizer::load_state(std::int64_t steps,
+                           const std::vector<std::pair<std::string, at::Tensor>>& saved) {
+  for (const auto& [name, tensor] : state_) {
+    const auto found = std::find_if(saved.begin(), saved.end(), [&, key = name](const auto& entry) {
+      return entry.first == key;
+    });
+    require_input(found != saved.end(), "the saved optimizer state has no '{}'", name);
+    require_input(found->second.numel() == tensor.numel() &&
+                      found->second.scalar_type() == tensor.scalar_type(),
+                  "the saved optimizer state '{}' has {} values, {} are needed: was the partition "
+                  "another one?",
+                  name, found->second.numel(), tensor.numel());
+    tensor.copy_(found->second);
+  }
+  steps_ = steps;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,59 @@
+// Optimizer: drives an UpdateRule over all parameters of a store. State lives in flat float32
+// tensors, one per StateKind, on the parameters' device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/parameter_store.hpp"
+#include "optimizers/optimizer_config.hpp"
+
+namespace blockwise {
+
+struct StepReport {
+  double gradient_norm = 0.0;  // before clipping; not finite when the gradient is not
+  double update_norm = 0.0;    // ||w_new - w_old||, decay included
+};
+
+class Optimizer {
+ public:
+  // Keeps a reference to the store. Throws InputError where the partition rule does not cover a
+  // tensor.
+  Optimizer(const OptimizerConfig& config, ParameterStore& store);
+
+  // Clips by the global norm, then updates every tensor. With a non-finite gradient norm nothing is
+  // changed. Deterministic; independent of the number of threads. Cost: one read of the gradients
+  // for the norm and one pass of the rule.
+  StepReport step(double learning_rate);
+
+  const Partition& partition() const { return partition_; }
+  std::int64_t steps() const { return steps_; }
+
+  // (name, flat tensor), and exact bytes by the same names.
+  const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
+  std::vector<std::pair<std::string, std::int64_t>> state_bytes() const;
+  // Continues after `steps` steps from saved state. Throws InputError for a missing or misshapen
+  // tensor.
+  void load_state(std::int64_t steps, const std::vector<std::pair<std::string, at::Tensor>>& state);
+
+  // Uses the rule's tensor operations on the CPU too; for tests that compare the two forms.
+  void use_tensor_operations() { fused_ = false; }
+
+ private:
+  double update_all(const StepInfo& common);
+
+  OptimizerConfig config_;
+  ParameterStore& store_;
+  Partition partition_;
+  std::unique_ptr<UpdateRule> rule_;
+  std::vector<std::pair<std::string, at::Tensor>> state_;
+  std::vector<BlockUpdate> blocks_;
+  std::vector<double> weight_decay_;  // per block
+  kernels::Workspace workspace_;
+  std::int64_t steps_ = 0;
+  bool fused_;
+};
+
+}  // namespace blockwise

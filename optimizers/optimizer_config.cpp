@@ -1,0 +1,48 @@
+#include "optimizers/optimizer_config.hpp"
+
+namespace blockwise {
+namespace {
+
+std::vector<std::string> rule_names() {
+  std::vector<std::string> names;
+  for (const auto& rule : update_rules()) names.push_back(rule.name);
+  return names;
+}
+
+}  // namespace
+
+void PartitionConfig::visit(FieldVisitor& v) {
+  v.choice({"rule", "partition rule of all tensors"}, rule, partition_rule_names());
+  auto choices = partition_rule_names();
+  choices.insert(choices.begin(), "default");
+  for (int i = 0; i < kParameterRoleCount; ++i) {
+    const auto role = static_cast<ParameterRole>(i);
+    const auto found = by_role.find(role);
+    std::string chosen = found == by_role.end() ? "default" : found->second;
+    v.choice({role_name(role), "another rule for tensors of this role"}, chosen, choices);
+    by_role.erase(role);
+    if (chosen != "default") by_role[role] = chosen;
+  }
+}
+
+void OptimizerConfig::visit(FieldVisitor& v) {
+  v.choice({"rule", "update rule", true}, rule, rule_names());
+  v.real({"learning_rate", "peak of the schedule", true}, learning_rate, {0.0, 1e3});
+  v.real({"weight_decay", "decoupled: w <- (1 - lr * weight_decay) w"}, weight_decay, {0.0, 1e3});
+  v.choice_list({"no_decay", "roles without weight decay"}, no_decay, role_names());
+  v.real({"gradient_clip", "bound on the global gradient norm; 0 turns clipping off"},
+         gradient_clip, {0.0, 1e12});
+  if (!spec || spec->name() != rule) spec = make_rule_spec(rule);
+  spec->visit(v);
+  if (!spec->uses_partition()) return;
+  v.begin_section({"partition", "which elements share a second moment"});
+  partition.visit(v);
+  v.end_section();
+}
+
+Partition OptimizerConfig::make_partition(const ParameterLayout& layout) const {
+  if (!spec->uses_partition()) return blockwise::make_partition(layout, "per_element");
+  return blockwise::make_partition(layout, partition.rule, partition.by_role);
+}
+
+}  // namespace blockwise

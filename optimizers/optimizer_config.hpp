@@ -1,0 +1,36 @@
+// The YAML section `optimizer`: the rule and its options, and what is the same for every rule:
+// rate, decoupled weight decay with its exempt roles, clipping, partition.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/clone_ptr.hpp"
+#include "core/fields.hpp"
+#include "core/partition_rules.hpp"
+#include "optimizers/update_rule.hpp"
+
+namespace blockwise {
+
+struct PartitionConfig {
+  std::string rule = "adam_mini";
+  std::map<ParameterRole, std::string> by_role;
+  void visit(FieldVisitor& v);
+};
+
+struct OptimizerConfig {
+  std::string rule = "adamw";
+  double learning_rate = 1e-3;
+  double weight_decay = 0.0;
+  std::vector<std::string> no_decay = {"norm", "bias"};
+  double gradient_clip = 1.0;
+  PartitionConfig partition;
+  ClonePtr<RuleSpec> spec;  // of `rule`; made by visit()
+
+  void visit(FieldVisitor& v);
+  // The partition of the rule: per element where the rule has none.
+  Partition make_partition(const ParameterLayout& layout) const;
+};
+
+}  // namespace blockwise
