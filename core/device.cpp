@@ -16,13 +16,14 @@ at::Device resolve_device(std::string_view name) {
   return at::Device(at::kCUDA, 0);
 }
 
+int available_threads() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  return sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
+}
+
 int set_threads(std::int64_t threads) {
-  int count = static_cast<int>(threads);
-  if (count == 0) {
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    count = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  }
+  const int count = threads == 0 ? available_threads() : static_cast<int>(threads);
   at::set_num_threads(count);
   return count;
 }

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 
+#include "core/device.hpp"
 #include "core/error.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
@@ -33,11 +33,28 @@ struct Worker {
   double tokens_per_second = 0.0;
 };
 
-bool is_over(const SweepManifest& sweep, const SweepMember& member) {
+// What a member's file says; a failed state with the reason where there is none or it cannot be
+// read.
+RunResult result_of(const SweepManifest& sweep, const SweepMember& member) {
+  RunResult result;
+  result.state = RunState::failed;
+  result.message = "it has no run file yet";
   const auto path = sweep.folder / member.run;
-  if (!fs::exists(path)) return false;
-  const auto state = read_run(path).state;
-  return state == RunState::finished || state == RunState::diverged;
+  if (!fs::exists(path)) return result;
+  try {
+    return read_run(path);
+  } catch (const InputError& error) {
+    result.message = error.what();
+    return result;
+  }
+}
+
+bool is_over(const RunResult& result) {
+  return result.state == RunState::finished || result.state == RunState::diverged;
+}
+
+fs::path log_file(const SweepManifest& sweep, const SweepMember& member) {
+  return sweep.folder / fs::path(member.config).parent_path() / "log.txt";
 }
 
 std::vector<std::string> command_line(const SweepManifest& sweep, const SweepMember& member,
@@ -55,7 +72,7 @@ Worker start(const SweepManifest& sweep, const SweepMember& member, const std::s
              std::int64_t threads) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::strerror(errno));
-  const auto log = sweep.folder / fs::path(member.config).parent_path() / "log.txt";
+  const auto log = log_file(sweep, member);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
@@ -106,7 +123,7 @@ class Runner {
       : sweep_(sweep),
         program_(std::move(program)),
         jobs_(jobs),
-        threads_(std::max<std::int64_t>(1, std::thread::hardware_concurrency() / jobs)) {}
+        threads_(std::max<std::int64_t>(1, available_threads() / jobs)) {}
 
   SweepOutcome run() {
     collect_waiting();
@@ -129,7 +146,7 @@ class Runner {
   void collect_waiting() {
     for (const auto& member : sweep_.members) {
       total_steps_ += member.steps;
-      if (is_over(sweep_, member)) {
+      if (is_over(result_of(sweep_, member))) {
         done_steps_ += member.steps;
         count(member);
       } else {
@@ -166,8 +183,7 @@ class Runner {
 
   // Reads the member's own file: what counts is what is recorded, not how the process ended.
   void count(const SweepMember& member, Progress* progress = nullptr) {
-    const auto path = sweep_.folder / member.run;
-    const auto result = fs::exists(path) ? read_run(path) : RunResult{};
+    const auto result = result_of(sweep_, member);
     const auto tell = [&](const std::string& what) {
       if (progress != nullptr) progress->message(fmt::format("{}: {}", member.plan.id, what));
     };
@@ -186,8 +202,7 @@ class Runner {
         break;
       default:
         ++outcome_.failed;
-        tell(fmt::format("failed: {}; see {}", result.message,
-                         (path.parent_path() / "log.txt").string()));
+        tell(fmt::format("failed: {}; see {}", result.message, log_file(sweep_, member).string()));
     }
   }
 

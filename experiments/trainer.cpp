@@ -1,12 +1,12 @@
 #include "experiments/trainer.hpp"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <chrono>
 #include <cmath>
 #include <limits>
 
+#include "core/autograd.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
@@ -129,7 +129,7 @@ void Run::accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch
   const auto loss = model_->loss(batch, context) / static_cast<double>(micro_batches_);
   row.loss += loss.item<double>();
   watch.lap(row.seconds_forward);
-  torch::autograd::backward({loss}, {});
+  backward(loss);
   watch.lap(row.seconds_backward);
 }
 

@@ -1,0 +1,91 @@
+# Short names for what people do with a checkout. Everything is also reachable without make: the
+# recipes below are the commands.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+JOBS ?= $(shell bash cmake/parallel_jobs.sh)
+TOKENIZER ?= byte
+VOCAB_SIZE ?= 2048
+
+# The installer puts a newer CMake into .venv where the system's is too old; so ask late.
+in_venv_or_path = $(shell test -x .venv/bin/$(1) && echo .venv/bin/$(1) || echo $(1))
+CMAKE = $(call in_venv_or_path,cmake)
+CTEST = $(call in_venv_or_path,ctest)
+PYTHON_MODULE := PYTHONPATH=notebooks .venv/bin/python -m
+BLOCKWISE := build/release/blockwise
+
+QUICKSTART := runs/quickstart
+NOVELS := data/austen/train.txt data/austen/validation.txt
+TOKENS_byte := data/austen-byte
+TOKENS_bpe := data/austen-bpe$(VOCAB_SIZE)
+TOKENS = $(or $(TOKENS_$(TOKENIZER)),$(error TOKENIZER is "$(TOKENIZER)", not byte or bpe))
+
+.PHONY: help
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@echo "Options: JOBS=N compilers at once; PYTHON=python3.12 for .venv; Torch_DIR=... to use a"
+	@echo "LibTorch that is already here; for corpus TOKENIZER=bpe VOCAB_SIZE=2048."
+
+.PHONY: dependencies
+dependencies: ## install what is missing: Debian packages, .venv, LibTorch
+	@PYTHON='$(PYTHON)' bash cmake/install_dependencies.sh
+
+.PHONY: configure
+configure: dependencies
+	@$(CMAKE) --preset release -DTorch_DIR='$(Torch_DIR)'
+
+.PHONY: build
+build: configure ## install what is missing and build build/release/blockwise
+	@$(CMAKE) --build --preset release --target blockwise --parallel $(JOBS)
+
+.PHONY: test
+test: configure ## install what is missing, build everything, run every test
+	@$(CMAKE) --build --preset release --parallel $(JOBS)
+	@$(CTEST) --preset release --parallel $(JOBS)
+
+.PHONY: quickstart
+quickstart: build corpus ## AdamW against Adam-mini on a small model: table and figure
+	@$(BLOCKWISE) sweep configs/quickstart.yaml --jobs $(shell nproc)
+	@$(BLOCKWISE) report $(QUICKSTART)
+	@$(MAKE) --no-print-directory --silent $(QUICKSTART)/figure.png
+	@echo
+	@echo "Runs    $(QUICKSTART)/members/*/run.h5 (HDF5; h5py and pandas read them as they are)"
+	@echo "Figure  $(QUICKSTART)/figure.png"
+	@echo "Next    $(BLOCKWISE) report $(QUICKSTART) --csv > quickstart.csv"
+	@echo "        $(BLOCKWISE) list"
+	@echo "        copy configs/quickstart.yaml, change a learning rate, run '$(BLOCKWISE) sweep' on it"
+
+# Drawn again when a run is newer; the runs are the sweep's business, not make's.
+$(QUICKSTART)/figure.png: $(wildcard $(QUICKSTART)/members/*/run.h5)
+	$(PYTHON_MODULE) blockwise.figures $(QUICKSTART) --output $@
+
+.PHONY: corpus
+corpus: build ## the default corpus: Jane Austen's novels as token files
+	@$(MAKE) --no-print-directory --silent $(TOKENS)/manifest.json
+
+$(NOVELS) &:
+	$(PYTHON_MODULE) blockwise.austen --output data/austen
+
+$(TOKENS_byte)/manifest.json: $(NOVELS)
+	$(BLOCKWISE) data --train data/austen/train.txt --validation data/austen/validation.txt \
+	  --output $(@D)
+
+$(TOKENS_bpe)/manifest.json: $(NOVELS)
+	$(BLOCKWISE) data --train data/austen/train.txt --validation data/austen/validation.txt \
+	  --output $(@D) --tokenizer bpe --vocab-size $(VOCAB_SIZE)
+
+.PHONY: lint
+lint: dependencies ## include rules and formatting
+	@$(CMAKE) -DROOT=. -P cmake/check_includes.cmake
+	@$(CMAKE) -P tests/lint/check_includes_test.cmake
+	@bash cmake/check_format.sh
+
+.PHONY: format
+format: dependencies ## rewrite the C++ files with clang-format
+	@bash cmake/check_format.sh --fix
+
+.PHONY: clean
+clean: ## remove build/; .venv, data and runs stay
+	rm -rf build

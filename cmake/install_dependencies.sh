@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs what a build needs and this machine lacks: Debian packages, the virtual environment .venv,
+# and LibTorch as the torch wheel. With nothing missing it takes a moment and no network.
+#   bash cmake/install_dependencies.sh
+# Environment: PYTHON names the interpreter for .venv; Torch_DIR or CMAKE_PREFIX_PATH leads to a
+# LibTorch (2.11 to 2.15) that is used instead of the wheel.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly torch_requirement="torch==2.13.0"
+readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for CMakePresets.json
+readonly cmake_minimum="3.25"
+readonly venv_python=".venv/bin/python"
+
+say() { printf 'blockwise: %s\n' "$*"; }
+fail() {
+  printf 'blockwise: %s\n' "$@" >&2
+  exit 1
+}
+
+python_version() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null; }
+is_recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# Prints the first interpreter that is new enough; without one says which were looked at.
+choose_python() {
+  local candidates=(python3 python3.14 python3.13 python3.12 python3.11) found=() name version
+  [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+  for name in "${candidates[@]}"; do
+    version=$(python_version "$name") || continue
+    if is_recent_python "$name"; then
+      command -v "$name"
+      return
+    fi
+    found+=("$name is $version")
+  done
+  [[ ${#found[@]} -gt 0 ]] || found=("none of ${candidates[*]} runs")
+  fail "Python 3.11 or newer is required; found:" "${found[@]/#/  }" \
+    "install one and name it, for example: make build PYTHON=python3.12"
+}
+
+# Debian keeps ensurepip, which fills a virtual environment, in a package of its own.
+missing_venv_package() {
+  local python=$1
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+  "$python" -c 'import sys; sys.exit(sys.prefix != "/usr")' ||
+    fail "$python has no ensurepip module, so it cannot make a virtual environment; name another with PYTHON"
+  "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+}
+
+missing_packages() {
+  local installed name
+  # shellcheck disable=SC2016  # a format of dpkg-query, not a variable
+  installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
+  for name in "$@"; do
+    [[ $'\n'$installed$'\n' == *$'\n'"installed $name"$'\n'* ]] || printf '%s\n' "$name"
+  done
+}
+
+# Root, or sudo where it needs no password or a terminal can give one.
+can_become_root() {
+  [[ $EUID -eq 0 ]] && return
+  command -v sudo >/dev/null || return 1
+  sudo -n true 2>/dev/null || [[ -t 0 && -t 2 ]]
+}
+
+apt_get() {
+  local as_root=()
+  [[ $EUID -eq 0 ]] || as_root=(sudo)
+  # A fresh machine may be busy with its own upgrades: wait for the lock instead of failing.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+install_debian_packages() {
+  local missing=("$@")
+  local sentence="missing Debian packages: ${missing[*]}"
+  local advice="as root: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+  can_become_root || fail "$sentence" "install them and run the same command again," "$advice"
+  say "installing ${missing[*]}"
+  apt_get update || say "apt-get update failed; going on with the package lists that are here"
+  apt_get install -y --no-install-recommends "${missing[@]}" ||
+    fail "apt-get failed;" "$sentence" "$advice"
+}
+
+require_system_packages() {
+  local names=() missing=() name
+  if command -v dpkg-query >/dev/null; then
+    mapfile -t names < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' cmake/debian_packages.txt)
+    mapfile -t missing < <(missing_packages "${names[@]}" "$@")
+    [[ ${#missing[@]} -eq 0 ]] || install_debian_packages "${missing[@]}"
+    return
+  fi
+  for name in c++ ninja cmake; do
+    command -v "$name" >/dev/null || missing+=("$name")
+  done
+  [[ ${#missing[@]} -eq 0 ]] ||
+    fail "missing: ${missing[*]}" "this is not Debian or Ubuntu; install these and what cmake/debian_packages.txt names"
+}
+
+make_venv() {
+  local python=$1
+  say "making .venv with Python $(python_version "$python")"
+  "$python" -m venv --clear .venv
+}
+
+# install_with_pip STAMP CONTENT ARGUMENTS...: does nothing where .venv/STAMP says CONTENT, which is
+# written last, so that an interrupted installation is taken up again.
+install_with_pip() {
+  local stamp=.venv/$1 content=$2
+  shift 2
+  [[ ! -f $stamp || $(<"$stamp") != "$content" ]] || return 0
+  say "installing into .venv: $*"
+  # An interrupted or foreign virtual environment may lack pip.
+  "$venv_python" -m pip --version >/dev/null 2>&1 || "$venv_python" -m ensurepip >/dev/null
+  "$venv_python" -m pip install --disable-pip-version-check --no-input "$@" ||
+    fail "pip could not install $*; is the network there?"
+  printf '%s\n' "$content" >"$stamp"
+}
+
+# CMakePresets.json needs 3.25; Ubuntu 22.04 has 3.22.
+require_cmake() {
+  local version
+  version=$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
+  if ! printf '%s\n' "$cmake_minimum" "${version:-0}" | sort --version-sort --check=quiet; then
+    install_with_pip cmake.stamp "$cmake_requirement" "$cmake_requirement"
+  fi
+}
+
+require_libtorch() {
+  local cmake=cmake
+  [[ ! -x .venv/bin/cmake ]] || cmake=.venv/bin/cmake
+  if [[ -n ${Torch_DIR:-} ]]; then
+    "$cmake" -P cmake/locate_libtorch.cmake >/dev/null || exit 1
+  elif [[ -z ${CMAKE_PREFIX_PATH:-} ]] || ! "$cmake" -P cmake/locate_libtorch.cmake >/dev/null 2>&1; then
+    install_with_pip torch.stamp "$torch_requirement" "$torch_requirement"
+  fi
+}
+
+main() {
+  local python="" venv_package=""
+  if ! is_recent_python "$venv_python"; then
+    PATH=${PATH//"$PWD/.venv/bin:"/} # an activated but broken .venv must not make its successor
+    python=$(choose_python)
+    venv_package=$(missing_venv_package "$python")
+  fi
+  require_system_packages ${venv_package:+"$venv_package"}
+  [[ -z $python ]] || make_venv "$python"
+  require_cmake
+  install_with_pip requirements.stamp "$(sha256sum <requirements.txt)" -r requirements.txt
+  require_libtorch
+}
+
+main

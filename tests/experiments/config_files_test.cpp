@@ -1,0 +1,74 @@
+// Every file under configs/ is a test: it parses strictly, and its scaled-down form trains two
+// steps.
+#include <filesystem>
+
+#include "core/io/atomic_file.hpp"
+#include "experiments/config_text.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/trainer.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<fs::path> config_files() {
+  std::vector<fs::path> files;
+  for (const auto& entry :
+       fs::recursive_directory_iterator(fs::path(BLOCKWISE_SOURCE_DIR) / "configs")) {
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// Two steps on the small corpus with the file's family, rule, partition and schedule.
+void scale_down(YamlDocument& document, const fs::path& folder) {
+  const auto config = document.run_config();
+  const auto set = [&](const std::string& path, const std::string& value) {
+    document.set(path, value, "scale_down");
+  };
+  set("output", (folder / "run").string());
+  for (const auto* key : {"schedule.warmup_steps", "trainer.global_batch_tokens"}) set(key, "0");
+  for (const auto* key : {"trainer.steps", "trainer.micro_batch_size"}) set(key, "2");
+  if (config.data.kind == "tokens") {
+    set("data.train", (folder / "train.bin").string());
+    set("data.validation", (folder / "validation.bin").string());
+    for (const auto* key : {"data.sequence_length", "data.validation_tokens"}) set(key, "16");
+  }
+  if (config.model.family != "mlp") {
+    for (const auto* key : {"model.n_layer", "model.n_head"}) set(key, "2");
+    set("model.n_embd", "16");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Every configuration file parses and its scaled-down form trains", "[config]") {
+  REQUIRE(!config_files().empty());
+  for (const auto& file : config_files()) {
+    INFO(file.string());
+    const auto document = YamlDocument::load(file);
+    const auto resolved = to_yaml(document.run_config());
+    CHECK(to_yaml(YamlDocument::parse(resolved, "resolved").run_config()) == resolved);
+    std::vector<MemberPlan> members = {{"alone", "run", 1, {}}};
+    if (document.has_sweep()) members = expand(document.sweep_config());
+    std::string group;
+    for (const auto& member : members) {
+      if (member.group == group) continue;  // one member of each group
+      group = member.group;
+      const TemporaryFolder folder;
+      write_small_corpus(folder.path());
+      auto own = document.clone();
+      for (const auto& [path, value] : member.overrides) own.set(path, value, "member");
+      scale_down(own, folder.path());
+      const auto outcome = train(resolve(own.run_config()), [](const StepRecord&) {});
+      CHECK(outcome.state == RunState::finished);
+      CHECK(outcome.step == 2);
+    }
+  }
+}

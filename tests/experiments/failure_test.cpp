@@ -1,0 +1,166 @@
+// Bad input and broken surroundings, as a user meets them: one clear sentence, the right exit code,
+// and nothing that was written is lost.
+#include <fstream>
+
+#include "core/io/atomic_file.hpp"
+#include "experiments/checkpoint.hpp"
+#include "experiments/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+using blockwise::testing::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Prepared {
+  TemporaryFolder folder;
+  std::string config;
+  explicit Prepared(std::int64_t steps = 12) : config((folder / "run.yaml").string()) {
+    write_small_corpus(folder.path());
+    write_file_atomically(config, small_run_yaml(folder.path(), steps));
+  }
+  ProgramResult train(const std::vector<std::string>& more = {},
+                      const std::string& prefix = "") const {
+    std::vector<std::string> arguments = {"train", config};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments, prefix);
+  }
+  // Runs 12 steps, then asks for more, so that a resume has something to do.
+  void stop_half_way() const {
+    const auto result = train();
+    REQUIRE(result.exit_code == 0);
+    fs::remove_all(checkpoint_folder(folder / "run", 12));
+    fs::remove_all(checkpoint_folder(folder / "run", 9));
+    auto recorder =
+        RunRecorder::resume(folder / "run/run.h5", read_run(folder / "run/run.h5").config_hash, 6);
+    recorder.set_status(RunState::interrupted, "by the test", 6);
+    recorder.close();
+  }
+};
+
+void overwrite(const fs::path& path, std::streamoff at, const std::string& bytes) {
+  std::fstream stream(path, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(at);
+  stream << bytes;
+}
+
+// One line, from the program, without a stack of causes.
+void check_one_line(const std::string& errors) {
+  CHECK(errors.starts_with("blockwise: "));
+  CHECK(std::count(errors.begin(), errors.end(), '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("A wrong YAML ends with exit code 2 and its place") {
+  const Prepared p;
+  const auto result = p.train({"--set", "optimizer.lerning_rate=1"});
+  CHECK(result.exit_code == 2);
+  check_one_line(result.errors);
+  CHECK_THAT(result.errors, Contains("did you mean 'learning_rate'?"));
+  CHECK(!fs::exists(p.folder / "run"));
+  CHECK(run_program({"train", "no-such.yaml"}).exit_code == 2);
+  CHECK(run_program({"trian", p.config}).exit_code == 2);
+}
+
+TEST_CASE("Damaged token files are named") {
+  const Prepared p;
+  SECTION("a shard of the wrong length") {
+    fs::resize_file(p.folder / "train.bin", 5000);
+    const auto result = p.train();
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.errors,
+               Contains("train.bin: the header says 6000 tokens, so 13024 bytes; the "
+                        "file has 5000"));
+  }
+  SECTION("a token above the vocabulary") {
+    overwrite(p.folder / "train.bin", 1024 + 2 * 100, std::string("\xff\x00", 2));
+    const auto result = p.train();
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.errors,
+               Contains("train.bin: token 255 at position 100, the vocabulary has 64"));
+  }
+  SECTION("missing") {
+    fs::remove(p.folder / "validation.bin");
+    const auto result = p.train();
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.errors, Contains("make corpus"));
+  }
+}
+
+TEST_CASE("A damaged checkpoint is refused, names its file and leaves the run file alone") {
+  const Prepared p;
+  p.stop_half_way();
+  const auto file = checkpoint_folder(p.folder / "run", 6) / "parameters.safetensors";
+  REQUIRE(fs::exists(file));
+  const auto rows = read_run(p.folder / "run/run.h5").steps.size();
+  SECTION("truncated") { fs::resize_file(file, fs::file_size(file) / 2); }
+  SECTION("a flipped byte") {
+    overwrite(file, static_cast<std::streamoff>(fs::file_size(file)) - 5, "\x7f");
+  }
+  SECTION("a marker that is no JSON") {
+    write_file_atomically(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json", "{");
+  }
+  const auto result = p.train();
+  CHECK(result.exit_code == 2);
+  check_one_line(result.errors);
+  CHECK_THAT(result.errors, Contains("step_00000006") && Contains("damaged"));
+  CHECK(read_run(p.folder / "run/run.h5").steps.size() == rows);
+}
+
+TEST_CASE("A damaged run file is refused and the checkpoint stays") {
+  const Prepared p;
+  p.stop_half_way();
+  const auto file = p.folder / "run/run.h5";
+  SECTION("truncated") { fs::resize_file(file, fs::file_size(file) / 3); }
+  SECTION("no HDF5") { write_file_atomically(file, "hello"); }
+  const auto result = p.train();
+  CHECK(result.exit_code == 2);
+  check_one_line(result.errors);
+  CHECK_THAT(result.errors, Contains("run.h5"));
+  CHECK(fs::exists(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json"));
+}
+
+TEST_CASE("A folder of another configuration is not overwritten") {
+  const Prepared p;
+  REQUIRE(p.train().exit_code == 0);
+  const auto result = p.train({"--set", "optimizer.learning_rate=0.5"});
+  CHECK(result.exit_code == 2);
+  CHECK_THAT(result.errors, Contains("another configuration"));
+}
+
+TEST_CASE("A full disk ends the run with its reason and keeps the checkpoint before") {
+  // Files above 40 KiB cannot be written: the run file's rows or a checkpoint of a wider model hit
+  // it.
+  const Prepared p(60);
+  const auto result = p.train({"--set", "model.n_embd=64"}, "ulimit -f 40; trap '' XFSZ;");
+  CHECK(result.exit_code == 1);
+  check_one_line(result.errors.substr(result.errors.rfind("blockwise: ")));
+  CHECK_THAT(result.errors, Contains("File too large"));
+  // What is there is whole: with room again the same command finishes the run.
+  CHECK(p.train({"--set", "model.n_embd=64"}).exit_code == 0);
+  CHECK(read_run(p.folder / "run/run.h5").steps.size() == 60);
+}
+
+TEST_CASE("An unwritable folder is named") {
+  const Prepared p;
+  write_file_atomically(p.folder / "a-file", "in the way");
+  const auto result = p.train({"--output", (p.folder / "a-file/run").string()});
+  CHECK(result.exit_code == 1);
+  CHECK_THAT(result.errors, Contains("a-file"));
+}
+
+TEST_CASE("A diverging run ends as diverged and keeps its rows") {
+  const Prepared p;
+  const auto result = p.train({"--set", "trainer.divergence_loss=1.0", "--json"});
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("\"state\":\"diverged\""));
+  const auto run = read_run(p.folder / "run/run.h5");
+  CHECK(run.state == RunState::diverged);
+  CHECK(run.steps.size() == 1);
+}

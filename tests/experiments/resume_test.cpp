@@ -1,0 +1,118 @@
+// Stopping at any moment and going on gives the bits of never having stopped.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "core/io/atomic_file.hpp"
+#include "core/io/safetensors.hpp"
+#include "experiments/checkpoint.hpp"
+#include "experiments/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+constexpr std::int64_t kSteps = 40;
+
+struct Prepared {
+  TemporaryFolder folder;
+  std::string config;
+  Prepared() : config((folder / "run.yaml").string()) {
+    write_small_corpus(folder.path());
+    write_file_atomically(config, small_run_yaml(folder.path(), kSteps));
+  }
+  std::string run(const std::string& name) const { return (folder / name).string(); }
+};
+
+// Everything of a run that must not depend on interruptions; times do.
+void check_same(const std::string& a, const std::string& b) {
+  const auto x = read_run(a + "/run.h5"), y = read_run(b + "/run.h5");
+  CHECK(x.state == RunState::finished);
+  CHECK(y.state == RunState::finished);
+  REQUIRE(x.steps.size() == y.steps.size());
+  REQUIRE(x.evaluations.size() == y.evaluations.size());
+  for (std::size_t i = 0; i < x.steps.size(); ++i) {
+    CHECK(x.steps[i].step == y.steps[i].step);
+    CHECK(x.steps[i].loss == y.steps[i].loss);
+    CHECK(x.steps[i].gradient_norm == y.steps[i].gradient_norm);
+    CHECK(x.steps[i].update_norm == y.steps[i].update_norm);
+  }
+  for (std::size_t i = 0; i < x.evaluations.size(); ++i) {
+    CHECK(x.evaluations[i].step == y.evaluations[i].step);
+    CHECK(x.evaluations[i].loss == y.evaluations[i].loss);
+  }
+  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
+    CHECK(read_text_file(checkpoint_folder(a, kSteps) / file) ==
+          read_text_file(checkpoint_folder(b, kSteps) / file));
+  }
+}
+
+int wait_for(pid_t process) {
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
+
+TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--output", p.run("whole")}).exit_code == 0);
+  const unsigned seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  // The run takes a second or so; kills fall anywhere in it, start-up and checkpoint writing
+  // included.
+  std::uniform_int_distribution<useconds_t> moment(50'000, 900'000);
+  int killed = 0, starts = 0;
+  while (killed < 20 && starts < 200) {
+    ++starts;
+    const pid_t process = start_program({"train", p.config, "--output", p.run("killed")});
+    ::usleep(moment(random));
+    ::kill(process, SIGKILL);
+    if (wait_for(process) == -SIGKILL) {
+      ++killed;
+      continue;
+    }
+    check_same(p.run("whole"), p.run("killed"));  // it finished between kills: start over
+    std::filesystem::remove_all(p.run("killed"));
+  }
+  CHECK(killed == 20);
+  REQUIRE(run_program({"train", p.config, "--output", p.run("killed")}).exit_code == 0);
+  check_same(p.run("whole"), p.run("killed"));
+}
+
+TEST_CASE("SIGTERM stops at a step boundary with a checkpoint; the same command continues",
+          "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--output", p.run("whole")}).exit_code == 0);
+  const pid_t process = start_program({"train", p.config, "--output", p.run("stopped")});
+  while (!Hdf5File::is_hdf5(p.run("stopped") + "/run.h5")) ::usleep(2'000);
+  ::usleep(30'000);
+  ::kill(process, SIGTERM);
+  CHECK(wait_for(process) == 0);
+  const auto stopped = read_run(p.run("stopped") + "/run.h5");
+  if (stopped.state == RunState::interrupted) {
+    REQUIRE(!checkpoint_steps(p.run("stopped")).empty());
+    CHECK(checkpoint_steps(p.run("stopped")).back() == stopped.last_step);
+  }
+  REQUIRE(run_program({"train", p.config, "--output", p.run("stopped")}).exit_code == 0);
+  check_same(p.run("whole"), p.run("stopped"));
+}
+
+TEST_CASE("A finished run is left as it is", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config}).exit_code == 0);
+  const auto before = read_text_file(p.run("run") + "/run.h5");
+  const auto again = run_program({"train", p.config, "--json"});
+  CHECK(again.exit_code == 0);
+  CHECK_THAT(again.output, blockwise::testing::Contains("\"state\":\"finished\""));
+  CHECK(read_text_file(p.run("run") + "/run.h5") == before);
+}

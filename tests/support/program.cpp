@@ -1,0 +1,56 @@
+#include "tests/support/program.hpp"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/support/temporary_folder.hpp"
+
+namespace blockwise::testing {
+namespace {
+
+std::string quoted(const std::string& word) {
+  std::string text(1, '\'');
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  text += '\'';
+  return text;
+}
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream stream(path);
+  std::stringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& prefix) {
+  const TemporaryFolder folder;
+  std::string command = prefix + " exec " + quoted(BLOCKWISE_PROGRAM);
+  for (const auto& argument : arguments) command += ' ' + quoted(argument);
+  command += " >" + quoted(folder / "out") + " 2>" + quoted(folder / "err") + " </dev/null";
+  const int status = std::system(command.c_str());
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return {code, read(folder / "out"), read(folder / "err")};
+}
+
+pid_t start_program(const std::vector<std::string>& arguments) {
+  const pid_t process = ::fork();
+  if (process != 0) return process;
+  const int null = ::open("/dev/null", O_RDWR);
+  for (const int stream : {0, 1, 2}) ::dup2(null, stream);
+  std::vector<char*> words;
+  std::string program = BLOCKWISE_PROGRAM;
+  words.push_back(program.data());
+  auto copy = arguments;
+  for (auto& argument : copy) words.push_back(argument.data());
+  words.push_back(nullptr);
+  ::execv(program.c_str(), words.data());
+  ::_exit(127);
+}
+
+}  // namespace blockwise::testing

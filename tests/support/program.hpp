@@ -1,0 +1,24 @@
+// Runs the built program as a user does.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace blockwise::testing {
+
+struct ProgramResult {
+  int exit_code = -1;  // -signal where a signal ended it
+  std::string output;  // standard output
+  std::string errors;  // standard error
+};
+
+// `prefix` is a shell fragment before the program, for example "ulimit -f 100;".
+ProgramResult run_program(const std::vector<std::string>& arguments,
+                          const std::string& prefix = "");
+
+// Starts the program and returns its process, for tests that kill it.
+pid_t start_program(const std::vector<std::string>& arguments);
+
+}  // namespace blockwise::testing
