@@ -32,8 +32,8 @@ void write_marker(const fs::path& folder, std::int64_t step, const std::string& 
                                    {"step", step},
                                    {"config_hash", config_hash}};
   for (const auto* file : kFiles) {
-    const auto bytes = map_file(folder / file).bytes;
-    marker["files"][file] = {{"bytes", bytes.size()}, {"sha256", sha256(bytes)}};
+    const auto mapped = map_file(folder / file);
+    marker["files"][file] = {{"bytes", mapped.bytes.size()}, {"sha256", sha256(mapped.bytes)}};
   }
   write_file_atomically(folder / "checkpoint.json", marker.dump(2) + "\n");
 }
@@ -44,7 +44,8 @@ std::string advice(const fs::path& folder) {
 }
 
 void verify_file(const fs::path& folder, const std::string& file, const nlohmann::json& marker) {
-  const auto bytes = map_file(folder / file).bytes;
+  const auto mapped = map_file(folder / file);
+  const auto bytes = mapped.bytes;
   const auto expected = marker["files"][file]["bytes"].get<std::size_t>();
   require_input(bytes.size() == expected, "{}: damaged checkpoint: {} bytes, {} were written. {}",
                 (folder / file).string(), bytes.size(), expected, advice(folder));

@@ -260,13 +260,21 @@ class YamlReader : public FieldVisitor {
     scope.known.insert(key);
     const YAML::Node node = std::as_const(scope.node)[key];
     if (node.IsDefined() && !node.IsNull()) return node;
-    if (node.IsDefined()) fail(node, field, "the key has no value");
+    if (node.IsDefined()) fail(key_node(key), field, "the key has no value");
     if (field.required) {
       throw InputError(fmt::format("{}: the key '{}' is missing ({})",
                                    tree_.place(scope.node.Mark(), scope.path),
                                    join(scope.path, field.name), field.doc));
     }
     return std::nullopt;
+  }
+
+  // An empty value has no place of its own; its key has.
+  YAML::Node key_node(const std::string& key) const {
+    for (const auto& entry : scopes_.back().node) {
+      if (entry.first.Scalar() == key) return entry.first;
+    }
+    return scopes_.back().node;
   }
 
   std::optional<YAML::Node> scalar(const Field& field) {

@@ -2,8 +2,8 @@
 // typed records. Readable by h5py while it grows.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,8 +77,13 @@ class RunRecorder {
   void close();
 
  private:
+  using Clock = std::chrono::steady_clock;
   explicit RunRecorder(Hdf5File file);
-  // ...
+
+  Hdf5File file_;
+  std::vector<StepRecord> steps_;  // recorded but not flushed yet
+  std::vector<EvaluationRecord> evaluations_;
+  Clock::time_point flushed_;
 };
 
 // What report and the tests read back.

@@ -53,6 +53,13 @@ bool is_over(const RunResult& result) {
   return result.state == RunState::finished || result.state == RunState::diverged;
 }
 
+// How a process ended, where it did not end by itself with 0.
+std::string ending_text(int status) {
+  if (WIFSIGNALED(status)) return fmt::format(" (signal {})", WTERMSIG(status));
+  const int code = WEXITSTATUS(status);
+  return code == 0 ? "" : fmt::format(" (exit code {})", code);
+}
+
 fs::path log_file(const SweepManifest& sweep, const SweepMember& member) {
   return sweep.folder / fs::path(member.config).parent_path() / "log.txt";
 }
@@ -178,11 +185,12 @@ class Runner {
     while (::waitpid(worker.process, &status, 0) < 0 && errno == EINTR) {
     }
     done_steps_ += worker.member->steps;
-    count(*worker.member, &progress);
+    count(*worker.member, &progress, ending_text(status));
   }
 
   // Reads the member's own file: what counts is what is recorded, not how the process ended.
-  void count(const SweepMember& member, Progress* progress = nullptr) {
+  void count(const SweepMember& member, Progress* progress = nullptr,
+             const std::string& ending = "") {
     const auto result = result_of(sweep_, member);
     const auto tell = [&](const std::string& what) {
       if (progress != nullptr) progress->message(fmt::format("{}: {}", member.plan.id, what));
@@ -202,7 +210,8 @@ class Runner {
         break;
       default:
         ++outcome_.failed;
-        tell(fmt::format("failed: {}; see {}", result.message, log_file(sweep_, member).string()));
+        tell(fmt::format("failed{}: {}; see {}", ending, result.message,
+                         log_file(sweep_, member).string()));
     }
   }
 

@@ -22,9 +22,13 @@ class Hdf5File {
  public:
   // A new file; an old one under the name is an error (InputError).
   static Hdf5File create(const std::filesystem::path& path);
-  // Reading; follows a live or killed writer's file too (swmr read).
+  // Reading; a live or killed writer's file too (swmr read), as it is at this moment. A dataset
+  // that lies beyond the end of a truncated file is an error when it is read.
   static Hdf5File open_for_reading(const std::filesystem::path& path);
-  // Continues a file; clears the mark that a killed writer left.
+  // Continues a file, also a killed writer's: into a copy that takes the file's name in
+  // start_swmr() or close(). (Writing on in a killed writer's file, as `h5clear -s` allows, can
+  // overwrite its newest rows: the end of the used space is the last thing that HDF5 notes in a
+  // flush.)
   static Hdf5File open_for_appending(const std::filesystem::path& path);
   // True for an existing file that starts with HDF5's signature.
   static bool is_hdf5(const std::filesystem::path& path);
@@ -34,6 +38,7 @@ class Hdf5File {
   ~Hdf5File();  // closes; errors at this point are lost, so call flush() or close() before
 
   void create_group(const std::string& path);
+  // Replaces one of the same name.
   void set_attribute(const std::string& object, const std::string& name, std::string_view text);
   void set_attribute(const std::string& object, const std::string& name, std::int64_t value);
   std::string text_attribute(const std::string& object, const std::string& name) const;
@@ -48,6 +53,7 @@ class Hdf5File {
   std::vector<double> real_column(const std::string& path) const;
   std::vector<std::int64_t> integer_column(const std::string& path) const;
   std::int64_t rows(const std::string& path) const;
+  // Before start_swmr(): a live reader must never see rows go.
   void truncate(const std::string& path, std::int64_t rows);
 
   // Fixed content: columns of fixed-length strings, and scalars that may be overwritten at any time
@@ -71,7 +77,7 @@ class Hdf5File {
   std::int64_t enum_value(const std::string& path) const;
   void create_external_link(const std::string& path, const std::string& file,
                             const std::string& object);
-  std::vector<std::string> children(const std::string& group) const;
+  std::vector<std::string> children(const std::string& group) const;  // names, sorted
 
   void start_swmr();
   void flush();

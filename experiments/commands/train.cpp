@@ -61,7 +61,7 @@ StepObserver bar_observer(const ResolvedRun& run) {
   const auto& config = run.config;
   std::shared_ptr<Progress> bar;
   return [bar, name = config.name, steps = config.trainer.steps](const StepRecord& row) mutable {
-    if (!bar) bar = std::make_shared<Progress>(name, steps, row.step - 1);
+    if (!bar) bar = std::make_shared<Progress>(name, steps, row.step);
     bar->update(row.step, fmt::format("loss {:.4f} | lr {:.2e} | {:.1f}k tok/s", row.loss,
                                       row.learning_rate, row.tokens_per_second / 1000.0));
   };

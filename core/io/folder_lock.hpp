@@ -1,0 +1,21 @@
+// One process at a time for a folder. The lock goes with the process, also when it is killed.
+#pragma once
+
+#include <filesystem>
+
+namespace blockwise {
+
+class FolderLock {
+ public:
+  // Throws InputError where another process holds it (or this one, by another object). File systems
+  // without such locks (some network ones) are used without.
+  explicit FolderLock(const std::filesystem::path& folder);
+  FolderLock(FolderLock&& other) noexcept;
+  FolderLock& operator=(FolderLock&& other) noexcept;
+  ~FolderLock();
+
+ private:
+  int folder_ = -1;
+};
+
+}  // namespace blockwise

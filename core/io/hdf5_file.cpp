@@ -1,0 +1,635 @@
+#include "core/io/hdf5_file.hpp"
+
+#include <hdf5.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr hsize_t kChunkRows = 1024;
+constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
+
+// An HDF5 identifier that closes itself.
+template <herr_t (*close_id)(hid_t)>
+class Id {
+ public:
+  Id() = default;
+  explicit Id(hid_t id) : id_(id) {}
+  Id(Id&& other) noexcept : id_(other.release()) {}
+  Id& operator=(Id&& other) noexcept {
+    std::swap(id_, other.id_);
+    return *this;
+  }
+  ~Id() {
+    if (id_ >= 0) close_id(id_);
+  }
+  operator hid_t() const { return id_; }
+  hid_t release() { return std::exchange(id_, H5I_INVALID_HID); }
+
+ private:
+  hid_t id_ = H5I_INVALID_HID;
+};
+using FileId = Id<H5Fclose>;
+using ObjectId = Id<H5Oclose>;
+using DatasetId = Id<H5Dclose>;
+using AttributeId = Id<H5Aclose>;
+using SpaceId = Id<H5Sclose>;
+using TypeId = Id<H5Tclose>;
+using PropertiesId = Id<H5Pclose>;
+
+// What HDF5 says went wrong at the bottom of its stack of errors.
+struct Cause {
+  std::string text = "unknown error";
+  bool writing = false;
+};
+
+herr_t take_first(unsigned index, const H5E_error2_t* error, void* out) {
+  if (index > 0) return 0;
+  auto& cause = *static_cast<Cause*>(out);
+  cause.text = error->desc;
+  cause.writing = error->min_num == H5E_WRITEERROR;
+  // A failed system call comes with addresses and a time stamp; the reason is what a reader needs.
+  constexpr std::string_view mark = "error message = '";
+  if (const auto begin = cause.text.find(mark); begin != std::string::npos) {
+    cause.text = cause.text.substr(begin + mark.size());
+    cause.text = cause.text.substr(0, cause.text.find('\''));
+  }
+  return 0;
+}
+
+// To be called before any other HDF5 function, which would clear the stack.
+Cause last_cause() {
+  Cause cause;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &cause);
+  return cause;
+}
+
+// Before the first use of the library. At exit it must not touch files that were given up after a
+// failed write: see Handle::~Handle.
+void initialize() {
+  static const herr_t once = H5dont_atexit();
+  static_cast<void>(once);
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+// HDF5's own locks are off: a notebook that holds a file open must not stop a run from resuming.
+// Two writers are kept apart by whoever owns the folder.
+PropertiesId access_properties() {
+  PropertiesId access(H5Pcreate(H5P_FILE_ACCESS));
+  H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+  H5Pset_file_locking(access, false, true);
+  // A reader that meets a writer's half-written metadata tries again, each time after twice as long,
+  // from 1 ns on: 60 ms in all here. The default of 100 attempts never ends on a damaged file.
+  H5Pset_metadata_read_attempts(access, 25);
+  return access;
+}
+
+TypeId text_type(std::size_t capacity) {
+  TypeId type(H5Tcopy(H5T_C_S1));
+  H5Tset_size(type, std::max<std::size_t>(1, capacity));
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
+// Exactly `capacity` bytes: padded with zeros, or cut where a UTF-8 character starts.
+std::string fitted(std::string_view text, std::size_t capacity) {
+  if (text.size() > capacity) {
+    const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
+    auto length = capacity;
+    while (length > 0 && continues(text[length])) --length;
+    text = text.substr(0, length);
+  }
+  std::string result(text);
+  result.resize(std::max<std::size_t>(1, capacity), '\0');
+  return result;
+}
+
+std::string unpadded(std::string_view text) { return std::string(text.substr(0, text.find('\0'))); }
+
+}  // namespace
+
+struct Hdf5File::Handle {
+  Handle(fs::path file_path, bool for_writing) : path(std::move(file_path)), writing(for_writing) {
+    initialize();
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle();
+
+  static std::unique_ptr<Handle> create(const fs::path& path);
+  void publish();
+
+  hid_t written(hid_t result, const std::string& object);
+  hid_t readable(hid_t result, const std::string& object) const;
+
+  void put_attribute(const std::string& object, const std::string& name, hid_t type,
+                     const void* value);
+  void put_text_attribute(const std::string& object, const std::string& name,
+                          std::string_view text);
+  DatasetId create_dataset(const std::string& path, hid_t type, hid_t space, hid_t properties,
+                           std::string_view units, std::string_view doc);
+  void create_column(const std::string& path, hid_t type, std::string_view units,
+                     std::string_view doc);
+  void create_filled(const std::string& path, hid_t type, hid_t space, const void* values,
+                     std::string_view units, std::string_view doc);
+  void append(const std::string& path, hid_t type, const void* values, hsize_t count);
+  void overwrite(const std::string& path, hid_t type, const void* value);
+
+  hid_t column(const std::string& path) const;
+  hsize_t element_count(hid_t dataset, const std::string& path) const;
+  template <typename T>
+  std::vector<T> read(const std::string& path, hid_t type,
+                      std::size_t values_per_element = 1) const;
+  template <typename T>
+  T read_scalar(const std::string& path, hid_t type) const;
+  std::size_t text_capacity(const std::string& path) const;
+
+  std::uint64_t bytes_on_disk() const;
+  void require_stored(hid_t dataset, const std::string& path) const;
+  void require_chunks_stored(hid_t dataset, hid_t properties, const std::string& path) const;
+  void require_extent_stored(haddr_t address, std::uint64_t bytes, const std::string& path) const;
+  void require_complete(const std::string& group) const;
+  std::vector<std::string> children(const std::string& group) const;
+  void copy_from(const Handle& source);
+  void copy_root_attribute(const Handle& source, hsize_t index);
+
+  fs::path path;     // the name that the user knows
+  fs::path partial;  // where a new file stands until it is published; then empty
+  bool writing;
+  bool broken = false;
+  FileId file;
+  mutable std::map<std::string, DatasetId> open_columns;  // last: closed before the file
+};
+
+// After a failed write HDF5 would try again on closing and could mark a file as complete that is
+// not. Left alone it is in the state that a killed writer leaves, which loses nothing that was
+// flushed.
+Hdf5File::Handle::~Handle() {
+  if (broken) {
+    for (auto& [name, dataset] : open_columns) dataset.release();
+    file.release();
+  }
+  open_columns.clear();
+  file = FileId();
+  std::error_code ignored;
+  if (!partial.empty()) fs::remove(partial, ignored);
+}
+
+std::unique_ptr<Hdf5File::Handle> Hdf5File::Handle::create(const fs::path& path) {
+  auto handle = std::make_unique<Handle>(path, true);
+  auto partial = path;
+  partial += ".partial";
+  const auto access = access_properties();
+  handle->file = FileId(
+      handle->written(H5Fcreate(partial.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), "the file"));
+  handle->partial = partial;
+  return handle;
+}
+
+void Hdf5File::Handle::publish() {
+  if (partial.empty()) return;
+  sync_path(partial);
+  fs::rename(partial, path);
+  partial.clear();
+}
+
+hid_t Hdf5File::Handle::written(hid_t result, const std::string& object) {
+  if (result >= 0) return result;
+  broken = true;
+  throw std::runtime_error(
+      fmt::format("{}: {}: cannot be written: {}", path.string(), object, last_cause().text));
+}
+
+hid_t Hdf5File::Handle::readable(hid_t result, const std::string& object) const {
+  if (result >= 0) return result;
+  throw InputError(
+      fmt::format("{}: {}: cannot be read: {}", path.string(), object, last_cause().text));
+}
+
+void Hdf5File::Handle::put_attribute(const std::string& object, const std::string& name, hid_t type,
+                                     const void* value) {
+  const auto what = fmt::format("{} attribute '{}'", object, name);
+  const ObjectId target(written(H5Oopen(file, object.c_str(), H5P_DEFAULT), what));
+  if (H5Aexists(target, name.c_str()) > 0) written(H5Adelete(target, name.c_str()), what);
+  const SpaceId scalar(H5Screate(H5S_SCALAR));
+  const AttributeId attribute(
+      written(H5Acreate2(target, name.c_str(), type, scalar, H5P_DEFAULT, H5P_DEFAULT), what));
+  written(H5Awrite(attribute, type, value), what);
+}
+
+void Hdf5File::Handle::put_text_attribute(const std::string& object, const std::string& name,
+                                          std::string_view text) {
+  put_attribute(object, name, text_type(text.size()), fitted(text, text.size()).data());
+}
+
+DatasetId Hdf5File::Handle::create_dataset(const std::string& name, hid_t type, hid_t space,
+                                           hid_t properties, std::string_view units,
+                                           std::string_view doc) {
+  DatasetId dataset(written(
+      H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT), name));
+  put_text_attribute(name, "units", units);
+  put_text_attribute(name, "description", doc);
+  return dataset;
+}
+
+void Hdf5File::Handle::create_column(const std::string& name, hid_t type, std::string_view units,
+                                     std::string_view doc) {
+  const hsize_t none = 0, unlimited = H5S_UNLIMITED;
+  const SpaceId space(H5Screate_simple(1, &none, &unlimited));
+  const PropertiesId properties(H5Pcreate(H5P_DATASET_CREATE));
+  H5Pset_chunk(properties, 1, &kChunkRows);
+  create_dataset(name, type, space, properties, units, doc);
+}
+
+void Hdf5File::Handle::create_filled(const std::string& name, hid_t type, hid_t space,
+                                     const void* values, std::string_view units,
+                                     std::string_view doc) {
+  const auto dataset = create_dataset(name, type, space, H5P_DEFAULT, units, doc);
+  written(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name);
+}
+
+// Columns stay open: a row is one write per column.
+hid_t Hdf5File::Handle::column(const std::string& name) const {
+  auto& dataset = open_columns[name];
+  if (dataset < 0) dataset = DatasetId(readable(H5Dopen2(file, name.c_str(), H5P_DEFAULT), name));
+  return dataset;
+}
+
+hsize_t Hdf5File::Handle::element_count(hid_t dataset, const std::string& name) const {
+  const SpaceId space(readable(H5Dget_space(dataset), name));
+  return static_cast<hsize_t>(readable(H5Sget_simple_extent_npoints(space), name));
+}
+
+void Hdf5File::Handle::append(const std::string& name, hid_t type, const void* values,
+                              hsize_t count) {
+  if (count == 0) return;
+  const auto dataset = column(name);
+  const hsize_t before = element_count(dataset, name), after = before + count;
+  written(H5Dset_extent(dataset, &after), name);
+  const SpaceId rows(written(H5Dget_space(dataset), name));
+  written(H5Sselect_hyperslab(rows, H5S_SELECT_SET, &before, nullptr, &count, nullptr), name);
+  const SpaceId memory(H5Screate_simple(1, &count, nullptr));
+  written(H5Dwrite(dataset, type, memory, rows, H5P_DEFAULT, values), name);
+}
+
+void Hdf5File::Handle::overwrite(const std::string& name, hid_t type, const void* value) {
+  const DatasetId dataset(written(H5Dopen2(file, name.c_str(), H5P_DEFAULT), name));
+  written(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value), name);
+}
+
+template <typename T>
+std::vector<T> Hdf5File::Handle::read(const std::string& name, hid_t type,
+                                      std::size_t values_per_element) const {
+  const DatasetId dataset(readable(H5Dopen2(file, name.c_str(), H5P_DEFAULT), name));
+  if (!writing) require_stored(dataset, name);
+  std::vector<T> values(element_count(dataset, name) * values_per_element);
+  readable(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), name);
+  return values;
+}
+
+template <typename T>
+T Hdf5File::Handle::read_scalar(const std::string& name, hid_t type) const {
+  const auto values = read<T>(name, type);
+  require_input(values.size() == 1, "{}: {}: {} values, there must be 1", path.string(), name,
+                values.size());
+  return values.front();
+}
+
+std::size_t Hdf5File::Handle::text_capacity(const std::string& name) const {
+  const DatasetId dataset(readable(H5Dopen2(file, name.c_str(), H5P_DEFAULT), name));
+  const TypeId type(readable(H5Dget_type(dataset), name));
+  return H5Tget_size(type);
+}
+
+std::uint64_t Hdf5File::Handle::bytes_on_disk() const {
+  void* descriptor = nullptr;
+  readable(H5Fget_vfd_handle(file, H5P_DEFAULT, &descriptor), "the file");
+  struct stat status {};
+  ::fstat(*static_cast<int*>(descriptor), &status);
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+void Hdf5File::Handle::require_extent_stored(haddr_t address, std::uint64_t bytes,
+                                             const std::string& name) const {
+  require_input(address != HADDR_UNDEF && address + bytes <= bytes_on_disk(),
+                "{}: {}: cannot be read: the file is truncated", path.string(), name);
+}
+
+void Hdf5File::Handle::require_chunks_stored(hid_t dataset, hid_t properties,
+                                             const std::string& name) const {
+  hsize_t chunk_rows = 0;
+  const auto rank = readable(H5Pget_chunk(properties, 1, &chunk_rows), name);
+  require_input(rank == 1, "{}: {}: {} dimensions, a column has 1", path.string(), name, rank);
+  const auto rows = element_count(dataset, name);
+  for (hsize_t row = 0; row < rows; row += chunk_rows) {
+    haddr_t address = HADDR_UNDEF;
+    hsize_t bytes = 0;
+    readable(H5Dget_chunk_info_by_coord(dataset, &row, nullptr, &address, &bytes), name);
+    require_extent_stored(address, bytes, name);
+  }
+}
+
+// HDF5 reads zeros where a file ends too early, without an error.
+void Hdf5File::Handle::require_stored(hid_t dataset, const std::string& name) const {
+  const PropertiesId properties(readable(H5Dget_create_plist(dataset), name));
+  const auto layout = H5Pget_layout(properties);
+  if (layout == H5D_CHUNKED) require_chunks_stored(dataset, properties, name);
+  const auto bytes = H5Dget_storage_size(dataset);
+  if (layout == H5D_CONTIGUOUS && bytes > 0) {
+    require_extent_stored(H5Dget_offset(dataset), bytes, name);
+  }
+}
+
+void Hdf5File::Handle::require_complete(const std::string& group) const {
+  for (const auto& name : children(group)) {
+    const auto child = group + name;
+    const ObjectId object(readable(H5Oopen(file, child.c_str(), H5P_DEFAULT), child));
+    if (H5Iget_type(object) == H5I_GROUP) require_complete(child + "/");
+    if (H5Iget_type(object) == H5I_DATASET) require_stored(object, child);
+  }
+}
+
+std::vector<std::string> Hdf5File::Handle::children(const std::string& group) const {
+  const ObjectId object(readable(H5Oopen(file, group.c_str(), H5P_DEFAULT), group));
+  H5G_info_t info;
+  readable(H5Gget_info(object, &info), group);
+  std::vector<std::string> names;
+  for (hsize_t i = 0; i < info.nlinks; ++i) {
+    const auto name = [&](char* out, std::size_t size) {
+      return readable(
+          H5Lget_name_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, out, size, H5P_DEFAULT),
+          group);
+    };
+    std::string text(static_cast<std::size_t>(name(nullptr, 0)), '\0');
+    name(text.data(), text.size() + 1);
+    names.push_back(std::move(text));
+  }
+  return names;
+}
+
+void Hdf5File::Handle::copy_from(const Handle& source) {
+  source.require_complete("/");
+  for (const auto& name : source.children("/")) {
+    if (H5Ocopy(source.file, name.c_str(), file, name.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0) {
+      continue;
+    }
+    const auto cause = last_cause();
+    const auto text = fmt::format("{}: /{}: cannot be copied: {}", path.string(), name, cause.text);
+    broken = true;
+    if (cause.writing) throw std::runtime_error(text);
+    throw InputError(text);
+  }
+  const ObjectId root(source.readable(H5Oopen(source.file, "/", H5P_DEFAULT), "/"));
+  const auto count = H5Aget_num_attrs(root);
+  for (int i = 0; i < count; ++i) copy_root_attribute(source, static_cast<hsize_t>(i));
+}
+
+void Hdf5File::Handle::copy_root_attribute(const Handle& source, hsize_t index) {
+  const AttributeId attribute(source.readable(
+      H5Aopen_by_idx(source.file, "/", H5_INDEX_NAME, H5_ITER_INC, index, H5P_DEFAULT, H5P_DEFAULT),
+      "/"));
+  char name[256] = "";
+  source.readable(H5Aget_name(attribute, sizeof(name), name), "/");
+  const TypeId type(source.readable(H5Aget_type(attribute), name));
+  std::vector<std::byte> value(H5Aget_storage_size(attribute));
+  source.readable(H5Aread(attribute, type, value.data()), name);
+  put_attribute("/", name, type, value.data());
+}
+
+Hdf5File::Hdf5File(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}
+Hdf5File::Hdf5File(Hdf5File&&) noexcept = default;
+Hdf5File& Hdf5File::operator=(Hdf5File&&) noexcept = default;
+Hdf5File::~Hdf5File() = default;
+
+Hdf5File Hdf5File::create(const fs::path& path) {
+  require_input(!fs::exists(path), "{}: there is a file already", path.string());
+  return Hdf5File(Handle::create(path));
+}
+
+Hdf5File Hdf5File::open_for_reading(const fs::path& path) {
+  require_input(fs::exists(path), "{}: there is no such file", path.string());
+  require_input(is_hdf5(path), "{}: not an HDF5 file", path.string());
+  auto handle = std::make_unique<Handle>(path, false);
+  const auto access = access_properties();
+  handle->file = FileId(handle->readable(
+      H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access), "the file"));
+  return Hdf5File(std::move(handle));
+}
+
+Hdf5File Hdf5File::open_for_appending(const fs::path& path) {
+  const auto old = open_for_reading(path);
+  auto handle = Handle::create(path);
+  handle->copy_from(*old.handle_);
+  return Hdf5File(std::move(handle));
+}
+
+bool Hdf5File::is_hdf5(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::string start(kSignature.size(), '\0');
+  stream.read(start.data(), static_cast<std::streamsize>(start.size()));
+  return stream && start == kSignature;
+}
+
+void Hdf5File::create_group(const std::string& path) {
+  const Id<H5Gclose> group(handle_->written(
+      H5Gcreate2(handle_->file, path.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), path));
+}
+
+void Hdf5File::set_attribute(const std::string& object, const std::string& name,
+                             std::string_view text) {
+  handle_->put_text_attribute(object, name, text);
+}
+
+void Hdf5File::set_attribute(const std::string& object, const std::string& name,
+                             std::int64_t value) {
+  handle_->put_attribute(object, name, H5T_NATIVE_INT64, &value);
+}
+
+std::string Hdf5File::text_attribute(const std::string& object, const std::string& name) const {
+  const auto what = fmt::format("{} attribute '{}'", object, name);
+  const AttributeId attribute(handle_->readable(
+      H5Aopen_by_name(handle_->file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
+      what));
+  const TypeId stored(handle_->readable(H5Aget_type(attribute), what));
+  std::string text(std::max<std::size_t>(H5Tget_size(stored), H5Aget_storage_size(attribute)),
+                   '\0');
+  handle_->readable(H5Aread(attribute, text_type(H5Tget_size(stored)), text.data()), what);
+  return unpadded(text);
+}
+
+std::int64_t Hdf5File::integer_attribute(const std::string& object, const std::string& name) const {
+  const auto what = fmt::format("{} attribute '{}'", object, name);
+  const AttributeId attribute(handle_->readable(
+      H5Aopen_by_name(handle_->file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
+      what));
+  const SpaceId space(handle_->readable(H5Aget_space(attribute), what));
+  require_input(H5Sget_simple_extent_npoints(space) == 1, "{}: {}: not a single number",
+                handle_->path.string(), what);
+  std::int64_t value = 0;
+  handle_->readable(H5Aread(attribute, H5T_NATIVE_INT64, &value), what);
+  return value;
+}
+
+bool Hdf5File::has(const std::string& path) const {
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const auto prefix = path.substr(0, end);
+    if (prefix != "/" && H5Lexists(handle_->file, prefix.c_str(), H5P_DEFAULT) <= 0) return false;
+    if (end == std::string::npos) return true;
+  }
+}
+
+void Hdf5File::create_real_column(const std::string& path, std::string_view units,
+                                  std::string_view doc) {
+  handle_->create_column(path, H5T_IEEE_F64LE, units, doc);
+}
+
+void Hdf5File::create_integer_column(const std::string& path, std::string_view units,
+                                     std::string_view doc) {
+  handle_->create_column(path, H5T_STD_I64LE, units, doc);
+}
+
+void Hdf5File::append(const std::string& path, std::span<const double> values) {
+  handle_->append(path, H5T_NATIVE_DOUBLE, values.data(), values.size());
+}
+
+void Hdf5File::append(const std::string& path, std::span<const std::int64_t> values) {
+  handle_->append(path, H5T_NATIVE_INT64, values.data(), values.size());
+}
+
+std::vector<double> Hdf5File::real_column(const std::string& path) const {
+  return handle_->read<double>(path, H5T_NATIVE_DOUBLE);
+}
+
+std::vector<std::int64_t> Hdf5File::integer_column(const std::string& path) const {
+  return handle_->read<std::int64_t>(path, H5T_NATIVE_INT64);
+}
+
+std::int64_t Hdf5File::rows(const std::string& path) const {
+  return static_cast<std::int64_t>(handle_->element_count(handle_->column(path), path));
+}
+
+void Hdf5File::truncate(const std::string& path, std::int64_t rows) {
+  const auto extent = static_cast<hsize_t>(rows);
+  handle_->written(H5Dset_extent(handle_->column(path), &extent), path);
+}
+
+void Hdf5File::write_text_column(const std::string& path, const std::vector<std::string>& values,
+                                 std::string_view units, std::string_view doc) {
+  std::size_t capacity = 1;
+  for (const auto& value : values) capacity = std::max(capacity, value.size());
+  std::string packed;
+  for (const auto& value : values) packed += fitted(value, capacity);
+  const hsize_t count = values.size();
+  const SpaceId space(H5Screate_simple(1, &count, nullptr));
+  handle_->create_filled(path, text_type(capacity), space, packed.data(), units, doc);
+}
+
+std::vector<std::string> Hdf5File::text_column(const std::string& path) const {
+  const auto capacity = handle_->text_capacity(path);
+  const auto packed = handle_->read<char>(path, text_type(capacity), capacity);
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < packed.size(); i += capacity) {
+    values.push_back(unpadded({packed.data() + i, capacity}));
+  }
+  return values;
+}
+
+void Hdf5File::create_text(const std::string& path, std::string_view text, std::size_t capacity,
+                           std::string_view doc) {
+  const SpaceId scalar(H5Screate(H5S_SCALAR));
+  handle_->create_filled(path, text_type(capacity), scalar, fitted(text, capacity).data(), "text",
+                         doc);
+}
+
+void Hdf5File::write_text(const std::string& path, std::string_view text) {
+  const auto capacity = handle_->text_capacity(path);
+  handle_->overwrite(path, text_type(capacity), fitted(text, capacity).data());
+}
+
+std::string Hdf5File::text(const std::string& path) const {
+  const auto values = text_column(path);
+  require_input(values.size() == 1, "{}: {}: {} values, there must be 1", handle_->path.string(),
+                path, values.size());
+  return values.front();
+}
+
+void Hdf5File::create_integer(const std::string& path, std::int64_t value, std::string_view units,
+                              std::string_view doc) {
+  const SpaceId scalar(H5Screate(H5S_SCALAR));
+  handle_->create_filled(path, H5T_STD_I64LE, scalar, &value, units, doc);
+}
+
+void Hdf5File::write_integer(const std::string& path, std::int64_t value) {
+  handle_->overwrite(path, H5T_NATIVE_INT64, &value);
+}
+
+std::int64_t Hdf5File::integer(const std::string& path) const {
+  return handle_->read_scalar<std::int64_t>(path, H5T_NATIVE_INT64);
+}
+
+void Hdf5File::create_enum(const std::string& path, const std::vector<std::string>& names,
+                           std::int64_t value, std::string_view doc) {
+  const TypeId type(H5Tenum_create(H5T_STD_I8LE));
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto number = static_cast<std::int8_t>(i);
+    handle_->written(H5Tenum_insert(type, names[i].c_str(), &number), path);
+  }
+  const SpaceId scalar(H5Screate(H5S_SCALAR));
+  const auto stored = static_cast<std::int8_t>(value);
+  handle_->create_filled(path, type, scalar, &stored, "enumeration", doc);
+}
+
+void Hdf5File::write_enum(const std::string& path, std::int64_t value) {
+  const DatasetId dataset(
+      handle_->written(H5Dopen2(handle_->file, path.c_str(), H5P_DEFAULT), path));
+  const TypeId type(handle_->written(H5Dget_type(dataset), path));
+  const auto stored = static_cast<std::int8_t>(value);
+  handle_->overwrite(path, type, &stored);
+}
+
+std::int64_t Hdf5File::enum_value(const std::string& path) const {
+  return handle_->read_scalar<std::int8_t>(path, H5T_NATIVE_INT8);
+}
+
+void Hdf5File::create_external_link(const std::string& path, const std::string& file,
+                                    const std::string& object) {
+  handle_->written(H5Lcreate_external(file.c_str(), object.c_str(), handle_->file, path.c_str(),
+                                      H5P_DEFAULT, H5P_DEFAULT),
+                   path);
+}
+
+std::vector<std::string> Hdf5File::children(const std::string& group) const {
+  return handle_->children(group);
+}
+
+void Hdf5File::start_swmr() {
+  handle_->open_columns.clear();
+  handle_->written(H5Fstart_swmr_write(handle_->file), "the file");
+  handle_->publish();
+}
+
+void Hdf5File::flush() { handle_->written(H5Fflush(handle_->file, H5F_SCOPE_GLOBAL), "the file"); }
+
+void Hdf5File::close() {
+  if (handle_->writing) flush();
+  handle_->open_columns.clear();
+  handle_->written(H5Fclose(handle_->file.release()), "the file");
+  handle_->publish();
+}
+
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
+}  // namespace blockwise
