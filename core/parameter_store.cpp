@@ -1,6 +1,7 @@
 #include "core/parameter_store.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"

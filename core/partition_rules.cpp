@@ -52,8 +52,11 @@ Structure released_1_1_1(const SectionView& s) {
       // of query heads, also for keys under grouped-query attention, so with columns = dim a run is
       // dim / n_head rows. Equal to a head only where head_dim = dim / n_head.
       const std::int64_t query_heads = s.heads.count * s.heads.queries_per_head;
-      const std::int64_t rows = query_heads == 0 ? 0 : s.columns / query_heads;
-      require_input(rows > 0 && s.rows % rows == 0,
+      require_input(query_heads > 0 && s.columns % query_heads == 0,
+                    "rule released_1_1_1: '{}' has {} columns, not a multiple of {} query heads",
+                    s.block.name, s.columns, query_heads);
+      const std::int64_t rows = s.columns / query_heads;
+      require_input(s.rows % rows == 0,
                     "rule released_1_1_1: '{}' has {} rows, not a multiple of {}", s.block.name,
                     s.rows, rows);
       return Structure::tiles(rows, s.columns);

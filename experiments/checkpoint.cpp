@@ -59,15 +59,17 @@ void verify(const fs::path& folder, std::int64_t step, const std::string& config
   const auto marker = nlohmann::json::parse(read_text_file(path), nullptr, false);
   try {
     require_input(marker.is_object() && marker.at("step").get<std::int64_t>() == step,
-                  "{}: not the marker of step {}. {}", path.string(), step, advice(folder));
+                  "{}: damaged checkpoint: not the marker of step {}. {}", path.string(), step,
+                  advice(folder));
     require_input(
         marker.at("config_hash").get<std::string>() == config_hash,
         "{}: this checkpoint belongs to a run with another configuration (hash {}, this one "
         "is {}). Give the run another output folder, or delete the old one.",
         path.string(), marker.at("config_hash").get<std::string>(), config_hash);
     for (const auto* file : kFiles) verify_file(folder, file, marker);
-  } catch (const nlohmann::json::exception&) {
-    throw InputError(fmt::format("{}: a damaged marker. {}", path.string(), advice(folder)));
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(
+        fmt::format("{}: damaged checkpoint: {}. {}", path.string(), error.what(), advice(folder)));
   }
 }
 

@@ -1,237 +1,271 @@
 #include "experiments/run_recorder.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
+#include <variant>
 
 #include "core/error.hpp"
 
 namespace blockwise {
 namespace {
 
-constexpr std::size_t kRowsPerFlush = 64;
-constexpr std::chrono::seconds kTimePerFlush{2};
-constexpr std::size_t kMessageBytes = 512;
-constexpr std::int64_t kFormatVersion = 1;
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
 
-// One column of a table: where it stands in the file and in the record.
-template <typename Record>
+constexpr const char* kFormat = "blockwise-run";
+constexpr std::int64_t kFormatVersion = 1;
+constexpr std::size_t kBufferedRows = 64;
+constexpr auto kLongestWait = std::chrono::seconds(2);
+constexpr std::size_t kMessageCapacity = 1024;
+
+// One column of a table and the field of the record that it holds.
+template <typename Row>
 struct Column {
   const char* name;
+  std::variant<std::int64_t Row::*, double Row::*> field;
   const char* units;
-  const char* doc;
-  std::int64_t Record::*integer = nullptr;
-  double Record::*real = nullptr;
+  const char* description;
 };
 
-const std::vector<Column<StepRecord>>& step_columns() {
+template <typename Row>
+struct Table;
+
+template <>
+struct Table<StepRecord> {
+  static constexpr const char* group = "/steps";
   using R = StepRecord;
-  static const std::vector<Column<R>> columns = {
-      {"step", "1", "optimizer steps done", &R::step},
-      {"tokens", "tokens", "targets trained on so far", &R::tokens},
-      {"loss", "nats", "mean training loss of the step's batch", nullptr, &R::loss},
-      {"learning_rate", "1", "scheduled learning rate", nullptr, &R::learning_rate},
-      {"grad_norm", "1", "global gradient norm before clipping", nullptr, &R::gradient_norm},
-      {"update_norm", "1", "norm of the change of all parameters", nullptr, &R::update_norm},
-      {"seconds", "s", "wall time of the step", nullptr, &R::seconds},
-      {"seconds_data", "s", "part spent on batches", nullptr, &R::seconds_data},
-      {"seconds_forward", "s", "part spent on the loss", nullptr, &R::seconds_forward},
-      {"seconds_backward", "s", "part spent on gradients", nullptr, &R::seconds_backward},
-      {"seconds_optimizer", "s", "part spent on the update", nullptr, &R::seconds_optimizer},
-      {"tokens_per_second", "tokens/s", "of this step", nullptr, &R::tokens_per_second},
-  };
-  return columns;
-}
+  static constexpr Column<R> columns[] = {
+      {"step", &R::step, "1", "optimizer steps done, this one included"},
+      {"tokens", &R::tokens, "tokens", "training tokens seen, this step's included"},
+      {"loss", &R::loss, "nats", "mean training loss per token of this step's batch"},
+      {"learning_rate", &R::learning_rate, "1", "learning rate of this step"},
+      {"grad_norm", &R::gradient_norm, "1", "L2 norm of the gradient before clipping"},
+      {"update_norm", &R::update_norm, "1", "L2 norm of the change of the parameters"},
+      {"seconds", &R::seconds, "s", "wall time of the step"},
+      {"seconds_data", &R::seconds_data, "s", "wall time of reading the batch"},
+      {"seconds_forward", &R::seconds_forward, "s", "wall time of the forward passes"},
+      {"seconds_backward", &R::seconds_backward, "s", "wall time of the backward passes"},
+      {"seconds_optimizer", &R::seconds_optimizer, "s", "wall time of clipping and update"},
+      {"tokens_per_second", &R::tokens_per_second, "tokens/s", "training tokens per wall second"}};
+};
 
-const std::vector<Column<EvaluationRecord>>& evaluation_columns() {
+template <>
+struct Table<EvaluationRecord> {
+  static constexpr const char* group = "/evaluations";
   using R = EvaluationRecord;
-  static const std::vector<Column<R>> columns = {
-      {"step", "1", "optimizer steps done", &R::step},
-      {"tokens", "tokens", "targets trained on so far", &R::tokens},
-      {"loss", "nats", "mean loss over the fixed validation examples", nullptr, &R::loss},
-      {"perplexity", "1", "exp(loss)", nullptr, &R::perplexity},
-      {"seconds", "s", "wall time of the evaluation", nullptr, &R::seconds},
+  static constexpr Column<R> columns[] = {
+      {"step", &R::step, "1", "optimizer steps done before the evaluation"},
+      {"tokens", &R::tokens, "tokens", "training tokens seen before the evaluation"},
+      {"loss", &R::loss, "nats", "mean validation loss per token"},
+      {"perplexity", &R::perplexity, "1", "exp(loss)"},
+      {"seconds", &R::seconds, "s", "wall time of the evaluation"}};
+};
+
+template <typename Row>
+std::string path_of(const Column<Row>& column) {
+  return fmt::format("{}/{}", Table<Row>::group, column.name);
+}
+
+void create_column(Hdf5File& file, const std::string& path, double, const char* units,
+                   const char* description) {
+  file.create_real_column(path, units, description);
+}
+void create_column(Hdf5File& file, const std::string& path, std::int64_t, const char* units,
+                   const char* description) {
+  file.create_integer_column(path, units, description);
+}
+std::vector<double> read_column(const Hdf5File& file, const std::string& path, double) {
+  return file.real_column(path);
+}
+std::vector<std::int64_t> read_column(const Hdf5File& file, const std::string& path, std::int64_t) {
+  return file.integer_column(path);
+}
+
+template <typename Row>
+void create_table(Hdf5File& file) {
+  file.create_group(Table<Row>::group);
+  for (const auto& column : Table<Row>::columns) {
+    std::visit(
+        [&](auto field) {
+          create_column(file, path_of(column), Row{}.*field, column.units, column.description);
+        },
+        column.field);
+  }
+}
+
+template <typename Row>
+void append_rows(Hdf5File& file, const std::vector<Row>& rows) {
+  for (const auto& column : Table<Row>::columns) {
+    std::visit(
+        [&]<typename T>(T Row::*field) {
+          std::vector<T> values(rows.size());
+          std::ranges::transform(rows, values.begin(), field);
+          file.append(path_of(column), std::span<const T>(values));
+        },
+        column.field);
+  }
+}
+
+// A writer that was killed may have left some columns longer than others: the shortest one counts.
+template <typename Row>
+std::int64_t row_count(const Hdf5File& file) {
+  auto count = std::numeric_limits<std::int64_t>::max();
+  for (const auto& column : Table<Row>::columns) {
+    count = std::min(count, file.rows(path_of(column)));
+  }
+  return count;
+}
+
+template <typename Row>
+std::vector<Row> read_rows(const Hdf5File& file) {
+  std::vector<Row> rows(static_cast<std::size_t>(row_count<Row>(file)));
+  for (const auto& column : Table<Row>::columns) {
+    std::visit(
+        [&](auto field) {
+          const auto values = read_column(file, path_of(column), Row{}.*field);
+          for (std::size_t i = 0; i < rows.size(); ++i) rows[i].*field = values[i];
+        },
+        column.field);
+  }
+  return rows;
+}
+
+// Drops the rows above `step`; returns the step of the last row that stays, -1 without one.
+template <typename Row>
+std::int64_t keep_rows_up_to(Hdf5File& file, std::int64_t step) {
+  auto steps = file.integer_column(path_of(Table<Row>::columns[0]));
+  steps.resize(static_cast<std::size_t>(row_count<Row>(file)));
+  const auto end = std::ranges::upper_bound(steps, step);
+  for (const auto& column : Table<Row>::columns) {
+    file.truncate(path_of(column), end - steps.begin());
+  }
+  return end == steps.begin() ? -1 : *std::prev(end);
+}
+
+constexpr std::pair<const char*, std::string Provenance::*> kProvenanceTexts[] = {
+    {"program_version", &Provenance::program_version},
+    {"git_commit", &Provenance::git_commit},
+    {"compiler", &Provenance::compiler},
+    {"torch_version", &Provenance::torch_version},
+    {"hdf5_version", &Provenance::hdf5_version},
+    {"simd_target", &Provenance::simd_target},
+    {"device", &Provenance::device},
+    {"started_at", &Provenance::started_at}};
+constexpr std::pair<const char*, std::int64_t Provenance::*> kProvenanceNumbers[] = {
+    {"threads", &Provenance::threads}, {"seed", &Provenance::seed}};
+
+void write_header(Hdf5File& file, const RunHeader& header) {
+  file.set_attribute("/", "format", kFormat);
+  file.set_attribute("/", "format_version", kFormatVersion);
+  file.create_group("/config");
+  file.set_attribute("/config", "hash", header.config_hash);
+  file.create_text("/config/yaml", header.config_yaml, header.config_yaml.size(),
+                   "resolved configuration of the run");
+  file.create_group("/provenance");
+  for (const auto& [name, field] : kProvenanceTexts) {
+    file.set_attribute("/provenance", name, header.provenance.*field);
+  }
+  for (const auto& [name, field] : kProvenanceNumbers) {
+    file.set_attribute("/provenance", name, header.provenance.*field);
+  }
+}
+
+void write_memory(Hdf5File& file, const RunHeader& header) {
+  std::int64_t state = 0;
+  for (const auto& [kind, bytes] : header.state_bytes) state += bytes;
+  file.create_group("/memory");
+  const auto create = [&](const std::string& name, std::int64_t bytes, const std::string& doc) {
+    file.create_integer("/memory/" + name, bytes, "bytes", doc);
   };
-  return columns;
-}
-
-template <typename Record>
-void create_table(Hdf5File& file, const std::string& group,
-                  const std::vector<Column<Record>>& columns) {
-  file.create_group(group);
-  for (const auto& column : columns) {
-    const auto path = group + "/" + column.name;
-    if (column.integer != nullptr) {
-      file.create_integer_column(path, column.units, column.doc);
-    } else {
-      file.create_real_column(path, column.units, column.doc);
-    }
+  create("parameters", header.parameter_bytes, "tensor bytes of the parameters");
+  create("gradients", header.gradient_bytes, "tensor bytes of the gradients");
+  create("optimizer_state", state, "tensor bytes of the optimizer's state, all kinds together");
+  create("peak_allocated", 0, "highest tensor bytes allocated at one time");
+  create("peak_resident", 0, "highest resident set of the process");
+  file.create_group("/memory/state");
+  for (const auto& [kind, bytes] : header.state_bytes) {
+    create("state/" + kind, bytes, "tensor bytes of the optimizer's state of this kind");
   }
 }
 
-template <typename Record>
-void append_rows(Hdf5File& file, const std::string& group,
-                 const std::vector<Column<Record>>& columns, const std::vector<Record>& rows) {
-  std::vector<std::int64_t> integers(rows.size());
-  std::vector<double> reals(rows.size());
-  for (const auto& column : columns) {
-    const auto path = group + "/" + column.name;
-    if (column.integer != nullptr) {
-      std::transform(rows.begin(), rows.end(), integers.begin(),
-                     [&](const Record& row) { return row.*column.integer; });
-      file.append(path, std::span<const std::int64_t>(integers));
-    } else {
-      std::transform(rows.begin(), rows.end(), reals.begin(),
-                     [&](const Record& row) { return row.*column.real; });
-      file.append(path, std::span<const double>(reals));
-    }
-  }
-}
+// The rows of /partition: a section of a tensor each.
+struct SectionRow {
+  const ParameterBlock* block;
+  const PartitionSection* section;
+};
 
-template <typename Record>
-std::vector<Record> read_rows(const Hdf5File& file, const std::string& group,
-                              const std::vector<Column<Record>>& columns) {
-  // A killed writer may have flushed some columns of a row and not others: the shortest counts.
-  std::int64_t count = file.rows(group + "/" + columns.front().name);
-  for (const auto& column : columns) count = std::min(count, file.rows(group + "/" + column.name));
-  std::vector<Record> rows(static_cast<std::size_t>(count));
-  for (const auto& column : columns) {
-    const auto path = group + "/" + column.name;
-    if (column.integer != nullptr) {
-      const auto values = file.integer_column(path);
-      for (std::size_t i = 0; i < rows.size(); ++i) rows[i].*column.integer = values[i];
-    } else {
-      const auto values = file.real_column(path);
-      for (std::size_t i = 0; i < rows.size(); ++i) rows[i].*column.real = values[i];
+std::vector<SectionRow> section_rows(const ParameterLayout& layout, const Partition& partition) {
+  check_equal(partition.tensors().size(), layout.blocks().size(), "tensors of the partition");
+  std::vector<SectionRow> rows;
+  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+    for (const auto& section : partition.tensors()[i].sections) {
+      rows.push_back({&layout.blocks()[i], &section});
     }
   }
   return rows;
 }
 
-// Keeps the rows whose step is at most `step`, in every column.
-template <typename Record>
-void cut_table(Hdf5File& file, const std::string& group, const std::vector<Column<Record>>& columns,
-               std::int64_t step) {
-  const auto rows = read_rows(file, group, columns);
-  const auto kept =
-      std::count_if(rows.begin(), rows.end(), [&](const Record& row) { return row.step <= step; });
-  for (const auto& column : columns) file.truncate(group + "/" + column.name, kept);
-}
-
-void write_provenance(Hdf5File& file, const Provenance& p) {
-  file.create_group("/provenance");
-  file.set_attribute("/provenance", "program_version", p.program_version);
-  file.set_attribute("/provenance", "git_commit", p.git_commit);
-  file.set_attribute("/provenance", "compiler", p.compiler);
-  file.set_attribute("/provenance", "torch_version", p.torch_version);
-  file.set_attribute("/provenance", "hdf5_version", p.hdf5_version);
-  file.set_attribute("/provenance", "simd_target", p.simd_target);
-  file.set_attribute("/provenance", "device", p.device);
-  file.set_attribute("/provenance", "started_at", p.started_at);
-  file.set_attribute("/provenance", "threads", p.threads);
-  file.set_attribute("/provenance", "seed", p.seed);
-}
-
-Provenance read_provenance(const Hdf5File& file) {
-  const auto text = [&](const char* name) { return file.text_attribute("/provenance", name); };
-  Provenance p;
-  p.program_version = text("program_version");
-  p.git_commit = text("git_commit");
-  p.compiler = text("compiler");
-  p.torch_version = text("torch_version");
-  p.hdf5_version = text("hdf5_version");
-  p.simd_target = text("simd_target");
-  p.device = text("device");
-  p.started_at = text("started_at");
-  p.threads = file.integer_attribute("/provenance", "threads");
-  p.seed = file.integer_attribute("/provenance", "seed");
-  return p;
-}
-
-void write_memory(Hdf5File& file, const RunHeader& header) {
-  file.create_group("/memory");
-  file.create_group("/memory/state");
-  std::int64_t total = 0;
-  for (const auto& [kind, bytes] : header.state_bytes) {
-    file.create_integer("/memory/state/" + kind, bytes, "bytes", "this kind of optimizer state");
-    total += bytes;
-  }
-  file.create_integer("/memory/parameters", header.parameter_bytes, "bytes", "parameters");
-  file.create_integer("/memory/gradients", header.gradient_bytes, "bytes", "gradients");
-  file.create_integer("/memory/optimizer_state", total, "bytes", "all optimizer state");
-  file.create_integer("/memory/peak_allocated", 0, "bytes",
-                      "highest sum of tensor memory, counted by the allocator");
-  file.create_integer("/memory/peak_resident", 0, "bytes", "highest resident set of the process");
-}
-
-// One row per section of a tensor, as columns.
-class PartitionTable {
- public:
-  PartitionTable(const ParameterLayout& layout, const Partition& partition) {
-    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-      for (const auto& section : partition.tensors()[i].sections) {
-        sections_.push_back(&section);
-        blocks_.push_back(&layout.blocks()[i]);
-      }
-    }
-  }
-
-  void write(Hdf5File& file) const {
-    texts(file, "tensor", "name of the parameter", [](auto& b, auto&) { return b.name; });
-    texts(file, "role", "role of the section",
-          [](auto&, auto& s) { return std::string(role_name(s.role)); });
-    texts(file, "rule", "partition rule that chose the structure",
-          [](auto&, auto& s) { return s.rule; });
-    texts(file, "structure", "how elements share a value",
-          [](auto&, auto& s) { return std::string(structure_name(s.structure.kind)); });
-    integers(file, "layer", "layer, -1 outside", [](auto& b, auto&) { return b.layer; });
-    integers(file, "row_begin", "first row", [](auto&, auto& s) { return s.row_begin; });
-    integers(file, "rows", "rows", [](auto&, auto& s) { return s.rows; });
-    integers(file, "columns", "columns", [](auto&, auto& s) { return s.columns; });
-    integers(file, "tile_rows", "rows of a tile or a factored group",
-             [](auto&, auto& s) { return std::min(s.structure.tile_rows, s.rows); });
-    integers(file, "tile_columns", "columns of a tile",
-             [](auto&, auto& s) { return std::min(s.structure.tile_columns, s.columns); });
-    integers(file, "blocks", "groups of elements that share a value",
-             [](auto&, auto& s) { return s.block_count(); });
-    integers(file, "state_elements", "values held", [](auto&, auto& s) { return s.state_size(); });
-  }
-
- private:
-  template <typename Value>
-  void texts(Hdf5File& file, const std::string& name, const char* doc, const Value& value) const {
-    std::vector<std::string> column;
-    for (std::size_t i = 0; i < sections_.size(); ++i) {
-      column.push_back(value(*blocks_[i], *sections_[i]));
-    }
-    file.write_text_column("/partition/" + name, column, "", doc);
-  }
-  template <typename Value>
-  void integers(Hdf5File& file, const std::string& name, const char* doc,
-                const Value& value) const {
-    std::vector<std::int64_t> column;
-    for (std::size_t i = 0; i < sections_.size(); ++i) {
-      column.push_back(value(*blocks_[i], *sections_[i]));
-    }
-    file.create_integer_column("/partition/" + name, "1", doc);
-    file.append("/partition/" + name, std::span<const std::int64_t>(column));
-  }
-
-  std::vector<const PartitionSection*> sections_;
-  std::vector<const ParameterBlock*> blocks_;
-};
-
 void write_partition(Hdf5File& file, const ParameterLayout& layout, const Partition& partition) {
+  const auto rows = section_rows(layout, partition);
   file.create_group("/partition");
   file.set_attribute("/partition", "rule", partition.rule());
-  PartitionTable(layout, partition).write(file);
+  const auto texts = [&](const std::string& name, const char* doc, auto value) {
+    std::vector<std::string> values;
+    for (const auto& [block, section] : rows) values.emplace_back(value(*block, *section));
+    file.write_text_column("/partition/" + name, values, "text", doc);
+  };
+  const auto numbers = [&](const std::string& name, const char* doc, auto value) {
+    std::vector<std::int64_t> values;
+    for (const auto& [block, section] : rows) values.push_back(value(*block, *section));
+    file.create_integer_column("/partition/" + name, "1", doc);
+    file.append("/partition/" + name, values);
+  };
+  texts("tensor", "name of the tensor", [](auto& b, auto&) { return b.name; });
+  texts("role", "what the section is in the model",
+        [](auto&, auto& s) { return role_name(s.role); });
+  texts("rule", "partition rule that chose the structure", [](auto&, auto& s) { return s.rule; });
+  texts("structure", "how the section's elements share second moments",
+        [](auto&, auto& s) { return structure_name(s.structure.kind); });
+  numbers("layer", "layer, -1 outside the layers", [](auto& b, auto&) { return b.layer; });
+  numbers("row_begin", "first row of the tensor", [](auto&, auto& s) { return s.row_begin; });
+  numbers("rows", "rows of the section", [](auto&, auto& s) { return s.rows; });
+  numbers("columns", "columns of the section", [](auto&, auto& s) { return s.columns; });
+  numbers("tile_rows", "rows of a tile or of a factored group",
+          [](auto&, auto& s) { return std::min(s.structure.tile_rows, s.rows); });
+  numbers("tile_columns", "columns of a tile",
+          [](auto&, auto& s) { return std::min(s.structure.tile_columns, s.columns); });
+  numbers("blocks", "groups of elements that share a value",
+          [](auto&, auto& s) { return s.block_count(); });
+  numbers("state_elements", "values held for the section",
+          [](auto&, auto& s) { return s.state_size(); });
 }
 
 void write_status(Hdf5File& file) {
   file.create_group("/status");
-  file.create_enum("/status/state", run_state_names(), 0, "what became of the run");
-  file.create_text("/status/message", "", kMessageBytes,
-                   "why it ended so, where it did not finish");
-  file.create_integer("/status/last_step", 0, "1", "steps done when the status was set");
+  file.create_enum("/status/state", run_state_names(), 0, "how the run ended, or that it has not");
+  file.create_text("/status/message", "", kMessageCapacity, "why it ended so; may be empty");
+  file.create_integer("/status/last_step", 0, "1", "steps done when the state was written");
+}
+
+void require_run_file(const Hdf5File& file, const fs::path& path) {
+  const auto format = file.text_attribute("/", "format");
+  require_input(format == kFormat, "{}: not a run file: its format is '{}'", path.string(), format);
+  const auto version = file.integer_attribute("/", "format_version");
+  require_input(version == kFormatVersion,
+                "{}: a run file of format version {}, this program reads {}", path.string(),
+                version, kFormatVersion);
+}
+
+// The old file's rows up to the checkpoint, ready to be continued.
+Hdf5File open_at(const fs::path& path, std::int64_t step) {
+  auto file = Hdf5File::open_for_appending(path);
+  require_run_file(file, path);
+  keep_rows_up_to<EvaluationRecord>(file, step);
+  const auto last = keep_rows_up_to<StepRecord>(file, step);
+  require_input(last == step || last < 0,
+                "{}: the rows end at step {}, the checkpoint is of step {}", path.string(), last,
+                step);
+  return file;
 }
 
 }  // namespace
@@ -242,106 +276,146 @@ const std::vector<std::string>& run_state_names() {
   return names;
 }
 
-RunRecorder::RunRecorder(Hdf5File file) : file_(std::move(file)), flushed_(Clock::now()) {
-  steps_.reserve(kRowsPerFlush);
+RunRecorder::RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step)
+    : lock_(std::move(lock)), file_(std::move(file)), last_step_(step), safe_step_(step) {
+  steps_.reserve(kBufferedRows);
+  evaluations_.reserve(kBufferedRows);
+  const auto evaluated = file_.integer_column("/evaluations/step");
+  if (!evaluated.empty()) last_evaluation_ = evaluated.back();
+  peak_allocated_ = file_.integer("/memory/peak_allocated");
+  peak_resident_ = file_.integer("/memory/peak_resident");
+  file_.start_swmr();
 }
 
-RunRecorder RunRecorder::create(const std::filesystem::path& path, const RunHeader& header,
+RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
                                 const ParameterLayout& layout, const Partition& partition) {
+  FolderLock lock(path.parent_path());
   auto file = Hdf5File::create(path);
-  file.set_attribute("/", "format", "blockwise-run");
-  file.set_attribute("/", "format_version", kFormatVersion);
-  file.create_group("/config");
-  file.create_text("/config/yaml", header.config_yaml, header.config_yaml.size(),
-                   "the resolved configuration; it runs as it is");
-  file.set_attribute("/config", "hash", header.config_hash);
-  write_provenance(file, header.provenance);
-  create_table(file, "/steps", step_columns());
-  create_table(file, "/evaluations", evaluation_columns());
+  write_header(file, header);
+  create_table<StepRecord>(file);
+  create_table<EvaluationRecord>(file);
   write_memory(file, header);
   write_partition(file, layout, partition);
   write_status(file);
-  file.start_swmr();
-  return RunRecorder(std::move(file));
+  return RunRecorder(std::move(lock), std::move(file), 0);
 }
 
-RunRecorder RunRecorder::resume(const std::filesystem::path& path, const std::string& config_hash,
+RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
                                 std::int64_t step) {
-  auto file = Hdf5File::open_for_appending(path);
-  const auto hash = file.text_attribute("/config", "hash");
-  require_input(
-      hash == config_hash,
-      "{}: this file belongs to a run with another configuration (hash {}, this one is {})",
-      path.string(), hash, config_hash);
-  cut_table(file, "/steps", step_columns(), step);
-  cut_table(file, "/evaluations", evaluation_columns(), step);
-  file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
-  file.write_text("/status/message", "");
-  file.start_swmr();
-  file.flush();
-  return RunRecorder(std::move(file));
+  FolderLock lock(path.parent_path());
+  try {
+    auto file = open_at(path, step);
+    const auto hash = file.text_attribute("/config", "hash");
+    require_input(hash == config_hash,
+                  "{}: the run's configuration has the hash {}, this one has {}", path.string(),
+                  hash, config_hash);
+    file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
+    file.write_text("/status/message", "");
+    file.write_integer("/status/last_step", step);
+    return RunRecorder(std::move(lock), std::move(file), step);
+  } catch (const InputError& error) {
+    throw InputError(
+        fmt::format("{}. Move the file away to record the rest of the run in a new "
+                    "one; the checkpoints stay.",
+                    error.what()));
+  }
 }
 
-void RunRecorder::record(const StepRecord& row) {
-  steps_.push_back(row);
-  if (steps_.size() >= kRowsPerFlush || Clock::now() - flushed_ >= kTimePerFlush) flush();
+// Runs a writing action; the error of a failed one says what is safe, then and at every later call.
+template <typename Action>
+void RunRecorder::write(Action action) {
+  if (!failure_.empty()) throw std::runtime_error(failure_);
+  try {
+    action();
+  } catch (const std::runtime_error& error) {
+    failure_ = fmt::format("{}; the rows up to step {} are safe", error.what(), safe_step_);
+    throw std::runtime_error(failure_);
+  }
 }
 
-void RunRecorder::record(const EvaluationRecord& row) { evaluations_.push_back(row); }
+template <typename Row>
+void RunRecorder::buffer(std::vector<Row>& rows, std::int64_t& last_step, const Row& row) {
+  if (row.step <= last_step) {
+    throw InvariantError(
+        fmt::format("{}: a row of step {} after step {}", Table<Row>::group, row.step, last_step));
+  }
+  rows.push_back(row);
+  last_step = row.step;
+  const bool due = Clock::now() - flushed_ >= kLongestWait;
+  if (due || rows.size() >= kBufferedRows) flush();
+}
+
+void RunRecorder::record(const StepRecord& row) { buffer(steps_, last_step_, row); }
+
+void RunRecorder::record(const EvaluationRecord& row) {
+  buffer(evaluations_, last_evaluation_, row);
+}
 
 void RunRecorder::record_memory(std::int64_t peak_allocated, std::int64_t peak_resident) {
-  // A resumed process starts its own count: the run's peak is the highest of all.
-  const auto raise = [&](const char* path, std::int64_t bytes) {
-    if (bytes > file_.integer(path)) file_.write_integer(path, bytes);
-  };
-  raise("/memory/peak_allocated", peak_allocated);
-  raise("/memory/peak_resident", peak_resident);
+  peak_allocated_ = std::max(peak_allocated_, peak_allocated);
+  peak_resident_ = std::max(peak_resident_, peak_resident);
+  write([&] {
+    file_.write_integer("/memory/peak_allocated", peak_allocated_);
+    file_.write_integer("/memory/peak_resident", peak_resident_);
+  });
 }
 
 void RunRecorder::set_status(RunState state, const std::string& message, std::int64_t last_step) {
   flush();
-  file_.write_enum("/status/state", static_cast<std::int64_t>(state));
-  file_.write_text("/status/message", message);
-  file_.write_integer("/status/last_step", last_step);
-  file_.flush();
+  write([&] {
+    file_.write_integer("/status/last_step", last_step);
+    file_.write_text("/status/message", message);
+    file_.write_enum("/status/state", static_cast<std::int64_t>(state));
+    file_.flush();
+  });
 }
 
 void RunRecorder::flush() {
-  append_rows(file_, "/steps", step_columns(), steps_);
-  append_rows(file_, "/evaluations", evaluation_columns(), evaluations_);
+  write([&] {
+    append_rows(file_, steps_);
+    append_rows(file_, evaluations_);
+    file_.flush();
+  });
   steps_.clear();
   evaluations_.clear();
-  file_.flush();
+  safe_step_ = last_step_;
   flushed_ = Clock::now();
 }
 
 void RunRecorder::close() {
   flush();
-  file_.close();
+  write([&] { file_.close(); });
 }
 
-RunResult read_run(const std::filesystem::path& path) {
+RunResult read_run(const fs::path& path) {
   const auto file = Hdf5File::open_for_reading(path);
-  require_input(file.has("/status") && file.text_attribute("/", "format") == "blockwise-run",
-                "{}: an HDF5 file, but not of a blockwise run", path.string());
-  RunResult result;
-  result.config_yaml = file.text("/config/yaml");
-  result.config_hash = file.text_attribute("/config", "hash");
-  result.provenance = read_provenance(file);
-  result.state = static_cast<RunState>(file.enum_value("/status/state"));
-  result.message = file.text("/status/message");
-  result.last_step = file.integer("/status/last_step");
-  result.steps = read_rows(file, "/steps", step_columns());
-  result.evaluations = read_rows(file, "/evaluations", evaluation_columns());
-  result.parameter_bytes = file.integer("/memory/parameters");
-  result.gradient_bytes = file.integer("/memory/gradients");
-  result.optimizer_bytes = file.integer("/memory/optimizer_state");
-  result.peak_allocated = file.integer("/memory/peak_allocated");
-  result.peak_resident = file.integer("/memory/peak_resident");
-  for (const auto& kind : file.children("/memory/state")) {
-    result.state_bytes.emplace_back(kind, file.integer("/memory/state/" + kind));
+  require_run_file(file, path);
+  RunResult run;
+  run.config_yaml = file.text("/config/yaml");
+  run.config_hash = file.text_attribute("/config", "hash");
+  for (const auto& [name, field] : kProvenanceTexts) {
+    run.provenance.*field = file.text_attribute("/provenance", name);
   }
-  return result;
+  for (const auto& [name, field] : kProvenanceNumbers) {
+    run.provenance.*field = file.integer_attribute("/provenance", name);
+  }
+  const auto state = file.enum_value("/status/state");
+  require_input(state >= 0 && state < static_cast<std::int64_t>(run_state_names().size()),
+                "{}: /status/state is {}", path.string(), state);
+  run.state = static_cast<RunState>(state);
+  run.message = file.text("/status/message");
+  run.last_step = file.integer("/status/last_step");
+  run.steps = read_rows<StepRecord>(file);
+  run.evaluations = read_rows<EvaluationRecord>(file);
+  run.parameter_bytes = file.integer("/memory/parameters");
+  run.gradient_bytes = file.integer("/memory/gradients");
+  run.optimizer_bytes = file.integer("/memory/optimizer_state");
+  run.peak_allocated = file.integer("/memory/peak_allocated");
+  run.peak_resident = file.integer("/memory/peak_resident");
+  for (const auto& kind : file.children("/memory/state")) {
+    run.state_bytes.emplace_back(kind, file.integer("/memory/state/" + kind));
+  }
+  return run;
 }
 
 }  // namespace blockwise

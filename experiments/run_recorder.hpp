@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/io/folder_lock.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/parameter_layout.hpp"
 #include "core/partition.hpp"
@@ -59,17 +60,23 @@ struct RunHeader {
 class RunRecorder {
  public:
   // A new file with everything in it that does not change; starts single-writer-multiple-reader
-  // mode.
+  // mode. Throws InputError where the file exists, or where another process writes to its folder.
   static RunRecorder create(const std::filesystem::path& path, const RunHeader& header,
                             const ParameterLayout& layout, const Partition& partition);
-  // Continues the file of a run that stopped: rows above `step` are dropped, status is running
-  // again. Throws InputError where the file is damaged or its config hash is not `config_hash`.
+  // Continues the file of a run that stopped, in any way: rows above `step` are dropped, status is
+  // running again. The new file takes the old one's place when it is complete, so whoever follows
+  // the old one has to open it again. Throws InputError where the file is damaged, where its config
+  // hash is not `config_hash`, or where another process writes to its folder.
   static RunRecorder resume(const std::filesystem::path& path, const std::string& config_hash,
                             std::int64_t step);
 
+  // Steps ascend within each kind of row. A write that fails throws std::runtime_error with the
+  // file, the reason and the step up to which rows are safe; every later call throws it again.
   void record(const StepRecord& row);
   void record(const EvaluationRecord& row);
+  // Kept as the maximum over the run, whatever process it was in.
   void record_memory(std::int64_t peak_allocated, std::int64_t peak_resident);
+  // Flushes.
   void set_status(RunState state, const std::string& message, std::int64_t last_step);
   // Everything recorded so far reaches the operating system. Rows are buffered until then (record()
   // flushes by itself at least every 64 rows or 2 seconds).
@@ -77,13 +84,23 @@ class RunRecorder {
   void close();
 
  private:
-  using Clock = std::chrono::steady_clock;
-  explicit RunRecorder(Hdf5File file);
+  RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step);
+  template <typename Action>
+  void write(Action action);
+  template <typename Row>
+  void buffer(std::vector<Row>& rows, std::int64_t& last_step, const Row& row);
 
+  FolderLock lock_;
   Hdf5File file_;
-  std::vector<StepRecord> steps_;  // recorded but not flushed yet
+  std::vector<StepRecord> steps_;  // not yet in the file
   std::vector<EvaluationRecord> evaluations_;
-  Clock::time_point flushed_;
+  std::int64_t last_step_;
+  std::int64_t safe_step_;  // flushed
+  std::int64_t last_evaluation_ = -1;
+  std::int64_t peak_allocated_ = 0;
+  std::int64_t peak_resident_ = 0;
+  std::chrono::steady_clock::time_point flushed_ = std::chrono::steady_clock::now();
+  std::string failure_;  // of the first write that failed
 };
 
 // What report and the tests read back.
@@ -97,8 +114,10 @@ struct RunResult {
   std::vector<EvaluationRecord> evaluations;
   std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
                peak_resident = 0;
-  std::vector<std::pair<std::string, std::int64_t>> state_bytes;
+  std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind
 };
+// Any run file, also one that is being written (as far as it is flushed). Throws InputError naming
+// file and object for one that is damaged or no run file.
 RunResult read_run(const std::filesystem::path& path);
 
 }  // namespace blockwise

@@ -184,7 +184,7 @@ class Runner {
     int status = 0;
     while (::waitpid(worker.process, &status, 0) < 0 && errno == EINTR) {
     }
-    done_steps_ += worker.member->steps;
+    done_steps_ += stop_requested() ? worker.step : worker.member->steps;
     count(*worker.member, &progress, ending_text(status));
   }
 

@@ -55,6 +55,7 @@ class Run {
   RunOutcome end(RunState state, const std::string& message);
   RunHeader header(int threads) const;
   RunRecorder open_recorder(int threads);
+  RunRecorder resume_recorder(const fs::path& path);
 
   const ResolvedRun& run_;
   const TrainerConfig& trainer_;
@@ -105,13 +106,23 @@ RunRecorder Run::open_recorder(int threads) {
   if (!steps.empty()) {
     load_checkpoint(folder_, steps.back(), run_.hash, store_, optimizer_);
     step_ = steps.back();
-    return RunRecorder::resume(path, run_.hash, step_);
+  } else {
+    store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
   }
-  store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
-  if (fs::exists(path)) return RunRecorder::resume(path, run_.hash, 0);
+  if (step_ > 0 || fs::exists(path)) return resume_recorder(path);
   fs::create_directories(folder_);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition());
+}
+
+RunRecorder Run::resume_recorder(const fs::path& path) {
+  auto recorder = RunRecorder::resume(path, run_.hash, step_);
+  const auto evaluations = read_run(path).evaluations;
+  if (!evaluations.empty()) {
+    evaluated_step_ = evaluations.back().step;
+    validation_loss_ = evaluations.back().loss;
+  }
+  return recorder;
 }
 
 Batch Run::to_device(const Batch& batch) const {

@@ -1,6 +1,7 @@
 #include "optimizers/optimizer.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -36,7 +37,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
       store_(store),
       partition_(config.make_partition(store.layout())),
       rule_(config.spec->build()),
-      fused_(store.device().is_cpu()) {
+      fused_(store.device().is_cpu() && store.parameters().scalar_type() == at::kFloat) {
   const auto options = store.parameters().options().dtype(at::kFloat);
   for (const auto& kind : rule_->state()) {
     const bool full = kind.extent == StateKind::Extent::per_parameter;
@@ -101,18 +102,23 @@ std::vector<std::pair<std::string, std::int64_t>> Optimizer::state_bytes() const
 
 void Optimizer::load_state(std::int64_t steps,
                            const std::vector<std::pair<std::string, at::Tensor>>& saved) {
+  std::vector<at::Tensor> checked;  // nothing is copied before everything has been found right
   for (const auto& [name, tensor] : state_) {
     const auto found = std::find_if(saved.begin(), saved.end(), [&, key = name](const auto& entry) {
       return entry.first == key;
     });
     require_input(found != saved.end(), "the saved optimizer state has no '{}'", name);
-    require_input(found->second.numel() == tensor.numel() &&
-                      found->second.scalar_type() == tensor.scalar_type(),
+    const auto& values = found->second;
+    require_input(values.scalar_type() == tensor.scalar_type(),
+                  "the saved optimizer state '{}' is {}, {} is needed", name,
+                  c10::toString(values.scalar_type()), c10::toString(tensor.scalar_type()));
+    require_input(values.numel() == tensor.numel(),
                   "the saved optimizer state '{}' has {} values, {} are needed: was the partition "
                   "another one?",
-                  name, found->second.numel(), tensor.numel());
-    tensor.copy_(found->second);
+                  name, values.numel(), tensor.numel());
+    checked.push_back(values);
   }
+  for (std::size_t i = 0; i < checked.size(); ++i) state_[i].second.copy_(checked[i].reshape({-1}));
   steps_ = steps;
 }
 

@@ -18,7 +18,7 @@ struct GaussianOptions {
   std::int64_t classes = 10;
   std::int64_t examples = 4096;
   std::int64_t validation_examples = 1024;
-  double separation = 4.0;
+  double separation = 0.3;
 };
 
 class GaussianClasses : public Dataset {

@@ -32,8 +32,9 @@ TokenFile::TokenFile(const std::filesystem::path& path) : path_(path) {
                 header[0], kMagic);
   require_input(header[1] == kVersion, "{}: version {}, only {} is known", path.string(), header[1],
                 kVersion);
+  require_input(header[2] >= 0, "{}: the header says {} tokens", path.string(), header[2]);
   const auto expected = kHeaderBytes + 2 * static_cast<std::size_t>(header[2]);
-  require_input(header[2] >= 0 && file.bytes.size() == expected,
+  require_input(file.bytes.size() == expected,
                 "{}: the header says {} tokens, so {} bytes; the file has {}", path.string(),
                 header[2], expected, file.bytes.size());
   mapping_ = file.mapping;
@@ -99,9 +100,10 @@ std::int64_t TokenFileWriter::finish() {
 TokenManifest read_token_manifest(const std::filesystem::path& token_file) {
   const auto path = token_file.parent_path() / "manifest.json";
   const auto json = nlohmann::json::parse(read_text_file(path), nullptr, false);
-  const bool valid = json.is_object() && json.value("format", "") == "blockwise-tokens" &&
-                     json.contains("vocab_size") && json["vocab_size"].is_number_integer() &&
-                     json.contains("tokenizer") && json["tokenizer"].is_string();
+  const bool valid = json.is_object() && json.contains("format") &&
+                     json["format"] == "blockwise-tokens" && json.contains("vocab_size") &&
+                     json["vocab_size"].is_number_integer() && json.contains("tokenizer") &&
+                     json["tokenizer"].is_string();
   require_input(valid, "{}: not a manifest of token files", path.string());
   TokenManifest manifest{json["tokenizer"].get<std::string>(),
                          json["vocab_size"].get<std::int64_t>()};

@@ -617,7 +617,14 @@ void Hdf5File::start_swmr() {
   handle_->publish();
 }
 
-void Hdf5File::flush() { handle_->written(H5Fflush(handle_->file, H5F_SCOPE_GLOBAL), "the file"); }
+// Column by column first, because that stops at an error: flushing the whole file goes on and would
+// note rows on a full disk whose values it could not write.
+void Hdf5File::flush() {
+  for (const auto& [name, dataset] : handle_->open_columns) {
+    handle_->written(H5Dflush(dataset), name);
+  }
+  handle_->written(H5Fflush(handle_->file, H5F_SCOPE_GLOBAL), "the file");
+}
 
 void Hdf5File::close() {
   if (handle_->writing) flush();
@@ -627,6 +634,7 @@ void Hdf5File::close() {
 }
 
 std::string hdf5_version() {
+  initialize();
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   return fmt::format("{}.{}.{}", major, minor, release);

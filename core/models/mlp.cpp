@@ -86,9 +86,12 @@ class MlpSpec : public ModelSpec {
       const std::int64_t out = last ? o_.classes : o_.hidden[i];
       const double gain = last || o_.activation == "tanh" ? 1.0 : std::sqrt(2.0);
       const auto layer = static_cast<std::int64_t>(i);
-      builder.matrix(fmt::format("layers.{}.weight", i),
-                     last ? ParameterRole::mlp_out : ParameterRole::mlp_in, layer, out, in,
-                     gain / std::sqrt(static_cast<double>(in)));
+      // These names match none of the published package's: it takes the tensors whole.
+      builder
+          .matrix(fmt::format("layers.{}.weight", i),
+                  last ? ParameterRole::mlp_out : ParameterRole::mlp_in, layer, out, in,
+                  gain / std::sqrt(static_cast<double>(in)))
+          .released = ReleasedTreatment::whole;
       if (o_.bias) {
         builder.vector(fmt::format("layers.{}.bias", i), ParameterRole::bias, layer, out,
                        Initialization::Kind::zeros);

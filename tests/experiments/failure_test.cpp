@@ -99,11 +99,16 @@ TEST_CASE("A damaged checkpoint is refused, names its file and leaves the run fi
   const auto file = checkpoint_folder(p.folder / "run", 6) / "parameters.safetensors";
   REQUIRE(fs::exists(file));
   const auto rows = read_run(p.folder / "run/run.h5").steps.size();
-  SECTION("truncated") { fs::resize_file(file, fs::file_size(file) / 2); }
+  SECTION("truncated") {
+    REQUIRE(fs::file_size(file) > 1000);
+    fs::resize_file(file, fs::file_size(file) / 2);
+  }
   SECTION("a flipped byte") {
+    REQUIRE(fs::file_size(file) > 1000);
     overwrite(file, static_cast<std::streamoff>(fs::file_size(file)) - 5, "\x7f");
   }
   SECTION("a marker that is no JSON") {
+    REQUIRE(fs::exists(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json"));
     write_file_atomically(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json", "{");
   }
   const auto result = p.train();
@@ -117,8 +122,15 @@ TEST_CASE("A damaged run file is refused and the checkpoint stays") {
   const Prepared p;
   p.stop_half_way();
   const auto file = p.folder / "run/run.h5";
-  SECTION("truncated") { fs::resize_file(file, fs::file_size(file) / 3); }
-  SECTION("no HDF5") { write_file_atomically(file, "hello"); }
+  REQUIRE(fs::exists(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json"));
+  SECTION("truncated") {
+    REQUIRE(fs::file_size(file) > 1000);
+    fs::resize_file(file, fs::file_size(file) / 3);
+  }
+  SECTION("no HDF5") {
+    REQUIRE(fs::exists(file));
+    write_file_atomically(file, "hello");
+  }
   const auto result = p.train();
   CHECK(result.exit_code == 2);
   check_one_line(result.errors);

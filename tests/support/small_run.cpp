@@ -62,6 +62,7 @@ trainer:
   global_batch_tokens: 128
   evaluate_every: 4
   checkpoint_every: 3
+  keep_checkpoints: 100
   threads: 1
 )",
                      folder.string(), steps);
