@@ -1,5 +1,6 @@
 #include "core/memory_meter.hpp"
 
+#include <ATen/DeviceAccelerator.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <sys/resource.h>
@@ -14,7 +15,8 @@ struct MemoryMeter::Counter : public c10::MemoryReportingInfoBase {
   std::atomic<std::int64_t> peak{0};
 
   void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t,
-                         c10::Device) override {
+                         c10::Device device) override {
+    if (!device.is_cpu()) return;
     const auto total = now.fetch_add(bytes) + bytes;
     auto highest = peak.load();
     while (total > highest && !peak.compare_exchange_weak(highest, total)) {
@@ -29,14 +31,20 @@ struct MemoryMeter::Guard {
   c10::DebugInfoGuard guard;
 };
 
-MemoryMeter::MemoryMeter()
-    : counter_(std::make_shared<Counter>()), guard_(std::make_unique<Guard>(counter_)) {}
+MemoryMeter::MemoryMeter(const c10::Device& device)
+    : device_(device),
+      counter_(std::make_shared<Counter>()),
+      guard_(std::make_unique<Guard>(counter_)) {
+  if (!device_.is_cpu()) at::accelerator::resetPeakStats(device_.index());
+}
 
 MemoryMeter::~MemoryMeter() = default;
 
-std::int64_t MemoryMeter::allocated() const { return counter_->now.load(); }
-
-std::int64_t MemoryMeter::peak_allocated() const { return counter_->peak.load(); }
+std::int64_t MemoryMeter::peak_allocated() const {
+  if (device_.is_cpu()) return counter_->peak.load();
+  constexpr auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return at::accelerator::getDeviceStats(device_.index()).allocated_bytes[all].peak;
+}
 
 std::int64_t peak_resident_bytes() {
   rusage usage{};

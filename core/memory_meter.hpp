@@ -1,26 +1,28 @@
-// Exact CPU tensor memory of the calling thread's work, and what the system says.
+// Exact tensor memory of the calling thread's work, and what the system says.
 #pragma once
+
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <memory>
 
 namespace blockwise {
 
-// While alive, counts the bytes that LibTorch's CPU allocator holds for tensors made under it;
-// blocks that are freed here but were made before count negatively, so construct it before the
-// model. Shares its slot with LibTorch's profiler: not both at once. On CUDA the caching
-// allocator's own peak is read.
+// While alive, follows the bytes that LibTorch's allocators hold for tensors: on the CPU by the
+// reports of its allocator (blocks that are freed here but were made before count negatively, so
+// construct it before the model; it shares its slot with LibTorch's profiler, not both at once), on
+// another device by the caching allocator's own statistics, whose peak is reset here.
 class MemoryMeter {
  public:
-  MemoryMeter();
+  explicit MemoryMeter(const c10::Device& device);
   ~MemoryMeter();
   MemoryMeter(const MemoryMeter&) = delete;
   MemoryMeter& operator=(const MemoryMeter&) = delete;
 
-  std::int64_t allocated() const;       // bytes now
-  std::int64_t peak_allocated() const;  // highest so far
+  std::int64_t peak_allocated() const;  // bytes on the device, highest so far
 
  private:
+  c10::Device device_;
   struct Counter;
   std::shared_ptr<Counter> counter_;
   struct Guard;

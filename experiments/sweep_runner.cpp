@@ -225,7 +225,8 @@ class Runner {
       running += fmt::format("{}{} {:.3f}", running.empty() ? "" : ", ", worker.member->plan.id,
                              worker.loss);
     }
-    progress.update(done, fmt::format("{:.1f}k tok/s | {}", rate / 1000.0, running));
+    const bool idle = workers_.empty();
+    progress.update(done, idle ? "" : fmt::format("{:.1f}k tok/s | {}", rate / 1000.0, running));
   }
 
   const SweepManifest& sweep_;

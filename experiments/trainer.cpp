@@ -60,8 +60,8 @@ class Run {
   const ResolvedRun& run_;
   const TrainerConfig& trainer_;
   fs::path folder_;
-  MemoryMeter memory_;
   at::Device device_;
+  MemoryMeter memory_;  // before everything that holds tensors
   ParameterStore store_;
   std::unique_ptr<Model> model_;
   Optimizer optimizer_;
@@ -79,6 +79,7 @@ Run::Run(const ResolvedRun& run, at::Device device, int threads)
       trainer_(run.config.trainer),
       folder_(run.config.output),
       device_(device),
+      memory_(device),
       store_(run.layout, device),
       model_(run.config.model.spec->build(store_)),
       optimizer_(run.config.optimizer, store_),

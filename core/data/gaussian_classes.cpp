@@ -1,11 +1,12 @@
-// Data set `gaussian_classes`: a synthetic classification problem with a known best answer. Class c
-// has a mean drawn once from N(0, separation^2 / features I); an example is its class's mean plus
-// N(0, I / features) noise. Example i is a pure function of (seed, i); the validation examples are
-// a fixed set from another stream position.
+// Data set `gaussian_classes`: a synthetic classification problem. Class c has a mean drawn from
+// N(0, separation^2 / features I); an example is its class's mean plus N(0, I / features) noise.
+// The problem is the same for every run and is held in memory; the seed only chooses the order of
+// examples.
 #include <ATen/ATen.h>
 
 #include <cmath>
 
+#include "core/data/sampler.hpp"
 #include "core/dataset.hpp"
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
@@ -23,51 +24,48 @@ struct GaussianOptions {
 
 class GaussianClasses : public Dataset {
  public:
-  GaussianClasses(const GaussianOptions& options, std::uint64_t seed) : o_(options), seed_(seed) {
+  GaussianClasses(const GaussianOptions& options, std::uint64_t seed)
+      : o_(options), order_(stream_seed(seed, RandomStream::data)) {
+    constexpr std::uint64_t kProblemSeed = 20240601;
     auto generator = make_generator(kProblemSeed, RandomStream::data);
-    const double scale = o_.separation / std::sqrt(static_cast<double>(o_.features));
-    means_ = at::empty({o_.classes, o_.features}).normal_(0.0, scale, generator);
+    const std::int64_t count = o_.examples + o_.validation_examples;
+    const double noise = 1.0 / std::sqrt(static_cast<double>(o_.features));
+    const auto means =
+        at::empty({o_.classes, o_.features}).normal_(0.0, o_.separation * noise, generator);
+    labels_ = at::empty({count}, at::kLong).random_(0, o_.classes, generator);
+    inputs_ = at::empty({count, o_.features}).normal_(0.0, noise, generator);
+    inputs_.add_(means.index_select(0, labels_));
   }
 
   DataShape shape() const override {
     return {DataShape::Inputs::vectors, o_.classes, o_.features, 1};
   }
 
+  // Every epoch visits each example once, in another order.
   Batch training_examples(std::int64_t first, std::int64_t count) const override {
-    return draw(count, [&](std::int64_t i) {
-      return uniform_index(stream_seed(seed_, RandomStream::data, 7), first + i, o_.examples);
-    });
+    const auto rows = at::empty({count}, at::kLong);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto epoch = static_cast<std::uint64_t>((first + i) / o_.examples);
+      const auto key = stream_seed(order_, RandomStream::data, epoch);
+      rows.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
+          permute(key, static_cast<std::uint64_t>((first + i) % o_.examples),
+                  static_cast<std::uint64_t>(o_.examples)));
+    }
+    return {inputs_.index_select(0, rows), labels_.index_select(0, rows)};
   }
 
   std::int64_t validation_size() const override { return o_.validation_examples; }
 
   Batch validation_examples(std::int64_t first, std::int64_t count) const override {
-    return draw(count, [&](std::int64_t i) { return o_.examples + first + i; });
+    return {inputs_.narrow(0, o_.examples + first, count),
+            labels_.narrow(0, o_.examples + first, count)};
   }
 
  private:
-  // The problem (means and examples) is the same for every run; the seed only chooses the order.
-  static constexpr std::uint64_t kProblemSeed = 20240601;
-
-  template <typename Index>
-  Batch draw(std::int64_t count, Index index) const {
-    Batch batch{at::empty({count, o_.features}), at::empty({count}, at::kLong)};
-    const double noise = 1.0 / std::sqrt(static_cast<double>(o_.features));
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto example = static_cast<std::uint64_t>(index(i));
-      const auto label = static_cast<std::int64_t>(
-          uniform_index(stream_seed(kProblemSeed, RandomStream::data, 1), example, o_.classes));
-      auto generator = make_generator(kProblemSeed, RandomStream::data, 2, example);
-      auto row = batch.inputs[i];
-      row.normal_(0.0, noise, generator).add_(means_[label]);
-      batch.targets[i] = label;
-    }
-    return batch;
-  }
-
   GaussianOptions o_;
-  std::uint64_t seed_;
-  at::Tensor means_;
+  std::uint64_t order_;
+  at::Tensor inputs_;
+  at::Tensor labels_;
 };
 
 class GaussianClassesSpec : public DatasetSpec {
@@ -78,7 +76,7 @@ class GaussianClassesSpec : public DatasetSpec {
   void visit(FieldVisitor& v) override {
     v.integer({"features", "dimension of an example"}, o_.features, {1, 1 << 20});
     v.integer({"classes", "number of classes"}, o_.classes, {2, 1 << 20});
-    v.integer({"examples", "size of the training set"}, o_.examples, {1, 1 << 30});
+    v.integer({"examples", "size of the training set"}, o_.examples, {1, 1 << 22});
     v.integer({"validation_examples", "size of the validation set"}, o_.validation_examples,
               {1, 1 << 24});
     v.real({"separation", "norm of a class mean, in standard deviations of the noise's norm"},

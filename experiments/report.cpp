@@ -1,0 +1,307 @@
+#include "experiments/report.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "experiments/run_recorder.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kLearningRate = "optimizer.learning_rate";
+
+// A run that the report is to read.
+struct Member {
+  std::string group;
+  std::int64_t seed = 0;
+  std::vector<std::pair<std::string, std::string>> settings;
+  fs::path run;
+};
+
+struct Manifest {
+  std::string name;
+  std::string baseline;
+  std::vector<Member> members;
+};
+
+Member read_member(const nlohmann::ordered_json& json, const fs::path& folder) {
+  Member member;
+  member.group = json.at("group").get<std::string>();
+  member.seed = json.at("seed").get<std::int64_t>();
+  member.run = folder / json.at("run").get<std::string>();
+  for (const auto& [path, value] : json.at("overrides").items()) {
+    if (path == "seed") continue;
+    member.settings.emplace_back(path, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return member;
+}
+
+Manifest read_manifest(const fs::path& path) {
+  try {
+    const auto json = nlohmann::ordered_json::parse(read_text_file(path));
+    require_input(json.at("format") == "blockwise-sweep" && json.at("version") == 1,
+                  "{}: not the manifest of a sweep, or of another version", path.string());
+    Manifest manifest;
+    manifest.name = json.at("name").get<std::string>();
+    manifest.baseline = json.at("baseline").get<std::string>();
+    for (const auto& member : json.at("members")) {
+      manifest.members.push_back(read_member(member, path.parent_path()));
+    }
+    return manifest;
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(fmt::format("{}: damaged manifest: {}", path.string(), error.what()));
+  }
+}
+
+// A run folder is a sweep of one.
+Manifest single_run(const fs::path& folder) {
+  const auto name = fs::weakly_canonical(folder).filename().string();
+  Member member;
+  member.group = name;
+  member.seed = 0;
+  member.run = folder / "run.h5";
+  return {name, "", {member}};
+}
+
+std::string settings_text(const ReportRow& row) {
+  std::string text = row.group;
+  for (const auto& [path, value] : row.settings) text += fmt::format(" {}={}", path, value);
+  return text;
+}
+
+// Gathers the runs of one configuration.
+class RowBuilder {
+ public:
+  explicit RowBuilder(const Member& member) {
+    row_.group = member.group;
+    row_.settings = member.settings;
+  }
+
+  bool takes(const Member& member) const {
+    return member.group == row_.group && member.settings == row_.settings;
+  }
+
+  void add(const Member& member, std::vector<std::string>& warnings) {
+    if (!fs::exists(member.run)) {
+      ++row_.seeds.missing;
+      return;
+    }
+    try {
+      add(read_run(member.run), member.seed);
+    } catch (const InputError& error) {
+      ++row_.seeds.failed;
+      warnings.push_back(fmt::format("counted as failed: {}", error.what()));
+    }
+  }
+
+  ReportRow finish() {
+    std::vector<double> losses;
+    for (const auto& [seed, loss] : row_.final_losses) losses.push_back(loss);
+    if (!losses.empty()) row_.final_loss = summarize(losses);
+    row_.best_loss = mean_of(best_losses_);
+    row_.step_seconds = mean_of(step_seconds_);
+    row_.tokens_per_second = mean_of(tokens_per_second_);
+    return std::move(row_);
+  }
+
+ private:
+  static std::optional<double> mean_of(const std::vector<double>& values) {
+    if (values.empty()) return std::nullopt;
+    return summarize(values).mean;
+  }
+
+  void add(const RunResult& run, std::int64_t seed) {
+    switch (run.state) {
+      case RunState::finished:
+        add_losses(run, seed);
+        break;
+      case RunState::diverged:
+        ++row_.seeds.diverged;
+        break;
+      case RunState::failed:
+        ++row_.seeds.failed;
+        break;
+      case RunState::running:
+      case RunState::interrupted:
+        ++row_.seeds.unfinished;
+        break;
+    }
+    if (!run.steps.empty()) add_costs(run);
+  }
+
+  void add_losses(const RunResult& run, std::int64_t seed) {
+    const bool evaluated = !run.evaluations.empty();
+    if (evaluated && !std::isfinite(run.evaluations.back().loss)) {
+      ++row_.seeds.diverged;
+      return;
+    }
+    ++row_.seeds.finished;
+    if (!evaluated) return;
+    row_.final_losses[seed] = run.evaluations.back().loss;
+    double best = run.evaluations.back().loss;
+    for (const auto& evaluation : run.evaluations) best = std::fmin(best, evaluation.loss);
+    best_losses_.push_back(best);
+  }
+
+  void add_costs(const RunResult& run) {
+    row_.optimizer_bytes = std::max(row_.optimizer_bytes.value_or(0), run.optimizer_bytes);
+    row_.peak_allocated = std::max(row_.peak_allocated.value_or(0), run.peak_allocated);
+    std::vector<double> seconds, rates;
+    for (const auto& step : run.steps) {
+      seconds.push_back(step.seconds);
+      rates.push_back(step.tokens_per_second);
+    }
+    step_seconds_.push_back(median(std::move(seconds)));
+    tokens_per_second_.push_back(median(std::move(rates)));
+  }
+
+  ReportRow row_;
+  std::vector<double> best_losses_;
+  std::vector<double> step_seconds_;
+  std::vector<double> tokens_per_second_;
+};
+
+bool ranks_before(const ReportRow& a, const ReportRow& b) {
+  const auto key = [](const ReportRow& row) {
+    return std::tuple(!row.final_loss, row.seeds.diverged > 0,
+                      row.final_loss ? row.final_loss->mean : 0.0);
+  };
+  return key(a) < key(b);
+}
+
+std::vector<ReportRow> read_rows(const Manifest& manifest, std::vector<std::string>& warnings) {
+  std::vector<RowBuilder> builders;
+  for (const auto& member : manifest.members) {
+    auto builder = std::ranges::find_if(
+        builders, [&](const auto& candidate) { return candidate.takes(member); });
+    if (builder == builders.end()) builder = builders.insert(builder, RowBuilder(member));
+    builder->add(member, warnings);
+  }
+  std::vector<ReportRow> rows;
+  for (auto& builder : builders) rows.push_back(builder.finish());
+  std::ranges::stable_sort(rows, ranks_before);
+  return rows;
+}
+
+void compare(ReportRow& row, const ReportRow& baseline) {
+  std::vector<double> own, other;
+  for (const auto& [seed, loss] : row.final_losses) {
+    const auto pair = baseline.final_losses.find(seed);
+    if (pair == baseline.final_losses.end()) continue;
+    own.push_back(loss);
+    other.push_back(pair->second);
+  }
+  if (!own.empty()) row.against_baseline = paired_t_test(own, other);
+}
+
+void compare_with_baseline(Report& report) {
+  const auto best = std::ranges::find(report.rows, report.baseline, &ReportRow::group);
+  if (best == report.rows.end()) return;
+  if (!best->final_loss) {
+    report.warnings.push_back(
+        fmt::format("no differences: the baseline {} has no finished run", report.baseline));
+    return;
+  }
+  best->is_baseline = true;
+  for (auto& row : report.rows) {
+    if (!row.is_baseline) compare(row, *best);
+  }
+}
+
+std::optional<double> learning_rate_of(const ReportRow& row) {
+  const auto found =
+      std::ranges::find(row.settings, kLearningRate, &std::pair<std::string, std::string>::first);
+  if (found == row.settings.end()) return std::nullopt;
+  const auto& text = found->second;
+  double value = 0.0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end.ec != std::errc() || end.ptr != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+GridPosition position_of(double value, const std::vector<double>& grid) {
+  if (grid.size() == 1) return GridPosition::only;
+  if (value == grid.front()) return GridPosition::lowest;
+  return value == grid.back() ? GridPosition::highest : GridPosition::inside;
+}
+
+ReportGroup make_group(const std::vector<ReportRow>& rows, std::size_t best) {
+  ReportGroup group{rows[best].group, best, {}, {}, GridPosition::inside};
+  std::set<double> grid;
+  for (const auto& row : rows) {
+    const auto rate = row.group == group.name ? learning_rate_of(row) : std::nullopt;
+    if (rate) grid.insert(*rate);
+  }
+  group.learning_rates.assign(grid.begin(), grid.end());
+  if (rows[best].final_loss) group.best_learning_rate = learning_rate_of(rows[best]);
+  if (group.best_learning_rate) {
+    group.position = position_of(*group.best_learning_rate, group.learning_rates);
+  }
+  return group;
+}
+
+std::vector<ReportGroup> make_groups(const std::vector<ReportRow>& rows) {
+  std::vector<ReportGroup> groups;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const bool seen = std::ranges::find(groups, rows[i].group, &ReportGroup::name) != groups.end();
+    if (!seen) groups.push_back(make_group(rows, i));
+  }
+  return groups;
+}
+
+void warn_of_edges(Report& report) {
+  for (const auto& group : report.groups) {
+    if (group.position == GridPosition::inside) continue;
+    const auto rate = *group.best_learning_rate;
+    const auto count = group.learning_rates.size();
+    report.warnings.push_back(
+        group.position == GridPosition::only
+            ? fmt::format("{}: {} is the only learning rate tried", group.name, rate)
+            : fmt::format(
+                  "{}: the best learning rate {} is the {} of the {} tried; a better one may "
+                  "lie beyond",
+                  group.name, rate, grid_position_name(group.position), count));
+  }
+}
+
+void warn_of_incomplete(Report& report) {
+  for (const auto& row : report.rows) {
+    const auto& seeds = row.seeds;
+    if (seeds.finished == seeds.total()) continue;
+    report.warnings.push_back(fmt::format(
+        "{}: of {} seeds {} finished, {} diverged, {} failed, {} unfinished, {} not started",
+        settings_text(row), seeds.total(), seeds.finished, seeds.diverged, seeds.failed,
+        seeds.unfinished, seeds.missing));
+  }
+}
+
+}  // namespace
+
+const char* grid_position_name(GridPosition position) {
+  constexpr const char* names[] = {"inside", "lowest", "highest", "only"};
+  return names[static_cast<std::size_t>(position)];
+}
+
+Report make_report(const fs::path& folder) {
+  const bool sweep = fs::exists(folder / "manifest.json");
+  require_input(sweep || fs::exists(folder / "run.h5"),
+                "{}: neither the folder of a sweep (no manifest.json) nor of a run (no run.h5)",
+                folder.string());
+  const auto manifest = sweep ? read_manifest(folder / "manifest.json") : single_run(folder);
+  Report report{manifest.name, manifest.baseline, {}, {}, {}};
+  report.rows = read_rows(manifest, report.warnings);
+  compare_with_baseline(report);
+  report.groups = make_groups(report.rows);
+  warn_of_incomplete(report);
+  if (sweep) warn_of_edges(report);
+  return report;
+}
+
+}  // namespace blockwise
