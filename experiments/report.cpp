@@ -20,7 +20,7 @@ constexpr const char* kLearningRate = "optimizer.learning_rate";
 // A run that the report is to read.
 struct Member {
   std::string group;
-  std::int64_t seed = 0;
+  std::optional<std::int64_t> seed;  // the run file's own where none is given
   std::vector<std::pair<std::string, std::string>> settings;
   fs::path run;
 };
@@ -63,11 +63,7 @@ Manifest read_manifest(const fs::path& path) {
 // A run folder is a sweep of one.
 Manifest single_run(const fs::path& folder) {
   const auto name = fs::weakly_canonical(folder).filename().string();
-  Member member;
-  member.group = name;
-  member.seed = 0;
-  member.run = folder / "run.h5";
-  return {name, "", {member}};
+  return {name, "", {{name, {}, {}, folder / "run.h5"}}};
 }
 
 std::string settings_text(const ReportRow& row) {
@@ -94,7 +90,8 @@ class RowBuilder {
       return;
     }
     try {
-      add(read_run(member.run), member.seed);
+      const auto run = read_run(member.run);
+      add(run, member.seed.value_or(run.provenance.seed));
     } catch (const InputError& error) {
       ++row_.seeds.failed;
       warnings.push_back(fmt::format("counted as failed: {}", error.what()));
@@ -275,10 +272,14 @@ void warn_of_incomplete(Report& report) {
   for (const auto& row : report.rows) {
     const auto& seeds = row.seeds;
     if (seeds.finished == seeds.total()) continue;
-    report.warnings.push_back(fmt::format(
-        "{}: of {} seeds {} finished, {} diverged, {} failed, {} unfinished, {} not started",
-        settings_text(row), seeds.total(), seeds.finished, seeds.diverged, seeds.failed,
-        seeds.unfinished, seeds.missing));
+    auto text = fmt::format("{}: {} of {} seeds finished", settings_text(row), seeds.finished,
+                            seeds.total());
+    for (const auto& [count, what] :
+         {std::pair(seeds.diverged, "diverged"), std::pair(seeds.failed, "failed"),
+          std::pair(seeds.unfinished, "unfinished"), std::pair(seeds.missing, "not started")}) {
+      if (count > 0) text += fmt::format(", {} {}", count, what);
+    }
+    report.warnings.push_back(std::move(text));
   }
 }
 

@@ -302,6 +302,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
 
 RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
                                 std::int64_t step) {
+  require_input(fs::exists(path), "{}: there is no such file", path.string());
   FolderLock lock(path.parent_path());
   try {
     auto file = open_at(path, step);

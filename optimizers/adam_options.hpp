@@ -16,6 +16,10 @@ struct AdamOptions {
   kernels::AdamStep step(const StepInfo& info) const;
 };
 
+// The rules of these options, for callers without a YAML.
+std::unique_ptr<UpdateRule> adamw_rule(const AdamOptions& options);
+std::unique_ptr<UpdateRule> adam_mini_rule(const AdamOptions& options);
+
 // One step of one section in plain tensor operations, given the second moment v of every element
 // (any shape that broadcasts against the section's [rows, columns] view). Returns sum (w_new -
 // w_old)^2.

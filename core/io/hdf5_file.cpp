@@ -86,8 +86,9 @@ PropertiesId access_properties() {
   PropertiesId access(H5Pcreate(H5P_FILE_ACCESS));
   H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
   H5Pset_file_locking(access, false, true);
-  // A reader that meets a writer's half-written metadata tries again, each time after twice as long,
-  // from 1 ns on: 60 ms in all here. The default of 100 attempts never ends on a damaged file.
+  // A reader that meets a writer's half-written metadata tries again, each time after twice as
+  // long, from 1 ns on: 60 ms in all here. The default of 100 attempts never ends on a damaged
+  // file.
   H5Pset_metadata_read_attempts(access, 25);
   return access;
 }

@@ -148,9 +148,7 @@ class AdamMiniSpec : public RuleSpec {
   }
   bool uses_partition() const override { return true; }
   void visit(FieldVisitor& v) override { options_.visit(v); }
-  std::unique_ptr<UpdateRule> build() const override {
-    return std::make_unique<AdamMini>(options_);
-  }
+  std::unique_ptr<UpdateRule> build() const override { return adam_mini_rule(options_); }
   std::unique_ptr<RuleSpec> clone() const override { return std::make_unique<AdamMiniSpec>(*this); }
 
  private:
@@ -158,6 +156,10 @@ class AdamMiniSpec : public RuleSpec {
 };
 
 }  // namespace
+
+std::unique_ptr<UpdateRule> adam_mini_rule(const AdamOptions& options) {
+  return std::make_unique<AdamMini>(options);
+}
 
 std::unique_ptr<RuleSpec> make_adam_mini() { return std::make_unique<AdamMiniSpec>(); }
 

@@ -42,7 +42,7 @@ class AdamWSpec : public RuleSpec {
   std::string doc() const override { return "AdamW: two moments per parameter"; }
   bool uses_partition() const override { return false; }
   void visit(FieldVisitor& v) override { options_.visit(v); }
-  std::unique_ptr<UpdateRule> build() const override { return std::make_unique<AdamW>(options_); }
+  std::unique_ptr<UpdateRule> build() const override { return adamw_rule(options_); }
   std::unique_ptr<RuleSpec> clone() const override { return std::make_unique<AdamWSpec>(*this); }
 
  private:
@@ -50,6 +50,10 @@ class AdamWSpec : public RuleSpec {
 };
 
 }  // namespace
+
+std::unique_ptr<UpdateRule> adamw_rule(const AdamOptions& options) {
+  return std::make_unique<AdamW>(options);
+}
 
 std::unique_ptr<RuleSpec> make_adamw() { return std::make_unique<AdamWSpec>(); }
 

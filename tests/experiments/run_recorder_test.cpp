@@ -204,6 +204,10 @@ TEST_CASE("RunRecorder: what cannot be resumed says what to do") {
   const TemporaryFolder folder;
   const auto path = folder / "run.h5";
   write_run(path);
+  SECTION("not there") {
+    CHECK_THROWS_WITH(RunRecorder::resume(folder / "none.h5", kHash, 100),
+                      (folder / "none.h5").string() + ": there is no such file");
+  }
   SECTION("another configuration") {
     CHECK_THAT(resume_error(path, "beef", 100),
                Contains("has the hash 0123456789abcdef, this one has beef"));

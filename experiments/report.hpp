@@ -1,0 +1,81 @@
+// Report: what the run files of a sweep say, one row per configuration over its seeds.
+//
+// Losses are validation losses in nats per token. A run's final loss is its last evaluation; only
+// finished runs count, and a finished run whose final loss is not finite counts as diverged.
+// Configurations are ranked by mean final loss; one with a diverged seed comes after all without,
+// one without any final loss last. Differences are paired by seed with the baseline: the best
+// configuration of the sweep's baseline group. P-values are per comparison, not corrected for how
+// many there are.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "experiments/statistics.hpp"
+
+namespace blockwise {
+
+struct SeedCounts {
+  std::int64_t finished = 0;
+  std::int64_t diverged = 0;
+  std::int64_t failed = 0;      // and files that cannot be read
+  std::int64_t unfinished = 0;  // running or interrupted
+  std::int64_t missing = 0;     // not started
+
+  std::int64_t total() const { return finished + diverged + failed + unfinished + missing; }
+};
+
+struct ReportRow {
+  std::string group;
+  std::vector<std::pair<std::string, std::string>> settings;  // overrides without the seed
+  SeedCounts seeds;
+  std::map<std::int64_t, double> final_losses;  // by seed
+  std::optional<Summary> final_loss;
+  std::optional<double> best_loss;  // mean over seeds of the lowest loss of each run
+  bool is_baseline = false;
+  std::optional<PairedTest> against_baseline;  // this minus baseline, over the seeds that both have
+  // Of all runs that have steps, finished or not.
+  std::optional<std::int64_t> optimizer_bytes;
+  std::optional<std::int64_t> peak_allocated;  // bytes, highest over seeds
+  std::optional<double> step_seconds;          // mean over seeds of the run's median
+  std::optional<double> tokens_per_second;     // mean over seeds of the run's median
+};
+
+// Where a group's best learning rate lies among those it tried. At an end, or with only one, the
+// group may have a better one outside.
+enum class GridPosition { inside, lowest, highest, only };
+const char* grid_position_name(GridPosition position);
+
+struct ReportGroup {
+  std::string name;
+  std::size_t best = 0;                // its best row
+  std::vector<double> learning_rates;  // tried, ascending; empty where the sweep does not vary it
+  std::optional<double> best_learning_rate;
+  GridPosition position = GridPosition::inside;
+};
+
+struct Report {
+  std::string name;
+  std::string baseline;             // group; empty for a single run
+  std::vector<ReportRow> rows;      // best first
+  std::vector<ReportGroup> groups;  // best first
+  std::vector<std::string> warnings;
+};
+
+// Reads the folder of a sweep (manifest.json) or of a run (run.h5). Run files that are missing or
+// damaged are counted, not thrown. Throws InputError for a folder that is neither and for a damaged
+// manifest.
+Report make_report(const std::filesystem::path& folder);
+
+// Two tables, of the groups and of all configurations, and the warnings; about 120 columns wide.
+std::string report_table(const Report& report);
+// One line per configuration, numbers in full, a column per setting; RFC 4180.
+std::string report_csv(const Report& report);
+std::string report_json(const Report& report);
+
+}  // namespace blockwise

@@ -1,0 +1,89 @@
+"""Figures of a sweep or a run.
+
+    python -m blockwise.figures runs/quickstart --output figure.png
+    python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --output run.pdf
+    python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --partition \\
+        --output partition.svg
+
+A sweep's figure has the validation loss of each group's best configuration, the final loss by
+learning rate, and the memory of each group. A run's has its losses, its gradient norm and where
+its time went. Every function returns a matplotlib Figure that belongs to no window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from .partition_drawing import partition_picture
+from .run_drawing import run_figure, time_split
+from .runs import RunFileError, read_run, read_sweep
+from .style import FIGURE_SUFFIXES, save_figure
+from .sweep_drawing import final_loss_figure, loss_curve_figure, memory_figure, sweep_figure
+
+__all__ = [
+    "draw",
+    "final_loss_figure",
+    "loss_curve_figure",
+    "memory_figure",
+    "partition_picture",
+    "run_figure",
+    "save_figure",
+    "sweep_figure",
+    "time_split",
+]
+
+
+def draw(folder: Path, partition: bool = False) -> Figure:
+    """The figure of a sweep folder, a run folder or a run file.
+
+    Raises RunFileError where `folder` is none of them.
+    """
+    if folder.is_dir() and (folder / "manifest.json").exists():
+        sweep = read_sweep(folder)
+        if partition:
+            raise RunFileError(f"{folder}: a sweep; --partition draws one run: give its folder")
+        for problem in sweep.unreadable.values():
+            print(f"warning: left out: {problem}", file=sys.stderr)
+        return sweep_figure(sweep)
+    if folder.is_dir() and not (folder / "run.h5").exists():
+        raise RunFileError(f"{folder}: neither a sweep (manifest.json) nor a run (run.h5)")
+    run = read_run(folder)
+    return partition_picture(run) if partition else run_figure(run)
+
+
+def _figure_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in FIGURE_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in {', '.join(FIGURE_SUFFIXES)}")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns its exit status: 2 for bad input, 1 where writing failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m blockwise.figures", description="Draws a sweep or a run."
+    )
+    parser.add_argument("folder", type=Path, help="folder of a sweep or of a run")
+    parser.add_argument("--output", type=_figure_path, required=True, help=".png, .pdf or .svg")
+    parser.add_argument(
+        "--partition", action="store_true", help="of a run: which parameters share a second moment"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        save_figure(draw(options.folder, options.partition), options.output)
+    except RunFileError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {options.output}: cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,594 @@
+"""Run files and sweep folders as data frames.
+
+A run folder holds `run.h5` (HDF5, one file per run); a sweep folder holds `manifest.json` and one
+run folder per member. Nothing here writes, and nothing needs the C++ program: files are opened in
+single-writer-multiple-reader mode, so a run can be read while it is being written, and after its
+program was killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from .intervals import mean_interval
+
+Override: TypeAlias = int | float | str | bool
+
+LEARNING_RATE = "optimizer.learning_rate"
+"""The override that most sweeps vary."""
+
+MISSING = "missing"
+"""Status of a member whose run has not been started."""
+UNREADABLE = "unreadable"
+"""Status of a member whose run file is damaged."""
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FORMAT_VERSION = 1
+_READ_ATTEMPTS = 20
+_RETRY_SECONDS = (0.05, 0.2)  # a file that is just being written may be caught between two states
+
+# Datasets appear in a frame in this order; further ones follow by name.
+_STEP_COLUMNS = (
+    "step", "tokens", "loss", "learning_rate", "grad_norm", "update_norm", "seconds",
+    "seconds_data", "seconds_forward", "seconds_backward", "seconds_optimizer",
+    "tokens_per_second",
+)  # fmt: skip
+_EVALUATION_COLUMNS = ("step", "tokens", "loss", "perplexity", "seconds")
+_PARTITION_COLUMNS = (
+    "tensor", "role", "structure", "layer", "row_begin", "rows", "columns", "tile_rows",
+    "tile_columns", "blocks", "state_elements",
+)  # fmt: skip
+
+
+class RunFileError(Exception):
+    """A file that cannot be read as a run or a sweep; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, as far as it was recorded when the file was read.
+
+    steps: a row per optimizer step. step; tokens (seen so far); loss (training, nats per token);
+        learning_rate; grad_norm (before clipping); update_norm; seconds (whole step) and its parts
+        seconds_data, seconds_forward, seconds_backward, seconds_optimizer; tokens_per_second.
+    evaluations: a row per evaluation on the validation set. step; tokens; loss (nats per token);
+        perplexity; seconds.
+    memory: bytes by name: parameters, gradients, optimizer_state, peak_allocated, peak_resident,
+        and `state/KIND` for every kind of optimizer state (`state/exp_avg`, `state/exp_avg_sq`).
+        The peaks are 0 until they were first measured.
+    partition: a row per section of a tensor. tensor; role; structure (elements, tiles, factored or
+        labels); layer (-1: none); row_begin; rows; columns; tile_rows; tile_columns; blocks;
+        state_elements (values of the second moment).
+    status: running, finished, diverged, failed or interrupted. A program that was killed had no
+        time to change `running`.
+    """
+
+    path: Path
+    config: str
+    hash: str
+    provenance: dict[str, str | int]
+    steps: pd.DataFrame
+    evaluations: pd.DataFrame
+    memory: pd.Series
+    partition_rule: str
+    partition: pd.DataFrame
+    status: str
+    message: str
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """One planned run of a sweep. Members that differ only in the seed are one configuration."""
+
+    id: str
+    group: str
+    seed: int
+    overrides: dict[str, Override]
+    run: Path
+
+    @property
+    def configuration(self) -> tuple[str, tuple[tuple[str, Override], ...]]:
+        return self.group, tuple(sorted(self.overrides.items()))
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate where the sweep sets it, otherwise NaN."""
+        value = self.overrides.get(LEARNING_RATE, np.nan)
+        return float(value) if isinstance(value, int | float) else np.nan
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's plan and the runs that exist so far.
+
+    runs: by member id. unreadable: member id to the error, for run files that are damaged; one
+    damaged file does not hide the others.
+    """
+
+    folder: Path
+    name: str
+    hash: str
+    baseline: str
+    members: tuple[Member, ...]
+    runs: dict[str, Run]
+    unreadable: dict[str, str]
+
+    @property
+    def groups(self) -> list[str]:
+        """Group names, the baseline first, then in the manifest's order."""
+        names = list(dict.fromkeys(member.group for member in self.members))
+        return sorted(names, key=lambda name: name != self.baseline)
+
+    def status(self, member: Member) -> str:
+        """The status of the member's run, or `missing` or `unreadable`."""
+        if member.id in self.runs:
+            return self.runs[member.id].status
+        return UNREADABLE if member.id in self.unreadable else MISSING
+
+    def final_loss(self, member: Member) -> float:
+        """Last validation loss of a run that finished, otherwise NaN."""
+        run = self.runs.get(member.id)
+        if run is None or run.status != "finished" or run.evaluations.empty:
+            return np.nan
+        return float(run.evaluations["loss"].iloc[-1])
+
+    def diverged(self, member: Member) -> bool:
+        """Whether the run diverged, or finished with a loss that is not finite."""
+        run = self.runs.get(member.id)
+        if run is None or run.status == "diverged":
+            return run is not None
+        finished = run.status == "finished" and not run.evaluations.empty
+        return finished and not np.isfinite(self.final_loss(member))
+
+
+# ---- one run -----------------------------------------------------------------------------------
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Reads a run file, or the `run.h5` of a run folder.
+
+    Works on a file that is being written and on one whose writer was killed; then the frames hold
+    what had been flushed. Raises RunFileError for a file that is missing, no HDF5, not a run file
+    or damaged.
+    """
+    file_path = Path(path)
+    if file_path.is_dir():
+        file_path = file_path / "run.h5"
+    for seconds in _RETRY_SECONDS:
+        try:
+            return _read_once(file_path)
+        except _DamagedError:
+            time.sleep(seconds)
+    return _read_once(file_path)
+
+
+def _read_once(path: Path) -> Run:
+    _check_signature(path)
+    with _open(path) as file:
+        try:
+            _check_format(path, file)
+            _check_extent(path, file)
+            return _run(path, file)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+
+class _DamagedError(RunFileError):
+    """What a run file looks like that is damaged, or that is read in an unlucky moment."""
+
+
+def _damaged(path: Path, error: object) -> _DamagedError:
+    reason = str(error).strip("'\"")
+    return _DamagedError(
+        f"{path}: this run file is damaged or was cut short ({reason}). Put a copy of it back, or "
+        "delete the run's folder and start the run again."
+    )
+
+
+def _check_signature(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(_HDF5_SIGNATURE))
+    except FileNotFoundError:
+        raise RunFileError(
+            f"{path}: there is no such file. A run writes it when it starts: start the run, or "
+            "give the path of a run.h5."
+        ) from None
+    except OSError as error:
+        raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
+    if start != _HDF5_SIGNATURE:
+        what = "is empty" if not start else "is no HDF5 file"
+        raise RunFileError(
+            f"{path}: {what}. Give the run.h5 that `blockwise train` or `blockwise sweep` wrote; "
+            "if this is one, it is damaged: delete the run's folder and start the run again."
+        )
+
+
+def _open(path: Path) -> h5py.File:
+    """Opens for reading beside a writer; if HDF5 refuses that, as an ordinary file."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    _limit_read_attempts(access)
+    flags = h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ
+    try:
+        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
+    except OSError as error:
+        try:
+            return h5py.File(path, "r")
+        except OSError:
+            pass
+        if isinstance(error, BlockingIOError):
+            raise RunFileError(
+                f"{path}: a program has just begun to write this file; try again in a moment."
+            ) from error
+        raise _damaged(path, error) from error
+
+
+def _limit_read_attempts(access: Any) -> None:
+    """Makes HDF5 give up on damaged metadata after about a millisecond.
+
+    Beside a writer, it reads metadata with a wrong checksum again, 100 times, and waits twice as
+    long before each: for ever. `h5py.File(swmr=True)` hangs on such a file, and h5py has no call
+    for the number of attempts, but the library below it has.
+    """
+    try:
+        library = ctypes.CDLL(h5py.h5p.__file__)
+        set_attempts = library.H5Pset_metadata_read_attempts
+    except (OSError, AttributeError):
+        return  # only damaged files need it
+    set_attempts(ctypes.c_int64(access.id), ctypes.c_uint(_READ_ATTEMPTS))
+
+
+def _check_format(path: Path, file: h5py.File) -> None:
+    found = _text(file.attrs.get("format", ""))
+    if found != "blockwise-run":
+        raise RunFileError(
+            f"{path}: an HDF5 file, but not a run (its attribute `format` is '{found}', a run has "
+            "'blockwise-run'). Give the run.h5 of a run folder."
+        )
+    version = int(file.attrs.get("format_version", 0))
+    if version != _FORMAT_VERSION:
+        raise RunFileError(
+            f"{path}: format version {version}, this reader knows {_FORMAT_VERSION}. Use the "
+            "Python package that came with the program that wrote the file."
+        )
+
+
+def _check_extent(path: Path, file: h5py.File) -> None:
+    """Every dataset must lie inside the file.
+
+    HDF5 does not check this for files opened beside a writer, and would read zeros there.
+    """
+    datasets: list[h5py.Dataset] = []
+
+    def collect(_: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            datasets.append(item)
+
+    file.visititems(collect)
+    ends = [(dataset.name, _end(dataset)) for dataset in datasets]
+    size = path.stat().st_size  # after the ends: a file that is being written only grows
+    for name, end in ends:
+        if end > size:
+            raise ValueError(f"{name} goes to byte {end}, the file has {size}")
+
+
+def _end(dataset: h5py.Dataset) -> int:
+    """First byte after the dataset's values in the file; 0 while nothing is stored."""
+    if dataset.chunks is not None:
+        ends = [0]
+        dataset.id.chunk_iter(lambda chunk: ends.append(int(chunk.byte_offset + chunk.size)))
+        return max(ends)
+    offset = dataset.id.get_offset()
+    return 0 if offset is None else int(offset) + int(dataset.id.get_storage_size())
+
+
+def _run(path: Path, file: h5py.File) -> Run:
+    state = file["status/state"]
+    names = {value: name for name, value in h5py.check_enum_dtype(state.dtype).items()}
+    partition = file["partition"]
+    return Run(
+        path=path,
+        config=_text(file["config/yaml"][()]),
+        hash=_text(file["config"].attrs["hash"]),
+        provenance={name: _plain(value) for name, value in file["provenance"].attrs.items()},
+        steps=_growing_rows(_frame(file["steps"], _STEP_COLUMNS)),
+        evaluations=_growing_rows(_frame(file["evaluations"], _EVALUATION_COLUMNS)),
+        memory=_memory(file["memory"]),
+        partition_rule=_text(partition.attrs["rule"]),
+        partition=_frame(partition, _PARTITION_COLUMNS),
+        status=names[int(state[()])],
+        message=_text(file["status/message"][()]),
+        last_step=int(file["status/last_step"][()]),
+    )
+
+
+def _frame(group: h5py.Group, known: Sequence[str]) -> pd.DataFrame:
+    """The columns of a group, as far as all of them go: a live file grows column by column."""
+    missing = [name for name in known if name not in group]
+    if missing:
+        raise KeyError(f"no dataset {group.name}/{missing[0]}")
+    further = [name for name, item in group.items() if name not in known and _is_column(item)]
+    columns = {name: group[name][()] for name in (*known, *further)}
+    rows = min(len(values) for values in columns.values())
+    return pd.DataFrame({name: _values(values[:rows]) for name, values in columns.items()})
+
+
+def _is_column(item: object) -> bool:
+    return isinstance(item, h5py.Dataset) and item.ndim == 1
+
+
+def _values(values: np.ndarray) -> Any:
+    return [_text(value) for value in values] if values.dtype.kind in "SO" else values
+
+
+def _growing_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows up to the first whose step does not go on.
+
+    A reader may see rows that a writer has announced and not yet filled; they are zero.
+    """
+    step = frame["step"].to_numpy()
+    stops = np.flatnonzero(np.diff(step) <= 0)
+    return frame if len(stops) == 0 else frame.iloc[: stops[0] + 1]
+
+
+def _memory(group: h5py.Group) -> pd.Series:
+    sizes: dict[str, int] = {}
+
+    def collect(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes[name] = int(item[()])
+
+    group.visititems(collect)
+    return pd.Series(sizes, name="bytes", dtype="int64")
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> str | int:
+    return int(value) if isinstance(value, int | np.integer) else _text(value)
+
+
+# ---- a sweep -----------------------------------------------------------------------------------
+
+
+def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
+    """Reads a sweep's manifest and those of its runs that exist.
+
+    Raises RunFileError for a manifest that is missing or not one; a damaged run file is listed in
+    `Sweep.unreadable` instead.
+    """
+    folder_path = Path(folder)
+    manifest = _manifest(folder_path / "manifest.json")
+    try:
+        members = tuple(_member(folder_path, entry) for entry in manifest["members"])
+        name, hash_, baseline = (str(manifest[key]) for key in ("name", "hash", "baseline"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFileError(f"{folder_path / 'manifest.json'}: incomplete: no {error}") from error
+    runs: dict[str, Run] = {}
+    unreadable: dict[str, str] = {}
+    for member in members:
+        if not member.run.exists():
+            continue
+        try:
+            runs[member.id] = read_run(member.run)
+        except RunFileError as error:
+            unreadable[member.id] = str(error)
+    return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFileError(
+            f"{path}: there is no such file. Give the folder that `blockwise sweep` writes to."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunFileError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "blockwise-sweep":
+        raise RunFileError(f"{path}: not the manifest of a sweep")
+    if manifest.get("version") != 1:
+        raise RunFileError(f"{path}: version {manifest.get('version')}, this reader knows 1")
+    return manifest
+
+
+def _member(folder: Path, entry: dict[str, Any]) -> Member:
+    overrides = {
+        name: value if isinstance(value, Override) else json.dumps(value)
+        for name, value in entry["overrides"].items()
+    }
+    return Member(
+        id=str(entry["id"]),
+        group=str(entry["group"]),
+        seed=int(entry["seed"]),
+        overrides=overrides,
+        run=folder / entry["run"],
+    )
+
+
+def _override_names(sweep: Sweep) -> list[str]:
+    return list(dict.fromkeys(name for member in sweep.members for name in member.overrides))
+
+
+# ---- tables ------------------------------------------------------------------------------------
+
+
+def run_status(sweep: Sweep) -> pd.DataFrame:
+    """A row per member. id; group; seed; status; last_step; message (why it is not finished)."""
+    rows = []
+    for member in sweep.members:
+        run = sweep.runs.get(member.id)
+        rows.append(
+            {
+                "id": member.id,
+                "group": member.group,
+                "seed": member.seed,
+                "status": sweep.status(member),
+                "last_step": run.last_step if run else 0,
+                "message": run.message if run else sweep.unreadable.get(member.id, ""),
+            }
+        )
+    columns = ["id", "group", "seed", "status", "last_step", "message"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def status_counts(sweep: Sweep) -> pd.DataFrame:
+    """A row per group, a column per status that occurs, and `runs`: numbers of members."""
+    table = run_status(sweep)
+    counts = pd.crosstab(table["group"], table["status"]).reindex(sweep.groups)
+    counts.columns.name = None
+    return counts.assign(runs=counts.sum(axis=1))
+
+
+def final_losses(sweep: Sweep) -> pd.DataFrame:
+    """A row per member of the sweep, in the manifest's order, also for runs that do not exist yet.
+
+    id; group; seed; a column per override, under its full name (`optimizer.learning_rate`);
+    final_loss (last validation loss, nats per token; NaN unless the run finished); best_loss
+    (lowest validation loss so far); status; optimizer_bytes; peak_allocated (bytes);
+    seconds_per_step (median).
+    """
+    names = _override_names(sweep)
+    rows = []
+    for member in sweep.members:
+        row: dict[str, object] = {"id": member.id, "group": member.group, "seed": member.seed}
+        row |= {name: member.overrides.get(name) for name in names}
+        row |= {"final_loss": sweep.final_loss(member), "status": sweep.status(member)}
+        row |= _recorded(sweep.runs.get(member.id))
+        rows.append(row)
+    outcome = ["final_loss", "best_loss", "status"]
+    cost = ["optimizer_bytes", "peak_allocated", "seconds_per_step"]
+    return pd.DataFrame(rows, columns=["id", "group", "seed", *names, *outcome, *cost])
+
+
+def _recorded(run: Run | None) -> dict[str, float]:
+    if run is None:
+        return {}
+    measured = run.memory.get("peak_allocated", 0)
+    return {
+        "best_loss": float(run.evaluations["loss"].min()),
+        "optimizer_bytes": float(run.memory.get("optimizer_state", np.nan)),
+        "peak_allocated": float(measured) if measured else np.nan,
+        "seconds_per_step": float(run.steps["seconds"].median()),
+    }
+
+
+def configurations(sweep: Sweep) -> pd.DataFrame:
+    """A row per configuration: the members that differ only in the seed.
+
+    group; a column per override; runs, finished, diverged (numbers of members; a run that finished
+    with a loss that is not finite counts as diverged); mean, low, high (final validation loss over
+    the finished seeds with its 95 % t interval, nats per token; low and high are NaN with fewer
+    than two); ids (the finished members).
+    """
+    names = _override_names(sweep)
+    rows = []
+    for members in _by_configuration(sweep).values():
+        finished = [member for member in members if np.isfinite(sweep.final_loss(member))]
+        interval = mean_interval([sweep.final_loss(member) for member in finished])
+        row: dict[str, object] = {"group": members[0].group}
+        row |= {name: members[0].overrides.get(name) for name in names}
+        row |= {
+            "runs": len(members),
+            "finished": len(finished),
+            "diverged": sum(sweep.diverged(member) for member in members),
+            "mean": interval.mean,
+            "low": interval.low,
+            "high": interval.high,
+            "ids": tuple(member.id for member in finished),
+        }
+        rows.append(row)
+    return pd.DataFrame(
+        rows,
+        columns=["group", *names, "runs", "finished", "diverged", "mean", "low", "high", "ids"],
+    )
+
+
+def best_configurations(sweep: Sweep) -> pd.DataFrame:
+    """The first row of `by_rank` for every group; groups without a finished run have none."""
+    table = configurations(sweep)
+    best = by_rank(table[table["finished"] > 0]).drop_duplicates("group")
+    best = best.set_index("group", drop=False)
+    return best.loc[[group for group in sweep.groups if group in best.index]].reset_index(drop=True)
+
+
+def by_rank(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `configurations`, best first, in the order of `blockwise report`.
+
+    By mean final validation loss; but a configuration with a diverged seed comes after all without,
+    so that one lucky seed does not win.
+    """
+    diverged = (table["diverged"] > 0).rename("any")
+    order = pd.concat([diverged, table["mean"]], axis=1).sort_values(["any", "mean"], kind="stable")
+    return table.loc[order.index]
+
+
+def _by_configuration(sweep: Sweep) -> dict[object, list[Member]]:
+    table: dict[object, list[Member]] = {}
+    for member in sweep.members:
+        table.setdefault(member.configuration, []).append(member)
+    return table
+
+
+def loss_curves(sweep: Sweep) -> pd.DataFrame:
+    """All validation-loss curves in long form, a row per evaluation of every run that exists.
+
+    id; group; seed; learning_rate (peak, NaN where the sweep does not set it); step; tokens (seen
+    in training); loss (nats per token).
+    """
+    columns = ["id", "group", "seed", "learning_rate", "step", "tokens", "loss"]
+    curves = [
+        sweep.runs[member.id]
+        .evaluations[["step", "tokens", "loss"]]
+        .assign(
+            id=member.id, group=member.group, seed=member.seed, learning_rate=member.learning_rate
+        )[columns]
+        for member in sweep.members
+        if member.id in sweep.runs
+    ]
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
+
+
+def loss_band(runs: Sequence[Run]) -> pd.DataFrame:
+    """Validation loss over seeds, at the steps that all of the runs have.
+
+    step; tokens; seeds (number of runs); mean, low, high (nats per token; 95 % t interval, NaN for
+    a single run).
+    """
+    curves = [_by_step(run, "loss") for run in runs]
+    tokens = _by_step(runs[0], "tokens") if runs else {}
+    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+    rows = []
+    for step in steps:
+        interval = mean_interval([curve[step] for curve in curves])
+        rows.append(
+            {
+                "step": step,
+                "tokens": int(tokens[step]),
+                "seeds": interval.count,
+                "mean": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return pd.DataFrame(rows, columns=["step", "tokens", "seeds", "mean", "low", "high"])
+
+
+def _by_step(run: Run, column: str) -> dict[int, float]:
+    steps, values = run.evaluations["step"].tolist(), run.evaluations[column].tolist()
+    return dict(zip(steps, values, strict=True))

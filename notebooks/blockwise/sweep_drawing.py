@@ -1,0 +1,339 @@
+"""Figures of a sweep: loss curves, final losses by learning rate, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from .runs import (
+    LEARNING_RATE,
+    Member,
+    Run,
+    Sweep,
+    best_configurations,
+    by_rank,
+    configurations,
+    loss_band,
+    run_status,
+)
+from .style import (
+    GREY,
+    INK,
+    LOSS_UNIT,
+    GroupStyle,
+    byte_scale,
+    count_scale,
+    empty_panel,
+    figure_style,
+    footnote,
+    group_styles,
+    legend_below,
+    panel_title,
+    panels,
+    three_digits,
+)
+
+_NO_RUNS = "no run has finished"
+
+
+def sweep_figure(sweep: Sweep) -> Figure:
+    """Loss curves, final loss by learning rate and memory, side by side."""
+    with figure_style():
+        figure, (left, middle, right) = panels((11.4, 4.1), (1.1, 1.1, 1))
+        _draw_loss_curves(left, sweep)
+        _draw_final_losses(middle, sweep)
+        _draw_memory(right, sweep)
+        _note_unfinished(figure, sweep)
+    return figure
+
+
+def loss_curve_figure(sweep: Sweep) -> Figure:
+    """Validation loss of each group's best configuration over training tokens.
+
+    Line: mean over the finished seeds. Band: 95 % t interval. The axis begins below the loss of the
+    untrained model, which would flatten everything else.
+    """
+    return _single_panel(_draw_loss_curves, sweep)
+
+
+def final_loss_figure(sweep: Sweep) -> Figure:
+    """Final validation loss against the peak learning rate.
+
+    Dots: seeds. Large marks and bars: mean and 95 % t interval over the finished seeds. Diverged
+    runs are crosses at the top edge. Where configurations of a group differ in more than the
+    learning rate, the best of them at each rate is drawn. A sweep that does not vary the learning
+    rate gets one column per group.
+    """
+    return _single_panel(_draw_final_losses, sweep)
+
+
+def memory_figure(sweep: Sweep) -> Figure:
+    """Bytes of parameters, gradients and every kind of optimizer state, stacked, for each group."""
+    return _single_panel(_draw_memory, sweep)
+
+
+def _single_panel(draw: Callable[[Axes, Sweep], None], sweep: Sweep) -> Figure:
+    with figure_style():
+        figure, (axes,) = panels((5.2, 3.8), (1,))
+        draw(axes, sweep)
+    return figure
+
+
+def _styles(sweep: Sweep) -> dict[str, GroupStyle]:
+    return group_styles(sweep.groups, sweep.baseline)
+
+
+def _note_unfinished(figure: Figure, sweep: Sweep) -> None:
+    """A figure of an incomplete sweep says so."""
+    counts = run_status(sweep)["status"].value_counts()
+    if set(counts.index) <= {"finished"}:
+        return
+    words = ", ".join(f"{count} {status}" for status, count in counts.items())
+    footnote(figure, f"{sweep.name}: of {counts.sum()} runs {words}")
+
+
+# (a) loss curves
+
+
+def _draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
+    best = best_configurations(sweep)
+    if best.empty:
+        empty_panel(axes, _NO_RUNS)
+        return
+    styles = _styles(sweep)
+    bands = {
+        row["group"]: loss_band([sweep.runs[i] for i in row["ids"]]) for _, row in best.iterrows()
+    }
+    scale, unit = count_scale(max(band["tokens"].max() for band in bands.values()))
+    for _, row in best.iterrows():
+        band, style = bands[row["group"]], styles[row["group"]]
+        tokens = band["tokens"] / scale
+        axes.plot(
+            tokens, band["mean"], color=style.color, marker=style.marker, ms=4, mec="white",
+            mew=0.6, label=_curve_label(row),
+        )  # fmt: skip
+        axes.fill_between(tokens, band["low"], band["high"], color=style.color, alpha=0.18, lw=0)
+    _skip_untrained(axes, list(bands.values()))
+    axes.set_xlim(0, None)
+    axes.set_xlabel(f"training tokens{unit}")
+    axes.set_ylabel(f"validation loss ({LOSS_UNIT})")
+    panel_title(axes, "Validation loss", "best configuration: mean and 95 % interval over seeds")
+    legend_below(axes, 1)
+
+
+def _curve_label(row: pd.Series) -> str:
+    rate = row.get(LEARNING_RATE)
+    words = [] if rate is None or pd.isna(rate) else [f"learning rate {rate:g}"]
+    words.append(f"{row['finished']} seed" + ("s" if row["finished"] > 1 else ""))
+    return f"{row['group']} ({', '.join(words)})"
+
+
+def _skip_untrained(axes: Axes, bands: Sequence[pd.DataFrame]) -> None:
+    """Ends the loss axis a little above where the curves are after the first evaluation.
+
+    The axis goes by the means: the band of two seeds may be so wide that nothing else is seen.
+    """
+    trained = pd.concat([band[band["step"] > 0] for band in bands])
+    lowest, highest = trained["mean"].min(), trained["mean"].max()
+    if not np.isfinite(highest - lowest) or highest == lowest:
+        return
+    most = 0.25 * (highest - lowest)
+    low, high = trained["low"].min(), trained["high"].max()
+    bottom = lowest - min(most, max(lowest - low, 0.0) if np.isfinite(low) else 0.0)
+    top = highest + min(most, max(high - highest, 0.0) if np.isfinite(high) else 0.0)
+    margin = 0.05 * (top - bottom)
+    axes.set_ylim(bottom - margin, top + margin)
+
+
+# (b) final losses
+
+
+def _draw_final_losses(axes: Axes, sweep: Sweep) -> None:
+    table = configurations(sweep)
+    if not table["finished"].any():
+        empty_panel(axes, _NO_RUNS)
+        return
+    styles = _styles(sweep)
+    position = _Positions(sweep)
+    best = _best_per_position(table, position)
+    for group in sweep.groups:
+        rows = best[best["group"] == group].sort_values("at")
+        _draw_seeds(axes, sweep, rows, styles[group])
+        _draw_means(axes, rows, styles[group], group)
+    diverged = _draw_diverged(axes, sweep, position, styles)
+    position.label(axes)
+    axes.set_ylabel(f"final validation loss ({LOSS_UNIT})")
+    panel_title(axes, "Final loss", "mean and 95 % interval over seeds; dots: seeds")
+    legend_below(axes, min(2, len(sweep.groups)), handles=_loss_handles(styles, diverged))
+
+
+class _Positions:
+    """Where a configuration goes on the horizontal axis: its learning rate, or else its group.
+
+    Groups stand a little beside each other, so that intervals do not hide each other.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        rates = {member.learning_rate for member in sweep.members}
+        self.groups = sweep.groups
+        self.rates = sorted(rate for rate in rates if rate > 0)
+        self.by_rate = len(self.rates) > 1 and len(self.rates) == len(rates)
+        self.gap = float(min(np.diff(np.log(self.rates)), default=1.0))
+        span = 0.05 * np.log(self.rates[-1] / self.rates[0]) if self.by_rate else 0.0
+        self.pitch = min(0.16 * self.gap, 0.6 * self.gap / len(self.groups), span)
+
+    def at(self, group: str, rate: float) -> float:
+        index = self.groups.index(group)
+        if not self.by_rate:
+            return float(index)
+        shift = index - (len(self.groups) - 1) / 2
+        return float(rate * np.exp(shift * self.pitch))
+
+    def label(self, axes: Axes) -> None:
+        if not self.by_rate:
+            axes.set_xticks(range(len(self.groups)), self.groups)
+            axes.set_xlim(-0.6, len(self.groups) - 0.4)
+            return
+        axes.set_xscale("log")
+        axes.set_xlabel("peak learning rate")
+        edge = np.exp(0.3 * self.gap + self.pitch)
+        axes.set_xlim(self.rates[0] / edge, self.rates[-1] * edge)
+        # Named grid points read better than powers of ten; a random search has too many of them.
+        if len(self.rates) <= 8:
+            axes.xaxis.set_major_locator(FixedLocator(self.rates))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _best_per_position(table: pd.DataFrame, position: _Positions) -> pd.DataFrame:
+    rates = table.get(LEARNING_RATE, pd.Series(np.nan, index=table.index))
+    at = [position.at(group, rate) for group, rate in zip(table["group"], rates, strict=True)]
+    table = table.assign(at=at)[table["finished"] > 0]
+    return by_rank(table).drop_duplicates(["group", "at"])
+
+
+def _draw_seeds(axes: Axes, sweep: Sweep, rows: pd.DataFrame, style: GroupStyle) -> None:
+    """A dot per finished run, a few points to the left of the mean."""
+    figure = axes.get_figure()
+    assert figure is not None
+    beside = axes.transData + ScaledTranslation(-5.5 / 72, 0, figure.dpi_scale_trans)
+    for _, row in rows.iterrows():
+        losses = [sweep.runs[member].evaluations["loss"].iloc[-1] for member in row["ids"]]
+        axes.plot(
+            [row["at"]] * len(losses), losses, "o", ms=2.8, mew=0, color=style.color, alpha=0.55,
+            transform=beside,
+        )  # fmt: skip
+
+
+def _draw_means(axes: Axes, rows: pd.DataFrame, style: GroupStyle, group: str) -> None:
+    errors = (rows["high"] - rows["mean"]).to_numpy()
+    axes.errorbar(
+        rows["at"], rows["mean"], yerr=errors, color=style.color, marker=style.marker, ms=5,
+        mec="white", mew=0.7, lw=1, elinewidth=1.2, capsize=2.5, capthick=1.2, label=group,
+    )  # fmt: skip
+
+
+def _draw_diverged(
+    axes: Axes, sweep: Sweep, position: _Positions, styles: dict[str, GroupStyle]
+) -> bool:
+    """Crosses at the top edge, next to each other where several seeds diverged."""
+    members = [member for member in sweep.members if sweep.diverged(member)]
+    rows: dict[float, int] = {}
+    for member in members:
+        at = position.at(member.group, member.learning_rate)
+        height = 0.985 - 0.045 * rows.setdefault(at, 0)
+        rows[at] += 1
+        axes.plot(
+            at, height, "x", ms=5, mew=1.4, color=styles[member.group].color, clip_on=False,
+            transform=axes.get_xaxis_transform(), label="_diverged",
+        )  # fmt: skip
+    if rows:
+        _leave_room_on_top(axes, 0.045 * max(rows.values()) + 0.03)
+    return bool(rows)
+
+
+def _leave_room_on_top(axes: Axes, fraction: float) -> None:
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + fraction * (top - bottom))
+
+
+def _loss_handles(styles: dict[str, GroupStyle], diverged: bool) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=style.color, marker=style.marker, ms=5, mec="white", mew=0.7, lw=1.2,
+               label=group)
+        for group, style in styles.items()
+    ]  # fmt: skip
+    if diverged:
+        handles.append(
+            Line2D([], [], ls="", marker="x", ms=5, mew=1.4, color=GREY, label="diverged")
+        )
+    return handles
+
+
+# (c) memory
+
+# Two kinds of grey for what every optimizer needs, colours for what it adds; and the colour of
+# text on them.
+_MEMORY_COLORS = (
+    ("#737373", "white"), ("#bdbdbd", INK), ("#0072b2", "white"), ("#e69f00", INK),
+    ("#009e73", "white"), ("#cc79a7", INK), ("#56b4e9", INK),
+)  # fmt: skip
+
+
+def _draw_memory(axes: Axes, sweep: Sweep) -> None:
+    memory = _group_memory(sweep)
+    if memory.empty:
+        empty_panel(axes, "no run has started yet")
+        return
+    scale, unit = byte_scale(memory.sum(axis=1).max())
+    sizes = memory / scale
+    longest = sizes.sum(axis=1).max()
+    left = np.zeros(len(sizes))
+    rows = np.arange(len(sizes))
+    for (color, ink), kind in zip(_MEMORY_COLORS * 3, sizes.columns, strict=False):
+        bars = axes.barh(rows, sizes[kind], left=left, height=0.46, color=color, label=kind,
+                         edgecolor="white", lw=0.6)  # fmt: skip
+        words = [three_digits(size) if size > 0.12 * longest else "" for size in sizes[kind]]
+        axes.bar_label(bars, words, label_type="center", fontsize=7.5, color=ink)
+        left += sizes[kind].to_numpy()
+    for row, total in zip(rows, left, strict=True):
+        share = "" if row == 0 else f"  ({100 * total / left[0]:.0f} %)"
+        axes.annotate(
+            three_digits(total) + share, (total, row), (4, 0), textcoords="offset points",
+            va="center",
+        )  # fmt: skip
+    axes.set_yticks(rows, sizes.index)
+    axes.tick_params("y", length=0)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * longest)
+    axes.grid(visible=False)
+    axes.set_xlabel(f"memory ({unit})")
+    panel_title(axes, "Memory", "exact bytes of the tensors that last through training")
+    legend_below(axes, 2)
+
+
+def _group_memory(sweep: Sweep) -> pd.DataFrame:
+    """Bytes by group (rows) and kind (columns), of each group's first run that exists."""
+    first: dict[str, Member] = {}
+    for member in sweep.members:
+        if member.id in sweep.runs:
+            first.setdefault(member.group, member)
+    table = {group: _kinds(sweep.runs[first[group].id]) for group in sweep.groups if group in first}
+    return pd.DataFrame.from_dict(table, orient="index").fillna(0.0)
+
+
+def _kinds(run: Run) -> dict[str, float]:
+    state = {
+        str(name).removeprefix("state/"): float(size)
+        for name, size in run.memory.items()
+        if str(name).startswith("state/")
+    }
+    always = {name: float(run.memory[name]) for name in ("parameters", "gradients")}
+    return always | state

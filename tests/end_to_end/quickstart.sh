@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The quickstart's road on a small scale, with the program and the Python module as a user calls them:
+# text, token files, sweep, report, figure, notebook. The text is the project's own documentation.
+# Usage: quickstart.sh SOURCE_FOLDER PROGRAM PYTHON
+set -euo pipefail
+source=$1 program=$2 python=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PYTHONPATH="$source/notebooks" OMP_NUM_THREADS=1
+
+fail() {
+  echo "quickstart.sh: $*" >&2
+  exit 1
+}
+
+"$program" data --train "$source/LICENSE" "$source/README.md" --validation "$source/CONTRIBUTING.md" \
+  --output "$work/tokens"
+bytes=$(cat "$source/LICENSE" "$source/README.md" | wc -c)
+grep -q "\"tokens\": $bytes" "$work/tokens/manifest.json" || fail "not one token per byte"
+
+sweep() {
+  "$program" sweep "$source/configs/quickstart.yaml" --jobs 2 --json \
+    --set data.train="$work/tokens/train.bin" --set data.validation="$work/tokens/validation.bin" \
+    --set data.validation_tokens=1024 --set data.sequence_length=32 --set model.n_layer=1 \
+    --set model.n_embd=16 --set trainer.steps=6 --set trainer.micro_batch_size=4 \
+    --set trainer.evaluate_every=3 --set schedule.warmup_steps=2 --set sweep.seeds='[1, 2]' \
+    --set sweep.parameters='{optimizer.learning_rate: {values: [1.0e-3, 1.0e-2]}}' \
+    --set output="$work/runs"
+}
+sweep | grep -q '"finished":8,' || fail "not all members finished"
+before=$(stat -c %Y.%s "$work"/runs/members/*/run.h5)
+sweep | grep -q '"finished":8,' || fail "the second call did not find the members finished"
+[ "$before" = "$(stat -c %Y.%s "$work"/runs/members/*/run.h5)" ] || fail "the second call ran again"
+
+"$program" report "$work/runs" | tee "$work/table.txt"
+grep -q adam_mini "$work/table.txt" || fail "the table has no adam_mini"
+[ "$("$program" report "$work/runs" --csv | wc -l)" = 5 ] || fail "the CSV has not one line per configuration"
+"$program" report "$work/runs" --json | "$python" -m json.tool > /dev/null
+
+"$python" -m blockwise.figures "$work/runs" --output "$work/figure.png"
+[ "$(stat -c %s "$work/figure.png")" -gt 20000 ] || fail "the figure is too small to hold anything"
+BLOCKWISE_SWEEP="$work/runs" "$python" - "$source/notebooks/quickstart.ipynb" << 'PYTHON'
+import sys
+
+import nbclient
+import nbformat
+
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=120).execute()
+cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+assert all(cell.execution_count for cell in cells), "a cell did not run"
+PYTHON
+echo "quickstart.sh: done"

@@ -1,0 +1,231 @@
+// What every registered rule keeps. A new rule is tested by its line in registry.inc.
+#include <torch/nn/utils/clip_grad.h>
+
+#include "core/autograd.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/optimizer_setup.hpp"
+#include "tests/support/small_models.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+constexpr double kRate = 1e-2;
+
+struct Setup {
+  explicit Setup(const std::string& rule, nlohmann::json fields = nlohmann::json::object())
+      : store(small_models()[4].spec()->layout(), at::kCPU) {
+    fields["rule"] = rule;
+    fill_parameters(store);
+    optimizer.emplace(optimizer_config(fields), store);
+  }
+  StepReport step(int draw) {
+    fill_gradients(store, draw);
+    return optimizer->step(kRate);
+  }
+  at::Tensor parameters() const { return store.parameters().clone(); }
+  std::vector<std::pair<std::string, at::Tensor>> state() const {
+    std::vector<std::pair<std::string, at::Tensor>> copy;
+    for (const auto& [name, tensor] : optimizer->state()) copy.emplace_back(name, tensor.clone());
+    return copy;
+  }
+
+  ParameterStore store;
+  std::optional<Optimizer> optimizer;
+};
+
+bool same(const std::vector<std::pair<std::string, at::Tensor>>& a,
+          const std::vector<std::pair<std::string, at::Tensor>>& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].first != b[i].first || !at::equal(a[i].second, b[i].second)) return false;
+  }
+  return true;
+}
+
+template <typename Check>
+void for_every_rule(Check check) {
+  REQUIRE(update_rules().size() >= 3);
+  for (const auto& entry : update_rules()) {
+    INFO(entry.name);
+    check(entry.name);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("A rule has one name, a sentence about itself and copies by value") {
+  for_every_rule([](const std::string& name) {
+    const auto spec = make_rule_spec(name);
+    CHECK(spec->name() == name);
+    CHECK_FALSE(spec->doc().empty());
+    CHECK(spec->clone()->name() == name);
+    CHECK_FALSE(spec->build()->state().empty());
+  });
+  CHECK_THAT(input_error([] { make_rule_spec("adam-mini"); }), Contains("'adam-mini'"));
+}
+
+TEST_CASE("A zero gradient without decay changes nothing") {
+  for_every_rule([](const std::string& name) {
+    Setup setup(name);
+    const auto before = setup.parameters();
+    const auto report = setup.optimizer->step(kRate);
+    CHECK(at::equal(setup.parameters(), before));
+    CHECK(report.gradient_norm == 0.0);
+    CHECK(report.update_norm == 0.0);
+    CHECK(setup.optimizer->steps() == 1);
+  });
+}
+
+TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles") {
+  for_every_rule([](const std::string& name) {
+    Setup setup(name, {{"weight_decay", 0.25}, {"no_decay", {"norm", "query"}}});
+    const auto before = setup.parameters();
+    const auto report = setup.optimizer->step(kRate);
+    const auto after = setup.parameters();
+    for (const auto& block : setup.store.layout().blocks()) {
+      INFO(block.name);
+      const bool exempt = block.role == ParameterRole::norm || block.role == ParameterRole::query;
+      const float factor = exempt ? 1.0f : static_cast<float>(1.0 - kRate * 0.25);
+      const auto old = before.narrow(0, block.offset, block.size());
+      CHECK(at::equal(after.narrow(0, block.offset, block.size()), old * factor));
+    }
+    CHECK(report.update_norm ==
+          Approx((after - before).to(at::kDouble).norm().item<double>()).epsilon(1e-6));
+  });
+}
+
+TEST_CASE("State bytes are the declared ones") {
+  for_every_rule([](const std::string& name) {
+    Setup setup(name);
+    const std::int64_t n = setup.store.layout().size();
+    const std::int64_t values = setup.optimizer->partition().state_size();
+    std::int64_t declared = 0, total = 0;
+    for (const auto& kind : make_rule_spec(name)->build()->state()) {
+      declared += 4 * (kind.extent == StateKind::Extent::per_parameter ? n : values);
+    }
+    for (const auto& [kind, bytes] : setup.optimizer->state_bytes()) total += bytes;
+    CHECK(total == declared);
+    if (name == "adamw") CHECK(total == 8 * n);
+    if (name == "adam_mini") CHECK(total == 4 * n + 4 * values);
+    if (name == "sgd_momentum") CHECK(total == 4 * n);
+  });
+}
+
+TEST_CASE("Saved state continues bit for bit") {
+  for_every_rule([](const std::string& name) {
+    Setup through(name, {{"weight_decay", 0.1}}), resumed(name, {{"weight_decay", 0.1}});
+    for (int draw = 0; draw < 3; ++draw) through.step(draw);
+    const auto parameters = through.parameters();
+    const auto state = through.state();
+    resumed.store.parameters().copy_(parameters);
+    resumed.optimizer->load_state(through.optimizer->steps(), state);
+    for (int draw = 3; draw < 6; ++draw) {
+      through.step(draw);
+      resumed.step(draw);
+    }
+    CHECK(at::equal(through.parameters(), resumed.parameters()));
+    CHECK(same(through.state(), resumed.state()));
+    CHECK(resumed.optimizer->steps() == 6);
+  });
+}
+
+TEST_CASE("State that does not fit is refused by name and changes nothing") {
+  for_every_rule([](const std::string& name) {
+    Setup setup(name);
+    setup.step(0);
+    const auto before = setup.state();
+    const auto refused = [&](auto damage, const std::string& text) {
+      auto state = setup.state();
+      for (auto& [kind, tensor] : state) tensor.fill_(7.0);
+      damage(state);
+      CHECK_THAT(input_error([&] { setup.optimizer->load_state(9, state); }), Contains(text));
+      CHECK(same(setup.state(), before));
+      CHECK(setup.optimizer->steps() == 1);
+    };
+    const auto last = before.back().first;
+    refused([](auto& state) { state.pop_back(); }, "no '" + last + "'");
+    refused([](auto& state) { state.back().second = at::zeros({3}); },
+            "'" + last + "' has 3 values");
+    refused([](auto& state) { state.back().second = state.back().second.to(at::kDouble); },
+            "'" + last + "' is Double");
+  });
+}
+
+TEST_CASE("A gradient that is not finite changes nothing") {
+  for_every_rule([](const std::string& name) {
+    for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+      Setup setup(name);
+      setup.step(0);
+      const auto parameters = setup.parameters();
+      const auto state = setup.state();
+      fill_gradients(setup.store, 1);
+      setup.store.gradients()[setup.store.layout().size() - 1] = bad;
+      const auto report = setup.optimizer->step(kRate);
+      CHECK_FALSE(std::isfinite(report.gradient_norm));
+      CHECK(at::equal(setup.parameters(), parameters));
+      CHECK(same(setup.state(), state));
+      CHECK(setup.optimizer->steps() == 1);
+    }
+  });
+}
+
+TEST_CASE("Clipping is torch.nn.utils.clip_grad_norm_") {
+  for_every_rule([](const std::string& name) {
+    Setup clipping(name, {{"gradient_clip", 0.5}}), by_torch(name, {{"gradient_clip", 0.0}});
+    Setup unclipped(name, {{"gradient_clip", 0.0}}), roomy(name, {{"gradient_clip", 1e6}});
+    for (int draw = 0; draw < 3; ++draw) {
+      const auto report = clipping.step(draw);
+      fill_gradients(by_torch.store, draw);
+      const double norm = torch::nn::utils::clip_grad_norm_(by_torch.store.tensors(), 0.5);
+      by_torch.optimizer->step(kRate);
+      CHECK(report.gradient_norm == Approx(norm).epsilon(1e-6));
+      CHECK(norm > 1.0);
+      unclipped.step(draw);
+      roomy.step(draw);
+    }
+    // Scaling as the gradient is read or before: roundings of 1e-7 in updates of the rate's size.
+    CHECK((clipping.parameters() - by_torch.parameters()).abs().max().item<double>() <
+          1e-6 * kRate * 3);
+    CHECK(at::equal(unclipped.parameters(), roomy.parameters()));
+  });
+}
+
+TEST_CASE("The reported norms are those of gradient and update") {
+  for_every_rule([](const std::string& name) {
+    Setup setup(name, {{"weight_decay", 0.1}});
+    for (int draw = 0; draw < 3; ++draw) {
+      const auto before = setup.parameters();
+      const auto report = setup.step(draw);
+      const auto update = (setup.parameters() - before).to(at::kDouble).norm().item<double>();
+      const auto gradient = setup.store.gradients().to(at::kDouble).norm().item<double>();
+      CHECK(report.update_norm == Approx(update).epsilon(1e-6));
+      CHECK(report.gradient_norm == Approx(gradient).epsilon(1e-6));
+    }
+  });
+}
+
+TEST_CASE("The loss of a small model falls under every rule") {
+  const auto model = small_models()[7];
+  auto batch = small_batch(model);
+  batch.inputs = batch.inputs.to(at::kFloat);
+  for_every_rule([&](const std::string& name) {
+    ParameterStore store(model.spec()->layout(), at::kCPU);
+    store.initialize(1);
+    const auto net = model.spec()->build(store);
+    Optimizer optimizer(optimizer_config({{"rule", name}}), store);
+    const auto step = [&] {
+      store.zero_gradients();
+      ForwardContext context;
+      const auto loss = net->loss(batch, context);
+      backward(loss);
+      optimizer.step(0.05);
+      return loss.item<double>();
+    };
+    const double first = step();
+    double last = first;
+    for (int i = 0; i < 100; ++i) last = step();
+    CHECK(last < 0.05 * first);  // four examples, 82 parameters: any optimizer fits them
+  });
+}

@@ -1,0 +1,38 @@
+// Parameters, gradients and configurations by formula, for tests that step an optimizer.
+#pragma once
+
+#include <ATen/core/grad_mode.h>
+
+#include "optimizers/optimizer.hpp"
+#include "tests/support/formula_values.hpp"
+#include "tests/support/set_fields.hpp"
+
+namespace blockwise::testing {
+
+inline OptimizerConfig optimizer_config(nlohmann::json fields) {
+  if (!fields.contains("learning_rate")) fields["learning_rate"] = 1e-2;
+  OptimizerConfig config;
+  config.rule = fields.value("rule", config.rule);
+  set_fields(config, fields);
+  return config;
+}
+
+// 0.4 * formula; norm gains around 1.
+inline void fill_parameters(const ParameterStore& store) {
+  at::NoGradGuard no_grad;
+  auto values = formula_values(1, store.layout().size()) * 0.4;
+  for (const auto& block : store.layout().blocks()) {
+    if (block.role == ParameterRole::norm) values.narrow(0, block.offset, block.size()).add_(1.0);
+  }
+  store.parameters().copy_(values);
+}
+
+// formula * 2^-(index mod 13): magnitudes over four decades, another draw for every step.
+inline void fill_gradients(const ParameterStore& store, int step) {
+  at::NoGradGuard no_grad;
+  const std::int64_t n = store.layout().size();
+  const auto scale = at::exp2(-at::arange(n, at::kDouble).remainder(13));
+  store.gradients().copy_(formula_values(std::uint32_t(10 + step), n) * scale);
+}
+
+}  // namespace blockwise::testing
