@@ -34,10 +34,8 @@ def run_figure(run: Run) -> Figure:
         _draw_gradient_norm(middle, run)
         _draw_time(right, run)
         if run.status != "finished":
-            words = f"{run.status} after step {run.last_step}" + (
-                run.message and f": {run.message}"
-            )
-            footnote(figure, words)
+            reason = f": {run.message}" if run.message else ""
+            footnote(figure, f"{run.status} after step {run.last_step}{reason}")
     return figure
 
 

@@ -55,7 +55,7 @@ class RunFileError(Exception):
     """A file that cannot be read as a run or a sweep; the message names it and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One training run, as far as it was recorded when the file was read.
 
@@ -109,7 +109,7 @@ class Member:
         return float(value) if isinstance(value, int | float) else np.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A sweep's plan and the runs that exist so far.
 

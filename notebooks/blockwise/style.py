@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from .atomic_file import replaced_on_success
 
 INK = "#262626"
 GREY = "#7a7a7a"
-LIGHT_GREY = "#d9d9d9"
 
 # The baseline is dark grey; the others follow Okabe and Ito's palette (2008), most distinct first.
 _BASELINE_COLOR = "#4a4a4a"
@@ -131,12 +131,15 @@ def empty_panel(axes: Axes, reason: str) -> None:
     axes.text(0.5, 0.5, reason, ha="center", va="center", color=GREY, transform=axes.transAxes)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes .png, .pdf or .svg, by the suffix; a figure that cannot be written leaves no file."""
+    target = Path(path)
     undated = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with figure_style(), replaced_on_success(path) as partial:
-        figure.savefig(partial, metadata=undated[path.suffix.lower()])
+    if target.suffix.lower() not in undated:
+        raise ValueError(f"'{target}' does not end in {', '.join(FIGURE_SUFFIXES)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with figure_style(), replaced_on_success(target) as partial:
+        figure.savefig(partial, metadata=undated[target.suffix.lower()])
 
 
 # ---- numbers for readers -----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include "core/random_stream.hpp"
 
 #include <bit>
+#include <cmath>
 #include <set>
 
 #include "tests/support/catch.hpp"

@@ -1,6 +1,8 @@
 // Token files: round trip, and one clear sentence per kind of damage.
 #include "core/data/token_file.hpp"
 
+#include <array>
+#include <cstring>
 #include <fstream>
 
 #include "tests/support/catch.hpp"

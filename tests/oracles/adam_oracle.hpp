@@ -3,6 +3,7 @@
 // Each also says how far float32 arithmetic may stray, from counting its roundings.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <vector>

@@ -14,6 +14,7 @@ from blockwise.figures import (
     memory_figure,
     partition_picture,
     run_figure,
+    save_figure,
     sweep_figure,
     time_split,
 )
@@ -117,15 +118,20 @@ def test_means_stand_at_their_learning_rates(sweep: Sweep) -> None:
         np.testing.assert_allclose(drawn[:, 0], rows[LEARNING_RATE], rtol=0.1)
         np.testing.assert_allclose(drawn[:, 1], rows["mean"])
     assert axes.get_xscale() == "log"
-    left, right = axes.get_xlim()
-    assert left < RATES[0]
-    assert right > RATES[-1]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == [
         "0.0015",
         "0.003",
         "0.006",
         "0.012",
     ]
+
+
+def test_the_axis_shows_every_planned_rate(tmp_path: Path) -> None:
+    write_sweep(tmp_path, lambda name, spec: spec if "lr0.003" in name else None)
+    (axes,) = final_loss_figure(read_sweep(tmp_path)).axes
+    left, right = axes.get_xlim()
+    assert left < RATES[0]
+    assert right > RATES[-1]
 
 
 def test_every_seed_is_a_dot_and_every_interval_a_bar(accidents: Sweep) -> None:
@@ -363,6 +369,14 @@ def test_a_sweep_is_written_in_the_format_of_the_suffix(
     assert content.startswith(start)
     assert len(content) > 20_000
     assert [path.name for path in output.parent.iterdir()] == [output.name]
+
+
+def test_a_figure_is_saved_under_a_plain_name(run_file: Path, tmp_path: Path) -> None:
+    figure = partition_picture(read_run(run_file))
+    save_figure(figure, str(tmp_path / "a.PNG"))
+    assert (tmp_path / "a.PNG").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"does not end in \.png, \.pdf, \.svg"):
+        save_figure(figure, tmp_path / "a.gif")
 
 
 def test_equal_runs_make_equal_files(sweep_folder: Path, tmp_path: Path) -> None:

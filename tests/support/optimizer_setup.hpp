@@ -1,6 +1,7 @@
 // Parameters, gradients and configurations by formula, for tests that step an optimizer.
 #pragma once
 
+#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include "optimizers/optimizer.hpp"

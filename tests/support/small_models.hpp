@@ -2,6 +2,9 @@
 // gradients and optimizers are checked on.
 #pragma once
 
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <string>
 #include <vector>
 
