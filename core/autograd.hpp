@@ -5,7 +5,8 @@
 
 namespace blockwise {
 
-// Adds d loss / d parameter to every parameter's gradient. loss: a scalar with a graph, which is freed.
+// Adds d loss / d parameter to every parameter's gradient. loss: a scalar with a graph, which is
+// freed.
 void backward(const at::Tensor& loss);
 
 }  // namespace blockwise
