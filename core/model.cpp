@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "core/autocast.hpp"
 #include "core/error.hpp"
+#include "core/models/chunked_cross_entropy.hpp"
 
 namespace blockwise {
 
@@ -10,10 +12,24 @@ namespace blockwise {
 #include "core/models/registry.inc"
 #undef BLOCKWISE_MODEL
 
+at::Tensor Model::logits(const at::Tensor& inputs, ForwardContext& context) const {
+  const AutocastGuard autocast(inputs.device(), context.autocast);
+  return head()(features(inputs, context));
+}
+
+// The cross-entropy is float32 at least, whatever the logits are.
 at::Tensor Model::loss(const Batch& batch, ForwardContext& context) const {
-  const auto scores = logits(batch.inputs, context);
-  return at::cross_entropy_loss(scores.reshape({-1, scores.size(-1)}), batch.targets.reshape({-1}),
-                                {}, at::Reduction::Mean, kIgnoredTarget);
+  const auto targets = batch.targets.reshape({-1});
+  if (context.loss_chunk_rows > 0) {
+    const AutocastGuard autocast(batch.inputs.device(), context.autocast);
+    const auto rows = features(batch.inputs, context);
+    return chunked_cross_entropy(rows.reshape({-1, rows.size(-1)}), head(), targets,
+                                 context.loss_chunk_rows);
+  }
+  auto scores = logits(batch.inputs, context);
+  scores = scores.reshape({-1, scores.size(-1)});
+  if (scores.element_size() < 4) scores = scores.to(at::kFloat);
+  return at::cross_entropy_loss(scores, targets, {}, at::Reduction::Mean, kIgnoredTarget);
 }
 
 const std::vector<ModelFamily>& model_families() {

@@ -12,20 +12,39 @@
 
 #include "core/batch.hpp"
 #include "core/fields.hpp"
+#include "core/linear.hpp"
 #include "core/parameter_store.hpp"
 
 namespace blockwise {
 
+class KeyValueCache;
+
+// How one pass runs; none of it changes what the pass computes, beyond rounding.
 struct ForwardContext {
   // Draws dropout masks; without it the pass is deterministic (evaluation, Hessians).
   std::optional<at::Generator> dropout;
+  // Keeps only each layer's input and computes the layer again in the backward pass: activations of
+  // one layer instead of all, for one more forward pass. Gradients are bit-equal. Once
+  // differentiable.
+  bool checkpoint_layers = false;
+  // Rows of logits that loss() holds at a time; 0 holds all. Once differentiable.
+  std::int64_t loss_chunk_rows = 0;
+  // Matrix products in bfloat16 on float32 parameters, as LibTorch's autocast does it.
+  bool autocast = false;
+  // Keys and values of the positions before `inputs`, which the pass extends (sampling).
+  KeyValueCache* cache = nullptr;
 };
 
 class Model {
  public:
   virtual ~Model() = default;
+  // What the head reads: tokens [B, T] -> [B, T, width]; vectors [B, features] -> [B, width].
+  virtual at::Tensor features(const at::Tensor& inputs, ForwardContext& context) const = 0;
+  // features -> scores of the vocabulary or of the classes.
+  virtual const Linear& head() const = 0;
+
   // tokens [B, T] -> [B, T, vocabulary]; vectors [B, features] -> [B, classes].
-  virtual at::Tensor logits(const at::Tensor& inputs, ForwardContext& context) const = 0;
+  at::Tensor logits(const at::Tensor& inputs, ForwardContext& context) const;
   // Mean cross-entropy in nats over the targets that count; a scalar tensor with a graph.
   at::Tensor loss(const Batch& batch, ForwardContext& context) const;
 };

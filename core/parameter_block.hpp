@@ -76,6 +76,7 @@ struct ParameterBlock {
   std::vector<std::string> tied_names;  // further names of the same storage
   Initialization initialization;
   ReleasedTreatment released = ReleasedTreatment::by_role;
+  bool stored_transposed = false;  // Hugging Face's file holds [in, out]
 
   std::int64_t size() const;
   // The tensor as a matrix: [shape[0], product of the rest]; a vector is [n, 1].

@@ -3,24 +3,73 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
 
 namespace blockwise {
 
-ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype)
+namespace {
+
+bool is_kept(const ParameterBlock& block, const std::optional<MixedPrecision>& mixed) {
+  if (!mixed) return true;
+  return std::find(mixed->keep.begin(), mixed->keep.end(), block.role) != mixed->keep.end();
+}
+
+}  // namespace
+
+ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype,
+                               const std::optional<MixedPrecision>& mixed)
     : layout_(std::move(layout)) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   parameters_ = at::zeros({layout_.size()}, options);
   gradients_ = at::zeros({layout_.size()}, options);
-  tensors_.reserve(layout_.blocks().size());
-  for (const auto& block : layout_.blocks()) {
+  for (std::size_t i = 0; i < layout_.blocks().size(); ++i) {
+    masters_.push_back(view(parameters_, i));
+    gradient_views_.push_back(view(gradients_, i));
+    const auto& block = layout_.blocks()[i];
     // detach() makes a leaf that shares the storage of the flat buffer.
-    auto tensor = parameters_.narrow(0, block.offset, block.size()).view(block.shape).detach();
+    auto tensor = is_kept(block, mixed) ? masters_[i].detach()
+                                        : at::zeros(block.shape, options.dtype(at::kBFloat16));
     tensor.requires_grad_(true);
-    tensor.mutable_grad() = gradients_.narrow(0, block.offset, block.size()).view(block.shape);
+    if (tensor.scalar_type() != dtype) tensor.set_grad_dtype(dtype);
+    tensor.mutable_grad() = gradient_views_[i];
     tensors_.push_back(std::move(tensor));
   }
+}
+
+at::Tensor ParameterStore::view(const at::Tensor& flat, std::size_t block) const {
+  const auto& b = layout_.blocks()[block];
+  return flat.narrow(0, b.offset, b.size()).view(b.shape);
+}
+
+bool ParameterStore::has_copy(std::size_t block) const {
+  return tensors_[block].scalar_type() != parameters_.scalar_type();
+}
+
+void ParameterStore::publish(std::size_t block) {
+  if (!has_copy(block)) return;
+  at::NoGradGuard no_grad;
+  tensors_[block].copy_(masters_[block]);
+}
+
+void ParameterStore::publish() {
+  for (std::size_t i = 0; i < tensors_.size(); ++i) publish(i);
+}
+
+std::int64_t ParameterStore::compute_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& tensor : tensors_) bytes += static_cast<std::int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+std::int64_t ParameterStore::master_bytes() const {
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < masters_.size(); ++i) {
+    if (has_copy(i)) bytes += static_cast<std::int64_t>(masters_[i].nbytes());
+  }
+  return bytes;
 }
 
 void ParameterStore::initialize(std::uint64_t seed) {
@@ -44,8 +93,9 @@ void ParameterStore::initialize(std::uint64_t seed) {
         draw.uniform_(-scale, scale, generator);
         break;
     }
-    tensors_[i].copy_(draw);
+    masters_[i].copy_(draw);
   }
+  publish();
 }
 
 void ParameterStore::zero_gradients() {

@@ -1,10 +1,15 @@
 // ParameterStore: a model's parameters and gradients as two flat buffers and the tensors that are
 // views into them. LibTorch's autograd accumulates in place into a .grad that is already set, so
 // the gradient buffer stays the one place that optimizers, products, checkpoints and sharding read.
+//
+// In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies of
+// most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
+// publish() carries an update over. Nothing else of the program sees a difference.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -12,10 +17,17 @@
 
 namespace blockwise {
 
+// Tensors of the roles in `keep` are computed with as they are, all others as bfloat16 copies.
+struct MixedPrecision {
+  std::vector<ParameterRole> keep;
+};
+
 class ParameterStore {
  public:
-  // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype.
-  ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat);
+  // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, and 2 bytes
+  // for each element that has a copy.
+  ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
+                 const std::optional<MixedPrecision>& mixed = std::nullopt);
 
   const ParameterLayout& layout() const { return layout_; }
   at::Device device() const { return parameters_.device(); }
@@ -25,6 +37,15 @@ class ParameterStore {
   // Leaf tensors that require gradients, in the layout's order and shapes.
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
   const at::Tensor& tensor(std::string_view name) const { return tensors_[layout_.index_of(name)]; }
+  // Views of the flat buffers in a block's shape, without autograd.
+  const at::Tensor& master(std::size_t block) const { return masters_[block]; }
+  const at::Tensor& gradient(std::size_t block) const { return gradient_views_[block]; }
+  // Copies masters to what the model computes with; nothing to do without mixed precision.
+  void publish(std::size_t block);
+  void publish();
+  // Bytes of what the model computes with, and of the masters that are not that.
+  std::int64_t compute_bytes() const;
+  std::int64_t master_bytes() const;
 
   // Draws every tensor as its block says from the stream `init`, each from a generator of its own,
   // so that adding a tensor does not change the others. Drawn on the CPU: equal on every device.
@@ -34,9 +55,14 @@ class ParameterStore {
   void check_gradient_views() const;
 
  private:
+  at::Tensor view(const at::Tensor& flat, std::size_t block) const;
+  bool has_copy(std::size_t block) const;
+
   ParameterLayout layout_;
   at::Tensor parameters_;
   at::Tensor gradients_;
+  std::vector<at::Tensor> masters_;
+  std::vector<at::Tensor> gradient_views_;
   std::vector<at::Tensor> tensors_;
 };
 

@@ -21,7 +21,7 @@ constexpr const char* kFiles[] = {"parameters.safetensors", "optimizer.safetenso
 NamedTensors parameter_tensors(const ParameterStore& store) {
   NamedTensors tensors;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    tensors.emplace_back(store.layout().blocks()[i].name, store.tensors()[i].detach());
+    tensors.emplace_back(store.layout().blocks()[i].name, store.master(i));
   }
   return tensors;
 }
@@ -129,8 +129,9 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
     require_input(saved.sizes() == store.tensors()[i].sizes(),
                   "{}: '{}' has another shape than the model's", parameters.path,
                   store.layout().blocks()[i].name);
-    store.tensors()[i].copy_(saved);
+    store.master(i).copy_(saved);
   }
+  store.publish();
   optimizer.load_state(step, read_safetensors(folder / kFiles[1]).tensors);
 }
 

@@ -47,8 +47,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
   for (std::size_t i = 0; i < store.layout().blocks().size(); ++i) {
     const auto& block = store.layout().blocks()[i];
     const auto& partition = partition_.tensors()[i];
-    BlockUpdate update{
-        block, partition, store.tensors()[i].detach(), store.tensors()[i].grad(), {}};
+    BlockUpdate update{block, partition, store.master(i), store.gradient(i), {}};
     for (std::size_t k = 0; k < state_.size(); ++k) {
       const auto extent = rule_->state()[k].extent;
       update.state.push_back(state_[k].second.narrow(0, offset_of(extent, partition, block),
@@ -88,6 +87,7 @@ double Optimizer::update_all(const StepInfo& common) {
       const auto square = rule_->update_tensors(blocks_[i], info);
       moved_on_device = moved_on_device.defined() ? moved_on_device + square : square;
     }
+    store_.publish(i);
   }
   return fused_ ? moved : moved_on_device.item<double>();
 }

@@ -1,27 +1,16 @@
-// The GPT-2 family (Radford et al. 2019): learned positions, pre-LayerNorm, GELU in its tanh form,
-// fused QKV, optional biases, head tied to the token embedding or not.
-// Initialisation as published: N(0, 0.02^2), residual projections N(0, 0.02^2 / (2 n_layer)).
+#include "core/models/gpt2.hpp"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/models/checkpointed_layer.hpp"
+#include "core/models/key_value_cache.hpp"
 #include "core/models/layers.hpp"
-#include "core/models/layout_builder.hpp"
 
 namespace blockwise {
 namespace {
-
-struct Gpt2Options {
-  TokenSizes sizes;
-  std::int64_t n_layer = 12;
-  std::int64_t n_head = 12;
-  std::int64_t n_embd = 768;
-  bool bias = true;
-  bool tie_word_embeddings = true;
-  double dropout = 0.0;
-  double init_std = 0.02;
-};
 
 struct Gpt2Layer {
   LayerNorm norm_1, norm_2;
@@ -31,34 +20,18 @@ struct Gpt2Layer {
 class Gpt2 : public Model {
  public:
   Gpt2(const Gpt2Options& options, const ParameterStore& store);
-  at::Tensor logits(const at::Tensor& tokens, ForwardContext& context) const override;
+  at::Tensor features(const at::Tensor& tokens, ForwardContext& context) const override;
+  const Linear& head() const override { return head_; }
 
  private:
-  at::Tensor attention(const Gpt2Layer& layer, const at::Tensor& x, ForwardContext& context) const;
+  at::Tensor layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
+  at::Tensor attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
 
   Gpt2Options options_;
   at::Tensor token_embedding_, position_embedding_;
   std::vector<Gpt2Layer> layers_;
   LayerNorm final_norm_;
   Linear head_;
-};
-
-class Gpt2Spec : public ModelSpec {
- public:
-  std::string family() const override { return "gpt2"; }
-  std::string doc() const override {
-    return "GPT-2: learned positions, LayerNorm, GELU, fused QKV";
-  }
-  void visit(FieldVisitor& v) override;
-  void adapt_to(const DataShape& data) override { options_.sizes.adapt_to(data, family()); }
-  ParameterLayout layout() const override;
-  std::unique_ptr<Model> build(const ParameterStore& store) const override {
-    return std::make_unique<Gpt2>(options_, store);
-  }
-  std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<Gpt2Spec>(*this); }
-
- private:
-  Gpt2Options options_;
 };
 
 std::string prefix(std::int64_t layer) { return fmt::format("transformer.h.{}.", layer); }
@@ -102,14 +75,15 @@ class Gpt2LayoutBuilder {
     // These two names match none of the published package's: it takes the tensors whole.
     qkv.released = output.released = ReleasedTreatment::whole;
     norm(p + "ln_2", layer);
-    linear(p + "mlp.c_fc", ParameterRole::mlp_in, layer, 4 * width, width);
-    linear(p + "mlp.c_proj", ParameterRole::mlp_out, layer, width, 4 * width).initialization.scale =
-        residual_std_;
+    linear(p + "mlp.c_fc", ParameterRole::mlp_in, layer, o_.mlp_width(), width);
+    linear(p + "mlp.c_proj", ParameterRole::mlp_out, layer, width, o_.mlp_width())
+        .initialization.scale = residual_std_;
   }
 
   ParameterBlock& linear(const std::string& name, ParameterRole role, std::int64_t layer,
                          std::int64_t out, std::int64_t in) {
     auto& weight = builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
+    weight.stored_transposed = true;  // Hugging Face's Conv1D
     if (o_.bias) bias(name, layer, out);
     return weight;
   }
@@ -138,7 +112,7 @@ Gpt2::Gpt2(const Gpt2Options& options, const ParameterStore& store) : options_(o
   };
   const auto norm = [&](const std::string& name) {
     const auto [weight, bias] = linear(name);
-    return LayerNorm{weight, bias};
+    return LayerNorm{weight, bias, options.norm_eps};
   };
   token_embedding_ = store.tensor("transformer.wte.weight");
   position_embedding_ = store.tensor("transformer.wpe.weight");
@@ -152,28 +126,38 @@ Gpt2::Gpt2(const Gpt2Options& options, const ParameterStore& store) : options_(o
   head_ = {store.tensor("lm_head.weight"), {}};
 }
 
-at::Tensor Gpt2::attention(const Gpt2Layer& layer, const at::Tensor& x,
-                           ForwardContext& context) const {
+at::Tensor Gpt2::attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+  const auto& layer = layers_[index];
   const auto qkv = layer.qkv(x).chunk(3, -1);
   const auto q = split_heads(qkv[0], options_.n_head);
-  const auto k = split_heads(qkv[1], options_.n_head);
-  const auto v = split_heads(qkv[2], options_.n_head);
-  const auto mixed = causal_attention(q, k, v, options_.dropout, context);
+  auto k = split_heads(qkv[1], options_.n_head);
+  auto v = split_heads(qkv[2], options_.n_head);
+  if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
+  const auto mixed = causal_attention(q, k, v, {options_.dropout, 0}, context);
   return layer.attention_output(merge_heads(mixed));
 }
 
-at::Tensor Gpt2::logits(const at::Tensor& tokens, ForwardContext& context) const {
-  check_sequence(tokens.size(1), options_.sizes.block_size, "gpt2");
-  auto x =
-      at::embedding(token_embedding_, tokens) + position_embedding_.narrow(0, 0, tokens.size(1));
-  x = dropout(x, options_.dropout, context);
-  for (const auto& layer : layers_) {
-    x = x + dropout(attention(layer, layer.norm_1(x), context), options_.dropout, context);
-    const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(x)), "tanh");
-    x = x + dropout(layer.mlp_out(hidden), options_.dropout, context);
-  }
-  return head_(final_norm_(x));
+at::Tensor Gpt2::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+  const auto& layer = layers_[index];
+  const auto mixed = attention(index, layer.norm_1(x), context);
+  const auto y = x + dropout(mixed, options_.dropout, context);
+  const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(y)), "tanh");
+  return y + dropout(layer.mlp_out(hidden), options_.dropout, context);
 }
+
+at::Tensor Gpt2::features(const at::Tensor& tokens, ForwardContext& context) const {
+  const auto length = tokens.size(1);
+  const auto first = first_position(context, length, options_.sizes.block_size, "gpt2");
+  auto x = at::embedding(token_embedding_, tokens) + position_embedding_.narrow(0, first, length);
+  x = dropout(x, options_.dropout, context);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
+  }
+  if (context.cache != nullptr) context.cache->advance(length);
+  return final_norm_(x);
+}
+
+}  // namespace
 
 // ---- spec ------------------------------------------------------------------------------------
 
@@ -183,7 +167,10 @@ void Gpt2Spec::visit(FieldVisitor& v) {
   v.integer({"n_layer", "transformer layers"}, o.n_layer, {1, 1024});
   v.integer({"n_head", "attention heads"}, o.n_head, {1, 1024});
   v.integer({"n_embd", "width of the residual stream"}, o.n_embd, {1, 1 << 16});
+  v.integer({"intermediate_size", "width of the MLP; 0 means 4 n_embd"}, o.intermediate_size,
+            {0, 1 << 18});
   v.boolean({"bias", "biases in linear layers and norms"}, o.bias);
+  v.real({"norm_eps", "added to the variance in LayerNorm"}, o.norm_eps, {0.0, 1.0, true, false});
   v.boolean({"tie_word_embeddings", "head and token embedding are one tensor"},
             o.tie_word_embeddings);
   v.real({"dropout", "probability, on embeddings, attention weights and residual branches"},
@@ -200,7 +187,9 @@ ParameterLayout Gpt2Spec::layout() const {
   return Gpt2LayoutBuilder(options_).build();
 }
 
-}  // namespace
+std::unique_ptr<Model> Gpt2Spec::build(const ParameterStore& store) const {
+  return std::make_unique<Gpt2>(options_, store);
+}
 
 std::unique_ptr<ModelSpec> make_gpt2() { return std::make_unique<Gpt2Spec>(); }
 

@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "core/error.hpp"
+#include "core/models/key_value_cache.hpp"
 
 namespace blockwise {
 
@@ -15,14 +17,25 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {x.size(-1)}, gain, bias, eps);
 }
 
+// A float32 gain on bfloat16 activations must not widen what follows.
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  return at::rms_norm(x, {x.size(-1)}, gain, eps);
+  return at::rms_norm(x, {x.size(-1)}, gain, eps).to(x.scalar_type());
 }
+
+namespace {
+
+// Drawn on the CPU, so that a run's masks are equal on every device; on the meta device, where
+// nothing is computed, with no more than its size.
+at::Tensor keep_mask(const at::Tensor& x, double p, ForwardContext& context) {
+  if (x.is_meta()) return at::empty_like(x);
+  return at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - p, *context.dropout).to(x.options());
+}
+
+}  // namespace
 
 at::Tensor dropout(const at::Tensor& x, double p, ForwardContext& context) {
   if (p == 0.0 || !context.dropout) return x;
-  const auto mask = at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - p, *context.dropout);
-  return x * mask.to(x.options()) / (1.0 - p);
+  return x * keep_mask(x, p, context) / (1.0 - p);
 }
 
 at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) {
@@ -33,43 +46,108 @@ at::Tensor merge_heads(const at::Tensor& x) {
   return x.transpose(1, 2).reshape({x.size(0), x.size(2), -1});
 }
 
+namespace {
+
+// True where query row i of the last T of S positions must not see position j.
+at::Tensor hidden_positions(std::int64_t queries, std::int64_t positions, std::int64_t window,
+                            const at::Tensor& like) {
+  const auto everything =
+      at::ones({queries, positions}, at::TensorOptions().dtype(at::kBool).device(like.device()));
+  const auto past = positions - queries;
+  auto hidden = everything.triu(past + 1);
+  if (window > 0) hidden = hidden.logical_or(everything.tril(past - window));
+  return hidden;
+}
+
+at::Tensor written_out_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const AttentionOptions& options, ForwardContext& context) {
+  const auto hidden = hidden_positions(q.size(2), k.size(2), options.window, q);
+  const auto scores = at::matmul(q, k.transpose(-2, -1)) / std::sqrt(double(q.size(3)));
+  const auto masked = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  return at::matmul(dropout(at::softmax(masked, -1), options.dropout, context), v);
+}
+
+at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           std::int64_t window) {
+  const bool all_new = q.size(2) == k.size(2);
+  const bool windowed = window > 0 && window < k.size(2);
+  // The dispatcher does not choose for the meta device; this is what it takes on the CPU.
+  if (q.is_meta() && !windowed) {
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, all_new));
+  }
+  if (!windowed && (all_new || q.size(2) == 1)) {
+    return at::scaled_dot_product_attention(q, k, v, {}, 0.0, /*is_causal=*/all_new);
+  }
+  const auto visible = hidden_positions(q.size(2), k.size(2), window, q).logical_not();
+  return at::scaled_dot_product_attention(q, k, v, visible);
+}
+
+}  // namespace
+
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            double dropout_p, ForwardContext& context) {
+                            const AttentionOptions& options, ForwardContext& context) {
   const std::int64_t groups = q.size(1) / k.size(1);
   const auto keys = groups == 1 ? k : k.repeat_interleave(groups, 1);
   const auto values = groups == 1 ? v : v.repeat_interleave(groups, 1);
-  if (dropout_p == 0.0 || !context.dropout) {
-    return at::scaled_dot_product_attention(q, keys, values, {}, 0.0, /*is_causal=*/true);
+  if (options.dropout == 0.0 || !context.dropout) {
+    return fused_attention(q, keys, values, options.window);
   }
-  const std::int64_t length = q.size(2);
-  const auto future = at::ones({length, length}, q.options().dtype(at::kBool)).triu(1);
-  const auto scores = at::matmul(q, keys.transpose(-2, -1)) / std::sqrt(double(q.size(3)));
-  const auto masked = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
-  return at::matmul(dropout(at::softmax(masked, -1), dropout_p, context), values);
+  return written_out_attention(q, keys, values, options, context);
 }
 
+namespace {
+
+// Angles in double: at position 1e5 a float angle is wrong in its third digit.
+at::Tensor rotary_frequencies(std::int64_t head_dim, double theta, const RotaryScaling& scaling) {
+  constexpr double kTwoPi = 6.283185307179586;
+  auto frequencies = at::empty({head_dim / 2}, at::kDouble);
+  auto* values = frequencies.data_ptr<double>();
+  for (std::int64_t i = 0; i < head_dim / 2; ++i) {
+    const double f = std::pow(theta, -2.0 * double(i) / double(head_dim));
+    values[i] = f;
+    if (scaling.kind == "linear") values[i] = f / scaling.factor;
+    if (scaling.kind != "llama3") continue;
+    const double turns = double(scaling.original_positions) * f / kTwoPi;
+    const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+    const double s = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+    values[i] = (1.0 - s) * f / scaling.factor + s * f;
+  }
+  return frequencies;
+}
+
+}  // namespace
+
 RotaryEmbedding::RotaryEmbedding(std::int64_t head_dim, std::int64_t positions, double theta,
-                                 const at::TensorOptions& options) {
-  // Angles in double: at position 1e5 a float angle is wrong in its third digit.
-  const auto wide = at::TensorOptions().dtype(at::kDouble);
-  const auto exponent = at::arange(0, head_dim, 2, wide) / static_cast<double>(head_dim);
-  const auto angles =
-      at::outer(at::arange(positions, wide), at::pow(at::scalar_tensor(theta, wide), -exponent));
+                                 const RotaryScaling& scaling, const at::TensorOptions& options) {
+  if (options.device().is_meta()) {
+    cosine_ = at::empty({positions, head_dim}, options);
+    sine_ = at::empty({positions, head_dim}, options);
+    return;
+  }
+  const auto angles = at::outer(at::arange(positions, at::TensorOptions().dtype(at::kDouble)),
+                                rotary_frequencies(head_dim, theta, scaling));
   const auto both = at::cat({angles, angles}, 1);
   cosine_ = both.cos().to(options);
   sine_ = both.sin().to(options);
 }
 
-at::Tensor RotaryEmbedding::operator()(const at::Tensor& x) const {
+// The cast matters under autocast, where the tables are wider than x.
+at::Tensor RotaryEmbedding::operator()(const at::Tensor& x, std::int64_t first) const {
   const std::int64_t length = x.size(2);
   const auto halves = x.chunk(2, -1);
   const auto rotated = at::cat({-halves[1], halves[0]}, -1);
-  return x * cosine_.narrow(0, 0, length) + rotated * sine_.narrow(0, 0, length);
+  const auto turned =
+      x * cosine_.narrow(0, first, length) + rotated * sine_.narrow(0, first, length);
+  return turned.to(x.scalar_type());
 }
 
-void check_sequence(std::int64_t length, std::int64_t block_size, const std::string& family) {
-  require_input(length <= block_size, "model {}: a sequence of {} tokens, block_size is {}", family,
-                length, block_size);
+std::int64_t first_position(const ForwardContext& context, std::int64_t length,
+                            std::int64_t block_size, const std::string& family) {
+  const std::int64_t first = context.cache == nullptr ? 0 : context.cache->length();
+  require_input(first + length <= block_size,
+                "model {}: a sequence of {} tokens, block_size is {}", family, first + length,
+                block_size);
+  return first;
 }
 
 }  // namespace blockwise

@@ -5,16 +5,10 @@
 
 #include <string>
 
+#include "core/linear.hpp"
 #include "core/model.hpp"
 
 namespace blockwise {
-
-// x [.., in], weight [out, in], bias [out] or undefined -> [.., out].
-struct Linear {
-  at::Tensor weight;
-  at::Tensor bias;
-  at::Tensor operator()(const at::Tensor& x) const;
-};
 
 // LayerNorm with gain and optional bias over the last axis (Ba et al., arXiv 1607.06450).
 struct LayerNorm {
@@ -38,26 +32,46 @@ at::Tensor dropout(const at::Tensor& x, double p, ForwardContext& context);
 at::Tensor split_heads(const at::Tensor& x, std::int64_t heads);
 at::Tensor merge_heads(const at::Tensor& x);
 
-// Causal softmax(q k^T / sqrt(dim)) v. q [B, H, T, D]; k, v [B, H_kv, T, D] with H_kv dividing H.
-// With dropout it is written out, so that the masks come from the run's own stream; without, it is
-// LibTorch's fused kernel.
+// Causal softmax(q k^T / sqrt(dim)) v. q [B, H, T, D]; k, v [B, H_kv, S, D] with H_kv dividing H and
+// S >= T: the T queries are the last of the S positions. With window > 0 a position sees itself and
+// the window - 1 before it. With dropout it is written out, so that the masks come from the run's
+// own stream; without, it is LibTorch's fused kernel.
+struct AttentionOptions {
+  double dropout = 0.0;
+  std::int64_t window = 0;
+};
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            double dropout_p, ForwardContext& context);
+                            const AttentionOptions& options, ForwardContext& context);
+
+// How the frequencies f_i = theta^(-2i/D) are stretched for contexts beyond the trained one.
+// linear: f / factor. llama3 (Llama 3.1, as in Hugging Face's "llama3"): with w = 2 pi / f the wave
+// length, f where w < original / high, f / factor where w > original / low, and between the two
+// (1 - s) f / factor + s f with s = (original / w - low) / (high - low).
+struct RotaryScaling {
+  std::string kind = "none";  // none, linear, llama3
+  double factor = 1.0;
+  double low_frequency_factor = 1.0;
+  double high_frequency_factor = 4.0;
+  std::int64_t original_positions = 8192;
+};
 
 // Rotary position embedding, rotate-half form (Su et al., arXiv 2104.09864; the pairing (i, i +
-// D/2) is that of Hugging Face's LLaMA). x [B, H, T, D], D even; frequencies theta^(-2i/D).
+// D/2) is that of Hugging Face's LLaMA). D even. Tables have the dtype of `options`.
 class RotaryEmbedding {
  public:
   RotaryEmbedding(std::int64_t head_dim, std::int64_t positions, double theta,
-                  const at::TensorOptions& options);
-  at::Tensor operator()(const at::Tensor& x) const;
+                  const RotaryScaling& scaling, const at::TensorOptions& options);
+  // x [B, H, T, D] at positions first .. first + T - 1.
+  at::Tensor operator()(const at::Tensor& x, std::int64_t first) const;
 
  private:
   at::Tensor cosine_;  // [positions, D]
   at::Tensor sine_;
 };
 
-// Where a position t of [B, T] is above the model's context: throws InputError.
-void check_sequence(std::int64_t length, std::int64_t block_size, const std::string& family);
+// Position of the first of `length` new tokens: 0, or behind what the context's cache holds. Throws
+// InputError where the last one is above the model's context.
+std::int64_t first_position(const ForwardContext& context, std::int64_t length,
+                            std::int64_t block_size, const std::string& family);
 
 }  // namespace blockwise

@@ -1,79 +1,39 @@
-// The LLaMA family (Touvron et al., arXiv 2302.13971): RMSNorm before each branch, rotary
-// positions, SwiGLU, grouped-query attention, no biases; head_dim free of n_embd / n_head; head
-// tied or not. Initialisation: N(0, init_std^2), residual projections divided by sqrt(2 n_layer).
+#include "core/models/llama.hpp"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "core/error.hpp"
-#include "core/models/layers.hpp"
-#include "core/models/layout_builder.hpp"
+#include "core/models/checkpointed_layer.hpp"
+#include "core/models/key_value_cache.hpp"
 
 namespace blockwise {
 namespace {
 
-struct LlamaOptions {
-  TokenSizes sizes;
-  std::int64_t n_layer = 8;
-  std::int64_t n_head = 8;
-  std::int64_t n_kv_head = 0;
-  std::int64_t n_embd = 512;
-  std::int64_t head_dim = 0;
-  std::int64_t intermediate_size = 0;
-  double rope_theta = 10000.0;
-  double norm_eps = 1e-5;
-  bool tie_word_embeddings = false;
-  double dropout = 0.0;
-  double init_std = 0.02;
-
-  std::int64_t kv_heads() const { return n_kv_head == 0 ? n_head : n_kv_head; }
-  std::int64_t head_width() const { return head_dim == 0 ? n_embd / n_head : head_dim; }
-  // SwiGLU has three matrices where GELU has two: 2/3 of 4 n_embd, rounded up to a multiple of 16
-  // below width 1024 and of 256 from there on.
-  std::int64_t mlp_width() const {
-    if (intermediate_size != 0) return intermediate_size;
-    const std::int64_t multiple = n_embd < 1024 ? 16 : 256;
-    return ((8 * n_embd / 3) + multiple - 1) / multiple * multiple;
-  }
-};
-
 struct LlamaLayer {
   RmsNorm input_norm, post_attention_norm;
   Linear q, k, v, o, gate, up, down;
+  RmsNorm q_norm, k_norm;  // without a gain where the model has none
 };
 
 class Llama : public Model {
  public:
   Llama(const LlamaOptions& options, const ParameterStore& store);
-  at::Tensor logits(const at::Tensor& tokens, ForwardContext& context) const override;
+  at::Tensor features(const at::Tensor& tokens, ForwardContext& context) const override;
+  const Linear& head() const override { return head_; }
 
  private:
-  at::Tensor attention(const LlamaLayer& layer, const at::Tensor& x, ForwardContext& context) const;
+  LlamaLayer make_layer(std::int64_t index, const ParameterStore& store) const;
+  at::Tensor layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
+  at::Tensor attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
 
   LlamaOptions options_;
-  RotaryEmbedding rotary_;
   at::Tensor token_embedding_;
+  std::optional<RotaryEmbedding> rotary_;
   std::vector<LlamaLayer> layers_;
   RmsNorm final_norm_;
   Linear head_;
-};
-
-class LlamaSpec : public ModelSpec {
- public:
-  std::string family() const override { return "llama"; }
-  std::string doc() const override {
-    return "LLaMA: RMSNorm, rotary positions, SwiGLU, grouped-query attention";
-  }
-  void visit(FieldVisitor& v) override;
-  void adapt_to(const DataShape& data) override { options_.sizes.adapt_to(data, family()); }
-  ParameterLayout layout() const override;
-  std::unique_ptr<Model> build(const ParameterStore& store) const override {
-    return std::make_unique<Llama>(options_, store);
-  }
-  std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<LlamaSpec>(*this); }
-
- private:
-  LlamaOptions options_;
 };
 
 std::string prefix(std::int64_t layer) { return fmt::format("model.layers.{}.", layer); }
@@ -91,7 +51,7 @@ class LlamaLayoutBuilder {
                                       -1, o_.sizes.vocab_size, o_.n_embd, o_.init_std);
     if (o_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
     for (std::int64_t layer = 0; layer < o_.n_layer; ++layer) add_layer(layer);
-    norm("model.norm", -1);
+    norm("model.norm", -1, o_.n_embd);
     if (!o_.tie_word_embeddings) {
       builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1, o_.sizes.vocab_size, o_.n_embd,
                       o_.init_std);
@@ -101,9 +61,9 @@ class LlamaLayoutBuilder {
 
  private:
   void add_layer(std::int64_t layer) {
-    norm(prefix(layer) + "input_layernorm", layer);
+    norm(prefix(layer) + "input_layernorm", layer, o_.n_embd);
     add_attention(prefix(layer) + "self_attn.", layer);
-    norm(prefix(layer) + "post_attention_layernorm", layer);
+    norm(prefix(layer) + "post_attention_layernorm", layer, o_.n_embd);
     add_mlp(prefix(layer) + "mlp.", layer);
   }
 
@@ -111,13 +71,25 @@ class LlamaLayoutBuilder {
     const std::int64_t dim = o_.head_width();
     const Heads queries{o_.n_head, dim, Heads::Axis::rows, 1};
     const Heads keys{o_.kv_heads(), dim, Heads::Axis::rows, o_.n_head / o_.kv_heads()};
-    weight(p + "q_proj", ParameterRole::query, layer, o_.n_head * dim, o_.n_embd).heads = queries;
-    weight(p + "k_proj", ParameterRole::key, layer, keys.count * dim, o_.n_embd).heads = keys;
-    weight(p + "v_proj", ParameterRole::value, layer, keys.count * dim, o_.n_embd).heads = keys;
+    projection(p + "q_proj", ParameterRole::query, layer, queries);
+    projection(p + "k_proj", ParameterRole::key, layer, keys);
+    projection(p + "v_proj", ParameterRole::value, layer, keys);
     auto& output =
         weight(p + "o_proj", ParameterRole::attention_output, layer, o_.n_embd, o_.n_head * dim);
     output.heads = {o_.n_head, dim, Heads::Axis::columns, 1};
     output.initialization.scale = residual_std_;
+    if (o_.output_bias) bias(p + "o_proj", layer, o_.n_embd);
+    if (o_.qk_norm) {
+      norm(p + "q_norm", layer, dim);
+      norm(p + "k_norm", layer, dim);
+    }
+  }
+
+  void projection(const std::string& name, ParameterRole role, std::int64_t layer,
+                  const Heads& heads) {
+    const auto rows = heads.count * heads.dim;
+    weight(name, role, layer, rows, o_.n_embd).heads = heads;
+    if (o_.qkv_bias) bias(name, layer, rows);
   }
 
   void add_mlp(const std::string& p, std::int64_t layer) {
@@ -132,9 +104,13 @@ class LlamaLayoutBuilder {
     return builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
   }
 
-  void norm(const std::string& name, std::int64_t layer) {
-    builder_.vector(name + ".weight", ParameterRole::norm, layer, o_.n_embd,
+  void norm(const std::string& name, std::int64_t layer, std::int64_t width) {
+    builder_.vector(name + ".weight", ParameterRole::norm, layer, width,
                     Initialization::Kind::ones);
+  }
+
+  void bias(const std::string& name, std::int64_t layer, std::int64_t size) {
+    builder_.vector(name + ".bias", ParameterRole::bias, layer, size, Initialization::Kind::zeros);
   }
 
   const LlamaOptions& o_;
@@ -145,49 +121,118 @@ class LlamaLayoutBuilder {
 // ---- forward ---------------------------------------------------------------------------------
 
 Llama::Llama(const LlamaOptions& options, const ParameterStore& store)
-    : options_(options),
-      rotary_(options.head_width(), options.sizes.block_size, options.rope_theta,
-              store.parameters().options()) {
-  const auto linear = [&](const std::string& name) {
-    return Linear{store.tensor(name + ".weight"), {}};
+    : options_(options), token_embedding_(store.tensor("model.embed_tokens.weight")) {
+  rotary_.emplace(options.head_width(), options.sizes.block_size, options.rope_theta,
+                  options.rope_scaling, token_embedding_.options());
+  for (std::int64_t i = 0; i < options.n_layer; ++i) layers_.push_back(make_layer(i, store));
+  final_norm_ = {store.tensor("model.norm.weight"), options.norm_eps};
+  head_ = {store.tensor("lm_head.weight"), {}};
+}
+
+LlamaLayer Llama::make_layer(std::int64_t index, const ParameterStore& store) const {
+  const auto p = prefix(index);
+  const auto linear = [&](const std::string& name, bool bias) {
+    return Linear{store.tensor(p + name + ".weight"),
+                  bias ? store.tensor(p + name + ".bias") : at::Tensor()};
   };
   const auto norm = [&](const std::string& name) {
-    return RmsNorm{store.tensor(name + ".weight"), options.norm_eps};
+    return RmsNorm{store.tensor(p + name + ".weight"), options_.norm_eps};
   };
-  token_embedding_ = store.tensor("model.embed_tokens.weight");
-  for (std::int64_t i = 0; i < options.n_layer; ++i) {
-    const auto p = prefix(i);
-    layers_.push_back({norm(p + "input_layernorm"), norm(p + "post_attention_layernorm"),
-                       linear(p + "self_attn.q_proj"), linear(p + "self_attn.k_proj"),
-                       linear(p + "self_attn.v_proj"), linear(p + "self_attn.o_proj"),
-                       linear(p + "mlp.gate_proj"), linear(p + "mlp.up_proj"),
-                       linear(p + "mlp.down_proj")});
+  const bool bias = options_.qkv_bias;
+  LlamaLayer layer{norm("input_layernorm"),
+                   norm("post_attention_layernorm"),
+                   linear("self_attn.q_proj", bias),
+                   linear("self_attn.k_proj", bias),
+                   linear("self_attn.v_proj", bias),
+                   linear("self_attn.o_proj", options_.output_bias),
+                   linear("mlp.gate_proj", false),
+                   linear("mlp.up_proj", false),
+                   linear("mlp.down_proj", false),
+                   {},
+                   {}};
+  if (options_.qk_norm) {
+    layer.q_norm = norm("self_attn.q_norm");
+    layer.k_norm = norm("self_attn.k_norm");
   }
-  final_norm_ = norm("model.norm");
-  head_ = linear("lm_head");
+  return layer;
 }
 
-at::Tensor Llama::attention(const LlamaLayer& layer, const at::Tensor& x,
-                            ForwardContext& context) const {
-  const auto q = rotary_(split_heads(layer.q(x), options_.n_head));
-  const auto k = rotary_(split_heads(layer.k(x), options_.kv_heads()));
-  const auto v = split_heads(layer.v(x), options_.kv_heads());
-  return layer.o(merge_heads(causal_attention(q, k, v, options_.dropout, context)));
+at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+  const auto& layer = layers_[index];
+  const auto first = context.cache == nullptr ? 0 : context.cache->length();
+  auto q = split_heads(layer.q(x), options_.n_head);
+  auto k = split_heads(layer.k(x), options_.kv_heads());
+  auto v = split_heads(layer.v(x), options_.kv_heads());
+  if (options_.qk_norm) {
+    q = layer.q_norm(q);
+    k = layer.k_norm(k);
+  }
+  q = (*rotary_)(q, first);
+  k = (*rotary_)(k, first);
+  if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
+  const AttentionOptions attention{options_.dropout, options_.sliding_window};
+  return layer.o(merge_heads(causal_attention(q, k, v, attention, context)));
 }
 
-at::Tensor Llama::logits(const at::Tensor& tokens, ForwardContext& context) const {
-  check_sequence(tokens.size(1), options_.sizes.block_size, "llama");
+at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+  const auto& layer = layers_[index];
+  const auto mixed = attention(index, layer.input_norm(x), context);
+  const auto y = x + dropout(mixed, options_.dropout, context);
+  const auto h = layer.post_attention_norm(y);
+  const auto gated = at::silu(layer.gate(h)) * layer.up(h);
+  return y + dropout(layer.down(gated), options_.dropout, context);
+}
+
+at::Tensor Llama::features(const at::Tensor& tokens, ForwardContext& context) const {
+  first_position(context, tokens.size(1), options_.sizes.block_size, "llama");
   auto x = dropout(at::embedding(token_embedding_, tokens), options_.dropout, context);
-  for (const auto& layer : layers_) {
-    x = x + dropout(attention(layer, layer.input_norm(x), context), options_.dropout, context);
-    const auto h = layer.post_attention_norm(x);
-    const auto gated = at::silu(layer.gate(h)) * layer.up(h);
-    x = x + dropout(layer.down(gated), options_.dropout, context);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
   }
-  return head_(final_norm_(x));
+  if (context.cache != nullptr) context.cache->advance(tokens.size(1));
+  return final_norm_(x);
 }
+
+}  // namespace
 
 // ---- spec ------------------------------------------------------------------------------------
+
+std::int64_t LlamaOptions::mlp_width() const {
+  if (intermediate_size != 0) return intermediate_size;
+  const std::int64_t multiple = n_embd < 1024 ? 16 : 256;
+  return ((8 * n_embd / 3) + multiple - 1) / multiple * multiple;
+}
+
+namespace {
+
+void visit_scaling(FieldVisitor& v, RotaryScaling& s) {
+  v.begin_section({"rope_scaling", "of the rotary frequencies, for contexts beyond the trained one"});
+  v.choice({"kind", "none, linear, or that of Llama 3.1"}, s.kind, {"none", "linear", "llama3"});
+  v.real({"factor", "low frequencies are divided by it"}, s.factor, {1.0, 1e6});
+  v.real({"low_frequency_factor", "llama3: turns in the trained context up to which all of it"},
+         s.low_frequency_factor, {0.0, 1e6});
+  v.real({"high_frequency_factor", "llama3: turns from which on nothing of it"},
+         s.high_frequency_factor, {0.0, 1e6});
+  v.integer({"original_positions", "llama3: the trained context"}, s.original_positions,
+            {1, 1 << 24});
+  v.check("high_frequency_factor",
+          s.kind != "llama3" || s.high_frequency_factor > s.low_frequency_factor
+              ? ""
+              : fmt::format("{} is not above low_frequency_factor {}", s.high_frequency_factor,
+                            s.low_frequency_factor));
+  v.end_section();
+}
+
+void visit_attention(FieldVisitor& v, LlamaOptions& o) {
+  visit_scaling(v, o.rope_scaling);
+  v.integer({"sliding_window", "positions that a token sees, itself included; 0 means all"},
+            o.sliding_window, {0, 1 << 24});
+  v.boolean({"qkv_bias", "biases on query, key and value (Qwen2)"}, o.qkv_bias);
+  v.boolean({"output_bias", "bias on the attention output"}, o.output_bias);
+  v.boolean({"qk_norm", "RMSNorm over each query and key head (Qwen3)"}, o.qk_norm);
+}
+
+}  // namespace
 
 void LlamaSpec::visit(FieldVisitor& v) {
   auto& o = options_;
@@ -202,6 +247,7 @@ void LlamaSpec::visit(FieldVisitor& v) {
   v.integer({"intermediate_size", "width of the SwiGLU; 0 means 8/3 n_embd, rounded up"},
             o.intermediate_size, {0, 1 << 18});
   v.real({"rope_theta", "base of the rotary frequencies"}, o.rope_theta, {1.0, 1e9, true, false});
+  visit_attention(v, o);
   v.real({"norm_eps", "added to the mean square in RMSNorm"}, o.norm_eps, {0.0, 1.0, true, false});
   v.boolean({"tie_word_embeddings", "head and token embedding are one tensor"},
             o.tie_word_embeddings);
@@ -226,7 +272,9 @@ ParameterLayout LlamaSpec::layout() const {
   return LlamaLayoutBuilder(options_).build();
 }
 
-}  // namespace
+std::unique_ptr<Model> LlamaSpec::build(const ParameterStore& store) const {
+  return std::make_unique<Llama>(options_, store);
+}
 
 std::unique_ptr<ModelSpec> make_llama() { return std::make_unique<LlamaSpec>(); }
 

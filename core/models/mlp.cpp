@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
-#include "core/models/layers.hpp"
+#include "core/models/checkpointed_layer.hpp"
 #include "core/models/layout_builder.hpp"
 
 namespace blockwise {
@@ -36,11 +36,17 @@ class Mlp : public Model {
     }
   }
 
-  at::Tensor logits(const at::Tensor& inputs, ForwardContext&) const override {
-    auto x = inputs;
-    for (std::size_t i = 0; i + 1 < layers_.size(); ++i) x = activate(activation_, layers_[i](x));
-    return layers_.back()(x);
+  at::Tensor features(const at::Tensor& inputs, ForwardContext& context) const override {
+    auto x = inputs.to(layers_.front().weight.scalar_type());
+    for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
+      const auto layer = [this, i](const at::Tensor& y, ForwardContext&) {
+        return activate(activation_, layers_[i](y));
+      };
+      x = run_layer(layer, x, context);
+    }
+    return x;
   }
+  const Linear& head() const override { return layers_.back(); }
 
  private:
   std::string activation_;

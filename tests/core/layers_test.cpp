@@ -69,19 +69,19 @@ TEST_CASE("The written-out attention of dropout is the fused one") {
   const auto q = randn({2, 4, 5, 6}, 1), k = randn({2, 2, 5, 6}, 2), v = randn({2, 2, 5, 6}, 3);
   ForwardContext with{make_generator(1, RandomStream::dropout)}, without;
   // A probability of 1e-15 drops nothing and scales by 1 + 1e-15.
-  CHECK(at::allclose(causal_attention(q, k, v, 1e-15, with),
-                     causal_attention(q, k, v, 0.0, without), 0.0, 1e-13));
+  CHECK(at::allclose(causal_attention(q, k, v, {1e-15, 0}, with),
+                     causal_attention(q, k, v, {}, without), 0.0, 1e-13));
 }
 
 TEST_CASE("Rotary positions keep norms, and scores depend on the distance alone") {
   const std::int64_t length = 12, dim = 8;
-  const RotaryEmbedding rotary(dim, length, 100.0, at::TensorOptions(at::kDouble));
+  const RotaryEmbedding rotary(dim, length, 100.0, {}, at::TensorOptions(at::kDouble));
   const auto q = randn({1, 1, 1, dim}, 4).expand({1, 1, length, dim});
   const auto k = randn({1, 1, 1, dim}, 5).expand({1, 1, length, dim});
-  const auto rotated = rotary(q);
+  const auto rotated = rotary(q, 0);
   CHECK(at::allclose(rotated.norm(2, -1), q.norm(2, -1), 1e-14, 0.0));
   CHECK(at::equal(rotated.select(2, 0), q.select(2, 0)));
-  const auto scores = at::matmul(rotated, rotary(k).transpose(-2, -1))[0][0];
+  const auto scores = at::matmul(rotated, rotary(k, 0).transpose(-2, -1))[0][0];
   for (std::int64_t distance = -3; distance <= 3; ++distance) {
     const auto diagonal = scores.diagonal(distance);
     CHECK((diagonal - diagonal[0]).abs().max().item<double>() < 1e-13);

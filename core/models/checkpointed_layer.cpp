@@ -1,0 +1,74 @@
+#include "core/models/checkpointed_layer.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include "core/autocast.hpp"
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// What the second pass needs beside x.
+struct Recomputation : public torch::CustomClassHolder {
+  LayerFunction layer;
+  ForwardContext context;
+  at::Tensor generator_state;  // before the first pass; undefined without dropout
+
+  Recomputation(LayerFunction layer_, const ForwardContext& context_)
+      : layer(std::move(layer_)), context(context_) {
+    if (context.dropout) generator_state = context.dropout->get_state();
+    context.checkpoint_layers = false;
+  }
+
+  at::Tensor run(const at::Tensor& x) {
+    ForwardContext again = context;
+    if (again.dropout) {
+      again.dropout = again.dropout->clone();
+      again.dropout->set_state(generator_state);
+    }
+    const AutocastGuard autocast(x.device(), again.autocast);
+    return layer(x, again);
+  }
+};
+
+class CheckpointedLayer : public torch::autograd::Function<CheckpointedLayer> {
+ public:
+  static Variable forward(AutogradContext* context, const Variable& x,
+                          const c10::intrusive_ptr<Recomputation>& recomputation) {
+    context->save_for_backward({x});
+    context->saved_data["layer"] = c10::IValue::make_capsule(recomputation);
+    return recomputation->layer(x, recomputation->context);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list outputs) {
+    if (at::GradMode::is_enabled()) {
+      throw InvariantError(
+          "a checkpointed layer was differentiated twice: compute Hessians without "
+          "checkpoint_layers");
+    }
+    auto& recomputation =
+        static_cast<Recomputation&>(*context->saved_data["layer"].toCapsule());
+    const at::AutoGradMode with_graph(true);
+    const auto x = context->get_saved_variables()[0].detach().requires_grad_(true);
+    torch::autograd::backward({recomputation.run(x)}, {outputs[0]});
+    return {x.grad(), Variable()};
+  }
+};
+
+}  // namespace
+
+at::Tensor run_layer(const LayerFunction& layer, const at::Tensor& x, ForwardContext& context) {
+  // Nothing asks for dL/dx of the first layer of an MLP, so nothing would call its backward pass.
+  const bool graph = at::GradMode::is_enabled() && x.requires_grad();
+  if (!context.checkpoint_layers || !graph) return layer(x, context);
+  return CheckpointedLayer::apply(x, c10::make_intrusive<Recomputation>(layer, context));
+}
+
+}  // namespace blockwise
