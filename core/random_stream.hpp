@@ -17,7 +17,8 @@ enum class RandomStream : std::uint64_t {
   data = 2,
   dropout = 3,
   rounding = 4,
-  probe = 5
+  probe = 5,
+  sampling = 6
 };
 
 // 64 bits that depend on all inputs; equal inputs give equal bits on every machine.

@@ -73,6 +73,27 @@ void verify(const fs::path& folder, std::int64_t step, const std::string& config
   }
 }
 
+void copy_parameters(const fs::path& folder, ParameterStore& store) {
+  const auto saved = read_safetensors(folder / kFiles[0]);
+  at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+    const auto& name = store.layout().blocks()[i].name;
+    const auto& tensor = saved.tensor(name);
+    require_input(tensor.sizes() == store.master(i).sizes(),
+                  "{}: '{}' has another shape than the model's", saved.path, name);
+    store.master(i).copy_(tensor);
+  }
+  store.publish();
+}
+
+// -1 where the name is no checkpoint's.
+std::int64_t step_in_name(const std::string& name) {
+  std::int64_t step = 0;
+  if (!name.starts_with("step_")) return -1;
+  const auto result = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  return result.ec == std::errc() && result.ptr == name.data() + name.size() ? step : -1;
+}
+
 void prune(const fs::path& run, std::int64_t keep) {
   auto steps = checkpoint_steps(run);
   while (static_cast<std::int64_t>(steps.size()) > keep) {
@@ -91,14 +112,17 @@ std::vector<std::int64_t> checkpoint_steps(const fs::path& run) {
   std::vector<std::int64_t> steps;
   if (!fs::is_directory(run / "checkpoints")) return steps;
   for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
-    const auto name = entry.path().filename().string();
-    if (!name.starts_with("step_")) continue;
-    std::int64_t step = 0;
-    const auto result = std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    if (result.ec == std::errc() && result.ptr == name.data() + name.size()) steps.push_back(step);
+    const auto step = step_in_name(entry.path().filename().string());
+    if (step >= 0) steps.push_back(step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
+}
+
+std::int64_t checkpoint_step(const fs::path& folder) {
+  const auto step = step_in_name(folder.filename().string());
+  require_input(step >= 0, "{}: a checkpoint's folder is called step_N", folder.string());
+  return step;
 }
 
 void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
@@ -122,17 +146,19 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
                      ParameterStore& store, Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
   verify(folder, step, config_hash);
-  const auto parameters = read_safetensors(folder / kFiles[0]);
-  at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const auto& saved = parameters.tensor(store.layout().blocks()[i].name);
-    require_input(saved.sizes() == store.tensors()[i].sizes(),
-                  "{}: '{}' has another shape than the model's", parameters.path,
-                  store.layout().blocks()[i].name);
-    store.master(i).copy_(saved);
-  }
-  store.publish();
+  copy_parameters(folder, store);
   optimizer.load_state(step, read_safetensors(folder / kFiles[1]).tensors);
+}
+
+void load_parameters(const fs::path& folder, ParameterStore& store) {
+  const auto path = folder / "checkpoint.json";
+  const auto marker = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  try {
+    verify_file(folder, kFiles[0], marker);
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(fmt::format("{}: damaged checkpoint: {}", path.string(), error.what()));
+  }
+  copy_parameters(folder, store);
 }
 
 }  // namespace blockwise

@@ -21,6 +21,9 @@ std::filesystem::path checkpoint_folder(const std::filesystem::path& run, std::i
 // Steps of the whole checkpoints, ascending.
 std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& run);
 
+// The step in the name of a checkpoint's folder. Throws InputError for another folder.
+std::int64_t checkpoint_step(const std::filesystem::path& folder);
+
 // Writes the state after `step` steps and deletes all but the newest `keep`. Throws
 // std::runtime_error when the disk is full; older checkpoints stay as they are.
 void write_checkpoint(const std::filesystem::path& run, std::int64_t step, std::int64_t keep,
@@ -31,5 +34,9 @@ void write_checkpoint(const std::filesystem::path& run, std::int64_t step, std::
 // another configuration, or a tensor that does not fit; says how to resume from the one before.
 void load_checkpoint(const std::filesystem::path& run, std::int64_t step,
                      const std::string& config_hash, ParameterStore& store, Optimizer& optimizer);
+
+// The parameters alone, of a checkpoint's folder, whatever run it belongs to. Throws InputError as
+// load_checkpoint() does.
+void load_parameters(const std::filesystem::path& folder, ParameterStore& store);
 
 }  // namespace blockwise

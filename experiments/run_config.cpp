@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "experiments/model_source.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -27,9 +29,20 @@ void DataConfig::visit(FieldVisitor& v) {
   spec->visit(v);
 }
 
+// With `from`, the sizes of that model are the defaults of the fields that follow.
 void ModelConfig::visit(FieldVisitor& v) {
-  v.choice({"family", "kind of model", true}, family, names_of(model_families()));
-  if (!spec || spec->family() != family) spec = make_model_spec(family);
+  v.text({"from",
+          "model to start from: a Hugging Face folder, a run, a checkpoint, a file of llm.c"},
+         from);
+  if (!from.empty() && !spec) {
+    spec = open_model(from).spec;
+    family = spec->family();
+  }
+  v.choice({"family", "kind of model", from.empty()}, family, names_of(model_families()));
+  if (!spec || (from.empty() && spec->family() != family)) spec = make_model_spec(family);
+  v.check("family", spec->family() == family
+                        ? ""
+                        : fmt::format("'{}', but {} is a {}", family, from, spec->family()));
   spec->visit(v);
 }
 
@@ -49,8 +62,34 @@ void TrainerConfig::visit(FieldVisitor& v) {
   v.real({"divergence_loss",
           "a training loss above this ends the run as diverged, in nats; 0: only a non-finite one"},
          divergence_loss, {0.0, 1e12});
+  v.choice({"precision",
+            "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
+            "bf16_autocast: float32 weights, bfloat16 products"},
+           precision, {"fp32", "bf16", "bf16_autocast"});
+  v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, float32_roles,
+                role_names());
+  v.boolean({"activation_checkpointing",
+             "keep each layer's input only and compute the layer again in the backward pass"},
+            activation_checkpointing);
+  v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
+            loss_chunk_tokens, {0, 1 << 30});
   v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
   v.integer({"threads", "CPU threads; 0 means all"}, threads, {0, 4096});
+}
+
+std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
+  if (precision != "bf16") return std::nullopt;
+  MixedPrecision mixed;
+  for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
+  return mixed;
+}
+
+ForwardContext TrainerConfig::forward_context() const {
+  ForwardContext context;
+  context.checkpoint_layers = activation_checkpointing;
+  context.loss_chunk_rows = loss_chunk_tokens;
+  context.autocast = precision == "bf16_autocast";
+  return context;
 }
 
 void RunConfig::visit(FieldVisitor& v) {

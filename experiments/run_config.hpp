@@ -2,7 +2,9 @@
 // survives here.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "core/clone_ptr.hpp"
 #include "core/dataset.hpp"
@@ -19,6 +21,7 @@ struct DataConfig {
 };
 
 struct ModelConfig {
+  std::string from;
   std::string family;
   ClonePtr<ModelSpec> spec;  // of `family`; made by visit()
   void visit(FieldVisitor& v);
@@ -32,9 +35,16 @@ struct TrainerConfig {
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 2;
   double divergence_loss = 0.0;
+  std::string precision = "fp32";
+  std::vector<std::string> float32_roles = {"norm"};
+  bool activation_checkpointing = false;
+  std::int64_t loss_chunk_tokens = 0;
   std::string device = "auto";
   std::int64_t threads = 0;
   void visit(FieldVisitor& v);
+  // What the precision asks of the store and of each pass.
+  std::optional<MixedPrecision> mixed_precision() const;
+  ForwardContext forward_context() const;
 };
 
 struct RunConfig {

@@ -14,6 +14,7 @@
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/stop_signal.hpp"
 
@@ -54,6 +55,7 @@ class Run {
   bool diverged(const StepRecord& row) const;
   RunOutcome end(RunState state, const std::string& message);
   RunHeader header(int threads) const;
+  void start_parameters();
   RunRecorder open_recorder(int threads);
   RunRecorder resume_recorder(const fs::path& path);
 
@@ -80,7 +82,7 @@ Run::Run(const ResolvedRun& run, at::Device device, int threads)
       folder_(run.config.output),
       device_(device),
       memory_(device),
-      store_(run.layout, device),
+      store_(run.layout, device, at::kFloat, trainer_.mixed_precision()),
       model_(run.config.model.spec->build(store_)),
       optimizer_(run.config.optimizer, store_),
       micro_batches_(trainer_.global_batch_tokens /
@@ -93,9 +95,12 @@ RunHeader Run::header(int threads) const {
   header.config_yaml = to_yaml(run_.config);
   header.config_hash = run_.hash;
   header.provenance = make_provenance(device_, threads, run_.config.seed);
-  header.parameter_bytes = static_cast<std::int64_t>(store_.parameters().nbytes());
+  header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
   header.state_bytes = optimizer_.state_bytes();
+  if (store_.master_bytes() > 0) {
+    header.state_bytes.emplace_back("master_weights", store_.master_bytes());
+  }
   return header;
 }
 
@@ -108,12 +113,20 @@ RunRecorder Run::open_recorder(int threads) {
     load_checkpoint(folder_, steps.back(), run_.hash, store_, optimizer_);
     step_ = steps.back();
   } else {
-    store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
+    start_parameters();
   }
   if (step_ > 0 || fs::exists(path)) return resume_recorder(path);
   fs::create_directories(folder_);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition());
+}
+
+void Run::start_parameters() {
+  if (run_.config.model.from.empty()) {
+    store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
+  } else {
+    open_model(run_.config.model.from).load(store_);
+  }
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path) {
@@ -135,9 +148,10 @@ void Run::accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch
   const std::int64_t first = (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   const auto batch = to_device(run_.data->training_examples(first, trainer_.micro_batch_size));
   watch.lap(row.seconds_data);
-  ForwardContext context{make_generator(static_cast<std::uint64_t>(run_.config.seed),
-                                        RandomStream::dropout, static_cast<std::uint64_t>(step_),
-                                        static_cast<std::uint64_t>(micro_batch))};
+  auto context = trainer_.forward_context();
+  context.dropout =
+      make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::dropout,
+                     static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(micro_batch));
   const auto loss = model_->loss(batch, context) / static_cast<double>(micro_batches_);
   row.loss += loss.item<double>();
   watch.lap(row.seconds_forward);
@@ -171,7 +185,7 @@ void Run::evaluate() {
   EvaluationRecord row;
   double sum = 0.0;
   std::int64_t targets = 0;
-  ForwardContext context;
+  auto context = trainer_.forward_context();
   for (std::int64_t first = 0; first < run_.data->validation_size();) {
     const auto count = std::min(trainer_.micro_batch_size, run_.data->validation_size() - first);
     const auto batch = to_device(run_.data->validation_examples(first, count));

@@ -60,9 +60,9 @@ at::Tensor chunk_loss(at::Tensor& scores, const at::Tensor& targets, bool with_s
 class ChunkedCrossEntropy : public torch::autograd::Function<ChunkedCrossEntropy> {
  public:
   static Variable forward(AutogradContext* context, const Variable& features,
-                          const Variable& weight, const Variable& bias, const Variable& targets,
-                          std::int64_t chunk_rows, bool with_gradient) {
-    const Linear head{weight, bias};
+                          const Variable& weight, const std::optional<at::Tensor>& bias,
+                          const Variable& targets, std::int64_t chunk_rows, bool with_gradient) {
+    const Linear head{weight, bias.value_or(at::Tensor())};
     // Under autocast the features are wider than the products: one dtype for all of them.
     const auto x = features.scalar_type() == weight.scalar_type()
                        ? features
@@ -110,7 +110,8 @@ at::Tensor chunked_cross_entropy(const at::Tensor& features, const Linear& head,
                                  const at::Tensor& targets, std::int64_t chunk_rows) {
   const bool with_gradient =
       at::GradMode::is_enabled() && (features.requires_grad() || head.weight.requires_grad());
-  return ChunkedCrossEntropy::apply(features, head.weight, head.bias, targets, chunk_rows,
+  const auto bias = head.bias.defined() ? std::optional(head.bias) : std::nullopt;
+  return ChunkedCrossEntropy::apply(features, head.weight, bias, targets, chunk_rows,
                                     with_gradient);
 }
 

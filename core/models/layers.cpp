@@ -13,8 +13,10 @@ namespace blockwise {
 
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
 
+// LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32.
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, {x.size(-1)}, gain, bias, eps);
+  const auto offset = bias.defined() ? bias.to(gain.scalar_type()) : bias;
+  return at::layer_norm(x, {x.size(-1)}, gain, offset, eps);
 }
 
 // A float32 gain on bfloat16 activations must not widen what follows.
