@@ -39,11 +39,13 @@ void scale_down(YamlDocument& document, const fs::path& folder) {
     set("data.train", (folder / "train.bin").string());
     set("data.validation", (folder / "validation.bin").string());
     for (const auto* key : {"data.sequence_length", "data.validation_tokens"}) set(key, "16");
+    for (const auto* key : {"data.vocab_size", "model.vocab_size"}) set(key, "0");
   }
   if (config.model.family != "mlp") {
     for (const auto* key : {"model.n_layer", "model.n_head"}) set(key, "2");
     set("model.n_embd", "16");
   }
+  if (config.model.family == "llama") set("model.n_kv_head", "0");
 }
 
 }  // namespace
