@@ -5,8 +5,8 @@
     blockwise.final_losses(sweep)
     blockwise.save_figure(blockwise.sweep_figure(sweep), "figure.png")
 
-Needs numpy, pandas, h5py and matplotlib, and nothing of the C++ program. Losses are in nats per
-token, times in seconds, memory in bytes. Programs of the same package:
+Needs numpy, pandas, h5py and matplotlib; only `read_plans` and `read_evaluation` run the C++
+program. Losses are in nats per token, times in seconds, memory in bytes. Programs of the same package:
 
     python -m blockwise.figures DIR --output figure.png     figures of a sweep or a run
     python -m blockwise.austen --output DIR                 the default corpus
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
         final_loss_figure,
         loss_curve_figure,
         memory_figure,
+        memory_parts_figure,
         partition_picture,
+        planned_memory_figure,
+        position_loss_figure,
         run_figure,
         save_figure,
         sweep_figure,
         time_split,
     )
     from .intervals import MeanInterval, mean_interval, t_quantile
+    from .memory_drawing import memory_savings
+    from .plans import ProgramError, program, read_evaluation, read_plans
     from .runs import (
         Member,
         Run,
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MeanInterval",
     "Member",
+    "ProgramError",
     "Run",
     "RunFileError",
     "Sweep",
@@ -63,7 +69,14 @@ __all__ = [
     "loss_curves",
     "mean_interval",
     "memory_figure",
+    "memory_parts_figure",
+    "memory_savings",
     "partition_picture",
+    "planned_memory_figure",
+    "position_loss_figure",
+    "program",
+    "read_evaluation",
+    "read_plans",
     "read_run",
     "read_sweep",
     "run_figure",
@@ -77,6 +90,7 @@ __all__ = [
 
 _INTERVALS = ("MeanInterval", "mean_interval", "t_quantile")
 _FIGURES = ("partition_picture", "save_figure", "time_split")
+_PLANS = ("ProgramError", "program", "read_evaluation", "read_plans")
 
 
 def __getattr__(name: str) -> Any:
@@ -87,6 +101,10 @@ def __getattr__(name: str) -> Any:
         module = "intervals"
     elif name in _FIGURES or name.endswith("_figure"):
         module = "figures"
+    elif name in _PLANS:
+        module = "plans"
+    elif name == "memory_savings":
+        module = "memory_drawing"
     else:
         module = "runs"
     return getattr(import_module(f".{module}", __name__), name)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from .memory_drawing import memory_parts_figure, planned_memory_figure, position_loss_figure
 from .partition_drawing import partition_picture
 from .run_drawing import run_figure, time_split
 from .runs import RunFileError, read_run, read_sweep
@@ -30,7 +31,10 @@ __all__ = [
     "final_loss_figure",
     "loss_curve_figure",
     "memory_figure",
+    "memory_parts_figure",
     "partition_picture",
+    "planned_memory_figure",
+    "position_loss_figure",
     "run_figure",
     "save_figure",
     "sweep_figure",

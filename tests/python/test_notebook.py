@@ -1,4 +1,4 @@
-"""Executes the notebook on a synthetic sweep."""
+"""Executes the notebooks: on a synthetic sweep, and with a made-up program."""
 
 from __future__ import annotations
 
@@ -9,33 +9,59 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import REPOSITORY
+from make_program import write_program
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
-NOTEBOOK = REPOSITORY / "notebooks" / "quickstart.ipynb"
+NOTEBOOKS = REPOSITORY / "notebooks"
 
 
-def test_no_outputs_are_committed() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+def execute(name: str, monkeypatch: pytest.MonkeyPatch) -> list[NotebookNode]:
+    """The outputs of all cells."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS)]))
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    NotebookClient(
+        notebook, timeout=50, resources={"metadata": {"path": str(REPOSITORY)}}
+    ).execute()
+    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
+
+
+def images(outputs: list[NotebookNode]) -> list[bytes]:
+    data = [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+    return [base64.b64decode(image) for image in data]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_outputs_are_committed(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
 
 
-def test_the_notebook_runs_from_the_files_to_the_figures(
+def test_the_quickstart_runs_from_the_files_to_the_figures(
     accident_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLOCKWISE_SWEEP", str(accident_folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY / "notebooks")]))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(
-        notebook, timeout=50, resources={"metadata": {"path": str(REPOSITORY)}}
-    ).execute()
-    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    images = [out.data["image/png"] for out in outputs if "image/png" in out.get("data", {})]
-    assert len(images) == 5
-    assert all(len(base64.b64decode(image)) > 10_000 for image in images)
+    outputs = execute("quickstart.ipynb", monkeypatch)
+    assert len(images(outputs)) == 5
+    assert all(len(image) > 10_000 for image in images(outputs))
     tables = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
     assert "interrupted" in tables[0]
     assert "loss nan at step 120" in tables[1]
+    assert not [out for out in outputs if out.output_type in ("error", "stream")]
+
+
+def test_memory_runs_over_every_published_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOCKWISE_PROGRAM", str(write_program(tmp_path / "program")))
+    monkeypatch.setenv("BLOCKWISE_CHECKPOINT", "folder")
+    monkeypatch.setenv("BLOCKWISE_TOKENS", "tokens.bin")
+    outputs = execute("memory.ipynb", monkeypatch)
+    assert [len(image) > 10_000 for image in images(outputs)] == [True] * 3
+    (table,) = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    for name in ("gpt2-125m", "gpt2-1.5b", "llama-39m", "llama-13b"):
+        assert name in table
     assert not [out for out in outputs if out.output_type in ("error", "stream")]
