@@ -33,6 +33,8 @@ class DatasetSpec {
   virtual void visit(FieldVisitor& visitor) = 0;
   // Throws InputError naming the file for anything missing or damaged.
   virtual std::unique_ptr<Dataset> open(std::uint64_t seed) const = 0;
+  // What the options say of the shape without reading the data; 0 where only the data knows.
+  virtual DataShape stated_shape() const = 0;
   // Where the data and its manifest lie; empty for data that is made up.
   virtual std::filesystem::path folder() const { return {}; }
   virtual std::unique_ptr<DatasetSpec> clone() const = 0;

@@ -3,12 +3,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "core/forward_context.hpp"
+
 namespace blockwise {
 
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;
-  at::Tensor operator()(const at::Tensor& x) const;
+  // Computes in the weight's dtype and returns that of x; under autocast computes and returns
+  // bfloat16.
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;
 };
 
 }  // namespace blockwise

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "core/autocast.hpp"
 #include "core/error.hpp"
 #include "core/models/chunked_cross_entropy.hpp"
 
@@ -13,18 +12,16 @@ namespace blockwise {
 #undef BLOCKWISE_MODEL
 
 at::Tensor Model::logits(const at::Tensor& inputs, ForwardContext& context) const {
-  const AutocastGuard autocast(inputs.device(), context.autocast);
-  return head()(features(inputs, context));
+  const auto rows = features(inputs, context);
+  return head()(rows, context);
 }
 
 // The cross-entropy is float32 at least, whatever the logits are.
 at::Tensor Model::loss(const Batch& batch, ForwardContext& context) const {
   const auto targets = batch.targets.reshape({-1});
   if (context.loss_chunk_rows > 0) {
-    const AutocastGuard autocast(batch.inputs.device(), context.autocast);
     const auto rows = features(batch.inputs, context);
-    return chunked_cross_entropy(rows.reshape({-1, rows.size(-1)}), head(), targets,
-                                 context.loss_chunk_rows);
+    return chunked_cross_entropy(rows.reshape({-1, rows.size(-1)}), head(), targets, context);
   }
   auto scores = logits(batch.inputs, context);
   scores = scores.reshape({-1, scores.size(-1)});

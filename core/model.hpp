@@ -2,7 +2,6 @@
 // or a partition of a 7B model costs no memory. build() binds the forward pass to a ParameterStore.
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <memory>
@@ -12,28 +11,11 @@
 
 #include "core/batch.hpp"
 #include "core/fields.hpp"
+#include "core/forward_context.hpp"
 #include "core/linear.hpp"
 #include "core/parameter_store.hpp"
 
 namespace blockwise {
-
-class KeyValueCache;
-
-// How one pass runs; none of it changes what the pass computes, beyond rounding.
-struct ForwardContext {
-  // Draws dropout masks; without it the pass is deterministic (evaluation, Hessians).
-  std::optional<at::Generator> dropout;
-  // Keeps only each layer's input and computes the layer again in the backward pass: activations of
-  // one layer instead of all, for one more forward pass. Gradients are bit-equal. Once
-  // differentiable.
-  bool checkpoint_layers = false;
-  // Rows of logits that loss() holds at a time; 0 holds all. Once differentiable.
-  std::int64_t loss_chunk_rows = 0;
-  // Matrix products in bfloat16 on float32 parameters, as LibTorch's autocast does it.
-  bool autocast = false;
-  // Keys and values of the positions before `inputs`, which the pass extends (sampling).
-  KeyValueCache* cache = nullptr;
-};
 
 class Model {
  public:
@@ -59,6 +41,8 @@ class ModelSpec {
   virtual void adapt_to(const DataShape& data) = 0;
   // Throws InputError where sizes are missing or contradict each other.
   virtual ParameterLayout layout() const = 0;
+  // Longest sequence, in tokens; 0 for a model that reads no tokens.
+  virtual std::int64_t context_length() const = 0;
   virtual std::unique_ptr<Model> build(const ParameterStore& store) const = 0;
   virtual std::unique_ptr<ModelSpec> clone() const = 0;
 };

@@ -2,8 +2,8 @@
 // views into them. LibTorch's autograd accumulates in place into a .grad that is already set, so
 // the gradient buffer stays the one place that optimizers, products, checkpoints and sharding read.
 //
-// In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies of
-// most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
+// In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies
+// of most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
 // publish() carries an update over. Nothing else of the program sees a difference.
 #pragma once
 
@@ -24,8 +24,8 @@ struct MixedPrecision {
 
 class ParameterStore {
  public:
-  // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, and 2 bytes
-  // for each element that has a copy.
+  // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, and 2
+  // bytes for each element that has a copy.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt);
 

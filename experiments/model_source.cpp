@@ -25,15 +25,13 @@ ModelSource llm_c(const fs::path& file) {
           fmt::format("the llm.c file {}", file.string()), file.parent_path()};
 }
 
-
 // The spec as the run resolved it: its config.yaml has every size filled in.
 ModelSource checkpoint(const fs::path& run, std::int64_t step) {
   const auto config = YamlDocument::load(run / "config.yaml").run_config();
   const auto folder = checkpoint_folder(run, step);
   return {config.model.spec->clone(),
           [folder](ParameterStore& store) { load_parameters(folder, store); },
-          fmt::format("step {} of the run {}", step, run.string()),
-          config.data.spec->folder()};
+          fmt::format("step {} of the run {}", step, run.string()), config.data.spec->folder()};
 }
 
 ModelSource newest_checkpoint(const fs::path& run) {
@@ -62,8 +60,8 @@ ModelSource open_model(const fs::path& path) {
 LoadedModel load_model(const fs::path& path, at::Device device,
                        const std::optional<MixedPrecision>& mixed) {
   LoadedModel loaded{open_model(path), nullptr, nullptr};
-  loaded.store = std::make_unique<ParameterStore>(loaded.source.spec->layout(), device, at::kFloat,
-                                                  mixed);
+  loaded.store =
+      std::make_unique<ParameterStore>(loaded.source.spec->layout(), device, at::kFloat, mixed);
   loaded.source.load(*loaded.store);
   loaded.model = loaded.source.spec->build(*loaded.store);
   return loaded;

@@ -16,13 +16,14 @@ struct ModelSource {
   std::unique_ptr<ModelSpec> spec;
   std::function<void(ParameterStore&)> load;  // fills a store that has spec->layout()
   std::string description;                    // for people, for example "step 400 of runs/x"
-  // Where a tokenizer.json or a manifest.json may lie: the folder itself, or that of the run's data.
+  // Where a tokenizer.json or a manifest.json may lie: the folder itself, or that of the run's
+  // data.
   std::filesystem::path tokenizer_folder;
 };
 
 // Recognises what `path` is by what is in it: config.json (Hugging Face), checkpoint.json
-// (checkpoint), run.h5 (run; its newest checkpoint), or a file (llm.c). Reads no weights yet. Throws
-// InputError saying what was looked for.
+// (checkpoint), run.h5 (run; its newest checkpoint), or a file (llm.c). Reads no weights yet.
+// Throws InputError saying what was looked for.
 ModelSource open_model(const std::filesystem::path& path);
 
 // The opened model with its weights.

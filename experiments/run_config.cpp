@@ -31,9 +31,9 @@ void DataConfig::visit(FieldVisitor& v) {
 
 // With `from`, the sizes of that model are the defaults of the fields that follow.
 void ModelConfig::visit(FieldVisitor& v) {
-  v.text({"from",
-          "model to start from: a Hugging Face folder, a run, a checkpoint, a file of llm.c"},
-         from);
+  v.text(
+      {"from", "model to start from: a Hugging Face folder, a run, a checkpoint, a file of llm.c"},
+      from);
   if (!from.empty() && !spec) {
     spec = open_model(from).spec;
     family = spec->family();

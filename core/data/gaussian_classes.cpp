@@ -86,6 +86,9 @@ class GaussianClassesSpec : public DatasetSpec {
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     return std::make_unique<GaussianClasses>(o_, seed);
   }
+  DataShape stated_shape() const override {
+    return {DataShape::Inputs::vectors, o_.classes, o_.features, 1};
+  }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<GaussianClassesSpec>(*this);
   }

@@ -5,7 +5,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
 
-#include "core/autocast.hpp"
 #include "core/error.hpp"
 
 namespace blockwise {
@@ -33,7 +32,6 @@ struct Recomputation : public torch::CustomClassHolder {
       again.dropout = again.dropout->clone();
       again.dropout->set_state(generator_state);
     }
-    const AutocastGuard autocast(x.device(), again.autocast);
     return layer(x, again);
   }
 };
@@ -53,8 +51,7 @@ class CheckpointedLayer : public torch::autograd::Function<CheckpointedLayer> {
           "a checkpointed layer was differentiated twice: compute Hessians without "
           "checkpoint_layers");
     }
-    auto& recomputation =
-        static_cast<Recomputation&>(*context->saved_data["layer"].toCapsule());
+    auto& recomputation = static_cast<Recomputation&>(*context->saved_data["layer"].toCapsule());
     const at::AutoGradMode with_graph(true);
     const auto x = context->get_saved_variables()[0].detach().requires_grad_(true);
     torch::autograd::backward({recomputation.run(x)}, {outputs[0]});

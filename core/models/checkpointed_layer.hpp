@@ -1,4 +1,5 @@
-// Activation checkpointing of one layer (Chen et al., arXiv 1604.06174, with one segment per layer).
+// Activation checkpointing of one layer (Chen et al., arXiv 1604.06174, with one segment per
+// layer).
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -59,25 +59,24 @@ at::Tensor chunk_loss(at::Tensor& scores, const at::Tensor& targets, bool with_s
 
 class ChunkedCrossEntropy : public torch::autograd::Function<ChunkedCrossEntropy> {
  public:
+  // Everything in one dtype `type`, that of the products.
   static Variable forward(AutogradContext* context, const Variable& features,
                           const Variable& weight, const std::optional<at::Tensor>& bias,
-                          const Variable& targets, std::int64_t chunk_rows, bool with_gradient) {
-    const Linear head{weight, bias.value_or(at::Tensor())};
-    // Under autocast the features are wider than the products: one dtype for all of them.
-    const auto x = features.scalar_type() == weight.scalar_type()
-                       ? features
-                       : features.to(weight.scalar_type());
+                          const Variable& targets, std::int64_t chunk_rows, at::ScalarType type,
+                          bool with_gradient) {
+    const auto x = features.to(type);
+    const Linear head{weight.to(type), bias ? bias->to(type) : at::Tensor()};
     HeadGradients gradients(x, head, with_gradient);
     const auto count = targets.ne(kIgnoredTarget).sum().to(wide_type(x));
     auto loss = at::zeros({}, x.options().dtype(wide_type(x)));
     for (std::int64_t begin = 0; begin < x.size(0); begin += chunk_rows) {
       const auto rows = std::min(chunk_rows, x.size(0) - begin);
       const auto chunk = x.narrow(0, begin, rows);
-      auto scores = head(chunk).to(wide_type(x));
+      auto scores = head(chunk, {}).to(wide_type(x));
       loss += chunk_loss(scores, targets.narrow(0, begin, rows), with_gradient);
       if (!with_gradient) continue;
       scores.div_(count);
-      gradients.add(chunk, scores.to(weight.scalar_type()), head, begin);
+      gradients.add(chunk, scores.to(type), head, begin);
     }
     if (with_gradient) {
       context->save_for_backward({gradients.features, gradients.weight, gradients.bias});
@@ -95,7 +94,7 @@ class ChunkedCrossEntropy : public torch::autograd::Function<ChunkedCrossEntropy
     const auto& scale = outputs[0];
     const auto saved = context->get_saved_variables();
     const auto type = context->saved_data["dtype"].toScalarType();
-    variable_list result(6);
+    variable_list result(7);
     for (std::size_t i = 0; i < saved.size(); ++i) {
       if (saved[i].defined()) result[i] = saved[i].mul_(scale);
     }
@@ -107,12 +106,13 @@ class ChunkedCrossEntropy : public torch::autograd::Function<ChunkedCrossEntropy
 }  // namespace
 
 at::Tensor chunked_cross_entropy(const at::Tensor& features, const Linear& head,
-                                 const at::Tensor& targets, std::int64_t chunk_rows) {
+                                 const at::Tensor& targets, const ForwardContext& context) {
   const bool with_gradient =
       at::GradMode::is_enabled() && (features.requires_grad() || head.weight.requires_grad());
   const auto bias = head.bias.defined() ? std::optional(head.bias) : std::nullopt;
-  return ChunkedCrossEntropy::apply(features, head.weight, bias, targets, chunk_rows,
-                                    with_gradient);
+  const auto type = context.autocast ? at::kBFloat16 : head.weight.scalar_type();
+  return ChunkedCrossEntropy::apply(features, head.weight, bias, targets, context.loss_chunk_rows,
+                                    type, with_gradient);
 }
 
 }  // namespace blockwise

@@ -128,21 +128,21 @@ Gpt2::Gpt2(const Gpt2Options& options, const ParameterStore& store) : options_(o
 
 at::Tensor Gpt2::attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
   const auto& layer = layers_[index];
-  const auto qkv = layer.qkv(x).chunk(3, -1);
+  const auto qkv = layer.qkv(x, context).chunk(3, -1);
   const auto q = split_heads(qkv[0], options_.n_head);
   auto k = split_heads(qkv[1], options_.n_head);
   auto v = split_heads(qkv[2], options_.n_head);
   if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
   const auto mixed = causal_attention(q, k, v, {options_.dropout, 0}, context);
-  return layer.attention_output(merge_heads(mixed));
+  return layer.attention_output(merge_heads(mixed), context);
 }
 
 at::Tensor Gpt2::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
   const auto& layer = layers_[index];
   const auto mixed = attention(index, layer.norm_1(x), context);
   const auto y = x + dropout(mixed, options_.dropout, context);
-  const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(y)), "tanh");
-  return y + dropout(layer.mlp_out(hidden), options_.dropout, context);
+  const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(y), context), "tanh");
+  return y + dropout(layer.mlp_out(hidden, context), options_.dropout, context);
 }
 
 at::Tensor Gpt2::features(const at::Tensor& tokens, ForwardContext& context) const {

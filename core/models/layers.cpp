@@ -11,7 +11,12 @@
 
 namespace blockwise {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  const auto type = context.autocast ? at::kBFloat16 : weight.scalar_type();
+  const auto offset = bias.defined() ? bias.to(type) : bias;
+  const auto y = at::linear(x.to(type), weight.to(type), offset);
+  return context.autocast ? y : y.to(x.scalar_type());
+}
 
 // LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32.
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
@@ -133,7 +138,7 @@ RotaryEmbedding::RotaryEmbedding(std::int64_t head_dim, std::int64_t positions, 
   sine_ = both.sin().to(options);
 }
 
-// The cast matters under autocast, where the tables are wider than x.
+// Under autocast the tables are wider than x.
 at::Tensor RotaryEmbedding::operator()(const at::Tensor& x, std::int64_t first) const {
   const std::int64_t length = x.size(2);
   const auto halves = x.chunk(2, -1);
@@ -146,9 +151,8 @@ at::Tensor RotaryEmbedding::operator()(const at::Tensor& x, std::int64_t first) 
 std::int64_t first_position(const ForwardContext& context, std::int64_t length,
                             std::int64_t block_size, const std::string& family) {
   const std::int64_t first = context.cache == nullptr ? 0 : context.cache->length();
-  require_input(first + length <= block_size,
-                "model {}: a sequence of {} tokens, block_size is {}", family, first + length,
-                block_size);
+  require_input(first + length <= block_size, "model {}: a sequence of {} tokens, block_size is {}",
+                family, first + length, block_size);
   return first;
 }
 

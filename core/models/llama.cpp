@@ -160,9 +160,9 @@ LlamaLayer Llama::make_layer(std::int64_t index, const ParameterStore& store) co
 at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
   const auto& layer = layers_[index];
   const auto first = context.cache == nullptr ? 0 : context.cache->length();
-  auto q = split_heads(layer.q(x), options_.n_head);
-  auto k = split_heads(layer.k(x), options_.kv_heads());
-  auto v = split_heads(layer.v(x), options_.kv_heads());
+  auto q = split_heads(layer.q(x, context), options_.n_head);
+  auto k = split_heads(layer.k(x, context), options_.kv_heads());
+  auto v = split_heads(layer.v(x, context), options_.kv_heads());
   if (options_.qk_norm) {
     q = layer.q_norm(q);
     k = layer.k_norm(k);
@@ -171,7 +171,8 @@ at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardConte
   k = (*rotary_)(k, first);
   if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
   const AttentionOptions attention{options_.dropout, options_.sliding_window};
-  return layer.o(merge_heads(causal_attention(q, k, v, attention, context)));
+  const auto mixed = merge_heads(causal_attention(q, k, v, attention, context));
+  return layer.o(mixed, context);
 }
 
 at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
@@ -179,8 +180,8 @@ at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& 
   const auto mixed = attention(index, layer.input_norm(x), context);
   const auto y = x + dropout(mixed, options_.dropout, context);
   const auto h = layer.post_attention_norm(y);
-  const auto gated = at::silu(layer.gate(h)) * layer.up(h);
-  return y + dropout(layer.down(gated), options_.dropout, context);
+  const auto gated = at::silu(layer.gate(h, context)) * layer.up(h, context);
+  return y + dropout(layer.down(gated, context), options_.dropout, context);
 }
 
 at::Tensor Llama::features(const at::Tensor& tokens, ForwardContext& context) const {
@@ -206,7 +207,8 @@ std::int64_t LlamaOptions::mlp_width() const {
 namespace {
 
 void visit_scaling(FieldVisitor& v, RotaryScaling& s) {
-  v.begin_section({"rope_scaling", "of the rotary frequencies, for contexts beyond the trained one"});
+  v.begin_section(
+      {"rope_scaling", "of the rotary frequencies, for contexts beyond the trained one"});
   v.choice({"kind", "none, linear, or that of Llama 3.1"}, s.kind, {"none", "linear", "llama3"});
   v.real({"factor", "low frequencies are divided by it"}, s.factor, {1.0, 1e6});
   v.real({"low_frequency_factor", "llama3: turns in the trained context up to which all of it"},

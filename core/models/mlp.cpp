@@ -39,8 +39,8 @@ class Mlp : public Model {
   at::Tensor features(const at::Tensor& inputs, ForwardContext& context) const override {
     auto x = inputs.to(layers_.front().weight.scalar_type());
     for (std::size_t i = 0; i + 1 < layers_.size(); ++i) {
-      const auto layer = [this, i](const at::Tensor& y, ForwardContext&) {
-        return activate(activation_, layers_[i](y));
+      const auto layer = [this, i](const at::Tensor& y, ForwardContext& inner) {
+        return activate(activation_, layers_[i](y, inner));
       };
       x = run_layer(layer, x, context);
     }
@@ -78,6 +78,8 @@ class MlpSpec : public ModelSpec {
     require_input(o_.classes >= data.classes, "model.classes is {}, the data has {} classes",
                   o_.classes, data.classes);
   }
+
+  std::int64_t context_length() const override { return 0; }
 
   ParameterLayout layout() const override {
     require_input(

@@ -32,10 +32,15 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json",          "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json",       "vocab.json",            "merges.txt",      "chat_template.jinja",
-    "generation_config.json"};
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "tokenizer.model",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "chat_template.jinja",
+                                           "generation_config.json"};
 
 const HuggingFaceFormat& format_of_type(const JsonConfig& config) {
   const auto type = config.text("model_type");
@@ -58,8 +63,8 @@ const HuggingFaceFormat& format_of_family(const std::string& family) {
 
 std::vector<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / kSingleFile)) return {kSingleFile};
-  require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there",
-                folder.string(), kSingleFile, kIndexFile);
+  require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there", folder.string(),
+                kSingleFile, kIndexFile);
   const auto index = nlohmann::json::parse(read_text_file(folder / kIndexFile), nullptr, false);
   const bool valid = index.is_object() && index.contains("weight_map") &&
                      index["weight_map"].is_object() && !index["weight_map"].empty();
@@ -107,7 +112,8 @@ std::vector<std::string> file_names(const ParameterBlock& block) {
 }
 
 bool ends_with_any(const std::string& name, const std::vector<std::string>& ends) {
-  return std::any_of(ends.begin(), ends.end(), [&](const auto& end) { return name.ends_with(end); });
+  return std::any_of(ends.begin(), ends.end(),
+                     [&](const auto& end) { return name.ends_with(end); });
 }
 
 // Copies blocks out of a folder's tensors and notes which tensors were used.
@@ -190,8 +196,8 @@ std::vector<NamedTensors> split_into_shards(const NamedTensors& tensors,
   std::vector<NamedTensors> shards(1);
   std::int64_t bytes = 0;
   for (const auto& entry : tensors) {
-    const auto size = entry.second.numel() *
-                      static_cast<std::int64_t>(c10::elementSize(writing.dtype));
+    const auto size =
+        entry.second.numel() * static_cast<std::int64_t>(c10::elementSize(writing.dtype));
     if (bytes > 0 && bytes + size > writing.shard_bytes) {
       shards.emplace_back();
       bytes = 0;

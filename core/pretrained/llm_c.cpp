@@ -91,10 +91,15 @@ Header read_header(const std::filesystem::path& file, std::span<const std::byte>
                 "{}: version {}, known are {} (float32) and {} (bfloat16)", file.string(), raw[1],
                 kFloat32Version, kBfloat16Version);
   const Header h{raw[1] == kFloat32Version ? at::kFloat : at::kBFloat16,
-                 raw[2], raw[3], raw[4], raw[5], raw[6], raw[7]};
+                 raw[2],
+                 raw[3],
+                 raw[4],
+                 raw[5],
+                 raw[6],
+                 raw[7]};
   check_fields(file, h);
-  const auto expected = kHeaderBytes + static_cast<std::size_t>(elements(stacks(h), h)) *
-                                           c10::elementSize(h.dtype);
+  const auto expected =
+      kHeaderBytes + static_cast<std::size_t>(elements(stacks(h), h)) * c10::elementSize(h.dtype);
   require_input(bytes.size() == expected, "{}: the header asks for {} bytes, the file has {}",
                 file.string(), expected, bytes.size());
   return h;
@@ -125,8 +130,8 @@ void read_llm_c_weights(const std::filesystem::path& file, ParameterStore& store
     const auto count = stack.last.empty() ? 1 : h.layers;
     for (std::int64_t layer = 0; layer < count; ++layer) {
       const auto source = at::from_blob(data, stack.shape, at::TensorOptions().dtype(h.dtype));
-      const auto name = stack.last.empty() ? stack.first
-                                           : fmt::format("{}{}{}", stack.first, layer, stack.last);
+      const auto name =
+          stack.last.empty() ? stack.first : fmt::format("{}{}{}", stack.first, layer, stack.last);
       const auto& master = store.master(layout.index_of(name));
       master.copy_(source.narrow(0, 0, master.size(0)));
       data += source.nbytes();

@@ -1,5 +1,6 @@
 #include "experiments/commands/command.hpp"
 
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include "core/error.hpp"
@@ -11,6 +12,10 @@ CommandAction add_train_options(CLI::App& verb);
 CommandAction add_sweep_options(CLI::App& verb);
 CommandAction add_report_options(CLI::App& verb);
 CommandAction add_data_options(CLI::App& verb);
+CommandAction add_plan_options(CLI::App& verb);
+CommandAction add_eval_options(CLI::App& verb);
+CommandAction add_generate_options(CLI::App& verb);
+CommandAction add_export_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 const std::vector<Command>& commands() {
@@ -25,6 +30,18 @@ const std::vector<Command>& commands() {
       {"data", "Token files from text",
        "blockwise data --train a.txt b.txt --validation c.txt --output data/mine",
        add_data_options},
+      {"plan", "Memory, checkpoint size, FLOPs and devices of a run, before anything is allocated",
+       "blockwise plan configs/llama/7b.yaml --set optimizer.rule=adam_mini --device-memory 80",
+       add_plan_options},
+      {"eval", "Loss, perplexity and bits per byte of a model on a token file",
+       "blockwise eval --model runs/gpt2-tiny --tokens data/austen-byte/validation.bin",
+       add_eval_options},
+      {"generate", "Text sampled from a model, as it comes",
+       "blockwise generate --model runs/gpt2-tiny --prompt \"It was\" --tokens 200 --top-p 0.9",
+       add_generate_options},
+      {"export", "A run, a checkpoint or a file of llm.c as a Hugging Face folder",
+       "blockwise export --model runs/gpt2-tiny --output exported --dtype bf16",
+       add_export_options},
       {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
        "blockwise list optimizers", add_list_options},
   };
@@ -65,6 +82,9 @@ int run_program(int argc, char** argv) {
   } catch (const InputError& error) {
     fmt::print(stderr, "blockwise: {}\n", error.what());
     return 2;
+  } catch (const c10::Error& error) {
+    fmt::print(stderr, "blockwise: the run failed: {}\n", error.what_without_backtrace());
+    return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "blockwise: the run failed: {}\n", error.what());
     return 1;

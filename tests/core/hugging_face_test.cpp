@@ -64,8 +64,7 @@ void change_config(const fs::path& folder, const std::string& key, const nlohman
 // The bounds of the task: 1e-4 on logits, 1e-5 on the loss, 1e-4 on gradients; float32 sums in
 // another order differ by some 1e-6 at these sizes.
 TEST_CASE("Every family gives the logits, loss and gradients of transformers") {
-  for (const std::string name :
-       {"gpt2", "llama", "llama_bias_tied", "mistral", "qwen2", "qwen3"}) {
+  for (const std::string name : {"gpt2", "llama", "llama_bias_tied", "mistral", "qwen2", "qwen3"}) {
     INFO(name);
     const auto expected = read_safetensors(kGolden / name / "expected.safetensors");
     const auto opened = open_folder(kGolden / name);
@@ -102,8 +101,8 @@ TEST_CASE("Other layouts of the same folder give the same logits") {
 }
 
 TEST_CASE("config.json of transformers 4 describes the same model as that of 5") {
-  for (const auto& [old_style, new_style] : {Layout{"llama_v4_config", "llama"},
-                                             {"llama_bias_tied_v4_config", "llama_bias_tied"}}) {
+  for (const auto& [old_style, new_style] :
+       {Layout{"llama_v4_config", "llama"}, {"llama_bias_tied_v4_config", "llama_bias_tied"}}) {
     TemporaryFolder folder;
     copy_folder(kGolden / new_style, folder / "model");
     fs::copy_file(kGolden / old_style / "config.json", folder / "model/config.json",
@@ -145,10 +144,12 @@ TEST_CASE("bfloat16 folders hold rounded weights; tokenizer files go along") {
 
 TEST_CASE("A model without biases is written with zeros where transformers wants biases") {
   TemporaryFolder folder;
-  const auto spec = model_spec(
-      "gpt2",
-      {{"vocab_size", 11}, {"block_size", 6}, {"n_layer", 2}, {"n_head", 2}, {"n_embd", 8},
-       {"bias", false}});
+  const auto spec = model_spec("gpt2", {{"vocab_size", 11},
+                                        {"block_size", 6},
+                                        {"n_layer", 2},
+                                        {"n_head", 2},
+                                        {"n_embd", 8},
+                                        {"bias", false}});
   ParameterStore store(spec->layout(), at::kCPU);
   store.initialize(1);
   const auto tokens = at::arange(6, at::kLong).unsqueeze(0);
@@ -173,8 +174,7 @@ TEST_CASE("A bad folder is one error that names file, key or tensor, and bound")
   }
   SECTION("an option that we lack") {
     change_config(bad("b", "llama"), "mlp_bias", true);
-    CHECK_THROWS_WITH(open_folder(folder / "b"),
-                      Contains("'mlp_bias' is true, supported: false"));
+    CHECK_THROWS_WITH(open_folder(folder / "b"), Contains("'mlp_bias' is true, supported: false"));
   }
   SECTION("an unknown rotary scaling") {
     change_config(bad("c", "llama"), "rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}});
@@ -186,13 +186,13 @@ TEST_CASE("A bad folder is one error that names file, key or tensor, and bound")
   }
   SECTION("another shape than the configuration's") {
     change_config(bad("e", "gpt2"), "n_positions", 7);
-    CHECK_THROWS_WITH(open_folder(folder / "e"), Contains("wpe.weight' has shape") &&
-                                                     Contains("config.json asks for [7, "));
+    CHECK_THROWS_WITH(open_folder(folder / "e"),
+                      Contains("wpe.weight' has shape") && Contains("config.json asks for [7, "));
   }
   SECTION("a tensor without a place") {
     change_config(bad("f", "llama"), "num_hidden_layers", 1);
-    CHECK_THROWS_WITH(open_folder(folder / "f"), Contains("model.layers.1.") &&
-                                                     Contains("has no place in the model"));
+    CHECK_THROWS_WITH(open_folder(folder / "f"),
+                      Contains("model.layers.1.") && Contains("has no place in the model"));
   }
   SECTION("a missing tensor") {
     change_config(bad("g", "llama"), "num_hidden_layers", 3);
@@ -208,8 +208,7 @@ TEST_CASE("A bad folder is one error that names file, key or tensor, and bound")
   }
   SECTION("a folder to write to that is in use") {
     const auto opened = open_folder(kGolden / "llama");
-    CHECK_THROWS_WITH(
-        write_hugging_face(bad("j", "llama"), *opened.spec, *opened.store, {}),
-        Contains("is there already and not empty"));
+    CHECK_THROWS_WITH(write_hugging_face(bad("j", "llama"), *opened.spec, *opened.store, {}),
+                      Contains("is there already and not empty"));
   }
 }

@@ -80,10 +80,13 @@ TEST_CASE("The chunked cross-entropy equals the whole one, whatever the chunk") 
   }
 }
 
-TEST_CASE("A second derivative through what is once differentiable is an error, not a wrong number") {
+TEST_CASE(
+    "A second derivative through what is once differentiable is an error, not a wrong number") {
   const auto x = at::randn({4, 3}).requires_grad_(true);
   const Linear head{at::randn({5, 3}).requires_grad_(true), {}};
-  const auto loss = chunked_cross_entropy(x, head, at::randint(5, {4}, at::kLong), 2);
+  ForwardContext context;
+  context.loss_chunk_rows = 2;
+  const auto loss = chunked_cross_entropy(x, head, at::randint(5, {4}, at::kLong), context);
   CHECK_THROWS_WITH(
       torch::autograd::grad({loss}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true),
       Contains("loss_chunk_rows = 0"));
@@ -136,8 +139,7 @@ TEST_CASE("Mixed precision stays near float32, with float32 gradients and norms"
       CHECK(pass.gradients.scalar_type() == at::kFloat);
       CHECK(std::abs(pass.loss - exact.loss) < 0.02);
       CHECK(pass.loss != exact.loss);
-      const auto cosine =
-          at::cosine_similarity(pass.gradients, exact.gradients, 0).item<double>();
+      const auto cosine = at::cosine_similarity(pass.gradients, exact.gradients, 0).item<double>();
       CHECK(cosine > 0.99);
     }
   }

@@ -1,0 +1,148 @@
+#include "core/meta_memory.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/Allocator.h>
+#include <torch/library.h>
+
+#include <algorithm>
+
+namespace blockwise {
+
+struct MetaMemory::Counter {
+  std::int64_t now = 0;
+  std::int64_t peak = 0;
+};
+
+namespace {
+
+// One block: takes its bytes back when its storage goes.
+struct Block {
+  std::shared_ptr<void> counter;
+  std::int64_t* now;
+  std::int64_t bytes;
+};
+
+void release(void* context) {
+  auto* block = static_cast<Block*>(context);
+  *block->now -= block->bytes;
+  delete block;
+}
+
+}  // namespace
+
+class MetaMemory::CountingAllocator : public c10::Allocator {
+ public:
+  explicit CountingAllocator(std::shared_ptr<Counter> counter) : counter_(std::move(counter)) {}
+
+  c10::DataPtr allocate(std::size_t bytes) override {
+    const auto size = static_cast<std::int64_t>(bytes);
+    counter_->now += size;
+    counter_->peak = std::max(counter_->peak, counter_->now);
+    auto* block = new Block{counter_, &counter_->now, size};
+    return {nullptr, block, &release, c10::Device(c10::DeviceType::Meta)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void*, const void*, std::size_t) const override {}
+
+ private:
+  std::shared_ptr<Counter> counter_;
+};
+
+MetaMemory::MetaMemory()
+    : counter_(std::make_shared<Counter>()),
+      allocator_(std::make_unique<CountingAllocator>(counter_)),
+      before_(c10::GetAllocator(c10::DeviceType::Meta)) {
+  c10::SetAllocator(c10::DeviceType::Meta, allocator_.get());
+}
+
+MetaMemory::~MetaMemory() { c10::SetAllocator(c10::DeviceType::Meta, before_); }
+
+std::int64_t MetaMemory::allocated() const { return counter_->now; }
+std::int64_t MetaMemory::peak() const { return counter_->peak; }
+void MetaMemory::reset_peak() { counter_->peak = counter_->now; }
+
+// ---- kernels -----------------------------------------------------------------------------------
+
+namespace {
+
+using Triple = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+
+// Statistics are float32 for bfloat16 activations, [.., 1].
+Triple layer_norm(const at::Tensor& x, c10::SymIntArrayRef shape,
+                  const std::optional<at::Tensor>& weight, const std::optional<at::Tensor>&,
+                  double) {
+  auto sizes = x.sizes().vec();
+  for (std::size_t i = 0; i < shape.size(); ++i) sizes[sizes.size() - 1 - i] = 1;
+  const auto type = weight && weight->defined() ? weight->scalar_type() : x.scalar_type();
+  const auto statistics = x.options().dtype(type);
+  return {at::empty_like(x), at::empty(sizes, statistics), at::empty(sizes, statistics)};
+}
+
+Triple layer_norm_backward(const at::Tensor& slope, const at::Tensor& x, c10::SymIntArrayRef,
+                           const at::Tensor&, const at::Tensor&,
+                           const std::optional<at::Tensor>& weight,
+                           const std::optional<at::Tensor>& bias, std::array<bool, 3> wanted) {
+  Triple result;
+  if (wanted[0]) std::get<0>(result) = at::empty_like(x);
+  if (wanted[1]) std::get<1>(result) = at::empty_like(*weight);
+  if (wanted[2]) std::get<2>(result) = at::empty_like(bias && bias->defined() ? *bias : *weight);
+  // Each thread's sums for gain and bias.
+  at::empty({2, at::get_num_threads(), x.size(-1)}, slope.options());
+  return result;
+}
+
+at::Tensor embedding(const at::Tensor& weight, const at::Tensor& indices, c10::SymInt, bool, bool) {
+  auto sizes = indices.sizes().vec();
+  sizes.push_back(weight.size(1));
+  return at::empty(sizes, weight.options());
+}
+
+at::Tensor embedding_dense_backward(const at::Tensor& slope, const at::Tensor&,
+                                    c10::SymInt num_weights, c10::SymInt, bool) {
+  return at::empty({num_weights.expect_int(), slope.size(-1)}, slope.options());
+}
+
+// Rows of q and columns of k that a thread handles at a time.
+std::int64_t attention_rows(std::int64_t length) {
+  return length >= 768 ? 256 : length >= 192 ? 64 : 32;
+}
+constexpr std::int64_t kAttentionColumns = 512;
+
+std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k,
+                                             const at::Tensor& v, double, bool,
+                                             const std::optional<at::Tensor>&,
+                                             std::optional<double>) {
+  const auto sums = q.options().dtype(at::kFloat);
+  const auto rows = std::min(attention_rows(q.size(2)), q.size(2));
+  const auto columns = std::min(kAttentionColumns, k.size(2));
+  const auto scratch = at::empty({at::get_num_threads(), rows * (columns + 2 + q.size(3))}, sums);
+  // As the CPU kernel lays it out: [B, T, H, D], seen as [B, H, T, D].
+  auto y = at::empty({q.size(0), q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
+  return {y, at::empty({q.size(0), q.size(2), q.size(1)}, sums).transpose(1, 2)};
+}
+
+Triple attention_backward(const at::Tensor&, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v, const at::Tensor&, const at::Tensor&, double, bool,
+                          const std::optional<at::Tensor>&, std::optional<double>) {
+  const auto sums = q.options().dtype(at::kFloat);
+  const auto rows = std::min(attention_rows(q.size(2)), q.size(2));
+  const auto columns = std::min(kAttentionColumns, k.size(2));
+  const auto scratch = at::empty({at::get_num_threads(), 2 * rows * columns + rows}, sums);
+  const auto like = [](const at::Tensor& x) {
+    return at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).transpose(1, 2);
+  };
+  return {like(q), like(k), like(v)};
+}
+
+TORCH_LIBRARY_IMPL(aten, Meta, m) {
+  m.impl("native_layer_norm", layer_norm);
+  m.impl("native_layer_norm_backward", layer_norm_backward);
+  m.impl("embedding", embedding);
+  m.impl("embedding_dense_backward", embedding_dense_backward);
+  m.impl("_scaled_dot_product_flash_attention_for_cpu", attention);
+  m.impl("_scaled_dot_product_flash_attention_for_cpu_backward", attention_backward);
+}
+
+}  // namespace
+}  // namespace blockwise

@@ -1,0 +1,38 @@
+// Memory of a computation that is not done: on LibTorch's meta device tensors have shapes and
+// lifetimes but no data. While a MetaMemory is alive it counts what they would hold, so that
+// running the real program there, autograd included, tells its peak in advance for any size.
+//
+// Beyond LibTorch's own meta kernels this file supplies those that a transformer's training step
+// needs and that LibTorch has only in Python: LayerNorm's, the embedding's gradient and the CPU's
+// fused attention, with the scratch that the CPU kernels take.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace c10 {
+struct Allocator;
+}
+
+namespace blockwise {
+
+class MetaMemory {
+ public:
+  MetaMemory();
+  ~MetaMemory();
+  MetaMemory(const MetaMemory&) = delete;
+  MetaMemory& operator=(const MetaMemory&) = delete;
+
+  std::int64_t allocated() const;  // bytes
+  std::int64_t peak() const;       // highest since the start or the last reset
+  void reset_peak();
+
+ private:
+  struct Counter;
+  class CountingAllocator;
+  std::shared_ptr<Counter> counter_;
+  std::unique_ptr<CountingAllocator> allocator_;
+  c10::Allocator* before_;
+};
+
+}  // namespace blockwise

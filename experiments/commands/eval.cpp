@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/model_source.hpp"
+#include "experiments/progress.hpp"
+#include "experiments/token_evaluation.hpp"
+
+namespace blockwise {
+namespace {
+
+struct EvalOptions {
+  std::string model, tokens;
+  std::string layout = "auto";
+  std::string precision = "fp32";
+  std::string device = "auto";
+  EvaluationOptions evaluation;
+  std::int64_t bytes = 0;
+  std::int64_t threads = 0;
+  bool json = false;
+};
+
+void print_result(const EvalOptions& options, const TokenEvaluation& result,
+                  std::optional<std::int64_t> bytes, const std::string& description) {
+  if (options.json) {
+    nlohmann::ordered_json word = {{"model", options.model},
+                                   {"tokens", result.targets},
+                                   {"sequence_length", options.evaluation.sequence_length},
+                                   {"loss", result.loss},
+                                   {"perplexity", result.perplexity()},
+                                   {"bits_per_byte", nullptr},
+                                   {"loss_by_position", result.loss_by_position}};
+    if (bytes) word["bits_per_byte"] = result.bits_per_byte(*bytes);
+    fmt::print("{}\n", word.dump());
+    return;
+  }
+  fmt::print("{}\n{} tokens predicted: loss {:.6f} nats, perplexity {:.4f}", description,
+             result.targets, result.loss, result.perplexity());
+  if (bytes) fmt::print(", {:.5f} bits per byte", result.bits_per_byte(*bytes));
+  fmt::print("\nby position:");
+  for (std::size_t t = 0; t < result.loss_by_position.size(); t = t == 0 ? 1 : 2 * t) {
+    fmt::print("  {}: {:.4f}", t, result.loss_by_position[t]);
+  }
+  fmt::print("\n");
+}
+
+int eval_command(const EvalOptions& options) {
+  const auto device = resolve_device(options.device);
+  set_threads(static_cast<int>(options.threads));
+  const auto mixed = options.precision == "bf16"
+                         ? std::optional(MixedPrecision{{ParameterRole::norm}})
+                         : std::nullopt;
+  const auto files = find_token_files(options.tokens);
+  const TokenSequence tokens(
+      files, options.layout == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc);
+  const auto loaded = load_model(options.model, device, mixed);
+  Progress bar("tokens", tokens.size() - 1);
+  const auto result = evaluate_tokens(*loaded.model, tokens, device, options.evaluation,
+                                      [&](std::int64_t done) { bar.update(done, ""); });
+  bar.finish();
+  const auto bytes = options.bytes > 0 ? std::optional(options.bytes) : text_bytes(files);
+  print_result(options, result, bytes, loaded.source.description);
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_eval_options(CLI::App& verb) {
+  auto options = std::make_shared<EvalOptions>();
+  verb.add_option("--model", options->model,
+                  "Hugging Face folder, run, checkpoint or model file of llm.c")
+      ->required();
+  verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards")
+      ->required();
+  verb.add_option("--sequence-length", options->evaluation.sequence_length,
+                  "tokens per window; windows do not overlap")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb.add_option("--batch-size", options->evaluation.batch_size, "windows per forward pass")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb.add_option("--layout", options->layout, "auto: llm.c's files; raw_uint16: nanoGPT's")
+      ->check(CLI::IsMember({"auto", "raw_uint16"}))
+      ->capture_default_str();
+  verb.add_option("--bytes", options->bytes,
+                  "bytes of the text, for bits per byte; 0 takes them from manifest.json")
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--precision", options->precision, "of weights and activations")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  verb.add_option("--device", options->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+      ->check(CLI::Range(0, 4096));
+  verb.add_flag("--json", options->json, "machine-readable");
+  return [options] { return eval_command(*options); };
+}
+
+}  // namespace blockwise

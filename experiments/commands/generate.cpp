@@ -1,0 +1,90 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/model_source.hpp"
+#include "experiments/sampling.hpp"
+#include "experiments/stop_signal.hpp"
+#include "experiments/tokenizer.hpp"
+
+namespace blockwise {
+namespace {
+
+struct GenerateOptions {
+  std::string model, prompt;
+  std::string tokenizer;
+  std::string device = "auto";
+  std::int64_t threads = 0;
+  SamplingOptions sampling;
+};
+
+std::int64_t layer_count(const ParameterLayout& layout) {
+  std::int64_t layers = 0;
+  for (const auto& block : layout.blocks()) layers = std::max(layers, block.layer + 1);
+  return layers;
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+int generate_command(const GenerateOptions& options) {
+  const auto device = resolve_device(options.device);
+  set_threads(static_cast<int>(options.threads));
+  const auto loaded = load_model(options.model, device);
+  const auto& spec = *loaded.source.spec;
+  require_input(spec.context_length() > 0, "{}: a model of family {} writes no text", options.model,
+                spec.family());
+  const auto folder = options.tokenizer.empty() ? loaded.source.tokenizer_folder
+                                                : std::filesystem::path(options.tokenizer);
+  const auto tokenizer = open_tokenizer(folder, loaded.model->head().weight.size(0));
+  install_stop_handlers();
+  print(options.prompt);
+  Utf8Stream characters;
+  sample(*loaded.model, tokenizer->encode(options.prompt), layer_count(spec.layout()),
+         spec.context_length(), device, options.sampling, [&](std::int64_t token) {
+           print(characters.feed(tokenizer->decode(token)));
+           return !stop_requested();
+         });
+  print(characters.finish());
+  print("\n");
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_generate_options(CLI::App& verb) {
+  auto options = std::make_shared<GenerateOptions>();
+  auto& sampling = options->sampling;
+  verb.add_option("--model", options->model,
+                  "run, checkpoint, Hugging Face folder or model file of llm.c")
+      ->required();
+  verb.add_option("--prompt", options->prompt, "text to continue")->required();
+  verb.add_option("--tokens", sampling.tokens, "tokens to write at most")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  verb.add_option("--temperature", sampling.temperature, "0 always takes the likeliest token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  verb.add_option("--top-k", sampling.top_k, "only the k likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb.add_option("--top-p", sampling.top_p, "only the likeliest that hold this probability")
+      ->check(CLI::Range(1e-9, 1.0))
+      ->capture_default_str();
+  verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
+  verb.add_option("--tokenizer", options->tokenizer,
+                  "folder with tokenizer.json, where the model's own has none");
+  verb.add_option("--device", options->device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+      ->check(CLI::Range(0, 4096));
+  return [options] { return generate_command(*options); };
+}
+
+}  // namespace blockwise

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "experiments/commands/command.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/memory_plan.hpp"
+
+namespace blockwise {
+namespace {
+
+struct PlanOptions {
+  std::string config;
+  std::vector<std::string> assignments;
+  double device_gib = 80.0;
+  bool json = false;
+};
+
+std::string bytes_text(std::int64_t bytes) {
+  return fmt::format("{:>16} {:>12.4f} GB {:>11.3f} GiB", bytes, double(bytes) / 1e9,
+                     double(bytes) / double(1 << 30));
+}
+
+void print_row(const std::string& name, std::int64_t bytes) {
+  fmt::print("{:<36}{}\n", name, bytes_text(bytes));
+}
+
+std::string device_text(std::int64_t count) {
+  return count == 0 ? "none is enough" : fmt::format("{}", count);
+}
+
+void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
+  const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
+  fmt::print("{}: {} parameters, optimizer {}, precision {}, micro-batch {}\n\n", config.name,
+             plan.parameters, config.optimizer.rule, config.trainer.precision,
+             config.trainer.micro_batch_size);
+  print_row("parameters", plan.parameter_bytes);
+  print_row("gradients", plan.gradient_bytes);
+  if (plan.master_bytes > 0) print_row("master weights", plan.master_bytes);
+  for (const auto& [kind, bytes] : plan.optimizer) print_row("optimizer: " + kind, bytes);
+  print_row("optimizer, all", plan.optimizer_bytes());
+  print_row("activations at the peak", plan.activation_bytes);
+  print_row("peak", plan.peak_bytes);
+  print_row("peak without checkpointing", plan.peak_bytes_without_checkpointing);
+  print_row("peak with checkpointing", plan.peak_bytes_with_checkpointing);
+  print_row("one checkpoint on disk", plan.checkpoint_bytes);
+  fmt::print("{:<36}{:>16.4g}\n", "FLOPs per token, training", plan.flops_per_token);
+  fmt::print("{:<36}{:>16}\n",
+             fmt::format("devices of {:g} GiB, state sharded", options.device_gib),
+             device_text(devices_state_sharded(plan, device)));
+  fmt::print("{:<36}{:>16}\n", fmt::format("devices of {:g} GiB, all sharded", options.device_gib),
+             device_text(devices_all_sharded(plan, device)));
+}
+
+void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
+  const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
+  nlohmann::ordered_json word = {
+      {"name", config.name},
+      {"parameters", plan.parameters},
+      {"parameter_bytes", plan.parameter_bytes},
+      {"gradient_bytes", plan.gradient_bytes},
+      {"master_bytes", plan.master_bytes},
+      {"optimizer", nlohmann::ordered_json::object()},
+      {"optimizer_bytes", plan.optimizer_bytes()},
+      {"activation_bytes", plan.activation_bytes},
+      {"peak_bytes", plan.peak_bytes},
+      {"peak_bytes_without_checkpointing", plan.peak_bytes_without_checkpointing},
+      {"peak_bytes_with_checkpointing", plan.peak_bytes_with_checkpointing},
+      {"checkpoint_bytes", plan.checkpoint_bytes},
+      {"flops_per_token", plan.flops_per_token},
+      {"device_bytes", device},
+      {"devices_state_sharded", devices_state_sharded(plan, device)},
+      {"devices_all_sharded", devices_all_sharded(plan, device)}};
+  for (const auto& [kind, bytes] : plan.optimizer) word["optimizer"][kind] = bytes;
+  fmt::print("{}\n", word.dump());
+}
+
+int plan_command(const PlanOptions& options) {
+  auto document = YamlDocument::load(options.config);
+  for (const auto& assignment : options.assignments) document.set(assignment);
+  const auto config = document.run_config();
+  const auto plan = plan_memory(config);
+  if (options.json) {
+    print_json(config, plan, options);
+  } else {
+    print_table(config, plan, options);
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_plan_options(CLI::App& verb) {
+  auto options = std::make_shared<PlanOptions>();
+  verb.add_option("config", options->config, "YAML file of a run, or of a sweep (its base)")
+      ->required();
+  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--device-memory", options->device_gib, "GiB of one device")
+      ->check(CLI::Range(1e-3, 1e6))
+      ->capture_default_str();
+  verb.add_flag("--json", options->json, "machine-readable");
+  return [options] { return plan_command(*options); };
+}
+
+}  // namespace blockwise

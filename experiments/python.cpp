@@ -1,0 +1,82 @@
+#include "experiments/python.hpp"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "core/error.hpp"
+
+extern char** environ;
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+// build/release/blockwise -> the checkout
+fs::path checkout() {
+  return fs::read_symlink("/proc/self/exe").parent_path().parent_path().parent_path();
+}
+
+std::string read_all(int file) {
+  std::string text;
+  std::array<char, 4096> buffer{};
+  for (ssize_t n = 0; (n = ::read(file, buffer.data(), buffer.size())) > 0;) {
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  ::close(file);
+  return text;
+}
+
+// Starts `words` with its standard output in the returned pipe.
+std::pair<pid_t, int> start(std::vector<std::string>& words) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe could be made");
+  std::vector<char*> arguments;
+  for (auto& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  pid_t process = -1;
+  const int error =
+      posix_spawnp(&process, arguments[0], &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  if (error != 0) {
+    ::close(ends[0]);
+    throw std::runtime_error(
+        fmt::format("{}: cannot be started: {}", words[0], std::strerror(error)));
+  }
+  return {process, ends[0]};
+}
+
+}  // namespace
+
+std::string python_interpreter() {
+  ::setenv("PYTHONPATH", (checkout() / "notebooks").c_str(), 0);
+  if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
+  const auto own = checkout() / ".venv/bin/python";
+  return fs::exists(own) ? own.string() : "python3";
+}
+
+std::string python_output(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {python_interpreter(), "-m"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  const auto [process, output] = start(words);
+  auto text = read_all(output);
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  require_input(!WIFEXITED(status) || WEXITSTATUS(status) != 2, "{} refused its input; see above",
+                arguments[0]);
+  if (status != 0) throw std::runtime_error(arguments[0] + " failed; see above");
+  return text;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,35 @@
+// Text sampling: one token after the other with a key-value cache.
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/model.hpp"
+
+namespace blockwise {
+
+struct SamplingOptions {
+  double temperature = 1.0;  // logits are divided by it; 0 takes the likeliest token
+  std::int64_t top_k = 0;    // only the k likeliest; 0: all
+  double top_p = 1.0;        // only the likeliest that hold this probability together
+  std::int64_t tokens = 200;
+  std::uint64_t seed = 1;
+};
+
+// One draw from logits [vocabulary] (Fan et al., arXiv 1805.04833, for top-k; Holtzman et al.,
+// arXiv 1904.09751, for top-p: the smallest set of likeliest tokens whose probabilities sum to at
+// least top_p, which always holds the likeliest). Temperature first, then top-k, then top-p.
+std::int64_t sample_token(const at::Tensor& logits, const SamplingOptions& options,
+                          at::Generator& generator);
+
+// Continues `prompt` (not empty) by options.tokens tokens, or until the prompt and they fill
+// `context_length`. `emit` gets each token and may return false to stop. The n-th token depends on
+// the model, the prompt, the options and the seed alone.
+void sample(const Model& model, const std::vector<std::int64_t>& prompt, std::int64_t layers,
+            std::int64_t context_length, at::Device device, const SamplingOptions& options,
+            const std::function<bool(std::int64_t)>& emit);
+
+}  // namespace blockwise

@@ -1,0 +1,92 @@
+#include "experiments/token_evaluation.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+
+namespace blockwise {
+namespace {
+
+// Windows first .. first + count - 1 of `length` targets each, from target `begin` on.
+Batch windows(const TokenSequence& tokens, std::int64_t begin, std::int64_t count,
+              std::int64_t length) {
+  const auto options = at::TensorOptions().dtype(at::kLong);
+  Batch batch{at::empty({count, length}, options), at::empty({count, length}, options)};
+  tokens.copy(begin, count * length, batch.inputs.data_ptr<std::int64_t>());
+  tokens.copy(begin + 1, count * length, batch.targets.data_ptr<std::int64_t>());
+  return batch;
+}
+
+// Sums of -log p(target) over the batch, by position, [length] in double on the CPU.
+at::Tensor losses_by_position(const Model& model, const Batch& batch, at::Device device) {
+  ForwardContext context;
+  auto scores = model.logits(batch.inputs.to(device), context);
+  if (scores.element_size() < 4) scores = scores.to(at::kFloat);
+  const auto losses = at::cross_entropy_loss(
+      scores.flatten(0, 1), batch.targets.to(device).flatten(), {}, at::Reduction::None);
+  return losses.view_as(batch.targets).to(at::kCPU, at::kDouble).sum(0);
+}
+
+}  // namespace
+
+double TokenEvaluation::perplexity() const { return std::exp(loss); }
+
+double TokenEvaluation::bits_per_byte(std::int64_t bytes) const {
+  return loss * static_cast<double>(targets) / (std::numbers::ln2 * static_cast<double>(bytes));
+}
+
+TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens, at::Device device,
+                                const EvaluationOptions& options,
+                                const std::function<void(std::int64_t)>& progress) {
+  at::NoGradGuard no_grad;
+  require_input(tokens.size() >= 2, "{}: {} tokens, at least 2 are needed",
+                tokens.files().front().path().string(), tokens.size());
+  tokens.check_vocabulary(model.head().weight.size(0));
+  const auto length = options.sequence_length;
+  const auto all = tokens.size() - 1;
+  auto sums = at::zeros({length}, at::kDouble);
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(length), 0);
+  for (std::int64_t done = 0; done < all;) {
+    const auto whole = std::min(options.batch_size, (all - done) / length);
+    const auto columns = whole > 0 ? length : all - done;
+    const auto rows = std::max<std::int64_t>(1, whole);
+    const auto batch = windows(tokens, done, rows, columns);
+    sums.narrow(0, 0, columns) += losses_by_position(model, batch, device);
+    for (std::int64_t t = 0; t < columns; ++t) counts[static_cast<std::size_t>(t)] += rows;
+    done += rows * columns;
+    progress(done);
+  }
+  TokenEvaluation result{sums.sum().item<double>() / static_cast<double>(all), all, {}};
+  const auto* by_position = sums.data_ptr<double>();
+  for (std::size_t t = 0; t < counts.size() && counts[t] > 0; ++t) {
+    result.loss_by_position.push_back(by_position[t] / static_cast<double>(counts[t]));
+  }
+  return result;
+}
+
+std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>& token_files) {
+  const auto path = token_files.front().parent_path() / "manifest.json";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  std::set<std::string> asked;
+  for (const auto& file : token_files) asked.insert(file.filename().string());
+  const auto manifest = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  try {
+    for (const auto& split : manifest.at("files")) {
+      std::set<std::string> names;
+      for (const auto& shard : split.at("shards")) names.insert(shard.at("file"));
+      if (names == asked) return split.at("bytes").get<std::int64_t>();
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(
+        fmt::format("{}: not a manifest of token files: {}", path.string(), error.what()));
+  }
+  return std::nullopt;
+}
+
+}  // namespace blockwise

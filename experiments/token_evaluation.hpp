@@ -1,0 +1,40 @@
+// Loss of a model on a whole token file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "core/data/token_sequence.hpp"
+#include "core/model.hpp"
+
+namespace blockwise {
+
+struct EvaluationOptions {
+  std::int64_t sequence_length = 1024;
+  std::int64_t batch_size = 8;  // windows per forward pass
+};
+
+struct TokenEvaluation {
+  double loss = 0.0;                     // mean over all targets, nats
+  std::int64_t targets = 0;              // every token of the file but the first
+  std::vector<double> loss_by_position;  // mean over the windows that have the position
+
+  double perplexity() const;
+  // Of a text of `bytes` bytes: loss * targets / (ln 2 * bytes).
+  double bits_per_byte(std::int64_t bytes) const;
+};
+
+// Windows do not overlap: position t of a window sees the t tokens before it in that window. The
+// last window may be shorter. `progress` gets the targets done. Sums in double. Throws InputError
+// for fewer than two tokens and a token above the model's vocabulary.
+TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens, at::Device device,
+                                const EvaluationOptions& options,
+                                const std::function<void(std::int64_t)>& progress);
+
+// Bytes of the text that the token files were made of, from the manifest beside them; nothing where
+// there is no manifest, or where the files are not all of one of its splits.
+std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>& token_files);
+
+}  // namespace blockwise
