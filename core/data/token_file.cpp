@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -16,37 +17,125 @@ namespace blockwise {
 namespace {
 
 constexpr std::size_t kHeaderBytes = 1024;
-constexpr std::int32_t kMagic = 20240520;
-constexpr std::int32_t kVersion = 1;
+
+// llm.c's two kinds of shards.
+struct Flavour {
+  std::int32_t magic;
+  std::int32_t version;
+  std::int64_t token_bytes;
+};
+constexpr Flavour kNarrow{20240520, 1, 2};
+constexpr Flavour kWide{20240801, 7, 4};
+
+using Header = std::array<std::int32_t, 3>;
+
+Header header_of(std::span<const std::byte> bytes) {
+  Header header{};
+  std::memcpy(header.data(), bytes.data(), sizeof(header));
+  return header;
+}
+
+std::size_t file_bytes(const Flavour& flavour, std::int32_t tokens) {
+  return kHeaderBytes + static_cast<std::size_t>(flavour.token_bytes * tokens);
+}
+
+template <typename Token>
+void copy_tokens(const std::byte* tokens, std::int64_t begin, std::int64_t count,
+                 std::int64_t* out) {
+  const auto* first = reinterpret_cast<const Token*>(tokens) + begin;
+  std::copy(first, first + count, out);
+}
+
+// Blocks, because the largest of a block is a loop that the compiler turns into vector
+// instructions, and a search for the place of an offender is not.
+template <typename Token>
+std::int64_t first_at_or_above(const std::byte* bytes, std::int64_t count, std::int64_t bound) {
+  constexpr std::int64_t kBlock = 1 << 14;
+  const auto* tokens = reinterpret_cast<const Token*>(bytes);
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    const auto end = std::min(count, begin + kBlock);
+    Token largest = 0;
+    for (auto i = begin; i < end; ++i) largest = std::max(largest, tokens[i]);
+    if (largest < bound) continue;
+    return std::find_if(tokens + begin, tokens + end, [&](Token t) { return t >= bound; }) - tokens;
+  }
+  return count;
+}
 
 }  // namespace
 
-TokenFile::TokenFile(const std::filesystem::path& path) : path_(path) {
+TokenFile::TokenFile(const std::filesystem::path& path, TokenLayout layout) : path_(path) {
   const auto file = map_file(path);
-  require_input(file.bytes.size() >= kHeaderBytes,
-                "{}: {} bytes, a token file starts with a header of {}", path.string(),
-                file.bytes.size(), kHeaderBytes);
-  std::array<std::int32_t, 3> header{};
-  std::memcpy(header.data(), file.bytes.data(), sizeof(header));
-  require_input(header[0] == kMagic, "{}: magic number {}, a token file has {}", path.string(),
-                header[0], kMagic);
-  require_input(header[1] == kVersion, "{}: version {}, only {} is known", path.string(), header[1],
-                kVersion);
-  require_input(header[2] >= 0, "{}: the header says {} tokens", path.string(), header[2]);
-  const auto expected = kHeaderBytes + 2 * static_cast<std::size_t>(header[2]);
-  require_input(file.bytes.size() == expected,
-                "{}: the header says {} tokens, so {} bytes; the file has {}", path.string(),
-                header[2], expected, file.bytes.size());
   mapping_ = file.mapping;
-  tokens_ = {reinterpret_cast<const std::uint16_t*>(file.bytes.data() + kHeaderBytes),
-             static_cast<std::size_t>(header[2])};
+  if (layout == TokenLayout::llmc) {
+    read_header(file.bytes);
+  } else {
+    read_bare(file.bytes);
+  }
+}
+
+void TokenFile::read_bare(std::span<const std::byte> bytes) {
+  require_input(bytes.size() % 2 == 0,
+                "{}: {} bytes, a bare file of 16-bit tokens has an even number", path_.string(),
+                bytes.size());
+  refuse_header(bytes);
+  tokens_ = bytes.data();
+  size_ = static_cast<std::int64_t>(bytes.size() / 2);
+}
+
+void TokenFile::read_header(std::span<const std::byte> bytes) {
+  constexpr auto kHint = "a bare file of 16-bit tokens (nanoGPT) needs `format: raw_uint16`";
+  require_input(bytes.size() >= kHeaderBytes,
+                "{}: {} bytes, a token file starts with a header of {}; {}", path_.string(),
+                bytes.size(), kHeaderBytes, kHint);
+  const auto [magic, version, tokens] = header_of(bytes);
+  require_input(magic == kNarrow.magic || magic == kWide.magic,
+                "{}: magic number {}, a token file of llm.c has {} (16-bit tokens) or {} (32-bit); "
+                "{}",
+                path_.string(), magic, kNarrow.magic, kWide.magic, kHint);
+  const auto& flavour = magic == kWide.magic ? kWide : kNarrow;
+  require_input(version == flavour.version, "{}: version {}, only {} is known for magic number {}",
+                path_.string(), version, flavour.version, magic);
+  require_input(tokens >= 0, "{}: the header says {} tokens", path_.string(), tokens);
+  const auto expected = file_bytes(flavour, tokens);
+  require_input(bytes.size() == expected,
+                "{}: the header says {} tokens, so {} bytes; the file has {}", path_.string(),
+                tokens, expected, bytes.size());
+  tokens_ = bytes.data() + kHeaderBytes;
+  size_ = tokens;
+  width_ = flavour.token_bytes;
+}
+
+// Read as bare tokens, a header would be 512 tokens of nonsense at the start of a corpus. Three
+// numbers and the length of the file do not agree by chance.
+void TokenFile::refuse_header(std::span<const std::byte> bytes) const {
+  if (bytes.size() < kHeaderBytes) return;
+  const auto header = header_of(bytes);
+  for (const auto& flavour : {kNarrow, kWide}) {
+    const bool same = header[0] == flavour.magic && header[1] == flavour.version &&
+                      header[2] >= 0 && bytes.size() == file_bytes(flavour, header[2]);
+    require_input(!same, "{}: has the header of an llm.c file (magic number {}), so `format: auto`",
+                  path_.string(), header[0]);
+  }
+}
+
+void TokenFile::copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const {
+  if (begin < 0 || count < 0 || begin + count > size_) {
+    throw InvariantError(fmt::format("{}: tokens {} to {} of {} were asked for", path_.string(),
+                                     begin, begin + count, size_));
+  }
+  if (width_ == 2) return copy_tokens<std::uint16_t>(tokens_, begin, count, out);
+  copy_tokens<std::uint32_t>(tokens_, begin, count, out);
 }
 
 void TokenFile::check_vocabulary(std::int64_t vocab_size) const {
-  for (std::size_t i = 0; i < tokens_.size(); ++i) {
-    require_input(tokens_[i] < vocab_size, "{}: token {} at position {}, the vocabulary has {}",
-                  path_.string(), tokens_[i], i, vocab_size);
-  }
+  const auto at = width_ == 2 ? first_at_or_above<std::uint16_t>(tokens_, size_, vocab_size)
+                              : first_at_or_above<std::uint32_t>(tokens_, size_, vocab_size);
+  if (at == size_) return;
+  std::int64_t token = 0;
+  copy(at, 1, &token);
+  throw InputError(fmt::format("{}: token {} at position {}, the vocabulary has {}", path_.string(),
+                               token, at, vocab_size));
 }
 
 struct TokenFileWriter::File {
@@ -62,8 +151,9 @@ struct TokenFileWriter::File {
   }
 };
 
-TokenFileWriter::TokenFileWriter(std::filesystem::path path)
-    : path_(std::move(path)), file_(std::make_unique<File>()) {
+TokenFileWriter::TokenFileWriter(std::filesystem::path path, std::int64_t token_bytes)
+    : path_(std::move(path)), width_(token_bytes), file_(std::make_unique<File>()) {
+  check_equal(width_ == 2 || width_ == 4, true, "a token has 2 or 4 bytes");
   file_->partial = path_;
   file_->partial += ".partial";
   file_->stream = std::fopen(file_->partial.c_str(), "wb");
@@ -80,14 +170,30 @@ TokenFileWriter::~TokenFileWriter() {
 }
 
 void TokenFileWriter::append(std::span<const std::uint16_t> tokens) {
+  if (width_ != 2) return append(std::vector<std::uint32_t>(tokens.begin(), tokens.end()));
   file_->write(tokens.data(), tokens.size_bytes());
   count_ += static_cast<std::int64_t>(tokens.size());
+}
+
+void TokenFileWriter::append(std::span<const std::uint32_t> tokens) {
+  if (width_ == 4) {
+    file_->write(tokens.data(), tokens.size_bytes());
+    count_ += static_cast<std::int64_t>(tokens.size());
+    return;
+  }
+  std::vector<std::uint16_t> narrow;
+  for (const auto token : tokens) {
+    require_input(token <= UINT16_MAX, "{}: token {} does not fit 16 bits", path_.string(), token);
+    narrow.push_back(static_cast<std::uint16_t>(token));
+  }
+  append(std::span<const std::uint16_t>(narrow));
 }
 
 std::int64_t TokenFileWriter::finish() {
   require_input(count_ <= INT32_MAX, "{}: {} tokens, a token file holds at most {}", path_.string(),
                 count_, INT32_MAX);
-  const std::array<std::int32_t, 3> header = {kMagic, kVersion, static_cast<std::int32_t>(count_)};
+  const auto& flavour = width_ == 4 ? kWide : kNarrow;
+  const Header header = {flavour.magic, flavour.version, static_cast<std::int32_t>(count_)};
   if (std::fseek(file_->stream, 0, SEEK_SET) != 0) file_->fail();
   file_->write(header.data(), sizeof(header));
   if (std::fflush(file_->stream) != 0 || ::fsync(::fileno(file_->stream)) != 0) file_->fail();
@@ -107,8 +213,9 @@ TokenManifest read_token_manifest(const std::filesystem::path& token_file) {
   require_input(valid, "{}: not a manifest of token files", path.string());
   TokenManifest manifest{json["tokenizer"].get<std::string>(),
                          json["vocab_size"].get<std::int64_t>()};
-  require_input(manifest.vocab_size >= 1 && manifest.vocab_size <= 65536,
-                "{}: vocab_size is {}, allowed are 1 to 65536", path.string(), manifest.vocab_size);
+  require_input(manifest.vocab_size >= 1 && manifest.vocab_size <= kMaxVocabSize,
+                "{}: vocab_size is {}, allowed are 1 to {}", path.string(), manifest.vocab_size,
+                kMaxVocabSize);
   return manifest;
 }
 

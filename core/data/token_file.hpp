@@ -1,52 +1,81 @@
-// Token files in the layout of llm.c's shards, little-endian: 256 int32 of header (20240520,
-// version 1, number of tokens, zeros), then one uint16 per token. And the manifest.json that
-// `blockwise data` writes beside them.
+// Token files, little-endian, memory-mapped. Three layouts are read:
+//
+//   llm.c, 16 bit   256 int32 of header (20240520, version 1, number of tokens, zeros), then one
+//                   uint16 per token
+//   llm.c, 32 bit   the same with 20240801, version 7 and one uint32 per token (Llama 3's shards)
+//   raw_uint16      nothing but uint16 tokens (nanoGPT). Such a file cannot be told from any other
+//                   file of even length, so it is read only where it is asked for.
+//
+// And the manifest.json that `blockwise data` writes beside them.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace blockwise {
 
-// A memory-mapped token file.
+enum class TokenLayout {
+  llmc,  // the header says which of the two widths
+  raw_uint16
+};
+
+// One memory-mapped token file.
 class TokenFile {
  public:
-  // Throws InputError naming the file for a missing file, a wrong magic number or version, or a
-  // length that is not 1024 + 2 * tokens.
-  explicit TokenFile(const std::filesystem::path& path);
+  // Throws InputError naming the file, the value and the bound for a missing file, a wrong magic
+  // number or version, or a length that does not follow from the number of tokens; also for a file
+  // with a header that is opened as raw_uint16.
+  explicit TokenFile(const std::filesystem::path& path, TokenLayout layout = TokenLayout::llmc);
 
-  std::span<const std::uint16_t> tokens() const { return tokens_; }
+  std::int64_t size() const { return size_; }          // tokens
+  std::int64_t token_bytes() const { return width_; }  // 2 or 4
   const std::filesystem::path& path() const { return path_; }
-  // Throws InputError naming the first token at or above `vocab_size` and its position.
+  // Tokens begin .. begin + count - 1, widened. The range must lie in the file.
+  void copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const;
+  // Throws InputError naming the first token at or above `vocab_size` and its position. Reads the
+  // whole file once, at the speed of memory.
   void check_vocabulary(std::int64_t vocab_size) const;
 
  private:
+  void read_header(std::span<const std::byte> bytes);
+  void read_bare(std::span<const std::byte> bytes);
+  void refuse_header(std::span<const std::byte> bytes) const;
+
   std::filesystem::path path_;
   std::shared_ptr<const void> mapping_;
-  std::span<const std::uint16_t> tokens_;
+  const std::byte* tokens_ = nullptr;
+  std::int64_t size_ = 0;
+  std::int64_t width_ = 2;
 };
 
-// Appends tokens to a file that appears under its name only when finish() has been called.
+// Appends tokens to an llm.c file that appears under its name only when finish() has been called.
 class TokenFileWriter {
  public:
-  explicit TokenFileWriter(std::filesystem::path path);
+  // `token_bytes` is 2 or 4.
+  explicit TokenFileWriter(std::filesystem::path path, std::int64_t token_bytes = 2);
   ~TokenFileWriter();
   TokenFileWriter(const TokenFileWriter&) = delete;
   TokenFileWriter& operator=(const TokenFileWriter&) = delete;
+  // Throws InputError for a token that does not fit the width.
   void append(std::span<const std::uint16_t> tokens);
+  void append(std::span<const std::uint32_t> tokens);
   // Writes the header, syncs, renames. Returns the number of tokens.
   std::int64_t finish();
 
  private:
   struct File;
   std::filesystem::path path_;
+  std::int64_t width_;
   std::unique_ptr<File> file_;
   std::int64_t count_ = 0;
 };
+
+// The largest vocabulary that a manifest or a configuration may name.
+inline constexpr std::int64_t kMaxVocabSize = std::int64_t{1} << 20;
 
 struct TokenManifest {
   std::string tokenizer;

@@ -1,50 +1,79 @@
-// Data set `tokens`: a training and a validation token file, cut into windows.
+// Data set `tokens`: training and validation token files, cut into windows.
 #include <ATen/ATen.h>
 
-#include <optional>
+#include <algorithm>
 
 #include "core/data/sampler.hpp"
-#include "core/data/token_file.hpp"
+#include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
 #include "core/error.hpp"
 
 namespace blockwise {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct TokenOptions {
   std::string train;
   std::string validation;
+  std::string format = "auto";
   std::int64_t sequence_length = 128;
   std::int64_t validation_tokens = 0;
   std::int64_t vocab_size = 0;
 };
 
-void require_file(const std::string& path) {
+std::vector<fs::path> require_files(const std::string& place) {
+  const auto files = find_token_files(place);
   require_input(
-      std::filesystem::exists(path),
+      fs::exists(files.front()),
       "{}: there is no such token file. `make corpus` prepares the default corpus; `blockwise "
       "data --train TEXT --validation TEXT --output DIR` makes token files of any text",
-      path);
+      place);
+  return files;
+}
+
+// A folder or a pattern that takes more than was meant would train on the validation text. One and
+// the same file for both is a wish that somebody wrote down.
+void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
+                   const std::vector<fs::path>& validation) {
+  if (train.size() == 1 && validation.size() == 1) return;
+  for (const auto& file : validation) {
+    const bool shared = std::any_of(train.begin(), train.end(),
+                                    [&](const auto& other) { return fs::equivalent(file, other); });
+    require_input(!shared,
+                  "{}: is in the training files ({}) and in the validation files ({}); name them "
+                  "apart, for example with the patterns train*.bin and validation*.bin",
+                  file.string(), o.train, o.validation);
+  }
+}
+
+std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_file) {
+  if (options.vocab_size != 0) return options.vocab_size;
+  const auto manifest = token_file.parent_path() / "manifest.json";
+  require_input(fs::exists(manifest),
+                "{}: there is no such file, so `vocab_size` must say how many tokens there are",
+                manifest.string());
+  return read_token_manifest(token_file).vocab_size;
 }
 
 class TokenDataset : public Dataset {
  public:
-  TokenDataset(const TokenOptions& options, std::uint64_t seed)
-      : train_(options.train),
-        validation_(options.validation),
+  TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
+               const std::vector<fs::path>& validation, std::uint64_t seed)
+      : train_(train, layout(options)),
+        validation_(validation, layout(options)),
         length_(options.sequence_length),
-        vocab_size_(options.vocab_size != 0 ? options.vocab_size
-                                            : read_token_manifest(options.train).vocab_size),
-        sampler_(seed, static_cast<std::int64_t>(train_.tokens().size()), length_) {
+        vocab_size_(vocabulary_of(options, train.front())),
+        sampler_(seed, train_.size(), length_) {
     train_.check_vocabulary(vocab_size_);
     validation_.check_vocabulary(vocab_size_);
-    const auto all = (static_cast<std::int64_t>(validation_.tokens().size()) - 1) / length_;
+    const auto all = (validation_.size() - 1) / length_;
     validation_size_ = options.validation_tokens == 0
                            ? all
                            : std::min(all, (options.validation_tokens + length_ - 1) / length_);
     require_input(validation_size_ >= 1,
                   "{}: {} tokens are fewer than one sequence of {} and its last target",
-                  validation_.path().string(), validation_.tokens().size(), length_);
+                  options.validation, validation_.size(), length_);
   }
 
   DataShape shape() const override { return {DataShape::Inputs::tokens, vocab_size_, 0, length_}; }
@@ -60,22 +89,26 @@ class TokenDataset : public Dataset {
   }
 
  private:
+  static TokenLayout layout(const TokenOptions& options) {
+    return options.format == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc;
+  }
+
   template <typename Position>
-  Batch windows(const TokenFile& file, std::int64_t count, Position position) const {
+  Batch windows(const TokenSequence& tokens, std::int64_t count, Position position) const {
     const auto options = at::TensorOptions().dtype(at::kLong);
     Batch batch{at::empty({count, length_}, options), at::empty({count, length_}, options)};
     auto* inputs = batch.inputs.data_ptr<std::int64_t>();
     auto* targets = batch.targets.data_ptr<std::int64_t>();
     for (std::int64_t i = 0; i < count; ++i) {
-      const auto* tokens = file.tokens().data() + position(i);
-      std::copy(tokens, tokens + length_, inputs + i * length_);
-      std::copy(tokens + 1, tokens + 1 + length_, targets + i * length_);
+      const auto begin = position(i);
+      tokens.copy(begin, length_, inputs + i * length_);
+      tokens.copy(begin + 1, length_, targets + i * length_);
     }
     return batch;
   }
 
-  TokenFile train_;
-  TokenFile validation_;
+  TokenSequence train_;
+  TokenSequence validation_;
   std::int64_t length_;
   std::int64_t vocab_size_;
   WindowSampler sampler_;
@@ -88,20 +121,24 @@ class TokenDatasetSpec : public DatasetSpec {
   std::string doc() const override { return "token files made by `blockwise data`"; }
 
   void visit(FieldVisitor& v) override {
-    v.text({"train", "token file to train on", true}, o_.train);
-    v.text({"validation", "token file to evaluate on", true}, o_.validation);
+    v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
+           o_.train);
+    v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
+    v.choice({"format",
+              "auto: llm.c's files, whose header says all; raw_uint16: nanoGPT's without header"},
+             o_.format, {"auto", "raw_uint16"});
     v.integer({"sequence_length", "tokens per example"}, o_.sequence_length, {1, 1 << 20});
     v.integer(
         {"validation_tokens", "tokens of each evaluation, the file's first ones; 0 means all"},
         o_.validation_tokens, {0, std::int64_t{1} << 40});
     v.integer({"vocab_size", "0 takes it from manifest.json beside the training file"},
-              o_.vocab_size, {0, 65536});
+              o_.vocab_size, {0, kMaxVocabSize});
   }
 
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
-    require_file(o_.train);
-    require_file(o_.validation);
-    return std::make_unique<TokenDataset>(o_, seed);
+    const auto train = require_files(o_.train), validation = require_files(o_.validation);
+    require_apart(o_, train, validation);
+    return std::make_unique<TokenDataset>(o_, train, validation, seed);
   }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<TokenDatasetSpec>(*this);

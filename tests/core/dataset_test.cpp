@@ -1,6 +1,8 @@
 // Data sets: the batch of a step is a function of (seed, step), however it is cut.
 #include "core/dataset.hpp"
 
+#include <fstream>
+
 #include "core/data/token_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -11,11 +13,15 @@ using namespace blockwise::testing;
 
 namespace {
 
-// A token file whose token at position i is i mod 251: targets are visibly the next token.
-void write_counting(const std::filesystem::path& path, std::int64_t tokens) {
+// A token file whose token at position i is (first + i) mod 251: targets are visibly the next
+// token.
+void write_counting(const std::filesystem::path& path, std::int64_t first, std::int64_t tokens,
+                    std::int64_t token_bytes = 2) {
   std::vector<std::uint16_t> values;
-  for (std::int64_t i = 0; i < tokens; ++i) values.push_back(static_cast<std::uint16_t>(i % 251));
-  TokenFileWriter writer(path);
+  for (std::int64_t i = first; i < first + tokens; ++i) {
+    values.push_back(static_cast<std::uint16_t>(i % 251));
+  }
+  TokenFileWriter writer(path, token_bytes);
   writer.append(values);
   writer.finish();
 }
@@ -23,8 +29,8 @@ void write_counting(const std::filesystem::path& path, std::int64_t tokens) {
 class Corpus {
  public:
   Corpus() {
-    write_counting(folder_ / "train.bin", 1000);
-    write_counting(folder_ / "validation.bin", 100);
+    write_counting(folder_ / "train.bin", 0, 1000);
+    write_counting(folder_ / "validation.bin", 0, 100);
   }
   nlohmann::json fields() const {
     return {{"train", (folder_ / "train.bin").string()},
@@ -82,6 +88,82 @@ TEST_CASE("Validation windows are the file's first ones") {
   CHECK(corpus.open(1, {{"validation_tokens", 17}})->validation_size() == 3);
   CHECK(corpus.open(1, {{"validation_tokens", 1000000}})->validation_size() == 12);
   CHECK(at::equal(all->validation_examples(2, 1).inputs[0], at::arange(16, 24)));
+}
+
+TEST_CASE("The order of a single file's examples is the one it always had") {
+  const Corpus corpus;
+  const auto data = corpus.open(3);
+  // The first token of a window is its position mod 251. Recorded at the first release of the
+  // sampler: another order would end every comparison with older runs.
+  const auto firsts = [&](std::int64_t first) {
+    const auto inputs = data->training_examples(first, 8).inputs.select(1, 0).contiguous();
+    return std::vector<std::int64_t>(inputs.data_ptr<std::int64_t>(),
+                                     inputs.data_ptr<std::int64_t>() + 8);
+  };
+  CHECK(firsts(0) == std::vector<std::int64_t>{142, 65, 97, 225, 119, 228, 129, 204});
+  CHECK(firsts(1000) == std::vector<std::int64_t>{22, 134, 199, 145, 70, 7, 172, 198});
+}
+
+TEST_CASE("Shards give the examples of the one file that they were cut from") {
+  const Corpus corpus;
+  const TemporaryFolder shards;
+  write_counting(shards / "train_0.bin", 0, 5);
+  write_counting(shards / "train_1.bin", 5, 700, 4);
+  write_counting(shards / "train_2.bin", 705, 295);
+  write_counting(shards / "validation_0.bin", 0, 43);
+  write_counting(shards / "validation_1.bin", 43, 57);
+  const auto whole = corpus.open(3);
+  const auto cut = corpus.open(3, {{"train", (shards / "train_*.bin").string()},
+                                   {"validation", (shards / "validation_*.bin").string()}});
+  CHECK(cut->validation_size() == whole->validation_size());
+  for (const std::int64_t first : {0, 117, 5000}) {
+    const auto a = whole->training_examples(first, 130), b = cut->training_examples(first, 130);
+    CHECK(at::equal(a.inputs, b.inputs));
+    CHECK(at::equal(a.targets, b.targets));
+  }
+  CHECK(at::equal(whole->validation_examples(0, 12).targets,
+                  cut->validation_examples(0, 12).targets));
+}
+
+TEST_CASE("A pattern that takes validation text for training is refused") {
+  const TemporaryFolder folder;
+  write_counting(folder / "train.bin", 0, 1000);
+  write_counting(folder / "validation.bin", 0, 100);
+  const auto open = [&](const std::string& train, const std::string& validation) {
+    return input_error([&] {
+      dataset_spec("tokens", {{"train", train},
+                              {"validation", validation},
+                              {"vocab_size", 256},
+                              {"sequence_length", 8}})
+          ->open(1);
+    });
+  };
+  const auto all = folder.path().string(), one = (folder / "validation.bin").string();
+  CHECK_THAT(open(all, one), Contains("validation.bin: is in the training files"));
+  CHECK_THAT(open(all, all), Contains("train.bin: is in the training files"));
+  CHECK(open((folder / "train*.bin").string(), one) == "no error");
+  CHECK(open((folder / "train.bin").string(), (folder / "train.bin").string()) == "no error");
+}
+
+TEST_CASE("A bare file must be asked for") {
+  const Corpus corpus;
+  const TemporaryFolder folder;
+  for (const std::string name : {"train.bin", "validation.bin"}) {
+    std::vector<std::uint16_t> tokens;
+    for (std::uint16_t i = 0; i < 1000; ++i) tokens.push_back(i % 251);
+    std::ofstream(folder / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(tokens.data()), 2000);
+  }
+  nlohmann::json fields = {{"train", (folder / "train.bin").string()},
+                           {"validation", (folder / "validation.bin").string()}};
+  CHECK_THAT(input_error([&] { corpus.open(3, fields); }), Contains("format: raw_uint16"));
+  fields["format"] = "raw_uint16";
+  const auto bare = corpus.open(3, fields);
+  CHECK(at::equal(bare->training_examples(0, 50).inputs,
+                  corpus.open(3)->training_examples(0, 50).inputs));
+  fields["vocab_size"] = 0;  // nanoGPT writes no manifest
+  CHECK_THAT(input_error([&] { corpus.open(3, fields); }),
+             Contains("manifest.json: there is no such file, so `vocab_size` must say"));
 }
 
 TEST_CASE("Token data that does not fit is refused by file") {

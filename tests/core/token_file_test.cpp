@@ -2,6 +2,7 @@
 #include "core/data/token_file.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 
@@ -25,18 +26,33 @@ void write(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-std::string error_of(const std::string& bytes) {
+std::string error_of(const std::string& bytes, TokenLayout layout = TokenLayout::llmc) {
   const TemporaryFolder folder;
   write(folder / "t.bin", bytes);
-  return input_error([&] { TokenFile(folder / "t.bin"); });
+  return input_error([&] { TokenFile(folder / "t.bin", layout); });
 }
 
 // The header's i-th number replaced.
-std::string with_header(std::size_t index, std::int32_t value) {
-  auto bytes = good_bytes();
+std::string with_header(std::size_t index, std::int32_t value, std::string bytes = good_bytes()) {
   std::memcpy(bytes.data() + index * sizeof(value), &value, sizeof(value));
   return bytes;
 }
+
+// Llama 3's flavour: three tokens of 32 bits.
+std::string wide_bytes() {
+  std::array<std::int32_t, 256> header{20240801, 7, 3};
+  const std::array<std::uint32_t, 3> tokens{7, 128255, 65536};
+  std::string bytes(reinterpret_cast<const char*>(header.data()), sizeof(header));
+  return bytes.append(reinterpret_cast<const char*>(tokens.data()), sizeof(tokens));
+}
+
+std::vector<std::int64_t> tokens_of(const TokenFile& file) {
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(file.size()));
+  file.copy(0, file.size(), tokens.data());
+  return tokens;
+}
+
+using Tokens = std::vector<std::int64_t>;
 
 }  // namespace
 
@@ -49,10 +65,69 @@ TEST_CASE("Tokens survive a round trip, in the published layout") {
   writer.append(second);
   CHECK(writer.finish() == 3);
   const TokenFile file(folder / "t.bin");
-  CHECK(std::vector<std::uint16_t>(file.tokens().begin(), file.tokens().end()) ==
-        std::vector<std::uint16_t>{7, 0, 65535});
+  CHECK(tokens_of(file) == Tokens{7, 0, 65535});
+  CHECK(file.token_bytes() == 2);
   std::ifstream stream(folder / "t.bin", std::ios::binary);
   CHECK(std::string(std::istreambuf_iterator<char>(stream), {}) == good_bytes());
+}
+
+TEST_CASE("Tokens of 32 bits survive a round trip, in the published layout") {
+  const TemporaryFolder folder;
+  TokenFileWriter writer(folder / "t.bin", 4);
+  writer.append(std::vector<std::uint16_t>{7});  // narrow ones widen
+  writer.append(std::vector<std::uint32_t>{128255, 65536});
+  CHECK(writer.finish() == 3);
+  const TokenFile file(folder / "t.bin");
+  CHECK(tokens_of(file) == Tokens{7, 128255, 65536});
+  CHECK(file.token_bytes() == 4);
+  std::ifstream stream(folder / "t.bin", std::ios::binary);
+  CHECK(std::string(std::istreambuf_iterator<char>(stream), {}) == wide_bytes());
+}
+
+TEST_CASE("A token that is too wide for its file is refused") {
+  const TemporaryFolder folder;
+  TokenFileWriter writer(folder / "t.bin");
+  writer.append(std::vector<std::uint32_t>{65535});
+  CHECK_THAT(input_error([&] { writer.append(std::vector<std::uint32_t>{65536}); }),
+             Contains("t.bin: token 65536 does not fit 16 bits"));
+}
+
+TEST_CASE("A bare file is read where it is asked for, and only there") {
+  const TemporaryFolder folder;
+  // nanoGPT's: no header, 16 bits. Long enough to be taken for one with a header.
+  std::vector<std::uint16_t> tokens(2000);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::uint16_t>(i * 30);
+  const std::string bytes(reinterpret_cast<const char*>(tokens.data()), 2 * tokens.size());
+  write(folder / "t.bin", bytes);
+  const TokenFile file(folder / "t.bin", TokenLayout::raw_uint16);
+  CHECK(tokens_of(file) == Tokens(tokens.begin(), tokens.end()));
+  CHECK_THAT(error_of(bytes), Contains("magic number 1966080") && Contains("20240520") &&
+                                  Contains("20240801") && Contains("format: raw_uint16"));
+  CHECK_THAT(error_of(bytes.substr(0, 600)),
+             Contains("600 bytes") && Contains("format: raw_uint16"));
+  CHECK_THAT(error_of(bytes.substr(0, 601), TokenLayout::raw_uint16),
+             Contains("t.bin: 601 bytes") && Contains("an even number"));
+  CHECK(error_of("", TokenLayout::raw_uint16) == "no error");
+}
+
+TEST_CASE("A file with a header is not read as bare tokens") {
+  CHECK_THAT(error_of(good_bytes(), TokenLayout::raw_uint16),
+             Contains("t.bin: has the header of an llm.c file (magic number 20240520)"));
+  CHECK_THAT(error_of(wide_bytes(), TokenLayout::raw_uint16), Contains("20240801"));
+  // Not a header: the length does not agree.
+  CHECK(error_of(good_bytes() + "xx", TokenLayout::raw_uint16) == "no error");
+}
+
+TEST_CASE("A range outside of the file is a defect") {
+  const TemporaryFolder folder;
+  write(folder / "t.bin", good_bytes());
+  const TokenFile file(folder / "t.bin");
+  std::array<std::int64_t, 4> out{};
+  file.copy(1, 2, out.data());
+  CHECK(out[0] == 0);
+  CHECK(out[1] == 65535);
+  CHECK_THROWS_AS(file.copy(1, 3, out.data()), InvariantError);
+  CHECK_THROWS_AS(file.copy(-1, 1, out.data()), InvariantError);
 }
 
 TEST_CASE("A writer that is not finished leaves nothing") {
@@ -84,6 +159,15 @@ TEST_CASE("Each damage of a token file is named") {
   CHECK_THAT(error_of(with_header(0, 1)), Contains("t.bin"));
 }
 
+TEST_CASE("Each damage of a file with 32-bit tokens is named") {
+  CHECK(error_of(wide_bytes()) == "no error");
+  CHECK_THAT(error_of(with_header(1, 1, wide_bytes())),
+             Contains("version 1, only 7 is known for magic number 20240801"));
+  CHECK_THAT(error_of(with_header(2, 4, wide_bytes())),
+             Contains("says 4 tokens, so 1040 bytes; the file has 1036"));
+  CHECK_THAT(error_of(wide_bytes().substr(0, 1033)), Contains("the file has 1033"));
+}
+
 TEST_CASE("A token above the vocabulary is named with its position") {
   const TemporaryFolder folder;
   write(folder / "t.bin", good_bytes());
@@ -91,6 +175,33 @@ TEST_CASE("A token above the vocabulary is named with its position") {
   CHECK(input_error([&] { file.check_vocabulary(65536); }) == "no error");
   CHECK_THAT(input_error([&] { file.check_vocabulary(100); }),
              Contains("token 65535 at position 2, the vocabulary has 100"));
+  write(folder / "wide.bin", wide_bytes());
+  const TokenFile wide(folder / "wide.bin");
+  CHECK(input_error([&] { wide.check_vocabulary(128256); }) == "no error");
+  CHECK_THAT(input_error([&] { wide.check_vocabulary(128255); }),
+             Contains("token 128255 at position 1, the vocabulary has 128255"));
+}
+
+TEST_CASE("The vocabulary of 57 million tokens is checked at the speed of memory") {
+  constexpr std::int64_t kTokens = 57'000'000;
+  const TemporaryFolder folder;
+  write(folder / "t.bin", "");
+  std::filesystem::resize_file(folder / "t.bin", 2 * kTokens);  // zeros that take no disk
+  {
+    std::fstream stream(folder / "t.bin", std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(2 * (kTokens - 1));
+    stream.write("\x50\xc3", 2);  // 50000
+  }
+  const TokenFile file(folder / "t.bin", TokenLayout::raw_uint16);
+  CHECK(file.size() == kTokens);
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(input_error([&] { file.check_vocabulary(50257); }) == "no error");
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  WARN("57 M tokens checked in " << seconds.count() << " s");
+  // 114 MB: tens of milliseconds on an idle machine; the bound is for a loaded one and sanitizers.
+  CHECK(seconds.count() < 2.0);
+  CHECK_THAT(input_error([&] { file.check_vocabulary(50000); }),
+             Contains("token 50000 at position 56999999"));
 }
 
 TEST_CASE("A manifest that is none is refused") {
@@ -111,6 +222,8 @@ TEST_CASE("A manifest that is none is refused") {
     INFO(broken);
     CHECK_THAT(text(broken), Contains("manifest.json: not a manifest"));
   }
-  CHECK_THAT(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":70000})"),
-             Contains("vocab_size is 70000"));
+  CHECK(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":70000})") ==
+        "no error");
+  CHECK_THAT(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":1048577})"),
+             Contains("vocab_size is 1048577, allowed are 1 to 1048576"));
 }

@@ -1,0 +1,78 @@
+#include "core/data/token_sequence.hpp"
+
+#include <glob.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> files_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().extension() == ".bin") {
+      files.push_back(entry.path());
+    }
+  }
+  require_input(!files.empty(), "{}: this folder has no *.bin file", folder.string());
+  return files;
+}
+
+std::vector<fs::path> files_like(const std::string& pattern) {
+  glob_t found{};
+  const int error = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
+  std::vector<fs::path> files(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  require_input(error == 0 && !files.empty(), "{}: no file matches this pattern", pattern);
+  return files;
+}
+
+}  // namespace
+
+std::vector<fs::path> find_token_files(const std::string& place) {
+  std::vector<fs::path> files = {place};
+  // A file may have a star in its name.
+  if (fs::is_directory(place)) {
+    files = files_in(place);
+  } else if (!fs::exists(place) && place.find('*') != std::string::npos) {
+    files = files_like(place);
+  }
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.native() < b.native(); });
+  return files;
+}
+
+TokenSequence::TokenSequence(const std::vector<fs::path>& files, TokenLayout layout) : starts_{0} {
+  for (const auto& path : files) {
+    files_.emplace_back(path, layout);
+    starts_.push_back(starts_.back() + files_.back().size());
+  }
+}
+
+void TokenSequence::copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const {
+  if (begin < 0 || count < 0 || begin + count > size()) {
+    throw InvariantError(
+        fmt::format("tokens {} to {} of {} were asked for", begin, begin + count, size()));
+  }
+  // The last file that starts at or before `begin`; empty files start where the next one does.
+  auto file = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end() - 1, begin) -
+                                       starts_.begin() - 1);
+  while (count > 0) {
+    const auto part = std::min(count, starts_[file + 1] - begin);
+    files_[file].copy(begin - starts_[file], part, out);
+    begin += part;
+    out += part;
+    count -= part;
+    ++file;
+  }
+}
+
+void TokenSequence::check_vocabulary(std::int64_t vocab_size) const {
+  for (const auto& file : files_) file.check_vocabulary(vocab_size);
+}
+
+}  // namespace blockwise
