@@ -1,29 +1,90 @@
-#include <fmt/format.h>
-
-#include <memory>
-
 #include "experiments/commands/command.hpp"
 #include "experiments/prepare_tokens.hpp"
 
 namespace blockwise {
+namespace {
+
+constexpr auto kRecipes =
+    "Recipes:\n"
+    "  nanoGPT's tiny Shakespeare, with GPT-2's tokens:\n"
+    "    blockwise data --train input.txt --validation-fraction 0.1 --tokenizer gpt2 \\\n"
+    "      --vocabulary encoder.json --merges vocab.bpe --format raw_uint16 --output data/mine\n"
+    "  llm.c's:\n"
+    "    blockwise data --train input.txt --validation-tokens 32768 --tokenizer gpt2 \\\n"
+    "      --vocabulary encoder.json --merges vocab.bpe --documents blank-line \\\n"
+    "      --document-separator before --output data/mine";
+
+// The options as words for Python, which checks them; here only their names and choices are.
+class OptionList {
+ public:
+  explicit OptionList(CLI::App& verb) : verb_(verb) {}
+
+  CLI::Option* add(const std::string& name, const std::string& type, const std::string& doc) {
+    options_.push_back(verb_.add_option(name, doc)->type_name(type));
+    return options_.back();
+  }
+  CLI::Option* files(const std::string& name, const std::string& doc) {
+    return add(name, "FILE", doc)->expected(1, -1);
+  }
+  CLI::Option* choice(const std::string& name, const std::string& doc,
+                      const std::vector<std::string>& choices) {
+    return add(name, "", doc)->check(CLI::IsMember(choices));
+  }
+
+  // The options that were given, as words of a command line.
+  std::vector<std::string> words() const {
+    std::vector<std::string> words;
+    for (const auto* option : options_) {
+      if (option->count() == 0) continue;
+      words.push_back(option->get_name());
+      words.insert(words.end(), option->results().begin(), option->results().end());
+    }
+    return words;
+  }
+
+ private:
+  CLI::App& verb_;
+  std::vector<CLI::Option*> options_;
+};
+
+void add_text_options(OptionList& o) {
+  o.files("--train", "text to train on: UTF-8, or JSON lines (*.jsonl)")->required();
+  o.files("--validation", "text to evaluate on");
+  o.add("--validation-fraction", "SHARE", "instead: the last part of the characters of --train");
+  o.add("--validation-tokens", "N", "instead: the first tokens of --train");
+  o.choice("--documents", "what a document is; by default jsonl for *.jsonl and file for others",
+           {"file", "blank-line", "line", "jsonl"});
+  o.add("--text-field", "NAME", "jsonl: the field with the text (default: text)");
+  o.choice("--document-separator", "an end-of-text token before or after each document",
+           {"none", "before", "after"});
+}
+
+void add_tokenizer_options(OptionList& o) {
+  o.add("--tokenizer", "NAME|FILE",
+        "byte: one token per byte (default); bpe: trained on the training text; gpt2: GPT-2's, "
+        "from its two files; or a tokenizer.json");
+  o.add("--vocab-size", "N", "bpe: number of entries (default: 2048)");
+  o.add("--vocabulary", "FILE", "gpt2: encoder.json or vocab.json");
+  o.add("--merges", "FILE", "gpt2: vocab.bpe or merges.txt");
+  o.add("--end-of-text", "NAME", "the separator in the tokenizer (default: <|endoftext|>)");
+}
+
+void add_output_options(OptionList& o) {
+  o.add("--output", "DIR", "folder of the token files")->required();
+  o.choice("--format", "llmc: with llm.c's header (default); raw_uint16: bare, as nanoGPT's",
+           {"llmc", "raw_uint16"});
+  o.add("--shard-tokens", "N", "tokens per file; without it one file each");
+}
+
+}  // namespace
 
 CommandAction add_data_options(CLI::App& verb) {
-  auto options = std::make_shared<TokenizerJob>();
-  verb.add_option("--train", options->train, "text files to train on, in this order")->required();
-  verb.add_option("--validation", options->validation, "text files to evaluate on")->required();
-  verb.add_option("--output", options->output, "folder of the token files")->required();
-  verb.add_option("--tokenizer", options->tokenizer,
-                  "byte: one token per byte; bpe: byte-pair encoding trained on the training text")
-      ->check(CLI::IsMember({"byte", "bpe"}))
-      ->capture_default_str();
-  verb.add_option("--vocab-size", options->vocab_size, "bpe only")
-      ->check(CLI::Range(257, 65535))
-      ->capture_default_str();
-  return [options] {
-    prepare_tokens(*options);
-    fmt::print("The token files are in {}\n", options->output);
-    return 0;
-  };
+  auto options = std::make_shared<OptionList>(verb);
+  add_text_options(*options);
+  add_tokenizer_options(*options);
+  add_output_options(*options);
+  verb.footer(verb.get_footer() + "\n" + kRecipes);
+  return [options]() -> int { prepare_tokens(options->words()); };
 }
 
 }  // namespace blockwise

@@ -10,7 +10,7 @@ program. Losses are in nats per token, times in seconds, memory in bytes. Progra
 
     python -m blockwise.figures DIR --output figure.png     figures of a sweep or a run
     python -m blockwise.austen --output DIR                 the default corpus
-    python -m blockwise.bpe --train ... --output DIR        a BPE tokenizer and its token files
+    python -m blockwise.tokens --train ... --output DIR     token files from text
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""The command line of `python -m blockwise.tokens`; `blockwise data` has the same options."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .encode import SEPARATORS
+from .errors import InputError
+from .prepare import DEFAULT_VOCAB_SIZE, Job, prepare
+from .text import DOCUMENT_KINDS
+from .token_file import TOKEN_LAYOUTS
+from .tokenizer import END_OF_TEXT
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="blockwise data", description="Token files from text.")
+    add: Any = parser.add_argument
+    add("--train", type=Path, nargs="+", required=True, help="UTF-8 text, or JSON lines (*.jsonl)")
+    add("--validation", type=Path, nargs="+", help="text to evaluate on")
+    add("--validation-fraction", type=float, help="the last part of the characters of --train")
+    add("--validation-tokens", type=int, help="the first tokens of --train")
+    add("--documents", choices=DOCUMENT_KINDS, help="default: jsonl for *.jsonl, file for others")
+    add("--text-field", help="jsonl: the field with the text (default: text)")
+    add("--document-separator", choices=SEPARATORS, help="where the end-of-text token stands")
+    add("--tokenizer", help="byte (default), bpe, gpt2, or the path of a tokenizer.json")
+    add("--vocab-size", type=int, help=f"bpe: number of entries (default: {DEFAULT_VOCAB_SIZE})")
+    add("--vocabulary", type=Path, help="gpt2: encoder.json or vocab.json")
+    add("--merges", type=Path, help="gpt2: vocab.bpe or merges.txt")
+    add("--end-of-text", help=f"the separator's name in the tokenizer (default: {END_OF_TEXT})")
+    add("--output", type=Path, required=True, help="folder of the token files")
+    add("--format", choices=TOKEN_LAYOUTS, help="llmc (default), or raw_uint16: without a header")
+    add("--shard-tokens", type=int, help="tokens per file; without it one file each")
+    return parser
+
+
+def _job(arguments: Sequence[str] | None) -> Job:
+    given = {k: v for k, v in vars(_parser().parse_args(arguments)).items() if v is not None}
+    return Job(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 2 for bad input, 1 where writing failed."""
+    try:
+        job = _job(arguments)
+        prepare(job)
+    except InputError as error:
+        print(f"blockwise: {error}", file=sys.stderr)
+        return 2
+    except (OSError, MemoryError) as error:
+        print(f"blockwise: the run failed: {error or 'out of memory'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("blockwise: interrupted; the folder is as it was", file=sys.stderr)
+        return 130
+    print(f"The token files are in {job.output}")
+    return 0
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    # So that a polite kill takes the unfinished files away.
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(main())
