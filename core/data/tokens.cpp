@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/data/sampler.hpp"
 #include "core/data/token_sequence.hpp"
@@ -37,10 +38,10 @@ std::vector<fs::path> require_files(const std::string& place) {
 void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
                    const std::vector<fs::path>& validation) {
   if (train.size() == 1 && validation.size() == 1) return;
+  std::set<fs::path> trained;
+  for (const auto& file : train) trained.insert(fs::weakly_canonical(file));
   for (const auto& file : validation) {
-    const bool shared = std::any_of(train.begin(), train.end(),
-                                    [&](const auto& other) { return fs::equivalent(file, other); });
-    require_input(!shared,
+    require_input(!trained.contains(fs::weakly_canonical(file)),
                   "{}: is in the training files ({}) and in the validation files ({}); name them "
                   "apart, for example with the patterns train*.bin and validation*.bin",
                   file.string(), o.train, o.validation);
@@ -118,7 +119,7 @@ class TokenDataset : public Dataset {
 class TokenDatasetSpec : public DatasetSpec {
  public:
   std::string kind() const override { return "tokens"; }
-  std::string doc() const override { return "token files made by `blockwise data`"; }
+  std::string doc() const override { return "token files: of `blockwise data`, llm.c, nanoGPT"; }
 
   void visit(FieldVisitor& v) override {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},

@@ -24,7 +24,7 @@ class OptionList {
     return options_.back();
   }
   CLI::Option* files(const std::string& name, const std::string& doc) {
-    return add(name, "FILE", doc)->expected(1, -1);
+    return add(name, "FILE", doc)->expected(1, -1)->allow_extra_args();
   }
   CLI::Option* choice(const std::string& name, const std::string& doc,
                       const std::vector<std::string>& choices) {

@@ -98,6 +98,21 @@ TEST_CASE("Text becomes shards that the data set reads back") {
   CHECK(text.manifest()["files"]["validation"]["bytes"] == validation.size());
 }
 
+TEST_CASE("Several files are one text, in the order that they are named") {
+  const Text text;
+  write_file_atomically(text.path("b.txt"), "last");
+  const auto result =
+      run_program({"data", "--train", text.path("b.txt"), text.path("a.txt"), "--validation",
+                   text.path("a.txt"), text.path("b.txt"), "--output", text.path("tokens")});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  const auto read = [&](const std::string& name) {
+    return decoded_bytes(TokenSequence({text.path(name)}, TokenLayout::llmc));
+  };
+  CHECK(read("tokens/train.bin") == "last" + sample_text());
+  CHECK(read("tokens/validation.bin") == sample_text() + "last");
+}
+
 TEST_CASE("A run trains on prepared shards") {
   const Text text;
   REQUIRE(text.prepare({"--validation-tokens", "2000", "--shard-tokens", "3000", "--tokenizer",

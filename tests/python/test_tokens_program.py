@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -466,24 +466,22 @@ def test_an_old_manifest_names_no_file_elsewhere(texts: list[Path], output: Path
 
 
 def start_endless(tmp_path: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program that waits for more text from a pipe."""
+    """A program that reads from a pipe which never ends, and has begun to write."""
     pipe = tmp_path / "pipe"
     command = [sys.executable, "-c",
                "import sys, blockwise.tokens.prepare as p; p.check = lambda job: None;"
-               "from blockwise.tokens import __main__ as m; import signal;"
-               "signal.signal(signal.SIGTERM, m._terminate); sys.exit(m.main(sys.argv[1:]))",
+               "from blockwise.tokens import __main__ as m; sys.exit(m.main(sys.argv[1:]))",
                "--train", pipe, "--validation", pipe, "--output", output]  # fmt: skip
     os.mkfifo(pipe)
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root / "notebooks")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    with pipe.open("wb") as stream:
-        stream.write(b"text " * 1_000_000)
-        for _ in range(600):
-            if (output / "partial").is_dir() and any((output / "partial").iterdir()):
-                break
-            time.sleep(0.05)
+    with suppress(BrokenPipeError), pipe.open("wb") as stream:
+        while not (output / "partial").is_dir() or not any((output / "partial").iterdir()):
+            stream.write(b"text " * 100_000)
         yield process
+        while True:
+            stream.write(b"text " * 100_000)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -497,6 +495,7 @@ def test_a_killed_program_leaves_the_old_files(
     # Meanwhile nobody else may write there.
     assert prepare_all(texts, output) == 2
     process.send_signal(number)
+    assert next(endless, None) is None
     process.wait(60)
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
@@ -504,7 +503,7 @@ def test_a_killed_program_leaves_the_old_files(
         assert prepare_all(texts, output) == 0
     else:
         assert process.returncode == 130
-        assert "interrupted; the folder is as it was" in process.stderr.read()
+        assert f"stopped by {number.name}; the folder is as it was" in process.stderr.read()
     assert content_of(output) == before
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from blockwise.tokens.errors import InputError
-from blockwise.tokens.text import DocumentKind, Piece, TextReader, cut_after
+from blockwise.tokens.text import DocumentKind, Piece, TextReader, cut_after, whole_words
 from make_tokens import MESSY
+from tokenizers.pre_tokenizers import ByteLevel
 
 
 def documents(path: Path, kind: DocumentKind | None, block_bytes: int = 1 << 17) -> list[str]:
@@ -122,6 +123,29 @@ def test_a_cut_puts_each_character_on_its_side(cut: int) -> None:
     assert [p.starts for p in result].count(True) == 3
     assert [p.ends for p in result].count(True) == 3
     assert [p.split for p in result] == sorted(p.split for p in result)
+
+
+@pytest.mark.parametrize("length", [1, 5, 64, 700, 10**6])
+def test_words_stay_whole(length: int) -> None:
+    rule = ByteLevel(add_prefix_space=False)
+    documents = [MESSY, "ends without a blank", "starts without one"]
+    pieces = [
+        Piece(text[i : i + length], i == 0, i + length >= len(text))
+        for text in documents
+        for i in range(0, len(text), length)
+    ]
+    parts = list(whole_words(pieces))
+    assert "".join(parts) == "".join(documents)
+    words = [word for part in parts for word, _ in rule.pre_tokenize_str(part)]
+    assert words == [word for text in documents for word, _ in rule.pre_tokenize_str(text)]
+    if length < 100:
+        assert max(map(len, parts)) < 250
+
+
+def test_an_endless_word_is_cut() -> None:
+    parts = list(whole_words([Piece("x" * (1 << 17), i == 0, ends=False) for i in range(40)]))
+    assert sum(map(len, parts)) == 40 << 17
+    assert max(map(len, parts)) <= (1 << 20) + (1 << 17)
 
 
 def test_the_empty_end_of_a_document_stays_with_it() -> None:

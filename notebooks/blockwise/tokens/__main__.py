@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from .encode import SEPARATORS
 from .errors import InputError
 from .prepare import DEFAULT_VOCAB_SIZE, Job, prepare
+from .stop_signal import Stopped
 from .text import DOCUMENT_KINDS
 from .token_file import TOKEN_LAYOUTS
 from .tokenizer import END_OF_TEXT
@@ -59,18 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, MemoryError) as error:
         print(f"blockwise: the run failed: {error or 'out of memory'}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("blockwise: interrupted; the folder is as it was", file=sys.stderr)
+    except Stopped as signal_name:
+        print(f"blockwise: stopped by {signal_name}; the folder is as it was", file=sys.stderr)
         return 130
     print(f"The token files are in {job.output}")
     return 0
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    # So that a polite kill takes the unfinished files away.
-    signal.signal(signal.SIGTERM, _terminate)
+    # Ends at once, also within the package's long calls, where there is nothing to take away.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

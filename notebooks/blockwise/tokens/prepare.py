@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from .encode import Separator, TokenRun, encode, first_to_validation
 from .errors import InputError
 from .progress import Progress, duration_text
-from .text import DocumentKind, Piece, Split, TextReader, cut_after, document_kind
+from .stop_signal import stop_at_checks
+from .text import DocumentKind, Piece, Split, TextReader, cut_after, document_kind, whole_words
 from .token_file import (
     MAX_FILE_TOKENS,
     SplitWriter,
@@ -164,10 +166,8 @@ class _Corpus:
         return self._files(reader)
 
     def training_text(self, progress: Progress) -> Iterator[str]:
-        for piece in self.pieces(progress):
-            if piece.split != "train":
-                return
-            yield piece.text
+        training = takewhile(lambda piece: piece.split == "train", self.pieces(progress))
+        return whole_words(training)
 
     def _files(self, reader: TextReader) -> Iterator[Piece]:
         yield from reader.pieces(self._job.train)
@@ -227,11 +227,13 @@ def _write_tokens(
     job: Job, corpus: _Corpus, tokenizer: Tokenizer, writers: dict[Split, SplitWriter]
 ) -> None:
     progress = Progress("tokens", corpus.bytes)
-    runs: Iterator[TokenRun] = encode(corpus.pieces(progress), tokenizer, job.document_separator)
-    if job.validation_tokens is not None:
-        runs = first_to_validation(runs, job.validation_tokens)
-    for run in runs:
-        writers[run.split].write(run.ids, run.text_bytes)
+    with stop_at_checks() as check_stop:
+        pieces = _checked(corpus.pieces(progress), check_stop)
+        runs: Iterator[TokenRun] = encode(pieces, tokenizer, job.document_separator)
+        if job.validation_tokens is not None:
+            runs = first_to_validation(runs, job.validation_tokens)
+        for run in runs:
+            writers[run.split].write(run.ids, run.text_bytes)
     for split, writer in writers.items():
         writer.close()
         if writer.tokens == 0:
@@ -240,6 +242,12 @@ def _write_tokens(
     for split, writer in writers.items():
         _report(split, writer)
     print(f"took {duration_text(progress.seconds())}", file=sys.stderr)
+
+
+def _checked(pieces: Iterator[Piece], check_stop: Callable[[], None]) -> Iterator[Piece]:
+    for piece in pieces:
+        check_stop()
+        yield piece
 
 
 def _split_place(job: Job, split: Split) -> str:

@@ -14,6 +14,7 @@ from .errors import InputError
 DocumentKind = Literal["file", "blank-line", "line", "jsonl"]
 DOCUMENT_KINDS: tuple[DocumentKind, ...] = ("file", "blank-line", "line", "jsonl")
 Split = Literal["train", "validation"]
+_LONGEST_WORD = 1 << 20  # characters; longer ones are cut, so that memory is bounded
 
 
 class Piece(NamedTuple):
@@ -146,6 +147,33 @@ def _text_of(line: bytes, field: str, place: str) -> str:
         except UnicodeEncodeError as error:
             raise InputError(f"{place}: half a surrogate pair at {error.start}") from None
     return text
+
+
+def whole_words(pieces: Iterable[Piece]) -> Iterator[str]:
+    """The text in parts that end before a blank or at the end of a document.
+
+    A tokenizer that is trained on them sees no halves of words, so it does not depend on the length
+    of the pieces.
+    """
+    rest = ""
+    for piece in pieces:
+        rest += piece.text
+        whole = piece.ends or len(rest) > _LONGEST_WORD
+        end = len(rest) if whole else _last_blank(rest)
+        if end > 0:
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _last_blank(text: str) -> int:
+    """Where the last blank is that visible text follows and precedes, or 0."""
+    end = len(text) - 1
+    while (end := max(text.rfind(" ", 0, end), text.rfind("\n", 0, end))) > 0:
+        if not text[end + 1].isspace() and not text[end - 1].isspace():
+            return end
+    return 0
 
 
 def cut_after(pieces: Iterable[Piece], characters: int) -> Iterator[Piece]:

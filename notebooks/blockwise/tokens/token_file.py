@@ -168,7 +168,11 @@ def _publish(staging: Path, output: Path) -> None:
     for name in stale:
         (output / name).unlink(missing_ok=True)
     (staging / "manifest.json").replace(output / "manifest.json")
-    os.sync()
+    folder = os.open(output, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _named_files(manifest: Path) -> set[str]:
