@@ -60,7 +60,12 @@ std::pair<pid_t, int> start(std::vector<std::string>& words) {
 }  // namespace
 
 std::string python_interpreter() {
-  ::setenv("PYTHONPATH", (checkout() / "notebooks").c_str(), 0);
+  auto path = (checkout() / "notebooks").string();
+  if (const char* set = std::getenv("PYTHONPATH"); set != nullptr && *set != '\0') {
+    path += ':';
+    path += set;
+  }
+  ::setenv("PYTHONPATH", path.c_str(), 1);
   if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
   const auto own = checkout() / ".venv/bin/python";
   return fs::exists(own) ? own.string() : "python3";

@@ -6,8 +6,8 @@
 
 namespace blockwise {
 
-// The interpreter: BLOCKWISE_PYTHON, that of .venv beside build/, or python3. Sets PYTHONPATH to
-// notebooks/ of this checkout unless it is set.
+// The interpreter: BLOCKWISE_PYTHON, that of .venv beside build/, or python3. Puts notebooks/
+// of this checkout before what PYTHONPATH holds.
 std::string python_interpreter();
 
 // Standard output of `python -m ARGUMENTS...`. Throws InputError with its last line of errors where

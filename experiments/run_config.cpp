@@ -107,6 +107,10 @@ void RunConfig::visit(FieldVisitor& v) {
           schedule.warmup_steps <= trainer.steps
               ? ""
               : fmt::format("{} is above trainer.steps {}", schedule.warmup_steps, trainer.steps));
+  v.check("schedule.steps",
+          schedule.steps == 0 || schedule.steps >= trainer.steps
+              ? ""
+              : fmt::format("{} is below trainer.steps {}", schedule.steps, trainer.steps));
   if (output.empty()) output = "runs/" + name;
 }
 

@@ -48,12 +48,15 @@ void ScheduleConfig::visit(FieldVisitor& v) {
   for (const auto& entry : schedules()) names.push_back(entry.name);
   v.choice({"name", "shape of the learning rate over the run"}, name, names);
   v.integer({"warmup_steps", "steps of linear warm-up"}, warmup_steps, {0, 1 << 30});
+  v.integer({"steps", "length of the schedule, at least trainer.steps; 0 means trainer.steps"},
+            steps, {0, std::int64_t{1} << 40});
   v.real({"final_fraction", "last rate as a fraction of the peak"}, final_fraction, {0.0, 1.0});
   v.real({"decay_fraction", "wsd only: part of the run that decays"}, decay_fraction,
          {0.0, 1.0, true, false});
 }
 
-double schedule_fraction(const ScheduleConfig& config, std::int64_t step, std::int64_t steps) {
+double schedule_fraction(const ScheduleConfig& config, std::int64_t step, std::int64_t run_steps) {
+  const auto steps = config.steps == 0 ? run_steps : config.steps;
   if (step < config.warmup_steps) {
     return static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
   }

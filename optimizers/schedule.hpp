@@ -1,6 +1,7 @@
 // Learning-rate schedules: pure functions of the step, so resuming needs no state.
 //
-// Step t counts from 0; W warm-up steps, N steps in all, f the final fraction of the peak rate.
+// Step t counts from 0; W warm-up steps, N steps in all (the run's, or `steps` where a run is meant
+// to end before its schedule does), f the final fraction of the peak rate.
 //   t < W:       (t + 1) / W                          linear warm-up, 1 at its last step
 //   afterwards, with p = (t - W) / (N - W):
 //   constant     1
@@ -23,6 +24,7 @@ namespace blockwise {
 struct ScheduleConfig {
   std::string name = "cosine";
   std::int64_t warmup_steps = 0;
+  std::int64_t steps = 0;  // 0: the run's
   double final_fraction = 0.1;
   double decay_fraction = 0.2;  // wsd only
 
@@ -37,7 +39,7 @@ struct ScheduleEntry {
 
 const std::vector<ScheduleEntry>& schedules();
 
-// Fraction of the peak rate at `step` of a run of `steps`; 0 <= step < steps.
-double schedule_fraction(const ScheduleConfig& config, std::int64_t step, std::int64_t steps);
+// Fraction of the peak rate at `step` of a run of `run_steps`; 0 <= step < run_steps.
+double schedule_fraction(const ScheduleConfig& config, std::int64_t step, std::int64_t run_steps);
 
 }  // namespace blockwise

@@ -141,6 +141,12 @@ class TokenDatasetSpec : public DatasetSpec {
     require_apart(o_, train, validation);
     return std::make_unique<TokenDataset>(o_, train, validation, seed);
   }
+  DataShape stated_shape() const override {
+    return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
+  }
+  fs::path folder() const override {
+    return fs::is_directory(o_.train) ? fs::path(o_.train) : fs::path(o_.train).parent_path();
+  }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<TokenDatasetSpec>(*this);
   }
