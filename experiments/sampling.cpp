@@ -42,6 +42,11 @@ void sample(const Model& model, const std::vector<std::int64_t>& prompt, std::in
   require_input(given >= 1, "the prompt is empty");
   require_input(given < context_length, "the prompt has {} tokens, the model's context {}", given,
                 context_length);
+  const auto vocabulary = model.head().weight.size(0);
+  for (const auto token : prompt) {
+    require_input(token < vocabulary, "the prompt has token {}, the model's vocabulary has {}",
+                  token, vocabulary);
+  }
   KeyValueCache cache(layers, std::min(context_length, given + options.tokens));
   ForwardContext context;
   context.cache = &cache;

@@ -76,8 +76,9 @@ std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>&
   std::set<std::string> asked;
   for (const auto& file : token_files) asked.insert(file.filename().string());
   const auto manifest = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  if (!manifest.is_object() || !manifest.contains("files")) return std::nullopt;
   try {
-    for (const auto& split : manifest.at("files")) {
+    for (const auto& split : manifest["files"]) {
       std::set<std::string> names;
       for (const auto& shard : split.at("shards")) names.insert(shard.at("file"));
       if (names == asked) return split.at("bytes").get<std::int64_t>();

@@ -8,7 +8,7 @@ using blockwise::testing::Approx;
 namespace {
 
 double fraction(const std::string& name, std::int64_t step) {
-  return schedule_fraction({name, 10, 0.1, 0.2}, step, 110);
+  return schedule_fraction({name, 10, 0, 0.1, 0.2}, step, 110);
 }
 
 }  // namespace
@@ -36,6 +36,15 @@ TEST_CASE("After the warm-up no schedule rises, and none falls below its final f
     for (std::int64_t step = 10; step < 109; ++step) {
       CHECK(fraction(entry.name, step + 1) <= fraction(entry.name, step));
       CHECK(fraction(entry.name, step) >= 0.1);
+    }
+  }
+}
+
+TEST_CASE("A run that ends before its schedule has the rates of the longer run") {
+  for (const auto& entry : schedules()) {
+    for (const std::int64_t step : {3, 40, 59}) {
+      const ScheduleConfig longer{entry.name, 10, 110, 0.1, 0.2};
+      CHECK(schedule_fraction(longer, step, 60) == fraction(entry.name, step));
     }
   }
 }

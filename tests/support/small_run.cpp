@@ -31,9 +31,16 @@ void write_small_corpus(const std::filesystem::path& folder, std::int64_t tokens
   std::filesystem::create_directories(folder);
   write_tokens(folder / "train.bin", tokens, 1);
   write_tokens(folder / "validation.bin", tokens / 4, 2);
-  write_file_atomically(folder / "manifest.json",
-                        R"({"format":"blockwise-tokens","version":1,"tokenizer":"byte",)"
-                        R"("vocab_size":64})");
+  const auto split = [](const std::string& name, std::int64_t count) {
+    return fmt::format(
+        R"("{0}":{{"tokens":{1},"bytes":{1},"shards":[{{"file":"{0}.bin","tokens":{1}}}]}})", name,
+        count);
+  };
+  write_file_atomically(
+      folder / "manifest.json",
+      fmt::format(R"({{"format":"blockwise-tokens","version":1,"tokenizer":"byte",)"
+                  R"("vocab_size":64,"files":{{{},{}}}}})",
+                  split("train", tokens), split("validation", tokens / 4)));
 }
 
 std::string small_run_yaml(const std::filesystem::path& folder, std::int64_t steps) {
