@@ -22,6 +22,9 @@ struct ForwardContext {
   // Linear layers and attention in bfloat16 on float32 parameters; norms, residual sums and the
   // cross-entropy stay float32.
   bool autocast = false;
+  // Attention from operations that differentiate twice, in place of the fused kernel, which does
+  // not.
+  bool twice_differentiable = false;
   // Keys and values of the positions before `inputs`, which the pass extends (sampling).
   KeyValueCache* cache = nullptr;
 };

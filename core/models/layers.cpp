@@ -96,7 +96,8 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const std::int64_t groups = q.size(1) / k.size(1);
   const auto keys = groups == 1 ? k : k.repeat_interleave(groups, 1);
   const auto values = groups == 1 ? v : v.repeat_interleave(groups, 1);
-  if (options.dropout == 0.0 || !context.dropout) {
+  const bool drops = options.dropout > 0.0 && context.dropout;
+  if (!drops && !context.twice_differentiable) {
     return fused_attention(q, keys, values, options.window);
   }
   return written_out_attention(q, keys, values, options, context);

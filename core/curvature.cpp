@@ -1,0 +1,270 @@
+#include "core/curvature.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/models/differentiable_cross_entropy.hpp"
+
+namespace blockwise {
+namespace {
+
+using torch::autograd::grad;
+
+ForwardContext twice_differentiable() {
+  ForwardContext context;
+  context.twice_differentiable = true;
+  return context;
+}
+
+}  // namespace
+
+// One batch's loss and gradient; `gradient` has a graph of its own where it was asked for.
+struct Curvature::Graph {
+  at::Tensor loss;
+  std::vector<at::Tensor> gradient;  // one per tensor of the layout; undefined where unused
+};
+
+Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+                     ProductMethod method)
+    : model_(model),
+      store_(store),
+      batches_(std::move(batches)),
+      method_(method),
+      all_(store.layout()) {
+  std::int64_t count = 0;
+  for (const auto& batch : batches_) {
+    count += batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+  }
+  require_input(count > 0, "{} batches without a target that counts", batches_.size());
+  count_ = at::full({}, count, store.parameters().options());
+}
+
+Curvature::~Curvature() = default;
+
+std::vector<at::Tensor> Curvature::leaves(const ParameterSubset& subset) const {
+  std::vector<at::Tensor> tensors;
+  for (const auto block : subset.blocks()) tensors.push_back(store_.tensors()[block]);
+  return tensors;
+}
+
+at::Tensor Curvature::batch_loss(const Batch& batch) const {
+  auto context = twice_differentiable();
+  const auto logits = model_.logits(batch.inputs, context);
+  return differentiable_cross_entropy(logits.reshape({-1, logits.size(-1)}),
+                                      batch.targets.reshape({-1}), count_);
+}
+
+Curvature::Graph Curvature::build_graph(const Batch& batch, bool create_graph) {
+  Graph graph;
+  graph.loss = batch_loss(batch);
+  graph.gradient = grad({graph.loss}, store_.tensors(), {}, create_graph, create_graph,
+                        /*allow_unused=*/true);
+  return graph;
+}
+
+double Curvature::loss() {
+  gradient();
+  return loss_;
+}
+
+const at::Tensor& Curvature::gradient() {
+  if (gradient_.defined()) return gradient_;
+  const bool keep = method_ == ProductMethod::kept_graph;
+  auto sum = at::zeros_like(store_.parameters());
+  auto part = at::empty_like(sum);
+  for (const auto& batch : batches_) {
+    auto graph = build_graph(batch, keep);
+    loss_ += graph.loss.item<double>();
+    all_.pack(graph.gradient, part);
+    sum += part;
+    if (keep) kept_.push_back(std::move(graph));
+  }
+  require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
+  cost_ += 1.0;
+  gradient_ = sum;
+  return gradient_;
+}
+
+// Second backward: d/dw of <g_in, v> restricted to the tensors of `out`.
+void Curvature::exact_product(const ParameterSubset& in, const at::Tensor& v,
+                              const ParameterSubset& out, const at::Tensor& y) {
+  const bool keep = method_ == ProductMethod::kept_graph;
+  if (keep) gradient();
+  const auto directions = in.views(v);
+  auto part = at::empty_like(y);
+  y.zero_();
+  for (std::size_t b = 0; b < batches_.size(); ++b) {
+    const auto graph = keep ? kept_[b] : build_graph(batches_[b], true);
+    std::vector<at::Tensor> outputs, weights;
+    for (std::size_t i = 0; i < in.blocks().size(); ++i) {
+      const auto& g = graph.gradient[in.blocks()[i]];
+      if (!g.defined() || !g.requires_grad()) continue;
+      outputs.push_back(g);
+      weights.push_back(directions[i]);
+    }
+    if (outputs.empty()) continue;
+    out.pack(grad(outputs, leaves(out), weights, keep, false, /*allow_unused=*/true), part);
+    y.add_(part);
+  }
+  cost_ += keep ? 2.0 : 3.0;
+}
+
+// ---- differences -------------------------------------------------------------------------------
+
+// The training pass: fused attention, gradients accumulated in place.
+at::Tensor Curvature::plain_gradient() {
+  auto sum = at::zeros_like(store_.parameters());
+  auto part = at::empty_like(sum);
+  for (const auto& batch : batches_) {
+    ForwardContext context;
+    const auto logits = model_.logits(batch.inputs, context);
+    const auto loss = differentiable_cross_entropy(logits.reshape({-1, logits.size(-1)}),
+                                                   batch.targets.reshape({-1}), count_);
+    all_.pack(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), part);
+    sum += part;
+  }
+  cost_ += 1.0;
+  return sum;
+}
+
+// H direction for a direction over all parameters; step is absolute.
+at::Tensor Curvature::difference(const at::Tensor& direction, double step) {
+  const bool central = method_ == ProductMethod::central_difference;
+  at::Tensor ahead, behind = gradient_;
+  const auto saved = store_.parameters().clone();
+  const auto gradient_at = [&](double shift) {
+    at::NoGradGuard no_grad;
+    store_.parameters().copy_(saved).add_(direction, shift);
+    const at::AutoGradMode with_graph(true);
+    return plain_gradient();
+  };
+  ahead = gradient_at(step);
+  if (central) behind = gradient_at(-step);
+  at::NoGradGuard no_grad;
+  store_.parameters().copy_(saved);
+  return ahead.sub_(behind).div_(central ? 2.0 * step : step);
+}
+
+// The step balances truncation against rounding: the relative step is eps^(1/2) one-sided and
+// eps^(1/3) central, times ||w|| / ||v||; the first product is done twice to learn its error.
+void Curvature::difference_product(const ParameterSubset& in, const at::Tensor& v,
+                                   const ParameterSubset& out, const at::Tensor& y) {
+  at::NoGradGuard no_grad;
+  const bool central = method_ == ProductMethod::central_difference;
+  if (!central && !gradient_.defined()) {
+    const at::AutoGradMode with_graph(true);
+    gradient_ = plain_gradient();
+  }
+  auto direction = at::zeros_like(store_.parameters());
+  const auto places = all_.views(direction);
+  const auto parts = in.views(v);
+  for (std::size_t i = 0; i < parts.size(); ++i) places[in.blocks()[i]].copy_(parts[i]);
+  const auto norm = direction.norm().item<double>();
+  if (norm == 0.0) {
+    y.zero_();
+    return;
+  }
+  const double epsilon = store_.parameters().scalar_type() == at::kDouble ? 2.2e-16 : 1.2e-7;
+  difference_step_ = std::pow(epsilon, central ? 1.0 / 3.0 : 0.5);
+  const double unit = store_.parameters().norm().item<double>() / norm;
+  const bool first = difference_error_ == 0.0;
+  const auto product = difference(direction, difference_step_ * unit);
+  if (first) {
+    const auto doubled = difference(direction, 2.0 * difference_step_ * unit);
+    difference_error_ = ((doubled - product).norm() / product.norm()).item<double>();
+  }
+  const auto found = all_.views(product);
+  std::vector<at::Tensor> chosen;
+  for (const auto block : out.blocks()) chosen.push_back(found[block]);
+  out.pack(chosen, y);
+}
+
+void Curvature::hessian_product(const ParameterSubset& in, const at::Tensor& v,
+                                const ParameterSubset& out, const at::Tensor& y) {
+  const bool exact = method_ == ProductMethod::kept_graph || method_ == ProductMethod::fresh_graph;
+  if (exact) {
+    exact_product(in, v, out, y);
+  } else {
+    difference_product(in, v, out, y);
+  }
+}
+
+// ---- Gauss-Newton and Fisher
+// ---------------------------------------------------------------------
+
+// y = J^T M (J v) with J the Jacobian of what `middle.map(batch)` returns. J v is the derivative in
+// u of J^T u, which is linear in u, so a second backward pass gives it.
+template <typename Middle>
+void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v,
+                              const at::Tensor& y, const Middle& middle) {
+  const auto weights = leaves(subset);
+  const auto directions = subset.views(v);
+  auto part = at::empty_like(y);
+  y.zero_();
+  for (const auto& batch : batches_) {
+    const auto values = middle.map(batch);
+    const auto u = at::zeros_like(values).requires_grad_(true);
+    const auto pulled = grad({values}, weights, {u}, true, true, /*allow_unused=*/true);
+    std::vector<at::Tensor> outputs, along;
+    for (std::size_t i = 0; i < pulled.size(); ++i) {
+      if (!pulled[i].defined()) continue;
+      outputs.push_back(pulled[i]);
+      along.push_back(directions[i]);
+    }
+    const auto pushed = grad(outputs, {u}, along, true, false, false)[0];
+    const auto slope = middle.apply(batch, values, pushed);
+    subset.pack(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), part);
+    y.add_(part);
+  }
+  cost_ += 2.0;
+}
+
+namespace {
+
+struct GaussNewtonMiddle {
+  const Model& model;
+  const at::Tensor& count;
+
+  at::Tensor map(const Batch& batch) const {
+    auto context = twice_differentiable();
+    const auto logits = model.logits(batch.inputs, context);
+    return logits.reshape({-1, logits.size(-1)});
+  }
+  at::Tensor apply(const Batch& batch, const at::Tensor& logits, const at::Tensor& u) const {
+    return cross_entropy_hessian_product(at::softmax(logits.detach(), 1),
+                                         target_weights(batch.targets.reshape({-1}), count), u);
+  }
+};
+
+// Losses of the single targets; those that do not count are 0.
+struct FisherMiddle {
+  const Model& model;
+  const at::Tensor& count;
+
+  at::Tensor map(const Batch& batch) const {
+    auto context = twice_differentiable();
+    const auto logits = model.logits(batch.inputs, context);
+    const auto targets = batch.targets.reshape({-1});
+    const auto rows = logits.reshape({-1, logits.size(-1)});
+    const auto picked = rows.gather(1, targets.clamp_min(0).unsqueeze(1)).squeeze(1);
+    return (at::logsumexp(rows, {1}) - picked) * targets.ne(kIgnoredTarget);
+  }
+  at::Tensor apply(const Batch&, const at::Tensor&, const at::Tensor& u) const { return u / count; }
+};
+
+}  // namespace
+
+void Curvature::gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
+                                     const at::Tensor& y) {
+  outer_product(subset, v, y, GaussNewtonMiddle{model_, count_});
+}
+
+void Curvature::fisher_product(const ParameterSubset& subset, const at::Tensor& v,
+                               const at::Tensor& y) {
+  outer_product(subset, v, y, FisherMiddle{model_, count_});
+}
+
+}  // namespace blockwise

@@ -1,0 +1,96 @@
+// Products with the Hessian, the Gauss-Newton matrix and the empirical Fisher matrix of a model's
+// loss at its present parameters, on fixed batches.
+//
+//   L = sum over all targets that count of -log p(target), over their number: batches of unequal
+//   size and ignored targets weigh as their tokens do. Dropout is off.
+//
+// Exact products are reverse over reverse (Pearlmutter 1994, by LibTorch's double backward), with
+// attention from plain operations and the cross-entropy's closed form. Costs are in gradients, one
+// forward and backward pass over all batches:
+//   kept_graph         one gradient graph for all products, then about 2 per product; memory: the
+//                      activations of the forward and of the backward pass of all batches
+//   fresh_graph        about 3 per product; memory: those of one batch at a time
+//   finite_difference  (g(w + e v) - g(w)) / e with g(w) kept: 1 per product; memory of training.
+//                      Error of first order in e plus rounding; e and the error are estimated once
+//   central_difference (g(w + e v) - g(w - e v)) / 2e: 2 per product, error of second order
+// Restricted products differentiate only what the chosen tensors need.
+// Vectors are packed (ParameterSubset), of the store's dtype, on its device. Parameters are left
+// bit for bit as they were. Deterministic for a fixed number of threads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/batch.hpp"
+#include "core/model.hpp"
+#include "core/parameter_subset.hpp"
+
+namespace blockwise {
+
+enum class ProductMethod { kept_graph, fresh_graph, finite_difference, central_difference };
+
+class Curvature {
+ public:
+  // Keeps references. Throws InputError for no batch, no target that counts, or a loss that is not
+  // finite.
+  Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+            ProductMethod method = ProductMethod::kept_graph);
+  ~Curvature();
+  Curvature(const Curvature&) = delete;
+  Curvature& operator=(const Curvature&) = delete;
+
+  const ParameterStore& store() const { return store_; }
+  double loss();
+  // [all.size()], of all tensors. Cost: 1 the first time.
+  const at::Tensor& gradient();
+
+  // y [out.size()] = H[out, in] v for v [in.size()].
+  void hessian_product(const ParameterSubset& in, const at::Tensor& v, const ParameterSubset& out,
+                       const at::Tensor& y);
+  // y = G[s, s] v with G = J^T (d2 loss / d logits2) J (Schraudolph 2002). About 1.7.
+  void gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
+                            const at::Tensor& y);
+  // y = F[s, s] v with F = sum_i g_i g_i^T / count over targets, g_i the gradient of one target's
+  // loss. About 1.7.
+  void fisher_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y);
+
+  // After the first difference product: its step relative to ||w|| / ||v||, and the estimated
+  // relative error of that product (the change when the step is doubled).
+  double difference_step() const { return difference_step_; }
+  double difference_error() const { return difference_error_; }
+  // Gradients' worth of work so far, as counted above.
+  double cost() const { return cost_; }
+
+ private:
+  struct Graph;
+  Graph build_graph(const Batch& batch, bool create_graph);
+  at::Tensor batch_loss(const Batch& batch) const;
+  at::Tensor plain_gradient();
+  void exact_product(const ParameterSubset& in, const at::Tensor& v, const ParameterSubset& out,
+                     const at::Tensor& y);
+  at::Tensor difference(const at::Tensor& direction, double step);
+  void difference_product(const ParameterSubset& in, const at::Tensor& v,
+                          const ParameterSubset& out, const at::Tensor& y);
+  template <typename Middle>
+  void outer_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y,
+                     const Middle& middle);
+  std::vector<at::Tensor> leaves(const ParameterSubset& subset) const;
+
+  const Model& model_;
+  ParameterStore& store_;
+  std::vector<Batch> batches_;
+  ProductMethod method_;
+  ParameterSubset all_;
+  at::Tensor count_;  // targets that count, over all batches
+  std::vector<Graph> kept_;
+  at::Tensor gradient_;
+  double loss_ = 0.0;
+  double difference_step_ = 0.0;
+  double difference_error_ = 0.0;
+  double cost_ = 0.0;
+};
+
+}  // namespace blockwise

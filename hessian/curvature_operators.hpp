@@ -1,0 +1,129 @@
+// The curvature of a loss as operators: whole, one block, an off-diagonal block, the block-diagonal
+// part. One product each, see core/curvature.hpp for costs.
+#pragma once
+
+#include <vector>
+
+#include "core/curvature.hpp"
+#include "hessian/linear_operator.hpp"
+
+namespace blockwise {
+
+enum class CurvatureKind { hessian, gauss_newton, fisher };
+
+// A[s, s] for the tensors of a subset.
+class CurvatureOperator : public LinearOperator {
+ public:
+  CurvatureOperator(Curvature& curvature, CurvatureKind kind, ParameterSubset subset);
+  std::int64_t rows() const override { return subset_.size(); }
+  std::int64_t columns() const override { return subset_.size(); }
+  bool symmetric() const override { return true; }
+  at::TensorOptions options() const override;
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  Curvature& curvature_;
+  CurvatureKind kind_;
+  ParameterSubset subset_;
+};
+
+// H[out, in]: how the gradient of `out` moves with the parameters of `in`.
+class CouplingOperator : public LinearOperator {
+ public:
+  CouplingOperator(Curvature& curvature, ParameterSubset out, ParameterSubset in);
+  std::int64_t rows() const override { return out_.size(); }
+  std::int64_t columns() const override { return in_.size(); }
+  bool symmetric() const override { return false; }
+  at::TensorOptions options() const override;
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  Curvature& curvature_;
+  ParameterSubset out_, in_;
+};
+
+// ---- operators made of an operator --------------------------------------------------------------
+// They keep a reference to it. All are symmetric where it is.
+
+// A - shift I.
+class ShiftedOperator : public LinearOperator {
+ public:
+  ShiftedOperator(const LinearOperator& base, double shift) : base_(base), shift_(shift) {}
+  std::int64_t rows() const override { return base_.rows(); }
+  std::int64_t columns() const override { return base_.columns(); }
+  bool symmetric() const override { return base_.symmetric(); }
+  at::TensorOptions options() const override { return base_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  const LinearOperator& base_;
+  double shift_;
+};
+
+// P A P with P = I - Q Q^T; Q [k, n] has orthonormal rows.
+class DeflatedOperator : public LinearOperator {
+ public:
+  DeflatedOperator(const LinearOperator& base, at::Tensor q) : base_(base), q_(std::move(q)) {}
+  std::int64_t rows() const override { return base_.rows(); }
+  std::int64_t columns() const override { return base_.columns(); }
+  bool symmetric() const override { return base_.symmetric(); }
+  at::TensorOptions options() const override { return base_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  const LinearOperator& base_;
+  at::Tensor q_;
+};
+
+// D A D with D = diag(d): what an optimizer that divides by 1 / d^2 sees. For Adam
+// d = (sqrt(v) + eps)^(-1/2).
+class ScaledOperator : public LinearOperator {
+ public:
+  ScaledOperator(const LinearOperator& base, at::Tensor d) : base_(base), d_(std::move(d)) {}
+  std::int64_t rows() const override { return base_.rows(); }
+  std::int64_t columns() const override { return base_.columns(); }
+  bool symmetric() const override { return base_.symmetric(); }
+  at::TensorOptions options() const override { return base_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  const LinearOperator& base_;
+  at::Tensor d_;
+};
+
+// A[index, index]: the rows and columns of some elements, for example those of one head. One
+// product of the whole.
+class RestrictedOperator : public LinearOperator {
+ public:
+  // index: int64 [k], distinct, on the vectors' device.
+  RestrictedOperator(const LinearOperator& base, at::Tensor index)
+      : base_(base), index_(std::move(index)) {}
+  std::int64_t rows() const override { return index_.size(0); }
+  std::int64_t columns() const override { return index_.size(0); }
+  bool symmetric() const override { return base_.symmetric(); }
+  at::TensorOptions options() const override { return base_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  const LinearOperator& base_;
+  at::Tensor index_;
+};
+
+// The block-diagonal part of the Hessian for a list of disjoint subsets: block by block, each costs
+// what its own tensors need.
+class BlockDiagonalOperator : public LinearOperator {
+ public:
+  BlockDiagonalOperator(Curvature& curvature, CurvatureKind kind,
+                        const std::vector<ParameterSubset>& blocks);
+  std::int64_t rows() const override { return size_; }
+  std::int64_t columns() const override { return size_; }
+  bool symmetric() const override { return true; }
+  at::TensorOptions options() const override { return blocks_.front().options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  std::vector<CurvatureOperator> blocks_;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace blockwise

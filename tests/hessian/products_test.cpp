@@ -1,0 +1,242 @@
+// Products against the dense Hessian, differences, and closed forms.
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "core/error.hpp"
+#include "hessian/curvature_operators.hpp"
+#include "hessian/dense.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/small_models.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+struct Setup {
+  std::unique_ptr<ModelSpec> spec;
+  std::unique_ptr<ParameterStore> store;
+  std::unique_ptr<Model> model;
+  std::vector<Batch> batches;
+
+  explicit Setup(const SmallModel& small, at::ScalarType dtype = at::kDouble)
+      : spec(small.spec()),
+        store(std::make_unique<ParameterStore>(spec->layout(), at::kCPU, dtype)) {
+    store->initialize(7);
+    {
+      // Away from the symmetric start, where many second derivatives vanish.
+      at::NoGradGuard no_grad;
+      auto generator = at::make_generator<at::CPUGeneratorImpl>(3);
+      store->parameters().add_(at::randn(store->parameters().sizes(), generator, at::kDouble), 0.3);
+    }
+    model = spec->build(*store);
+    auto batch = small_batch(small);
+    if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(dtype);
+    batch.targets.view({-1})[1] = kIgnoredTarget;
+    batches = {batch};
+  }
+
+  Curvature curvature(ProductMethod method) { return {*model, *store, batches, method}; }
+};
+
+at::Tensor random_vector(std::int64_t size, std::uint64_t seed,
+                         at::ScalarType dtype = at::kDouble) {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  return at::randn({size}, generator, dtype);
+}
+
+double relative(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
+
+// The Hessian by LibTorch's own second derivatives of the plain loss, row by row.
+at::Tensor reference_hessian(const Setup& setup) {
+  ForwardContext context;
+  context.twice_differentiable = true;
+  const auto loss = setup.model->loss(setup.batches[0], context);
+  const auto leaves = setup.store->tensors();
+  const auto flat = [&](const std::vector<at::Tensor>& tensors) {
+    std::vector<at::Tensor> parts;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      parts.push_back(
+          (tensors[i].defined() ? tensors[i] : at::zeros_like(leaves[i])).reshape({-1}));
+    }
+    return at::cat(parts);
+  };
+  const auto gradient = flat(torch::autograd::grad({loss}, leaves, {}, true, true, true));
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < gradient.numel(); ++i) {
+    rows.push_back(flat(torch::autograd::grad({gradient[i]}, leaves, {}, true, false, true)));
+  }
+  return at::stack(rows);
+}
+
+}  // namespace
+
+// The bound of the task. Both sides are double; sums of some hundred terms differ by 1e-15
+// relative.
+TEST_CASE("The exact products are the dense Hessian of LibTorch's plain loss") {
+  for (const auto& small : small_models()) {
+    INFO(small.name);
+    Setup setup(small);
+    const auto expected = reference_hessian(setup);
+    CHECK(expected.abs().max().item<double>() > 1e-2);
+    for (const auto method : {ProductMethod::kept_graph, ProductMethod::fresh_graph}) {
+      auto curvature = setup.curvature(method);
+      const CurvatureOperator h(curvature, CurvatureKind::hessian,
+                                ParameterSubset(setup.spec->layout()));
+      CHECK(relative(to_dense(h), expected) < 1e-8);
+    }
+  }
+}
+
+// One-sided: truncation and rounding meet near sqrt(eps) = 1e-8, central near eps^(2/3) = 4e-11,
+// times the third derivatives over the norm, within a factor of 1e3 here.
+TEST_CASE("Difference products agree to what their step allows, and say so") {
+  for (const auto& small : small_models()) {
+    INFO(small.name);
+    Setup setup(small);
+    const ParameterSubset all(setup.spec->layout());
+    const auto v = random_vector(all.size(), 5);
+    auto exact = setup.curvature(ProductMethod::kept_graph);
+    const auto expected = CurvatureOperator(exact, CurvatureKind::hessian, all)(v);
+    const auto before = setup.store->parameters().clone();
+    for (const auto& [method, bound] : {std::pair{ProductMethod::finite_difference, 1e-5},
+                                        std::pair{ProductMethod::central_difference, 1e-7}}) {
+      auto curvature = setup.curvature(method);
+      const auto found = CurvatureOperator(curvature, CurvatureKind::hessian, all)(v);
+      const double error = relative(found, expected);
+      CHECK(error < bound);
+      // The change on doubling the step is the error up to a factor, in either direction.
+      CHECK(curvature.difference_error() > error / 10.0);
+      CHECK(curvature.difference_error() < bound * 10.0);
+      CHECK(at::equal(setup.store->parameters(), before));
+    }
+  }
+}
+
+TEST_CASE("Products restricted to tensors are blocks of the whole matrix") {
+  const auto small = small_models()[4];
+  Setup setup(small);
+  const auto& layout = setup.spec->layout();
+  const auto whole = reference_hessian(setup);
+  auto curvature = setup.curvature(ProductMethod::kept_graph);
+  const ParameterSubset a(layout, {1, 4}), b(layout, {2});
+  const auto span = [&](const ParameterSubset& subset) {
+    std::vector<at::Tensor> parts;
+    for (const auto block : subset.blocks()) {
+      const auto& info = layout.blocks()[block];
+      parts.push_back(at::arange(info.offset, info.offset + info.size(), at::kLong));
+    }
+    return at::cat(parts);
+  };
+  const CurvatureOperator diagonal(curvature, CurvatureKind::hessian, a);
+  CHECK(relative(to_dense(diagonal), whole.index_select(0, span(a)).index_select(1, span(a))) <
+        1e-8);
+  const CouplingOperator coupling(curvature, b, a);
+  CHECK(relative(to_dense(coupling), whole.index_select(0, span(b)).index_select(1, span(a))) <
+        1e-8);
+  const BlockDiagonalOperator blocks(curvature, CurvatureKind::hessian, {a, b});
+  const auto dense = to_dense(blocks);
+  CHECK(dense.narrow(0, 0, a.size()).narrow(1, a.size(), b.size()).abs().max().item<double>() == 0);
+  CHECK(relative(dense.narrow(0, a.size(), b.size()).narrow(1, a.size(), b.size()),
+                 whole.index_select(0, span(b)).index_select(1, span(b))) < 1e-8);
+}
+
+TEST_CASE("Batches add up by their counted targets, unequal or not") {
+  for (const auto method : {ProductMethod::kept_graph, ProductMethod::fresh_graph}) {
+    Setup setup(small_models()[0]);
+    const auto whole = setup.batches[0];
+    const ParameterSubset all(setup.spec->layout());
+    const auto v = random_vector(all.size(), 2);
+    auto together = setup.curvature(method);
+    const auto expected = CurvatureOperator(together, CurvatureKind::hessian, all)(v);
+    const auto loss = together.loss();
+    // Rows of unequal numbers of counted targets: the first has an ignored one.
+    setup.batches = {{whole.inputs.narrow(0, 0, 1), whole.targets.narrow(0, 0, 1)},
+                     {whole.inputs.narrow(0, 1, 1), whole.targets.narrow(0, 1, 1)}};
+    auto apart = setup.curvature(method);
+    CHECK(relative(CurvatureOperator(apart, CurvatureKind::hessian, all)(v), expected) < 1e-12);
+    CHECK(apart.loss() == Approx(loss).epsilon(1e-12));
+    CHECK(relative(apart.gradient(), together.gradient()) < 1e-12);
+  }
+}
+
+TEST_CASE("Gauss-Newton and Fisher are sums of outer products of Jacobians") {
+  for (const auto& small : small_models()) {
+    INFO(small.name);
+    Setup setup(small);
+    const ParameterSubset all(setup.spec->layout());
+    auto curvature = setup.curvature(ProductMethod::kept_graph);
+    const auto gn = to_dense(CurvatureOperator(curvature, CurvatureKind::gauss_newton, all));
+    const auto fisher = to_dense(CurvatureOperator(curvature, CurvatureKind::fisher, all));
+    // Written out: Jacobian rows of every logit, and of every target's loss.
+    ForwardContext context;
+    context.twice_differentiable = true;
+    const auto logits = setup.model->logits(setup.batches[0].inputs, context);
+    const auto rows = logits.reshape({-1, logits.size(-1)});
+    const auto targets = setup.batches[0].targets.reshape({-1});
+    const auto counted = targets.ne(kIgnoredTarget);
+    const double count = counted.sum().item<double>();
+    auto expected_gn = at::zeros_like(gn), expected_fisher = at::zeros_like(fisher);
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+      if (!counted[i].item<bool>()) continue;
+      std::vector<at::Tensor> jacobian;
+      for (std::int64_t c = 0; c < rows.size(1); ++c) {
+        auto flat = at::empty({all.size()}, at::kDouble);
+        all.pack(torch::autograd::grad({rows[i][c]}, setup.store->tensors(), {}, true, false, true),
+                 flat);
+        jacobian.push_back(flat);
+      }
+      const auto j = at::stack(jacobian);
+      const auto p = at::softmax(rows[i].detach(), 0);
+      expected_gn += j.t().mm((at::diag(p) - at::outer(p, p)).mm(j)) / count;
+      auto slope = p.clone();
+      slope[targets[i].item<std::int64_t>()] -= 1.0;
+      const auto g = j.t().mv(slope);
+      expected_fisher += at::outer(g, g) / count;
+    }
+    CHECK(relative(gn, expected_gn) < 1e-8);
+    CHECK(relative(fisher, expected_fisher) < 1e-8);
+  }
+}
+
+TEST_CASE("Operators of operators are what their formulas say") {
+  const auto matrix = random_vector(36, 1).view({6, 6});
+  const DenseOperator a(matrix + matrix.t());
+  const auto dense = to_dense(a);
+  CHECK(relative(to_dense(ShiftedOperator(a, 2.5)), dense - 2.5 * at::eye(6, at::kDouble)) < 1e-15);
+  const auto d = random_vector(6, 2);
+  CHECK(relative(to_dense(ScaledOperator(a, d)), at::diag(d).mm(dense).mm(at::diag(d))) < 1e-15);
+  const auto system = symmetric_eigensystem(dense);
+  const auto top = system.vectors.select(1, 5).unsqueeze(0).contiguous();
+  const auto values = symmetric_eigenvalues(to_dense(DeflatedOperator(a, top)));
+  // The deflated direction has eigenvalue 0, the others keep theirs.
+  auto expected = system.values;
+  expected[5] = 0.0;
+  std::sort(expected.begin(), expected.end());
+  for (std::size_t i = 0; i < 6; ++i) CHECK(std::abs(values[i] - expected[i]) < 1e-12);
+  const auto index = at::tensor({4, 1}, at::kLong);
+  CHECK(at::equal(to_dense(RestrictedOperator(a, index)),
+                  dense.index_select(0, index).index_select(1, index)));
+}
+
+TEST_CASE("A bad objective is one error") {
+  Setup setup(small_models()[0]);
+  setup.batches[0].targets.fill_(kIgnoredTarget);
+  CHECK_THROWS_WITH(setup.curvature(ProductMethod::kept_graph),
+                    Contains("1 batches without a target that counts"));
+  Setup infinite(small_models()[0]);
+  {
+    at::NoGradGuard no_grad;
+    infinite.store->parameters()[0] = std::numeric_limits<double>::quiet_NaN();
+    infinite.store->parameters().narrow(0, 0, 88).fill_(std::numeric_limits<double>::quiet_NaN());
+  }
+  auto curvature = infinite.curvature(ProductMethod::kept_graph);
+  CHECK_THROWS_WITH(curvature.gradient(),
+                    Contains("the loss at these parameters is") && Contains("nan"));
+  const auto layout = setup.spec->layout();
+  CHECK_THROWS_WITH(ParameterSubset::matching(
+                        layout, [](const auto&) { return false; }, "role router, layer 7"),
+                    Contains("role router, layer 7: no tensor of the model matches"));
+}
