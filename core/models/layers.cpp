@@ -24,9 +24,11 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {x.size(-1)}, gain, offset, eps);
 }
 
-// A float32 gain on bfloat16 activations must not widen what follows.
+// A float32 gain on bfloat16 activations: applied to the rounded quotient, as Hugging Face does it,
+// and the result must not widen what follows.
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  return at::rms_norm(x, {x.size(-1)}, gain, eps).to(x.scalar_type());
+  if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
+  return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());
 }
 
 namespace {

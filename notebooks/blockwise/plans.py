@@ -76,8 +76,12 @@ def read_plans(
 
 
 def read_evaluation(
-    folder: str | os.PathLike[str], tokens: str | os.PathLike[str]
+    model: str | os.PathLike[str], tokens: str | os.PathLike[str], sequence_length: int = 128
 ) -> dict[str, Any]:
-    """`blockwise eval` of a Hugging Face folder on a token file: loss and loss_by_position in nats
-    per token, perplexity, bits_per_byte and the number of tokens."""
-    return program_json(["eval", str(folder), "--data", str(tokens)])
+    """`blockwise eval` of a Hugging Face folder or a run on a token file: loss and loss_by_position
+    in nats per token, perplexity, bits_per_byte (None without a manifest) and the number of tokens.
+    """
+    return program_json(
+        ["eval", "--model", str(model), "--tokens", str(tokens)]
+        + ["--sequence-length", str(sequence_length)]
+    )

@@ -1,0 +1,96 @@
+"""The notebooks and exported folders with the built program itself; skipped where it is not built."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from blockwise.plans import program, read_evaluation
+from conftest import REPOSITORY
+from test_notebook import execute, images
+
+GOLDEN = REPOSITORY / "tests" / "golden"
+FAMILIES = ["gpt2", "llama", "llama_bias_tied", "mistral", "qwen2", "qwen3"]
+
+pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
+
+
+def write_tokens(path: Path, count: int, vocabulary: int) -> Path:
+    """A token file in llm.c's layout."""
+    header = struct.pack("<256i", 20240520, 1, count, *[0] * 253)
+    tokens = [(7 * i * i + 3 * i) % vocabulary for i in range(count)]
+    path.write_bytes(header + struct.pack(f"<{count}H", *tokens))
+    return path
+
+
+def export(model: str, folder: Path) -> Path:
+    subprocess.run(
+        [program(), "export", "--model", GOLDEN / "hugging_face" / model, "--output", folder],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_the_memory_notebook_plans_every_size_and_evaluates_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOCKWISE_CHECKPOINT", str(GOLDEN / "hugging_face" / "llama"))
+    monkeypatch.setenv("BLOCKWISE_TOKENS", str(write_tokens(tmp_path / "tokens.bin", 600, 61)))
+    monkeypatch.setenv("BLOCKWISE_SEQUENCE_LENGTH", "12")
+    outputs = execute("memory.ipynb", monkeypatch)
+    assert [len(image) > 10_000 for image in images(outputs)] == [True] * 3
+    (table,) = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    for name in ("gpt2-125m", "gpt2-1.5b", "llama-39m", "llama-7b", "llama-13b"):
+        assert name in table
+    assert not [out for out in outputs if out.output_type in ("error", "stream")]
+
+
+def test_the_precision_notebook_reads_a_small_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tokens(tmp_path / "train.bin", 4000, 61)
+    write_tokens(tmp_path / "validation.bin", 1000, 61)
+    small = {
+        "data.train": tmp_path / "train.bin", "data.validation": tmp_path / "validation.bin",
+        "data.vocab_size": 61, "data.sequence_length": 16, "data.validation_tokens": 128,
+        "model.n_embd": 16, "model.n_head": 2, "trainer.steps": 4, "trainer.micro_batch_size": 2,
+        "trainer.evaluate_every": 2, "schedule.warmup_steps": 1, "output": tmp_path / "sweep",
+    }  # fmt: skip
+    settings = [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
+    subprocess.run(
+        [program(), "sweep", REPOSITORY / "configs/studies/precision.yaml", "--jobs", "2"]
+        + settings,
+        check=True,
+        capture_output=True,
+    )
+    monkeypatch.setenv("BLOCKWISE_SWEEP", str(tmp_path / "sweep"))
+    outputs = execute("precision.ipynb", monkeypatch)
+    assert [len(image) > 10_000 for image in images(outputs)] == [True, True]
+    assert not [out for out in outputs if out.output_type in ("error", "stream")]
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_exported_folders_give_the_logits_of_transformers(model: str, tmp_path: Path) -> None:
+    python = os.environ.get("BLOCKWISE_TRANSFORMERS_PYTHON", sys.executable)
+    if python == sys.executable and importlib.util.find_spec("transformers") is None:
+        pytest.skip("needs `transformers`, here or in BLOCKWISE_TRANSFORMERS_PYTHON")
+    folder = export(model, tmp_path / "out")
+    expected = GOLDEN / "hugging_face" / model / "expected.safetensors"
+    check = subprocess.run(
+        [python, GOLDEN / "check_hugging_face.py", folder, expected], capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_an_exported_folder_evaluates_like_the_one_it_came_from(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens.bin", 300, 61)
+    original = read_evaluation(GOLDEN / "hugging_face" / "qwen3", tokens, 12)
+    exported = read_evaluation(export("qwen3", tmp_path / "out"), tokens, 12)
+    assert exported["loss"] == original["loss"]
+    assert len(exported["loss_by_position"]) == 12
