@@ -94,3 +94,43 @@ def test_an_exported_folder_evaluates_like_the_one_it_came_from(tmp_path: Path) 
     exported = read_evaluation(export("qwen3", tmp_path / "out"), tokens, 12)
     assert exported["loss"] == original["loss"]
     assert len(exported["loss_by_position"]) == 12
+
+
+def test_text_goes_through_a_trained_bpe_and_back(tmp_path: Path) -> None:
+    words = "the cat sat on the mat and the dog sat on the log; naïve café\n"
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.txt").write_text(words * 200, encoding="utf-8")
+    run = [str(program())]
+
+    def blockwise(*arguments: object) -> str:
+        words = [*run, *map(str, arguments)]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+    texts = ["--train", tmp_path / "train.txt", "--validation", tmp_path / "validation.txt"]
+    blockwise(
+        "data", *texts, "--tokenizer", "bpe", "--vocab-size", 280, "--output", tmp_path / "tokens"
+    )
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"name: bpe\noutput: {tmp_path}/run\n"
+        f"data: {{train: {tmp_path}/tokens/train.bin, validation: {tmp_path}/tokens/validation.bin,"
+        " sequence_length: 32}\n"
+        "model: {family: llama, n_layer: 1, n_head: 2, n_embd: 32}\n"
+        "optimizer: {rule: adamw, learning_rate: 1.0e-2}\n"
+        "trainer: {steps: 80, micro_batch_size: 8, threads: 1}\n"
+    )
+    blockwise("train", config)
+    prompt = "the cat"
+    text = blockwise(
+        "generate", "--model", tmp_path / "run", "--prompt", prompt, "--tokens", 8,
+        "--temperature", 0, "--threads", 1,
+    )  # fmt: skip
+    assert text.startswith(prompt)
+    assert set(text.split()) <= set(words.split()), text  # whole words of the text, learnt by heart
+    blockwise("export", "--model", tmp_path / "run", "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "tokenizer.json").is_file()
+    again = blockwise(
+        "generate", "--model", tmp_path / "out", "--prompt", prompt, "--tokens", 8,
+        "--temperature", 0, "--threads", 1,
+    )  # fmt: skip
+    assert again == text
