@@ -6,7 +6,7 @@ find_package(fmt CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(Boost 1.74 REQUIRED)
-find_package(Eigen3 3.4 CONFIG REQUIRED)
+find_package(Eigen3 3.4 CONFIG REQUIRED)  # Spectra lies beside it, without a package file
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_library(BLOCKWISE_HIGHWAY_LIBRARY hwy REQUIRED)
 include(LibTorch)

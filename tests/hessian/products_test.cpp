@@ -13,6 +13,18 @@ using namespace blockwise::testing;
 
 namespace {
 
+// One layer: some hundred parameters, so that every column is looked at.
+std::vector<SmallModel> tiny_models() {
+  auto models = small_models();
+  for (auto& model : models) {
+    if (model.family == "mlp") continue;
+    model.fields["n_layer"] = 1;
+    if (model.family == "gpt2") model.fields["n_embd"] = 4;
+    if (model.family == "llama") model.fields["intermediate_size"] = 4;
+  }
+  return models;
+}
+
 struct Setup {
   std::unique_ptr<ModelSpec> spec;
   std::unique_ptr<ParameterStore> store;
@@ -76,7 +88,8 @@ at::Tensor reference_hessian(const Setup& setup) {
 // The bound of the task. Both sides are double; sums of some hundred terms differ by 1e-15
 // relative.
 TEST_CASE("The exact products are the dense Hessian of LibTorch's plain loss") {
-  for (const auto& small : small_models()) {
+  for (const auto& small : tiny_models()) {
+    if (small.name == "llama MHA" || small.name == "gpt2 untied") continue;  // nothing of their own
     INFO(small.name);
     Setup setup(small);
     const auto expected = reference_hessian(setup);
@@ -93,7 +106,7 @@ TEST_CASE("The exact products are the dense Hessian of LibTorch's plain loss") {
 // One-sided: truncation and rounding meet near sqrt(eps) = 1e-8, central near eps^(2/3) = 4e-11,
 // times the third derivatives over the norm, within a factor of 1e3 here.
 TEST_CASE("Difference products agree to what their step allows, and say so") {
-  for (const auto& small : small_models()) {
+  for (const auto& small : tiny_models()) {
     INFO(small.name);
     Setup setup(small);
     const ParameterSubset all(setup.spec->layout());
@@ -116,7 +129,7 @@ TEST_CASE("Difference products agree to what their step allows, and say so") {
 }
 
 TEST_CASE("Products restricted to tensors are blocks of the whole matrix") {
-  const auto small = small_models()[4];
+  const auto small = tiny_models()[4];
   Setup setup(small);
   const auto& layout = setup.spec->layout();
   const auto whole = reference_hessian(setup);
@@ -145,7 +158,7 @@ TEST_CASE("Products restricted to tensors are blocks of the whole matrix") {
 
 TEST_CASE("Batches add up by their counted targets, unequal or not") {
   for (const auto method : {ProductMethod::kept_graph, ProductMethod::fresh_graph}) {
-    Setup setup(small_models()[0]);
+    Setup setup(tiny_models()[0]);
     const auto whole = setup.batches[0];
     const ParameterSubset all(setup.spec->layout());
     const auto v = random_vector(all.size(), 2);
@@ -163,7 +176,8 @@ TEST_CASE("Batches add up by their counted targets, unequal or not") {
 }
 
 TEST_CASE("Gauss-Newton and Fisher are sums of outer products of Jacobians") {
-  for (const auto& small : small_models()) {
+  const auto models = tiny_models();
+  for (const auto& small : {models[0], models[4], models[7]}) {  // one of each family
     INFO(small.name);
     Setup setup(small);
     const ParameterSubset all(setup.spec->layout());
@@ -222,15 +236,14 @@ TEST_CASE("Operators of operators are what their formulas say") {
 }
 
 TEST_CASE("A bad objective is one error") {
-  Setup setup(small_models()[0]);
+  Setup setup(tiny_models()[0]);
   setup.batches[0].targets.fill_(kIgnoredTarget);
   CHECK_THROWS_WITH(setup.curvature(ProductMethod::kept_graph),
                     Contains("1 batches without a target that counts"));
-  Setup infinite(small_models()[0]);
+  Setup infinite(tiny_models()[0]);
   {
     at::NoGradGuard no_grad;
-    infinite.store->parameters()[0] = std::numeric_limits<double>::quiet_NaN();
-    infinite.store->parameters().narrow(0, 0, 88).fill_(std::numeric_limits<double>::quiet_NaN());
+    infinite.store->parameters().fill_(std::numeric_limits<double>::quiet_NaN());
   }
   auto curvature = infinite.curvature(ProductMethod::kept_graph);
   CHECK_THROWS_WITH(curvature.gradient(),

@@ -1,0 +1,198 @@
+#include "hessian/guards.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/random_stream.hpp"
+#include "hessian/krylov_basis.hpp"
+
+namespace blockwise {
+namespace {
+
+at::Tensor gaussian(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
+  auto generator = make_generator(seed, RandomStream::probe, index);
+  return at::randn({a.columns()}, generator, at::kDouble).to(a.options());
+}
+
+// Rows [begin, begin + rows) of a block that have one role and heads.
+struct RowSection {
+  std::size_t block;
+  ParameterRole role;
+  std::int64_t begin, rows;
+  Heads heads;
+};
+
+// The layout's blocks of one layer, as what a symmetry needs to find in it.
+class LayerView {
+ public:
+  LayerView(const ParameterLayout& layout, std::int64_t layer) : layout_(layout) {
+    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+      if (layout.blocks()[i].layer == layer) blocks_.push_back(i);
+    }
+  }
+
+  const std::vector<std::size_t>& blocks() const { return blocks_; }
+
+  // The rows with a role; rows = 0 where the layer has none.
+  RowSection section(ParameterRole role) const {
+    for (const auto i : blocks_) {
+      const auto& block = layout_.blocks()[i];
+      if (block.role == role && block.is_matrix()) return {i, role, 0, block.rows(), block.heads};
+      std::int64_t begin = 0;
+      for (const auto& part : block.sections) {
+        if (part.role == role) return {i, role, begin, part.rows, part.heads};
+        begin += part.rows;
+      }
+    }
+    return {0, role, 0, 0, {}};
+  }
+
+  // A bias stands right behind its matrix or norm.
+  bool has_bias(std::size_t block) const {
+    const auto& all = layout_.blocks();
+    return block + 1 < all.size() && all[block + 1].role == ParameterRole::bias &&
+           all[block + 1].size() == all[block].rows();
+  }
+
+ private:
+  const ParameterLayout& layout_;
+  std::vector<std::size_t> blocks_;
+};
+
+class SymmetryBuilder {
+ public:
+  explicit SymmetryBuilder(const ParameterStore& store)
+      : store_(store), layout_(store.layout()), all_(store.layout()) {}
+
+  std::vector<ScalingSymmetry> build() {
+    std::int64_t layers = 0;
+    for (const auto& block : layout_.blocks()) layers = std::max(layers, block.layer + 1);
+    for (std::int64_t i = 0; i < layers; ++i) add_layer(i);
+    return std::move(symmetries_);
+  }
+
+ private:
+  void add_layer(std::int64_t index) {
+    const LayerView layer(layout_, index);
+    const auto q = layer.section(ParameterRole::query), k = layer.section(ParameterRole::key);
+    const auto v = layer.section(ParameterRole::value);
+    const auto o = layer.section(ParameterRole::attention_output);
+    if (q.rows == 0 || k.rows == 0 || v.rows == 0 || o.rows == 0) return;
+    const auto shared = q.heads.count / k.heads.count;
+    const bool head_norms = has_head_norms(layer);
+    for (std::int64_t h = 0; h < k.heads.count; ++h) {
+      if (!head_norms) {
+        start(fmt::format("layer {} key head {}: query +, key -", index, h));
+        scale_rows(layer, q, h * shared * q.heads.dim, shared * q.heads.dim, 1.0);
+        scale_rows(layer, k, h * k.heads.dim, k.heads.dim, -1.0);
+      }
+      start(fmt::format("layer {} value head {}: value +, output -", index, h));
+      scale_rows(layer, v, h * v.heads.dim, v.heads.dim, 1.0);
+      scale_columns(o, h * shared * o.heads.dim, shared * o.heads.dim, -1.0);
+    }
+    add_norms(layer, index);
+  }
+
+  // Norms of another width than the residual stream's, which is the longest.
+  bool has_head_norms(const LayerView& layer) const {
+    std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), longest = 0;
+    for (const auto i : layer.blocks()) {
+      if (layout_.blocks()[i].role != ParameterRole::norm) continue;
+      shortest = std::min(shortest, layout_.blocks()[i].size());
+      longest = std::max(longest, layout_.blocks()[i].size());
+    }
+    return longest > 0 && shortest < longest;
+  }
+
+  // A norm is read by the matrices behind it that read the residual stream, up to the next norm.
+  void add_norms(const LayerView& layer, std::int64_t index) {
+    if (has_head_norms(layer)) return;
+    int count = 0;
+    bool open = false;
+    for (const auto i : layer.blocks()) {
+      const auto& block = layout_.blocks()[i];
+      if (block.role == ParameterRole::norm) {
+        start(fmt::format("layer {} norm {}: gain +, what reads it -", index, ++count));
+        places_[i].fill_(1.0);
+        if (layer.has_bias(i)) places_[i + 1].fill_(1.0);
+        open = true;
+      }
+      if (open && reads_residual(block)) places_[i].fill_(-1.0);
+    }
+  }
+
+  static bool reads_residual(const ParameterBlock& block) {
+    const auto role = block.role;
+    return !block.sections.empty() ||
+           (block.is_matrix() && (role == ParameterRole::query || role == ParameterRole::key ||
+                                  role == ParameterRole::value || role == ParameterRole::mlp_in ||
+                                  role == ParameterRole::mlp_gate));
+  }
+
+  void start(const std::string& name) {
+    symmetries_.push_back({name, at::zeros_like(store_.parameters())});
+    places_ = all_.views(symmetries_.back().d);
+  }
+
+  void scale_rows(const LayerView& layer, const RowSection& section, std::int64_t begin,
+                  std::int64_t rows, double sign) {
+    places_[section.block].narrow(0, section.begin + begin, rows).fill_(sign);
+    if (layer.has_bias(section.block)) {
+      places_[section.block + 1].narrow(0, section.begin + begin, rows).fill_(sign);
+    }
+  }
+
+  void scale_columns(const RowSection& section, std::int64_t begin, std::int64_t columns,
+                     double sign) {
+    places_[section.block].narrow(1, begin, columns).fill_(sign);
+  }
+
+  const ParameterStore& store_;
+  const ParameterLayout& layout_;
+  ParameterSubset all_;
+  std::vector<ScalingSymmetry> symmetries_;
+  std::vector<at::Tensor> places_;  // of the last symmetry, by block
+};
+
+}  // namespace
+
+OperatorCheck check_operator(const LinearOperator& a, std::uint64_t seed) {
+  const auto u = gaussian(a, seed, 0), v = gaussian(a, seed, 1);
+  const auto av = a(v), au = a(u);
+  const auto mixed = a(2.0 * u - 3.0 * v);
+  const double length = std::max(euclidean_norm(av), 1e-300);
+  OperatorCheck check;
+  check.noise = euclidean_norm(a(v) - av) / length;
+  if (a.symmetric())
+    check.asymmetry =
+        std::abs(inner_product(u, av) - inner_product(v, au)) / (euclidean_norm(u) * length);
+  check.nonlinearity =
+      euclidean_norm(mixed - 2.0 * au + 3.0 * av) / std::max(euclidean_norm(mixed), 1e-300);
+  return check;
+}
+
+std::vector<ScalingSymmetry> scaling_symmetries(const ParameterStore& store) {
+  return SymmetryBuilder(store).build();
+}
+
+std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most) {
+  const auto symmetries = scaling_symmetries(curvature.store());
+  const ParameterSubset all(curvature.store().layout());
+  auto product = at::empty_like(curvature.store().parameters());
+  std::vector<SymmetryCheck> checks;
+  const auto picked = std::min(most, symmetries.size());
+  for (std::size_t i = 0; i < picked; ++i) {
+    const auto& symmetry = symmetries[i * symmetries.size() / picked];
+    curvature.hessian_product(all, symmetry.d * curvature.store().parameters(), all, product);
+    const auto expected = symmetry.d * curvature.gradient();
+    const double size = euclidean_norm(product) + euclidean_norm(expected);
+    checks.push_back(
+        {symmetry.name, size == 0.0 ? 0.0 : euclidean_norm(product + expected) / size});
+  }
+  return checks;
+}
+
+}  // namespace blockwise

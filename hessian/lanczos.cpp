@@ -1,0 +1,209 @@
+#include "hessian/lanczos.hpp"
+
+#include <ATen/ATen.h>
+
+#include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/io/safetensors.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr double kTakesAway = 0.7071;   // of the norm: below that a pass is repeated
+constexpr double kBreakdown = 16.0;     // times the noise
+constexpr double kProductNoise = 16.0;  // a product's rounding, in units of the dtype's
+
+double rounding(const at::TensorOptions& options) {
+  return options.dtype() == at::kDouble ? 2.2e-16 : 1.2e-7;
+}
+
+double scale_of(const Tridiagonal& t) {
+  double largest = 0.0;
+  for (std::size_t i = 0; i < t.alpha.size(); ++i) {
+    largest = std::max({largest, std::abs(t.alpha[i]), i + 1 < t.beta.size() ? t.beta[i] : 0.0});
+  }
+  return largest;
+}
+
+struct SmallSystem {
+  Eigen::VectorXd values;
+  Eigen::MatrixXd vectors;
+};
+
+SmallSystem solve(const Tridiagonal& t) {
+  const auto m = static_cast<Eigen::Index>(t.alpha.size());
+  Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver;
+  const Eigen::Map<const Eigen::VectorXd> alpha(t.alpha.data(), m);
+  const Eigen::Map<const Eigen::VectorXd> beta(t.beta.data(), std::max<Eigen::Index>(0, m - 1));
+  solver.computeFromTridiagonal(alpha, beta);
+  return {solver.eigenvalues(), solver.eigenvectors()};
+}
+
+std::vector<double> column(const Eigen::MatrixXd& matrix, Eigen::Index j) {
+  return {matrix.col(j).data(), matrix.col(j).data() + matrix.rows()};
+}
+
+// Which Ritz values, outermost first.
+std::vector<Eigen::Index> chosen(Eigen::Index m, std::int64_t k, SpectrumEnd end) {
+  std::vector<Eigen::Index> indices;
+  for (Eigen::Index i = 0; i < std::min<Eigen::Index>(k, m); ++i) {
+    if (end != SpectrumEnd::smallest) indices.push_back(m - 1 - i);
+    if (end != SpectrumEnd::largest && (end == SpectrumEnd::smallest || i < m - 1 - i)) {
+      indices.push_back(i);
+    }
+  }
+  return indices;
+}
+
+}  // namespace
+
+RitzValues ritz_values(const Tridiagonal& t) {
+  const auto system = solve(t);
+  const auto m = system.values.size();
+  RitzValues ritz;
+  for (Eigen::Index i = 0; i < m; ++i) {
+    ritz.values.push_back(system.values[i]);
+    ritz.first.push_back(system.vectors(0, i) * system.vectors(0, i));
+    ritz.last.push_back(std::abs(t.beta.back() * system.vectors(m - 1, i)));
+  }
+  return ritz;
+}
+
+Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const LanczosOptions& options)
+    : a_(a),
+      options_(options),
+      basis_(a.rows(), options.reorthogonalisation == Reorthogonalisation::none ? 2 : options.steps,
+             a.options()),
+      next_(start.clone()) {
+  require_input(a.symmetric(), "Lanczos needs a symmetric operator");
+  require_input(options.steps >= 1 && options.steps <= a.rows(),
+                "{} Lanczos steps on an operator of {} rows, allowed are 1 to {}", options.steps,
+                a.rows(), a.rows());
+  const double length = euclidean_norm(next_);
+  require_input(length > 0.0 && std::isfinite(length), "a Lanczos start of norm {}", length);
+  next_.div_(length);
+}
+
+double Lanczos::noise() const {
+  return std::max(options_.noise, kProductNoise * rounding(a_.options()));
+}
+
+// w <- w - Q Q^T w, twice where subtraction has taken most of the product's norm away.
+void Lanczos::orthogonalise(const at::Tensor& w, double product_norm) {
+  for (int pass = 0; pass < 2; ++pass) {
+    basis_.subtract(basis_.coefficients(w), w);
+    if (euclidean_norm(w) > kTakesAway * product_norm) return;
+  }
+}
+
+// Only along Ritz vectors that have converged to sqrt(eps): that is where orthogonality is lost.
+void Lanczos::orthogonalise_selectively(const at::Tensor& w) {
+  if (steps() < 2) return;
+  const auto system = solve(t_);
+  const double converged = std::sqrt(rounding(a_.options())) * scale_of(t_);
+  for (Eigen::Index i = 0; i < system.values.size(); ++i) {
+    const auto last = std::abs(system.vectors(system.vectors.rows() - 1, i));
+    if (t_.beta.back() * last > converged) continue;
+    const auto ritz = basis_.combine(column(system.vectors, i));
+    w.sub_(ritz, inner_product(ritz, w) / inner_product(ritz, ritz));
+  }
+}
+
+void Lanczos::step() {
+  if (basis_.count() == basis_.capacity()) {  // without a basis: the older of the two goes
+    basis_.vector(0).copy_(basis_.vector(1));
+    basis_.truncate(1);
+  }
+  basis_.append(next_, 1.0);
+  const auto q = basis_.vector(basis_.count() - 1);
+  a_.apply(q, next_);
+  const double product_norm = euclidean_norm(next_);
+  if (!t_.beta.empty()) next_.sub_(basis_.vector(basis_.count() - 2), t_.beta.back());
+  const double alpha = inner_product(q, next_);
+  require_input(std::isfinite(alpha), "step {} of Lanczos: q^T A q is {}", steps() + 1, alpha);
+  next_.sub_(q, alpha);
+  t_.alpha.push_back(alpha);
+  if (options_.reorthogonalisation == Reorthogonalisation::full) orthogonalise(next_, product_norm);
+  t_.beta.push_back(euclidean_norm(next_));
+  if (options_.reorthogonalisation == Reorthogonalisation::selective) {
+    orthogonalise_selectively(next_);
+    t_.beta.back() = euclidean_norm(next_);
+  }
+  broke_down_ = t_.beta.back() <= kBreakdown * noise() * std::max(scale_of(t_), t_.beta.back());
+  if (!broke_down_) next_.div_(t_.beta.back());
+}
+
+std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
+  while (steps() < options_.steps && !broke_down_) {
+    step();
+    if (observe && !observe(steps())) break;
+  }
+  return steps();
+}
+
+std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confirm) const {
+  const bool keeps_basis = options_.reorthogonalisation != Reorthogonalisation::none;
+  const auto system = solve(t_);
+  std::vector<RitzPair> pairs;
+  for (const auto i : chosen(system.values.size(), k, end)) {
+    RitzPair pair;
+    pair.value = system.values[i];
+    pair.residual_bound = std::abs(t_.beta.back() * system.vectors(system.vectors.rows() - 1, i));
+    if (keeps_basis) {
+      pair.vector = basis_.combine(column(system.vectors, i));
+      pair.vector.div_(euclidean_norm(pair.vector));
+      if (confirm) pair.residual = euclidean_norm(a_(pair.vector).sub_(pair.vector, pair.value));
+    }
+    pairs.push_back(std::move(pair));
+  }
+  return pairs;
+}
+
+// ---- saving ------------------------------------------------------------------------------------
+
+void Lanczos::save(const std::string& path) const {
+  write_safetensors(
+      path,
+      {{"alpha", at::tensor(t_.alpha, at::kDouble)},
+       {"beta", at::tensor(t_.beta, at::kDouble)},
+       {"next", next_},
+       {"basis", basis_.vectors()}},
+      {{"format", "blockwise-lanczos"},
+       {"rows", fmt::format("{}", a_.rows())},
+       {"reorthogonalisation", fmt::format("{}", static_cast<int>(options_.reorthogonalisation))},
+       {"broke_down", broke_down_ ? "1" : "0"}});
+}
+
+void Lanczos::load(const std::string& path) {
+  const auto file = read_safetensors(path);
+  const auto expect = [&](const std::string& key, const std::string& value) {
+    const auto found = file.metadata.find(key);
+    const std::string saved = found == file.metadata.end() ? "nothing" : found->second;
+    require_input(saved == value, "{}: {} is '{}', this process has '{}'", path, key, saved, value);
+  };
+  expect("format", "blockwise-lanczos");
+  expect("rows", fmt::format("{}", a_.rows()));
+  expect("reorthogonalisation", fmt::format("{}", static_cast<int>(options_.reorthogonalisation)));
+  const auto& basis = file.tensor("basis");
+  require_input(basis.size(0) <= basis_.capacity() && basis.scalar_type() == next_.scalar_type(),
+                "{}: {} vectors of {}, this process has room for {} of {}", path, basis.size(0),
+                c10::toString(basis.scalar_type()), basis_.capacity(),
+                c10::toString(next_.scalar_type()));
+  basis_.truncate(0);
+  for (std::int64_t i = 0; i < basis.size(0); ++i) {
+    basis_.append(basis.select(0, i).to(next_.device()), 1.0);
+  }
+  next_.copy_(file.tensor("next"));
+  const auto values = [&](const std::string& name) {
+    const auto tensor = file.tensor(name).contiguous();
+    return std::vector<double>(tensor.data_ptr<double>(),
+                               tensor.data_ptr<double>() + tensor.numel());
+  };
+  t_ = {values("alpha"), values("beta")};
+  broke_down_ = file.metadata.count("broke_down") > 0 && file.metadata.at("broke_down") == "1";
+}
+
+}  // namespace blockwise

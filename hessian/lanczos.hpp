@@ -1,0 +1,99 @@
+// The Lanczos process on a symmetric operator (Lanczos 1950; Paige 1972):
+//   A Q = Q T + r e_m^T,   Q [n, m] orthonormal, T tridiagonal with alpha on and beta beside the
+// diagonal. Eigenvalues of T (Ritz values) approach those of A from the ends inwards; T alone gives
+// Gauss quadrature for q_1^T f(A) q_1, exact for polynomials up to degree 2m - 1 (Golub and
+// Meurant).
+//
+// Cost per step: one product and, with full reorthogonalisation, two reads of the basis so far; a
+// second pass (two more) only where the first one took away more than it left, the test of Daniel,
+// Gragg, Kaufman and Stewart (1976). Memory: the basis and three vectors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hessian/krylov_basis.hpp"
+#include "hessian/linear_operator.hpp"
+
+namespace blockwise {
+
+enum class Reorthogonalisation {
+  full,       // against every vector: no ghosts
+  selective,  // against converged Ritz vectors only (Parlett and Scott 1979): sqrt(eps)
+              // orthogonality
+  none        // two vectors of memory; T is right for densities, its eigenvalues repeat (ghosts)
+};
+
+struct LanczosOptions {
+  std::int64_t steps = 100;
+  Reorthogonalisation reorthogonalisation = Reorthogonalisation::full;
+  // Relative size of what a product gets wrong, as check_operator() measures it; at least 16
+  // roundings of the dtype. A beta below 16 * noise * ||T|| ends the process: what follows would be
+  // noise.
+  double noise = 0.0;
+};
+
+struct Tridiagonal {
+  std::vector<double> alpha;  // m
+  std::vector<double> beta;   // m: beta[j] couples j and j + 1; the last is the residual's norm
+};
+
+// Eigenvalues of T ascending, the first and last components of its eigenvectors.
+struct RitzValues {
+  std::vector<double> values;
+  std::vector<double> first;  // squared: the quadrature's weights
+  std::vector<double> last;   // times the last beta: the residual bound
+};
+RitzValues ritz_values(const Tridiagonal& t);
+
+struct RitzPair {
+  double value = 0.0;
+  double residual_bound = 0.0;  // |beta_m s_m|: an eigenvalue lies this near
+  double residual = -1.0;       // ||A u - value u|| by one more product; -1 where not asked for
+  at::Tensor vector;            // [n], unit norm; undefined without a basis
+};
+
+enum class SpectrumEnd { largest, smallest, both };
+
+class Lanczos {
+ public:
+  // `start` [n] need not have unit norm. Keeps a reference to the operator. Throws InputError for
+  // an operator that is not symmetric, a start of norm 0, or more steps than rows.
+  Lanczos(const LinearOperator& a, const at::Tensor& start, const LanczosOptions& options);
+
+  // Up to options.steps; `observe` gets the number done and may return false to stop in between.
+  // Continues where it stopped. Returns the number of steps done.
+  std::int64_t run(const std::function<bool(std::int64_t)>& observe = {});
+
+  std::int64_t steps() const { return static_cast<std::int64_t>(t_.alpha.size()); }
+  // The space is invariant up to noise: T's eigenvalues are eigenvalues of A, quadrature is exact.
+  bool broke_down() const { return broke_down_; }
+  const Tridiagonal& tridiagonal() const { return t_; }
+  // The k pairs at an end (both: k of each), the outermost first; with vectors where the process
+  // keeps a basis, and with residuals where `confirm` (one product each).
+  std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm) const;
+
+  // The whole state, so that a stopped process goes on with the same bits. A safetensors file,
+  // written beside and renamed. load() throws InputError for a file of another operator's size,
+  // other options, or a damaged one.
+  void save(const std::string& path) const;
+  void load(const std::string& path);
+
+ private:
+  void step();
+  void orthogonalise(const at::Tensor& w, double product_norm);
+  void orthogonalise_selectively(const at::Tensor& w);
+  double noise() const;
+
+  const LinearOperator& a_;
+  LanczosOptions options_;
+  KrylovBasis basis_;  // without reorthogonalisation the last two vectors
+  at::Tensor next_;    // the next vector, not yet of unit norm
+  Tridiagonal t_;
+  bool broke_down_ = false;
+};
+
+}  // namespace blockwise

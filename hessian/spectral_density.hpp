@@ -1,0 +1,57 @@
+// Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao, arXiv 1901.10159;
+// Ubaru, Chen and Saad 2017), with what it does not know.
+//
+// For a random unit vector q the weights first_i at the Ritz values of m Lanczos steps are a Gauss
+// quadrature of the measure q^T delta(A - x) q, whose mean over q is the density. The cumulative
+// distribution is what is reported with a band; a density is a broadened picture of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "hessian/lanczos.hpp"
+
+namespace blockwise {
+
+struct Quadrature {
+  std::vector<double> nodes;    // ascending
+  std::vector<double> weights;  // sum to 1
+};
+
+struct SpectralDensity {
+  std::vector<Quadrature> probes;
+  std::int64_t rows = 0;
+
+  // Share of the eigenvalues at or below x, and its standard error over probes (0 for one probe).
+  struct Share {
+    double mean, standard_error;
+  };
+  Share cumulative(double x) const;
+  // tr f(A) / n with its standard error over probes.
+  Share mean_of(const std::function<double(double)>& f) const;
+  // The density at x with every node as a Gaussian of standard deviation sigma.
+  double broadened(double x, double sigma) const;
+  double smallest() const;
+  double largest() const;
+};
+
+struct DensityOptions {
+  std::int64_t steps = 80;
+  std::int64_t probes = 10;
+  std::uint64_t seed = 0;
+  Reorthogonalisation reorthogonalisation = Reorthogonalisation::full;
+  double noise = 0.0;
+};
+
+// Cost: steps * probes products. Probe k is Gaussian, from stream (seed, probe, k): more probes
+// keep the ones before. `observe` gets products done.
+SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& options,
+                                 const std::function<bool(std::int64_t)>& observe = {});
+
+// In advance: probes for a standard error of the cumulative distribution of at most `error`
+// anywhere. A probe's share of an eigenvalue count p has variance at most 2 p (1 - p) / (n + 2) <=
+// 1 / (2 n + 4) over Gaussian directions.
+std::int64_t probes_for_error(std::int64_t rows, double error);
+
+}  // namespace blockwise

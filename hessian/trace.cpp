@@ -1,0 +1,237 @@
+#include "hessian/trace.hpp"
+
+#include <ATen/ATen.h>
+
+#include <Eigen/Dense>
+#include <boost/math/distributions/students_t.hpp>
+#include <cmath>
+
+#include "core/error.hpp"
+#include "core/random_stream.hpp"
+
+namespace blockwise {
+namespace {
+
+at::Tensor rademacher(const LinearOperator& a, std::uint64_t seed, std::int64_t index) {
+  auto generator = make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(index));
+  const auto bits = at::randint(2, {a.columns()}, generator, at::TensorOptions(at::kDouble));
+  return bits.mul_(2.0).sub_(1.0).to(a.options());
+}
+
+double double_product(const at::Tensor& x, const at::Tensor& y) {
+  return x.to(at::kDouble).dot(y.to(at::kDouble)).item<double>();
+}
+
+// Running mean and variance (Welford 1962).
+class RunningMean {
+ public:
+  void add(double x) {
+    ++count_;
+    const double delta = x - mean_;
+    mean_ += delta / static_cast<double>(count_);
+    squares_ += delta * (x - mean_);
+  }
+  std::int64_t count() const { return count_; }
+  double mean() const { return mean_; }
+  double standard_error() const {
+    const auto n = static_cast<double>(count_);
+    return count_ < 2 ? 0.0 : std::sqrt(squares_ / (n - 1.0) / n);
+  }
+
+ private:
+  std::int64_t count_ = 0;
+  double mean_ = 0.0;
+  double squares_ = 0.0;
+};
+
+// A decision on the error of few samples is a decision on luck: ten at least.
+constexpr std::int64_t kFewest = 10;
+
+bool good_enough(const RunningMean& mean, double offset, const SamplingPlan& plan) {
+  return plan.relative_error > 0.0 && mean.count() >= kFewest &&
+         mean.standard_error() <= plan.relative_error * std::abs(mean.mean() + offset);
+}
+
+void require_products(const SamplingPlan& plan, std::int64_t fewest) {
+  require_input(plan.products >= fewest, "{} products, at least {} are needed", plan.products,
+                fewest);
+}
+
+// Mean of sample(z) over probes.
+template <typename Sample>
+Estimate sample_mean(const LinearOperator& a, const SamplingPlan& plan, const Sample& sample) {
+  require_products(plan, 1);
+  RunningMean mean;
+  while (mean.count() < plan.products && !good_enough(mean, 0.0, plan)) {
+    mean.add(sample(rademacher(a, plan.seed, mean.count())));
+  }
+  return {mean.mean(), mean.standard_error(), mean.count(), mean.count()};
+}
+
+// Orthonormal columns that span those of y [n, k].
+at::Tensor orthonormal(const at::Tensor& y) { return std::get<0>(at::linalg_qr(y)); }
+
+// [n, k] in float64 on the CPU: A times the probes first .. first + k - 1, and the probes.
+std::pair<at::Tensor, at::Tensor> sketch(const LinearOperator& a, std::uint64_t seed,
+                                         std::int64_t first, std::int64_t k) {
+  std::vector<at::Tensor> products, probes;
+  for (std::int64_t i = 0; i < k; ++i) {
+    const auto z = rademacher(a, seed, first + i);
+    probes.push_back(z.to(at::kCPU, at::kDouble));
+    products.push_back(a(z).to(at::kCPU, at::kDouble));
+  }
+  return {at::stack(products, 1), at::stack(probes, 1)};
+}
+
+// A times the columns of q.
+at::Tensor times(const LinearOperator& a, const at::Tensor& q) {
+  std::vector<at::Tensor> columns;
+  for (std::int64_t i = 0; i < q.size(1); ++i) {
+    columns.push_back(a(q.select(1, i).to(a.options())).to(at::kCPU, at::kDouble));
+  }
+  return at::stack(columns, 1);
+}
+
+template <typename Sample>
+VectorEstimate vector_mean(const LinearOperator& a, const SamplingPlan& plan,
+                           const Sample& sample) {
+  require_products(plan, 2);
+  auto mean = at::zeros({a.rows()}, at::kDouble), squares = at::zeros({a.rows()}, at::kDouble);
+  for (std::int64_t k = 0; k < plan.products; ++k) {
+    const auto x = sample(rademacher(a, plan.seed, k)).to(at::kCPU, at::kDouble);
+    const auto delta = x - mean;
+    mean.add_(delta, 1.0 / double(k + 1));
+    squares.addcmul_(delta, x - mean);
+  }
+  const double n = double(plan.products);
+  return {mean, (squares / ((n - 1.0) * n)).sqrt(), plan.products};
+}
+
+}  // namespace
+
+double Estimate::half_width(double confidence) const {
+  if (samples < 2) return std::numeric_limits<double>::infinity();
+  const boost::math::students_t distribution(static_cast<double>(samples - 1));
+  return standard_error * boost::math::quantile(distribution, 0.5 + 0.5 * confidence);
+}
+
+Estimate hutchinson_trace(const LinearOperator& a, const SamplingPlan& plan) {
+  return sample_mean(a, plan, [&](const at::Tensor& z) { return double_product(z, a(z)); });
+}
+
+Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& plan) {
+  return sample_mean(a, plan, [&](const at::Tensor& z) {
+    const auto y = a(z);
+    return double_product(y, y);
+  });
+}
+
+Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan) {
+  require_products(plan, 6);
+  const auto k = std::min(plan.products / 3, a.rows());
+  const auto q = orthonormal(sketch(a, plan.seed, 0, k).first);
+  const double exact = (q * times(a, q)).sum().item<double>();
+  if (k == a.rows()) return {exact, 0.0, 2 * k, 0};
+  RunningMean rest;
+  const auto left = plan.products - 2 * k;
+  while (rest.count() < left && !good_enough(rest, exact, plan)) {
+    auto z = rademacher(a, plan.seed, k + rest.count()).to(at::kCPU, at::kDouble);
+    z -= q.mv(q.t().mv(z));
+    rest.add(double_product(z, a(z.to(a.options())).to(at::kCPU, at::kDouble)));
+  }
+  return {exact + rest.mean(), rest.standard_error(), 2 * k + rest.count(), rest.count()};
+}
+
+namespace {
+
+// XTrace in the coordinates of Q, k x k: with Y = A Omega = Q R the range without some probes is
+// the complement in Q of the columns of R^-T that belong to them. For a probe w whose own column is
+// among those, with P the projection on that complement,
+//   t = tr(P A P) + w^T (I - P) A (I - P) w.
+class ExchangeableTrace {
+ public:
+  ExchangeableTrace(const at::Tensor& q, const at::Tensor& r, const at::Tensor& z,
+                    const at::Tensor& omega, const at::Tensor& y)
+      : k_(r.size(1)),
+        r_(matrix(r)),
+        h_(matrix(q.t().mm(z))),
+        v_(matrix(q.t().mm(omega))),
+        inverse_(r_.transpose().triangularView<Eigen::Lower>().solve(
+            Eigen::MatrixXd::Identity(k_, k_))) {
+    const auto products = (omega * y).sum(0).contiguous();
+    diagonal_ = Eigen::Map<const Eigen::VectorXd>(products.data_ptr<double>(), k_);
+  }
+
+  // The estimate of probe i from the range without the probes in `out`, i among them.
+  double estimate(Eigen::Index i, const std::vector<Eigen::Index>& out) const {
+    const auto b = directions(out);
+    const double range = h_.trace() - (b.transpose() * h_ * b).trace();
+    const Eigen::VectorXd inside = v_.col(i) - b * (b.transpose() * v_.col(i));
+    return range + diagonal_[i] - 2.0 * inside.dot(r_.col(i)) + inside.dot(h_ * inside);
+  }
+
+  RunningMean estimates() const {
+    RunningMean mean;
+    for (Eigen::Index i = 0; i < k_; ++i) mean.add(estimate(i, {i}));
+    return mean;
+  }
+
+  // The whole estimate again without each probe; its spread times (k - 1).
+  double jackknife_error() const {
+    RunningMean without;
+    for (Eigen::Index i = 0; i < k_; ++i) {
+      double sum = 0.0;
+      for (Eigen::Index j = 0; j < k_; ++j) sum += j == i ? 0.0 : estimate(j, {i, j});
+      without.add(sum / static_cast<double>(k_ - 1));
+    }
+    return without.standard_error() * static_cast<double>(k_ - 1);
+  }
+
+ private:
+  static Eigen::MatrixXd matrix(const at::Tensor& x) {
+    const auto dense = x.contiguous();
+    using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    return Eigen::Map<const RowMajor>(dense.data_ptr<double>(), dense.size(0), dense.size(1));
+  }
+
+  // Orthonormal columns that span those of R^-T.
+  Eigen::MatrixXd directions(const std::vector<Eigen::Index>& out) const {
+    Eigen::MatrixXd b(k_, static_cast<Eigen::Index>(out.size()));
+    for (std::size_t c = 0; c < out.size(); ++c) {
+      const auto column = static_cast<Eigen::Index>(c);
+      b.col(column) = inverse_.col(out[c]).normalized();
+      for (Eigen::Index before = 0; before < column; ++before) {
+        b.col(column) -= b.col(before) * b.col(before).dot(b.col(column));
+      }
+      b.col(column).normalize();
+    }
+    return b;
+  }
+
+  Eigen::Index k_;
+  Eigen::MatrixXd r_, h_, v_, inverse_;
+  Eigen::VectorXd diagonal_;
+};
+
+}  // namespace
+
+Estimate xtrace(const LinearOperator& a, const SamplingPlan& plan) {
+  require_products(plan, 4);
+  const auto k = std::min(plan.products / 2, a.rows());
+  const auto [y, omega] = sketch(a, plan.seed, 0, k);
+  const auto [q, r] = at::linalg_qr(y);
+  const ExchangeableTrace trace(q, r, times(a, q), omega, y);
+  const auto mean = trace.estimates();
+  const double error = std::sqrt(mean.standard_error() * trace.jackknife_error());
+  return {mean.mean(), error, 2 * k, k};
+}
+
+VectorEstimate diagonal(const LinearOperator& a, const SamplingPlan& plan) {
+  return vector_mean(a, plan, [&](const at::Tensor& z) { return z * a(z); });
+}
+
+VectorEstimate squared_row_norms(const LinearOperator& a, const SamplingPlan& plan) {
+  return vector_mean(a, plan, [&](const at::Tensor& z) { return a(z).square(); });
+}
+
+}  // namespace blockwise

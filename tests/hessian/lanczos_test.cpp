@@ -1,0 +1,250 @@
+// Lanczos against closed forms, random matrices, Eigen and Spectra.
+#include <Spectra/SymEigsSolver.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "core/error.hpp"
+#include "core/random_stream.hpp"
+#include "hessian/dense.hpp"
+#include "hessian/lanczos.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+at::Tensor gaussian(std::vector<std::int64_t> sizes, std::uint64_t seed) {
+  auto generator = make_generator(seed, RandomStream::probe);
+  return at::randn(sizes, generator, at::kDouble);
+}
+
+// diag(values) turned by Householder reflectors that are never stored as a matrix.
+class ReflectedDiagonal : public LinearOperator {
+ public:
+  ReflectedDiagonal(at::Tensor values, std::uint64_t seed) : values_(std::move(values)) {
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      const auto u = gaussian({values_.numel()}, seed + i).to(values_.options());
+      reflectors_.push_back(u / u.norm());
+    }
+  }
+  std::int64_t rows() const override { return values_.numel(); }
+  std::int64_t columns() const override { return values_.numel(); }
+  bool symmetric() const override { return true; }
+  at::TensorOptions options() const override { return values_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override {
+    auto z = x.clone();
+    for (const auto& u : reflectors_) z -= 2.0 * u * u.dot(z);
+    z *= values_;
+    for (auto u = reflectors_.rbegin(); u != reflectors_.rend(); ++u) z -= 2.0 * *u * u->dot(z);
+    y.copy_(z);
+  }
+
+ private:
+  at::Tensor values_;
+  std::vector<at::Tensor> reflectors_;
+};
+
+// A few large eigenvalues over a log-spaced bulk: what loses orthogonality first.
+at::Tensor spiked(std::int64_t n, at::ScalarType dtype = at::kDouble) {
+  auto values = at::logspace(-4, 0, n, 10.0, at::kDouble);
+  values[n - 1] = 100.0;
+  values[n - 2] = 60.0;
+  values[n - 3] = -30.0;
+  return values.to(dtype);
+}
+
+int ritz_values_near(const Lanczos& lanczos, double value) {
+  int count = 0;
+  for (const double ritz : ritz_values(lanczos.tridiagonal()).values) {
+    if (std::abs(ritz - value) < 1e-3 * std::abs(value)) ++count;
+  }
+  return count;
+}
+
+struct SpectraOperator {
+  using Scalar = double;
+  const LinearOperator& a;
+  Eigen::Index rows() const { return a.rows(); }
+  Eigen::Index cols() const { return a.columns(); }
+  void perform_op(const double* x, double* y) const {
+    const auto in = at::from_blob(const_cast<double*>(x), {a.columns()}, at::kDouble);
+    auto out = at::from_blob(y, {a.rows()}, at::kDouble);
+    a.apply(in.clone(), out);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("With d distinct eigenvalues the process ends at step d, and quadrature is exact") {
+  const std::vector<double> distinct = {-2.0, 0.5, 1.0, 3.0, 10.0};
+  const auto values = at::tensor(distinct, at::kDouble).repeat({60});
+  const ReflectedDiagonal a(values, 1);
+  const auto start = gaussian({300}, 9);
+  // Rounding grows by the polynomials of the process, a factor of some hundred here.
+  Lanczos lanczos(a, start, {.steps = 20, .noise = 1e-13});
+  CHECK(lanczos.run() == 5);
+  CHECK(lanczos.broke_down());
+  const auto ritz = ritz_values(lanczos.tridiagonal());
+  for (std::size_t i = 0; i < 5; ++i) CHECK(ritz.values[i] == Approx(distinct[i]).epsilon(1e-12));
+  const auto q = start / start.norm();
+  const double expected = q.dot(a(a(q))).item<double>();
+  double quadrature = 0.0, weights = 0.0;
+  for (std::size_t i = 0; i < 5; ++i) {
+    quadrature += ritz.first[i] * ritz.values[i] * ritz.values[i];
+    weights += ritz.first[i];
+  }
+  CHECK(quadrature == Approx(expected).epsilon(1e-12));
+  CHECK(weights == Approx(1.0).epsilon(1e-12));
+}
+
+TEST_CASE("m steps reproduce the moments up to 2 m - 1, and not the next one") {
+  const auto matrix = gaussian({40, 40}, 2);
+  const DenseOperator a((matrix + matrix.t()) / 18.0);
+  auto q = gaussian({40}, 3);
+  q /= q.norm();
+  Lanczos lanczos(a, q, {.steps = 6});
+  lanczos.run();
+  const auto ritz = ritz_values(lanczos.tridiagonal());
+  auto power = q.clone();
+  for (int degree = 0; degree <= 12; ++degree) {
+    double quadrature = 0.0;
+    for (std::size_t i = 0; i < 6; ++i) {
+      quadrature += ritz.first[i] * std::pow(ritz.values[i], degree);
+    }
+    const double error = std::abs(quadrature - q.dot(power).item<double>());
+    INFO("degree " << degree << " error " << error);
+    if (degree <= 11) CHECK(error < 1e-10);
+    if (degree == 12) CHECK(error > 1e-6);
+    power = a(power);
+  }
+}
+
+TEST_CASE("Pairs at both ends are those of the dense matrix and of Spectra") {
+  const ReflectedDiagonal a(spiked(200), 4);
+  Lanczos lanczos(a, gaussian({200}, 5), {.steps = 80});
+  lanczos.run();
+  const auto expected = symmetric_eigenvalues(to_dense(a));
+  const auto pairs = lanczos.pairs(2, SpectrumEnd::both, /*confirm=*/true);
+  REQUIRE(pairs.size() == 4);
+  CHECK(pairs[0].value == Approx(expected[199]).epsilon(1e-10));
+  CHECK(pairs[1].value == Approx(expected[0]).epsilon(1e-10));
+  CHECK(pairs[2].value == Approx(expected[198]).epsilon(1e-10));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(pairs[i].residual < 1e-8 * 100.0);
+    CHECK(pairs[i].residual_bound < 1e-8 * 100.0);
+  }
+  // A pair that has not converged: the bound is its residual (Q orthonormal, T exact).
+  CHECK(pairs[3].residual == Approx(pairs[3].residual_bound).epsilon(1e-6));
+  SpectraOperator op{a};
+  Spectra::SymEigsSolver<SpectraOperator> solver(op, 4, 40);
+  solver.init();
+  solver.compute(Spectra::SortRule::LargestMagn, 300, 1e-10, Spectra::SortRule::LargestAlge);
+  REQUIRE(solver.info() == Spectra::CompInfo::Successful);
+  CHECK(pairs[0].value == Approx(solver.eigenvalues()[0]).epsilon(1e-9));
+}
+
+// Without reorthogonalisation copies of the outermost eigenvalues come back; with it none does.
+TEST_CASE("Ghosts appear without reorthogonalisation only") {
+  for (const auto dtype : {at::kDouble, at::kFloat}) {
+    const ReflectedDiagonal a(spiked(1000, dtype), 6);
+    const auto start = gaussian({1000}, 7).to(dtype);
+    const auto count = [&](Reorthogonalisation kind) {
+      Lanczos lanczos(a, start, {.steps = 120, .reorthogonalisation = kind});
+      lanczos.run();
+      CHECK(lanczos.steps() == 120);
+      return ritz_values_near(lanczos, 100.0) + ritz_values_near(lanczos, -30.0);
+    };
+    CHECK(count(Reorthogonalisation::full) == 2);
+    CHECK(count(Reorthogonalisation::selective) == 2);
+    CHECK(count(Reorthogonalisation::none) > 3);
+  }
+}
+
+TEST_CASE("Random matrices have their edges and spikes") {
+  // Marchenko-Pastur with gamma = 1/4: edges (1 +- sqrt(gamma))^2 = 0.25 and 2.25; a population
+  // spike l = 4 shows at l (1 + gamma / (l - 1)) = 4.333 with overlap^2 (1 - gamma/9) / (1 +
+  // gamma/3).
+  const std::int64_t n = 2000, d = 500;
+  auto x = gaussian({n, d}, 11);
+  x.select(1, 0).mul_(2.0);
+  const DenseOperator covariance([&] {
+    const auto c = x.t().mm(x) / double(n);
+    return (c + c.t()) / 2.0;
+  }());
+  Lanczos mp(covariance, gaussian({d}, 12), {.steps = 200});
+  mp.run();
+  const auto pairs = mp.pairs(2, SpectrumEnd::both, false);
+  // Fluctuations: edges n^(-2/3) times the width, the spike n^(-1/2) times l sqrt(2); three of
+  // them.
+  CHECK(std::abs(pairs[0].value - 4.333) < 3.0 * 4.0 * std::sqrt(2.0 / double(n)));
+  CHECK(std::abs(pairs[2].value - 2.25) < 0.1);
+  CHECK(std::abs(pairs[1].value - 0.25) < 0.03);
+  const double overlap = std::pow(pairs[0].vector[0].item<double>(), 2);
+  CHECK(overlap == Approx((1.0 - 0.25 / 9.0) / (1.0 + 0.25 / 3.0)).margin(0.05));
+
+  // Wigner with spike theta = 2.5: theta + 1 / theta = 2.9, overlap^2 1 - theta^-2 = 0.84; without
+  // it the Jacobi coefficients are the semicircle's, 0 and 1, up to n^(-1/2) = 0.03.
+  auto w = gaussian({1000, 1000}, 13);
+  w = (w + w.t()) / std::sqrt(2.0 * 1000.0);
+  const DenseOperator plain(w);
+  Lanczos semicircle(plain, gaussian({1000}, 14), {.steps = 12});
+  semicircle.run();
+  for (std::size_t j = 0; j < 12; ++j) {
+    CHECK(std::abs(semicircle.tridiagonal().alpha[j]) < 0.2);
+    CHECK(semicircle.tridiagonal().beta[j] == Approx(1.0).margin(0.15));
+  }
+  auto spiked_matrix = w.clone();
+  spiked_matrix[0][0] += 2.5;
+  const DenseOperator wigner(spiked_matrix);
+  Lanczos process(wigner, gaussian({1000}, 14), {.steps = 120});
+  process.run();
+  const auto top = process.pairs(1, SpectrumEnd::largest, false)[0];
+  CHECK(top.value == Approx(2.9).margin(0.1));
+  CHECK(std::pow(top.vector[0].item<double>(), 2) == Approx(0.84).margin(0.05));
+}
+
+TEST_CASE("A saved process goes on with the same bits") {
+  TemporaryFolder folder;
+  const auto path = (folder / "lanczos.safetensors").string();
+  for (const auto kind :
+       {Reorthogonalisation::full, Reorthogonalisation::selective, Reorthogonalisation::none}) {
+    const ReflectedDiagonal a(spiked(300, at::kFloat), 8);
+    const LanczosOptions options{.steps = 40, .reorthogonalisation = kind};
+    const auto start = gaussian({300}, 21).to(at::kFloat);
+    Lanczos whole(a, start, options);
+    whole.run();
+    Lanczos first(a, start, options);
+    first.run([](std::int64_t done) { return done < 17; });
+    CHECK(first.steps() == 17);
+    first.save(path);
+    Lanczos second(a, gaussian({300}, 99).to(at::kFloat), options);
+    second.load(path);
+    CHECK(second.run() == 40);
+    CHECK(second.tridiagonal().alpha == whole.tridiagonal().alpha);
+    CHECK(second.tridiagonal().beta == whole.tridiagonal().beta);
+  }
+}
+
+TEST_CASE("Bad input to Lanczos is one error") {
+  const DenseOperator square(at::eye(4, at::kDouble)), other(at::eye(5, at::kDouble));
+  const auto start = at::ones({4}, at::kDouble);
+  CHECK_THROWS_WITH(Lanczos(square, start, {.steps = 5}),
+                    Contains("5 Lanczos steps on an operator of 4 rows, allowed are 1 to 4"));
+  CHECK_THROWS_WITH(Lanczos(square, at::zeros({4}, at::kDouble), {.steps = 2}),
+                    Contains("a Lanczos start of norm 0"));
+  const DenseOperator skew(at::tensor({0.0, 1.0, 0.0, 0.0}, at::kDouble).view({2, 2}));
+  CHECK_THROWS_WITH(Lanczos(skew, at::ones({2}, at::kDouble), {.steps = 1}),
+                    Contains("needs a symmetric operator"));
+  TemporaryFolder folder;
+  const auto path = (folder / "l.safetensors").string();
+  Lanczos saved(square, start, {.steps = 2});
+  saved.run();
+  saved.save(path);
+  Lanczos wrong(other, at::ones({5}, at::kDouble), {.steps = 2});
+  CHECK_THROWS_WITH(wrong.load(path), Contains("rows is '4', this process has '5'"));
+  std::ofstream(folder / "bad") << "x";
+  CHECK_THROWS_WITH(wrong.load((folder / "bad").string()), Contains("not a valid safetensors"));
+}
