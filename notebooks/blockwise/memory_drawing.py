@@ -29,6 +29,9 @@ from .style import (
 _GIB = 1024.0**3
 _FAMILY_MARKERS = ("o", "s", "^", "D")
 
+# Line styles of the two peaks that every plan has, whatever its configuration asks for.
+_PEAKS = {"peak_bytes_without_checkpointing": "-", "peak_bytes_with_checkpointing": ":"}
+
 # What a step needs, in the order of the bars, with the colour of text on them.
 _PARTS = {
     "parameter_bytes": ("parameters", "#737373", "white"),
@@ -68,7 +71,7 @@ def memory_parts_figure(plans: pd.DataFrame, name: str) -> Figure:
             empty_panel(axes, f"no plan of {name}")
             return figure
         _draw_parts(axes, rows)
-        panel_title(axes, f"Memory of a step: {name}", "the parts need not peak at the same time")
+        panel_title(axes, f"Memory: {name}", "at the peak of a step; the parts add up to it")
     return figure
 
 
@@ -113,9 +116,15 @@ def _size_axes(axes: Axes, plans: pd.DataFrame, logarithmic: bool = True) -> Non
     if logarithmic:
         axes.set_yscale("log")
         axes.set_ylabel("memory (GiB)")
-        axes.yaxis.set_major_locator(LogLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=_tick_digits(axes)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _tick_digits(axes: Axes) -> tuple[float, ...]:
+    """Leading digits of the labels: powers of ten alone leave a short axis with a single label."""
+    bottom, top = axes.get_ylim()
+    return (1,) if top / bottom > 300 else (1, 2, 5)
 
 
 def _count(value: float) -> str:
@@ -130,9 +139,8 @@ def _count(value: float) -> str:
 
 def _draw_peaks(axes: Axes, plans: pd.DataFrame, styles: dict[str, GroupStyle]) -> None:
     markers = _family_markers(plans)
-    columns = {"peak_bytes": "-", "peak_bytes_with_checkpointing": ":"}
     for (rule, family), rows in plans.groupby(["rule", "family"], sort=False):
-        for column, line in columns.items():
+        for column, line in _PEAKS.items():
             axes.plot(
                 rows["parameters"], rows[column] / _GIB, ls=line, color=styles[rule].color,
                 marker=markers[family], ms=4, mec="white", mew=0.6, lw=1.1,
@@ -165,7 +173,7 @@ def _draw_savings(
 ) -> None:
     markers = _family_markers(plans)
     for rule in (one for one in styles if one != baseline):
-        for column, line in (("peak_bytes", "-"), ("peak_bytes_with_checkpointing", ":")):
+        for column, line in _PEAKS.items():
             saved = memory_savings(plans, rule, column, baseline)
             for family, rows in saved.groupby("family", sort=False):
                 axes.plot(
@@ -202,7 +210,7 @@ def _draw_parts(axes: Axes, rows: pd.DataFrame) -> None:
         sizes = rows[part].to_numpy() / scale
         bars = axes.barh(at, sizes, left=left, height=0.46, color=color, label=label,
                          edgecolor="white", lw=0.6)  # fmt: skip
-        words = [three_digits(size) if size * scale > 0.1 * totals.max() else "" for size in sizes]
+        words = [three_digits(size) if size * scale > 0.07 * totals.max() else "" for size in sizes]
         axes.bar_label(bars, words, label_type="center", fontsize=7.5, color=ink)
         left = left + sizes
     for row, total in zip(at, left, strict=True):

@@ -24,8 +24,9 @@ OPTIMIZERS = ("adamw", "adam_mini")
 # Columns of a plan that are counts or bytes; `optimizer` holds the bytes of every kind of state.
 PLAN_NUMBERS = (
     "parameters", "parameter_bytes", "gradient_bytes", "optimizer_bytes", "master_bytes",
-    "activation_bytes", "peak_bytes", "peak_bytes_with_checkpointing", "checkpoint_bytes",
-    "flops_per_token",
+    "activation_bytes", "peak_bytes", "peak_bytes_without_checkpointing",
+    "peak_bytes_with_checkpointing", "checkpoint_bytes", "flops_per_token", "device_bytes",
+    "devices_state_sharded", "devices_all_sharded",
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def read_plans(
     configs: Sequence[str | os.PathLike[str]], optimizers: Sequence[str] = OPTIMIZERS
 ) -> pd.DataFrame:
     """A row per configuration and optimizer, by size: `rule`, `family` (the file's folder), and the
-    keys of `blockwise plan`, in bytes.
+    keys of `blockwise plan`: bytes, counts, and devices (0 where no number of them is enough).
 
     Every configuration must be one that the optimizers differ in by `optimizer.rule` alone.
     """

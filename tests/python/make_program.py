@@ -32,9 +32,11 @@ def plan():
         "parameter_bytes": 4 * parameters, "gradient_bytes": 4 * parameters, "optimizer": state,
         "optimizer_bytes": sum(state.values()), "master_bytes": 0,
         "activation_bytes": activations, "peak_bytes": lasting + activations,
+        "peak_bytes_without_checkpointing": lasting + activations,
         "peak_bytes_with_checkpointing": lasting + activations // 4,
         "checkpoint_bytes": 4 * parameters + sum(state.values()),
-        "flops_per_token": 6 * parameters,
+        "flops_per_token": 6 * parameters, "device_bytes": 80 * 2**30,
+        "devices_state_sharded": 1, "devices_all_sharded": 1,
     }}
 
 def evaluation():
