@@ -19,9 +19,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .difference_drawing import loss_differences
     from .figures import (
         final_loss_figure,
         loss_curve_figure,
+        loss_difference_figure,
         memory_figure,
         memory_parts_figure,
         partition_picture,
@@ -67,6 +69,8 @@ __all__ = [
     "loss_band",
     "loss_curve_figure",
     "loss_curves",
+    "loss_difference_figure",
+    "loss_differences",
     "mean_interval",
     "memory_figure",
     "memory_parts_figure",
@@ -103,6 +107,8 @@ def __getattr__(name: str) -> Any:
         module = "figures"
     elif name in _PLANS:
         module = "plans"
+    elif name == "loss_differences":
+        module = "difference_drawing"
     elif name == "memory_savings":
         module = "memory_drawing"
     else:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from .difference_drawing import loss_difference_figure
 from .memory_drawing import memory_parts_figure, planned_memory_figure, position_loss_figure
 from .partition_drawing import partition_picture
 from .run_drawing import run_figure, time_split
@@ -30,6 +31,7 @@ __all__ = [
     "draw",
     "final_loss_figure",
     "loss_curve_figure",
+    "loss_difference_figure",
     "memory_figure",
     "memory_parts_figure",
     "partition_picture",

@@ -47,7 +47,7 @@ def sweep_figure(sweep: Sweep) -> Figure:
     """Loss curves, final loss by learning rate and memory, side by side."""
     with figure_style():
         figure, (left, middle, right) = panels((11.4, 4.1), (1.1, 1.1, 1))
-        _draw_loss_curves(left, sweep)
+        draw_loss_curves(left, sweep)
         _draw_final_losses(middle, sweep)
         _draw_memory(right, sweep)
         _note_unfinished(figure, sweep)
@@ -60,7 +60,7 @@ def loss_curve_figure(sweep: Sweep) -> Figure:
     Line: mean over the finished seeds. Band: 95 % t interval. The axis begins below the loss of the
     untrained model, which would flatten everything else.
     """
-    return _single_panel(_draw_loss_curves, sweep)
+    return _single_panel(draw_loss_curves, sweep)
 
 
 def final_loss_figure(sweep: Sweep) -> Figure:
@@ -102,7 +102,8 @@ def _note_unfinished(figure: Figure, sweep: Sweep) -> None:
 # (a) loss curves
 
 
-def _draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
+def draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
+    """The panel of `loss_curve_figure`, for figures that have it among others."""
     best = best_configurations(sweep)
     if best.empty:
         empty_panel(axes, _NO_RUNS)
