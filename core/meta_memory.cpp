@@ -92,6 +92,8 @@ Triple layer_norm_backward(const at::Tensor& slope, const at::Tensor& x, c10::Sy
   return result;
 }
 
+at::Tensor relu(const at::Tensor& x) { return at::empty_like(x); }
+
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& indices, c10::SymInt, bool, bool) {
   auto sizes = indices.sizes().vec();
   sizes.push_back(weight.size(1));
@@ -138,6 +140,7 @@ Triple attention_backward(const at::Tensor&, const at::Tensor& q, const at::Tens
 TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("native_layer_norm", layer_norm);
   m.impl("native_layer_norm_backward", layer_norm_backward);
+  m.impl("relu", relu);
   m.impl("embedding", embedding);
   m.impl("embedding_dense_backward", embedding_dense_backward);
   m.impl("_scaled_dot_product_flash_attention_for_cpu", attention);

@@ -3,8 +3,8 @@
 // running the real program there, autograd included, tells its peak in advance for any size.
 //
 // Beyond LibTorch's own meta kernels this file supplies those that a transformer's training step
-// needs and that LibTorch has only in Python: LayerNorm's, the embedding's gradient and the CPU's
-// fused attention, with the scratch that the CPU kernels take.
+// needs and that LibTorch has only in Python: relu, LayerNorm's, the embedding's gradient and the
+// CPU's fused attention, with the scratch that the CPU kernels take.
 #pragma once
 
 #include <cstdint>

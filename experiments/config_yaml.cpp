@@ -526,8 +526,11 @@ YamlDocument YamlDocument::parse(const std::string& text, const std::string& nam
 }
 
 YamlDocument YamlDocument::clone() const {
-  auto tree = std::make_unique<Tree>(*tree_);
-  tree->root = YAML::Clone(tree_->root);
+  // reset(), not =: assignment to a node changes what every handle of it sees, the original too.
+  auto tree = std::make_unique<Tree>();
+  tree->name = tree_->name;
+  tree->origins = tree_->origins;
+  tree->root.reset(YAML::Clone(tree_->root));
   return YamlDocument(std::move(tree));
 }
 

@@ -4,6 +4,7 @@
 #include "core/error.hpp"
 #include "experiments/config_text.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/small_run.hpp"
 
 using namespace blockwise;
 using blockwise::testing::Contains;
@@ -212,4 +213,17 @@ TEST_CASE("A wrong sweep says what is wrong") {
              Contains("min is not below max"));
   CHECK_THAT(error("sweep: {baseline: x, groups: [{name: a}]}"), Contains("'x' is none of a"));
   CHECK_THAT(error(""), Contains("there is no section 'sweep'"));
+}
+
+TEST_CASE("A clone's settings stay its own") {
+  const auto original = YamlDocument::parse(small_run_yaml("nowhere", 12), "clone.yaml");
+  auto first = original.clone();
+  first.set("trainer.steps", "7", "test");
+  first.set("trainer.activation_checkpointing", "true", "test");
+  const auto second = original.clone();
+  CHECK(first.run_config().trainer.steps == 7);
+  for (const auto* untouched : {&original, &second}) {
+    CHECK(untouched->run_config().trainer.steps == 12);
+    CHECK_FALSE(untouched->run_config().trainer.activation_checkpointing);
+  }
 }

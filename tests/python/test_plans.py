@@ -50,10 +50,7 @@ def settings_without_corpus(path: Path) -> list[str]:
 
 
 def by_name(path: Path) -> object:
-    # aten::relu has a kernel for the meta device in Python only (PyTorch 2.13).
-    reason = "LibTorch has no relu on the meta device"
-    marks = [pytest.mark.xfail(reason=reason, strict=True)] if path.stem == "mlp-gaussian" else []
-    return pytest.param(path, id=f"{path.parent.name}-{path.stem}", marks=marks)
+    return pytest.param(path, id=f"{path.parent.name}-{path.stem}")
 
 
 @pytest.mark.parametrize("path", [by_name(path) for path in CONFIGS])

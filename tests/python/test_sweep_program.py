@@ -27,9 +27,6 @@ sweep:
 """
 
 
-@pytest.mark.xfail(
-    reason="YamlDocument::clone() leaves the original sharing the clone's tree", strict=True
-)
 def test_a_group_does_not_inherit_the_settings_of_the_one_before(tmp_path: Path) -> None:
     config = tmp_path / "sweep.yaml"
     config.write_text(SWEEP.format(output=tmp_path / "out"))
