@@ -216,13 +216,13 @@ TEST_CASE("A wrong sweep says what is wrong") {
 }
 
 TEST_CASE("A clone's settings stay its own") {
-  const auto original = YamlDocument::parse(small_run_yaml("nowhere", 12), "clone.yaml");
+  const auto original = YamlDocument::parse(blockwise::testing::small_run_yaml("nowhere", 12), "clone.yaml");
   auto first = original.clone();
   first.set("trainer.steps", "7", "test");
   first.set("trainer.activation_checkpointing", "true", "test");
   const auto second = original.clone();
   CHECK(first.run_config().trainer.steps == 7);
-  for (const auto* untouched : {&original, &second}) {
+  for (const YamlDocument* untouched : {&original, &second}) {
     CHECK(untouched->run_config().trainer.steps == 12);
     CHECK_FALSE(untouched->run_config().trainer.activation_checkpointing);
   }

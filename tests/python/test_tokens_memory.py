@@ -52,5 +52,6 @@ def test_the_memory_of_a_bpe_does_not_grow_with_the_text(tmp_path: Path) -> None
     small = write_text(tmp_path / "small.txt", 2 * MB, line)
     large = write_text(tmp_path / "large.txt", 6 * MB, line)
     growth = peak_memory(tmp_path / "b", large, *more) - peak_memory(tmp_path / "a", small, *more)
-    # 4 MB more are 2 million tokens, which the package would hold with some 100 bytes each.
-    assert growth < 30 * MB
+    # 4 MB more are 2 million tokens, which the package would hold with some 100 bytes each: 200 MB.
+    # The allocators of its threads alone have been seen to differ by 46 MB on a busy machine.
+    assert growth < 100 * MB
