@@ -89,4 +89,6 @@ def _draw_group(axes: Axes, rows: pd.DataFrame, group: str, style: GroupStyle) -
         band["tokens"], band["mean"], color=style.color, marker=style.marker, ms=4, mec="white",
         mew=0.6, label=group,
     )  # fmt: skip
-    axes.fill_between(band["tokens"], band["low"], band["high"], color=style.color, alpha=0.14, lw=0)
+    axes.fill_between(
+        band["tokens"], band["low"], band["high"], color=style.color, alpha=0.14, lw=0
+    )
