@@ -82,7 +82,9 @@ def test_the_precision_notebook_reads_a_small_sweep(
 def test_exported_folders_give_the_logits_of_transformers(model: str, tmp_path: Path) -> None:
     python = os.environ.get("BLOCKWISE_TRANSFORMERS_PYTHON", sys.executable)
     if python == sys.executable and importlib.util.find_spec("transformers") is None:
-        pytest.skip("needs `transformers`, here or in BLOCKWISE_TRANSFORMERS_PYTHON")
+        pytest.skip(
+            "set BLOCKWISE_TRANSFORMERS_PYTHON to a Python with torch==2.13.0, transformers==5.23.0"
+        )
     folder = export(model, tmp_path / "out")
     expected = GOLDEN / "hugging_face" / model / "expected.safetensors"
     check = subprocess.run(
