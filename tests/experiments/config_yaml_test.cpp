@@ -216,7 +216,8 @@ TEST_CASE("A wrong sweep says what is wrong") {
 }
 
 TEST_CASE("A clone's settings stay its own") {
-  const auto original = YamlDocument::parse(blockwise::testing::small_run_yaml("nowhere", 12), "clone.yaml");
+  const auto original =
+      YamlDocument::parse(blockwise::testing::small_run_yaml("nowhere", 12), "clone.yaml");
   auto first = original.clone();
   first.set("trainer.steps", "7", "test");
   first.set("trainer.activation_checkpointing", "true", "test");
