@@ -38,6 +38,7 @@ class FieldVisitor {
   virtual void integer(const Field& field, std::int64_t& value, const IntegerBounds& bounds) = 0;
   virtual void boolean(const Field& field, bool& value) = 0;
   virtual void text(const Field& field, std::string& value) = 0;
+  virtual void text_list(const Field& field, std::vector<std::string>& values) = 0;
   virtual void choice(const Field& field, std::string& value,
                       const std::vector<std::string>& choices) = 0;
   virtual void choice_list(const Field& field, std::vector<std::string>& values,

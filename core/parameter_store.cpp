@@ -12,9 +12,16 @@ namespace blockwise {
 
 namespace {
 
-bool is_kept(const ParameterBlock& block, const std::optional<MixedPrecision>& mixed) {
-  if (!mixed) return true;
-  return std::find(mixed->keep.begin(), mixed->keep.end(), block.role) != mixed->keep.end();
+// Per tensor of the layout: computed with as it is.
+std::vector<bool> kept_tensors(const ParameterLayout& layout,
+                               const std::optional<MixedPrecision>& mixed) {
+  std::vector<bool> kept(layout.blocks().size(), !mixed);
+  if (!mixed) return kept;
+  for (const auto& name : mixed->keep_tensors) kept[layout.index_of(name)] = true;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (std::ranges::count(mixed->keep, layout.blocks()[i].role) > 0) kept[i] = true;
+  }
+  return kept;
 }
 
 }  // namespace
@@ -25,13 +32,14 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   parameters_ = at::zeros({layout_.size()}, options);
   gradients_ = at::zeros({layout_.size()}, options);
+  const auto kept = kept_tensors(layout_, mixed);
   for (std::size_t i = 0; i < layout_.blocks().size(); ++i) {
     masters_.push_back(view(parameters_, i));
     gradient_views_.push_back(view(gradients_, i));
     const auto& block = layout_.blocks()[i];
     // detach() makes a leaf that shares the storage of the flat buffer.
-    auto tensor = is_kept(block, mixed) ? masters_[i].detach()
-                                        : at::zeros(block.shape, options.dtype(at::kBFloat16));
+    auto tensor =
+        kept[i] ? masters_[i].detach() : at::zeros(block.shape, options.dtype(at::kBFloat16));
     tensor.requires_grad_(true);
     if (tensor.scalar_type() != dtype) tensor.set_grad_dtype(dtype);
     tensor.mutable_grad() = gradient_views_[i];

@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,15 +18,18 @@
 
 namespace blockwise {
 
-// Tensors of the roles in `keep` are computed with as they are, all others as bfloat16 copies.
+// Tensors of the roles in `keep` and those named in `keep_tensors` are computed with as they are,
+// all others as bfloat16 copies.
 struct MixedPrecision {
   std::vector<ParameterRole> keep;
+  std::vector<std::string> keep_tensors = {};
 };
 
 class ParameterStore {
  public:
   // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, and 2
-  // bytes for each element that has a copy.
+  // bytes for each element that has a copy. Throws InputError for a tensor that is kept by a name
+  // which the layout does not have.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt);
 

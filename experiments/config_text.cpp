@@ -46,6 +46,11 @@ class YamlWriter : public FieldVisitor {
   }
   void boolean(const Field& f, bool& value) override { line(f, value ? "true" : "false"); }
   void text(const Field& f, std::string& value) override { line(f, yaml_text(value)); }
+  void text_list(const Field& f, std::vector<std::string>& values) override {
+    std::vector<std::string> texts;
+    for (const auto& value : values) texts.push_back(yaml_text(value));
+    line(f, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
   void choice(const Field& f, std::string& value, const std::vector<std::string>&) override {
     line(f, yaml_text(value));
   }

@@ -190,6 +190,16 @@ class YamlReader : public FieldVisitor {
     if (node) value = checked_choice(*node, field, choices);
   }
 
+  void text_list(const Field& field, std::vector<std::string>& values) override {
+    const auto node = list(field);
+    if (!node) return;
+    values.clear();
+    for (const auto& item : *node) {
+      if (!item.IsScalar()) fail(item, field, fmt::format("{} is not a text", shown(item)));
+      values.push_back(item.Scalar());
+    }
+  }
+
   void choice_list(const Field& field, std::vector<std::string>& values,
                    const std::vector<std::string>& choices) override {
     const auto node = list(field);

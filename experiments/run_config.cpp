@@ -68,6 +68,8 @@ void TrainerConfig::visit(FieldVisitor& v) {
            precision, {"fp32", "bf16", "bf16_autocast"});
   v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, float32_roles,
                 role_names());
+  v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
+              float32_tensors);
   v.boolean({"activation_checkpointing",
              "keep each layer's input only and compute the layer again in the backward pass"},
             activation_checkpointing);
@@ -80,6 +82,7 @@ void TrainerConfig::visit(FieldVisitor& v) {
 std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
   if (precision != "bf16") return std::nullopt;
   MixedPrecision mixed;
+  mixed.keep_tensors = float32_tensors;
   for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
   return mixed;
 }

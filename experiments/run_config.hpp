@@ -37,6 +37,7 @@ struct TrainerConfig {
   double divergence_loss = 0.0;
   std::string precision = "fp32";
   std::vector<std::string> float32_roles = {"norm"};
+  std::vector<std::string> float32_tensors;
   bool activation_checkpointing = false;
   std::int64_t loss_chunk_tokens = 0;
   std::string device = "auto";

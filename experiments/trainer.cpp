@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -16,6 +17,7 @@
 #include "experiments/config_text.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/spelling.hpp"
 #include "experiments/stop_signal.hpp"
 
 namespace blockwise {
@@ -269,6 +271,17 @@ void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
                 trainer.global_batch_tokens, trainer.micro_batch_size, sequence_length, micro);
 }
 
+// Names are known once the model has its sizes.
+void check_tensor_names(const TrainerConfig& trainer, const ParameterLayout& layout) {
+  std::vector<std::string> names;
+  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  for (const auto& name : trainer.float32_tensors) {
+    require_input(std::ranges::count(names, name) > 0,
+                  "trainer.float32_tensors: the model has no parameter '{}'{}", name,
+                  did_you_mean(name, names));
+  }
+}
+
 }  // namespace
 
 ResolvedRun resolve(RunConfig config) {
@@ -277,6 +290,7 @@ ResolvedRun resolve(RunConfig config) {
   config.model.spec->adapt_to(data->shape());
   resolve_batch(config.trainer, data->shape().sequence_length);
   auto layout = config.model.spec->layout();
+  check_tensor_names(config.trainer, layout);
   auto hash = config_hash(config);
   return {std::move(config), std::move(hash), std::move(data), std::move(layout)};
 }

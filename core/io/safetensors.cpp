@@ -10,8 +10,8 @@
 #include <set>
 
 #include "core/error.hpp"
-#include "core/io/atomic_writer.hpp"
 #include "core/io/mapped_file.hpp"
+#include "core/io/mapped_writer.hpp"
 
 namespace blockwise {
 namespace {
@@ -257,12 +257,19 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
                        const std::map<std::string, std::string>& metadata) {
   const auto header = header_text(tensors, metadata);
   const std::uint64_t length = header.size();
-  AtomicWriter file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(std::as_bytes(std::span(header)));
+  std::size_t size = sizeof(length) + header.size();
+  for (const auto& [name, tensor] : tensors) size += tensor.nbytes();
+  MappedWriter file(path, size);
+  auto* place = file.bytes().data();
+  const auto append = [&place](const void* data, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(place, data, bytes);
+    place += bytes;
+  };
+  append(&length, sizeof(length));
+  append(header.data(), header.size());
   for (const auto& [name, tensor] : tensors) {
     const auto data = tensor.detach().to(at::kCPU).contiguous();
-    file.write({static_cast<const std::byte*>(data.data_ptr()), data.nbytes()});
+    append(data.data_ptr(), data.nbytes());
   }
   file.commit();
 }

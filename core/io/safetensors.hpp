@@ -1,6 +1,6 @@
 // safetensors files: a little-endian u64 header length, that many bytes of JSON, then one packed
-// row-major buffer (the format of huggingface/safetensors). Read by memory mapping, written beside
-// the name and renamed.
+// row-major buffer (the format of huggingface/safetensors). Read and written by memory mapping;
+// written beside the name and renamed.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -33,13 +33,24 @@ struct HeadGradients {
   void add(const at::Tensor& x, const at::Tensor& slope, const Linear& head, std::int64_t begin) {
     auto rows = features.narrow(0, begin, slope.size(0));
     at::mm_out(rows, slope, head.weight);
-    // Sums over chunks are float32 at least, as inside one product over all rows.
     if (weight.scalar_type() == x.scalar_type()) {
       weight.addmm_(slope.t(), x);
     } else {
-      weight += slope.t().mm(x);
+      add_wide(x, slope);
     }
     if (bias.defined()) bias += slope.sum(0);
+  }
+
+  // Sums over chunks are float32 at least, as inside one product over all rows. Some rows of the
+  // weight at a time: a mixed sum widens its argument first, which of all rows would be the
+  // largest tensor of the pass.
+  void add_wide(const at::Tensor& x, const at::Tensor& slope) {
+    constexpr std::int64_t kRows = 1024;
+    for (std::int64_t begin = 0; begin < weight.size(0); begin += kRows) {
+      const auto rows = std::min(kRows, weight.size(0) - begin);
+      const auto part = slope.narrow(1, begin, rows).t().mm(x);
+      weight.narrow(0, begin, rows).add_(part.to(weight.scalar_type()));
+    }
   }
 };
 

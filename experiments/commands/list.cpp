@@ -25,6 +25,9 @@ class FieldPrinter : public FieldVisitor {
     line(f, value ? "true" : "false", "true, false");
   }
   void text(const Field& f, std::string& value) override { line(f, value, "text"); }
+  void text_list(const Field& f, std::vector<std::string>& values) override {
+    line(f, fmt::format("[{}]", fmt::join(values, ", ")), "list of texts");
+  }
   void choice(const Field& f, std::string& value, const std::vector<std::string>& c) override {
     line(f, value, fmt::format("{}", fmt::join(c, ", ")));
   }

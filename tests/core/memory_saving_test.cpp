@@ -161,3 +161,16 @@ TEST_CASE("A mixed-precision store keeps masters, copies and their bytes apart")
   CHECK(store.master_bytes() == 4 * (layout.size() - kept));
   CHECK(store.compute_bytes() == 2 * (layout.size() - kept) + 4 * kept);
 }
+
+TEST_CASE("Single tensors stay float32 by name; a name that is none is an error") {
+  const auto layout = small_models()[1].spec()->layout();
+  const MixedPrecision head_only{{}, {"lm_head.weight"}};
+  const ParameterStore store(layout, at::kCPU, at::kFloat, head_only);
+  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+    const bool kept = layout.blocks()[i].name == "lm_head.weight";
+    CHECK(store.tensors()[i].scalar_type() == (kept ? at::kFloat : at::kBFloat16));
+  }
+  CHECK_THROWS_WITH(
+      ParameterStore(layout, at::kCPU, at::kFloat, MixedPrecision{{}, {"lm_head.wieght"}}),
+      Contains("lm_head.wieght"));
+}

@@ -146,6 +146,17 @@ TEST_CASE("A folder of another configuration is not overwritten") {
   CHECK_THAT(result.errors, Contains("another configuration"));
 }
 
+TEST_CASE("A tensor that is to stay float32 has to be there") {
+  const Prepared p;
+  const auto typo = "trainer.float32_tensors=[lm_head.wieght]";
+  const auto result = p.train({"--set", "trainer.precision=bf16", "--set", typo});
+  CHECK(result.exit_code == 2);
+  CHECK_THAT(result.errors, Contains("no parameter 'lm_head.wieght', did you mean "
+                                     "'lm_head.weight'?"));
+  const auto right = "trainer.float32_tensors=[lm_head.weight]";
+  CHECK(p.train({"--set", "trainer.precision=bf16", "--set", right}).exit_code == 0);
+}
+
 TEST_CASE("A full disk ends the run with its reason and keeps the checkpoint before") {
   // Files above 40 KiB cannot be written: the run file's rows or a checkpoint of a wider model hit
   // it.

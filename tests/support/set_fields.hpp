@@ -20,6 +20,7 @@ class SetFields : public FieldVisitor {
   }
   void boolean(const Field& f, bool& value) override { take(f, value); }
   void text(const Field& f, std::string& value) override { take(f, value); }
+  void text_list(const Field& f, std::vector<std::string>& values) override { take(f, values); }
   void choice(const Field& f, std::string& value, const std::vector<std::string>&) override {
     take(f, value);
   }
