@@ -5,9 +5,9 @@
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/error.hpp"
-#include "core/io/safetensors.hpp"
 
 namespace blockwise {
 namespace {
@@ -112,14 +112,21 @@ void Lanczos::orthogonalise_selectively(const at::Tensor& w) {
   }
 }
 
-void Lanczos::step() {
+const at::Tensor& Lanczos::direction() {
+  if (newest_.defined()) return newest_;
   if (basis_.count() == basis_.capacity()) {  // without a basis: the older of the two goes
     basis_.vector(0).copy_(basis_.vector(1));
     basis_.truncate(1);
   }
   basis_.append(next_, 1.0);
-  const auto q = basis_.vector(basis_.count() - 1);
-  a_.apply(q, next_);
+  newest_ = basis_.vector(basis_.count() - 1);
+  return newest_;
+}
+
+void Lanczos::receive(const at::Tensor& product) {
+  check_equal(newest_.defined(), true, "a direction was asked for");
+  if (!product.is_same(next_)) next_.copy_(product);
+  const auto q = std::exchange(newest_, at::Tensor());
   const double product_norm = euclidean_norm(next_);
   if (!t_.beta.empty()) next_.sub_(basis_.vector(basis_.count() - 2), t_.beta.back());
   const double alpha = inner_product(q, next_);
@@ -137,8 +144,9 @@ void Lanczos::step() {
 }
 
 std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
-  while (steps() < options_.steps && !broke_down_) {
-    step();
+  while (!done()) {
+    a_.apply(direction(), next_);
+    receive(next_);
     if (observe && !observe(steps())) break;
   }
   return steps();
@@ -162,48 +170,105 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confi
   return pairs;
 }
 
-// ---- saving ------------------------------------------------------------------------------------
+// ---- several ------------------------------------------------------------------------------------
 
-void Lanczos::save(const std::string& path) const {
-  write_safetensors(
-      path,
-      {{"alpha", at::tensor(t_.alpha, at::kDouble)},
-       {"beta", at::tensor(t_.beta, at::kDouble)},
-       {"next", next_},
-       {"basis", basis_.vectors()}},
-      {{"format", "blockwise-lanczos"},
-       {"rows", fmt::format("{}", a_.rows())},
-       {"reorthogonalisation", fmt::format("{}", static_cast<int>(options_.reorthogonalisation))},
-       {"broke_down", broke_down_ ? "1" : "0"}});
+void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProducts& multiply,
+                     const std::function<bool(std::int64_t)>& observe) {
+  for (std::int64_t round = 1;; ++round) {
+    std::vector<std::size_t> which;
+    std::vector<at::Tensor> directions, products;
+    for (std::size_t i = 0; i < processes.size(); ++i) {
+      if (processes[i]->done()) continue;
+      which.push_back(i);
+      directions.push_back(processes[i]->direction());
+      products.push_back(processes[i]->product());
+    }
+    if (which.empty()) return;
+    multiply(which, directions, products);
+    for (std::size_t k = 0; k < which.size(); ++k) processes[which[k]]->receive(products[k]);
+    if (observe && !observe(round)) return;
+  }
 }
 
-void Lanczos::load(const std::string& path) {
-  const auto file = read_safetensors(path);
-  const auto expect = [&](const std::string& key, const std::string& value) {
-    const auto found = file.metadata.find(key);
-    const std::string saved = found == file.metadata.end() ? "nothing" : found->second;
-    require_input(saved == value, "{}: {} is '{}', this process has '{}'", path, key, saved, value);
-  };
-  expect("format", "blockwise-lanczos");
-  expect("rows", fmt::format("{}", a_.rows()));
-  expect("reorthogonalisation", fmt::format("{}", static_cast<int>(options_.reorthogonalisation)));
-  const auto& basis = file.tensor("basis");
-  require_input(basis.size(0) <= basis_.capacity() && basis.scalar_type() == next_.scalar_type(),
-                "{}: {} vectors of {}, this process has room for {} of {}", path, basis.size(0),
-                c10::toString(basis.scalar_type()), basis_.capacity(),
-                c10::toString(next_.scalar_type()));
-  basis_.truncate(0);
-  for (std::int64_t i = 0; i < basis.size(0); ++i) {
-    basis_.append(basis.select(0, i).to(next_.device()), 1.0);
+// ---- saving -------------------------------------------------------------------------------------
+
+namespace {
+
+void write_tensor(Hdf5File& file, const std::string& path, const at::Tensor& tensor,
+                  const char* doc) {
+  const auto data = tensor.to(at::kCPU).contiguous();
+  const auto count = static_cast<std::size_t>(data.numel());
+  if (data.scalar_type() == at::kDouble) {
+    file.write_array(path, std::span<const double>(data.data_ptr<double>(), count),
+                     data.sizes().vec(), "1", doc);
+  } else {
+    file.write_array(path, std::span<const float>(data.data_ptr<float>(), count),
+                     data.sizes().vec(), "1", doc);
   }
-  next_.copy_(file.tensor("next"));
-  const auto values = [&](const std::string& name) {
-    const auto tensor = file.tensor(name).contiguous();
-    return std::vector<double>(tensor.data_ptr<double>(),
-                               tensor.data_ptr<double>() + tensor.numel());
+}
+
+// In the dtype and on the device of `like`.
+at::Tensor read_tensor(const Hdf5File& file, const std::string& path, const at::Tensor& like) {
+  auto tensor = at::empty(file.array_shape(path), like.options().device(at::kCPU));
+  const auto count = static_cast<std::size_t>(tensor.numel());
+  if (tensor.scalar_type() == at::kDouble) {
+    file.read_array(path, std::span<double>(tensor.data_ptr<double>(), count));
+  } else {
+    file.read_array(path, std::span<float>(tensor.data_ptr<float>(), count));
+  }
+  return tensor.to(like.device());
+}
+
+std::vector<double> read_values(const Hdf5File& file, const std::string& path) {
+  std::vector<double> values(static_cast<std::size_t>(file.array_shape(path).at(0)));
+  file.read_array(path, std::span<double>(values));
+  return values;
+}
+
+}  // namespace
+
+void Lanczos::save(Hdf5File& file, const std::string& group) const {
+  const auto m = steps();
+  check_equal(newest_.defined(), false, "a product of the process is under way");
+  file.create_group(group);
+  file.set_attribute(group, "rows", a_.rows());
+  file.set_attribute(group, "reorthogonalisation",
+                     static_cast<std::int64_t>(options_.reorthogonalisation));
+  file.set_attribute(group, "broke_down", std::int64_t{broke_down_});
+  file.write_array(group + "/alpha", std::span<const double>(t_.alpha), {m}, "1", "diagonal of T");
+  file.write_array(group + "/beta", std::span<const double>(t_.beta), {m}, "1", "beside it");
+  write_tensor(file, group + "/basis", basis_.vectors(), "the vectors that are kept, one a row");
+  write_tensor(file, group + "/next", next_, "the next vector");
+}
+
+void Lanczos::load(const Hdf5File& file, const std::string& group) {
+  const auto expect = [&](const std::string& key, std::int64_t value) {
+    const auto saved = file.integer_attribute(group, key);
+    require_input(saved == value, "{}: {} is {}, this process has {}", group, key, saved, value);
   };
-  t_ = {values("alpha"), values("beta")};
-  broke_down_ = file.metadata.count("broke_down") > 0 && file.metadata.at("broke_down") == "1";
+  expect("rows", a_.rows());
+  expect("reorthogonalisation", static_cast<std::int64_t>(options_.reorthogonalisation));
+  const auto basis = read_tensor(file, group + "/basis", next_);
+  require_input(basis.size(0) <= basis_.capacity() && basis.size(1) == a_.rows(),
+                "{}/basis: {} vectors of {} elements, this process has room for {} of {}", group,
+                basis.size(0), basis.size(1), basis_.capacity(), a_.rows());
+  basis_.truncate(0);
+  for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
+  next_.copy_(read_tensor(file, group + "/next", next_));
+  t_ = {read_values(file, group + "/alpha"), read_values(file, group + "/beta")};
+  broke_down_ = file.integer_attribute(group, "broke_down") != 0;
+}
+
+void save_lanczos(const std::filesystem::path& path,
+                  const std::vector<std::pair<std::string, const Lanczos*>>& processes) {
+  auto beside = path;
+  beside += ".new";
+  std::filesystem::remove(beside);
+  auto file = Hdf5File::create(beside);
+  file.set_attribute("/", "format", "blockwise-lanczos");
+  for (const auto& [name, process] : processes) process->save(file, "/" + name);
+  file.close();
+  std::filesystem::rename(beside, path);
 }
 
 }  // namespace blockwise

@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/io/hdf5_file.hpp"
 #include "hessian/krylov_basis.hpp"
 #include "hessian/linear_operator.hpp"
 
@@ -64,6 +66,13 @@ class Lanczos {
   // an operator that is not symmetric, a start of norm 0, or more steps than rows.
   Lanczos(const LinearOperator& a, const at::Tensor& start, const LanczosOptions& options);
 
+  // One step in two halves, for whoever has the products to make: the unit vector [n] that A is to
+  // be applied to, and the product, which is changed. Only while !done().
+  const at::Tensor& direction();
+  const at::Tensor& product() const { return next_; }  // room for the product, [n]
+  void receive(const at::Tensor& product);
+  bool done() const { return broke_down_ || steps() >= options_.steps; }
+
   // Up to options.steps; `observe` gets the number done and may return false to stop in between.
   // Continues where it stopped. Returns the number of steps done.
   std::int64_t run(const std::function<bool(std::int64_t)>& observe = {});
@@ -76,14 +85,13 @@ class Lanczos {
   // keeps a basis, and with residuals where `confirm` (one product each).
   std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm) const;
 
-  // The whole state, so that a stopped process goes on with the same bits. A safetensors file,
-  // written beside and renamed. load() throws InputError for a file of another operator's size,
-  // other options, or a damaged one.
-  void save(const std::string& path) const;
-  void load(const std::string& path);
+  // The whole state in a group of an HDF5 file, so that a stopped process goes on with the same
+  // bits: datasets alpha, beta, basis, next. load() throws InputError for a process of another
+  // size, other options, or a damaged file.
+  void save(Hdf5File& file, const std::string& group) const;
+  void load(const Hdf5File& file, const std::string& group);
 
  private:
-  void step();
   void orthogonalise(const at::Tensor& w, double product_norm);
   void orthogonalise_selectively(const at::Tensor& w);
   double noise() const;
@@ -91,9 +99,23 @@ class Lanczos {
   const LinearOperator& a_;
   LanczosOptions options_;
   KrylovBasis basis_;  // without reorthogonalisation the last two vectors
-  at::Tensor next_;    // the next vector, not yet of unit norm
+  at::Tensor next_;    // the next vector of the basis; scratch once it is in the basis
+  at::Tensor newest_;  // the vector that A is being applied to; undefined between steps
   Tridiagonal t_;
   bool broke_down_ = false;
 };
+
+// Several processes on operators that share work, one step of each at a time: `multiply` gets the
+// directions of those that are not done, their places, and fills one product for each. Continues
+// where they stopped; `observe` as above, after every round.
+using LockstepProducts = std::function<void(const std::vector<std::size_t>& which,
+                                            const std::vector<at::Tensor>& directions,
+                                            std::vector<at::Tensor>& products)>;
+void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProducts& multiply,
+                     const std::function<bool(std::int64_t)>& observe = {});
+
+// Processes by name in one file, written beside and renamed.
+void save_lanczos(const std::filesystem::path& path,
+                  const std::vector<std::pair<std::string, const Lanczos*>>& processes);
 
 }  // namespace blockwise

@@ -143,6 +143,10 @@ struct Hdf5File::Handle {
   void create_filled(const std::string& path, hid_t type, hid_t space, const void* values,
                      std::string_view units, std::string_view doc);
   void append(const std::string& path, hid_t type, const void* values, hsize_t count);
+  void write_array(const std::string& path, hid_t type, const void* values, std::size_t count,
+                   const std::vector<std::int64_t>& shape, std::string_view units,
+                   std::string_view doc);
+  void read_array(const std::string& path, hid_t type, void* values, std::size_t count) const;
   void overwrite(const std::string& path, hid_t type, const void* value);
 
   hid_t column(const std::string& path) const;
@@ -256,6 +260,29 @@ void Hdf5File::Handle::create_filled(const std::string& name, hid_t type, hid_t 
                                      std::string_view doc) {
   const auto dataset = create_dataset(name, type, space, H5P_DEFAULT, units, doc);
   written(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name);
+}
+
+void Hdf5File::Handle::write_array(const std::string& name, hid_t type, const void* values,
+                                   std::size_t count, const std::vector<std::int64_t>& shape,
+                                   std::string_view units, std::string_view doc) {
+  const std::vector<hsize_t> sizes(shape.begin(), shape.end());
+  const SpaceId space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr));
+  check_equal(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)), count,
+              "elements of the array " + name);
+  create_filled(name, type, space, values, units, doc);
+}
+
+void Hdf5File::Handle::read_array(const std::string& name, hid_t type, void* values,
+                                  std::size_t count) const {
+  const DatasetId dataset(readable(H5Dopen2(file, name.c_str(), H5P_DEFAULT), name));
+  const TypeId stored(readable(H5Dget_type(dataset), name));
+  require_input(H5Tequal(stored, type) > 0, "{}: {}: the array is of another type", path.string(),
+                name);
+  const auto elements = element_count(dataset, name);
+  require_input(elements == count, "{}: {}: {} elements, there must be {}", path.string(), name,
+                elements, count);
+  require_stored(dataset, name);
+  readable(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name);
 }
 
 // Columns stay open: a row is one write per column.
@@ -542,6 +569,35 @@ std::vector<std::string> Hdf5File::text_column(const std::string& path) const {
     values.push_back(unpadded({packed.data() + i, capacity}));
   }
   return values;
+}
+
+void Hdf5File::write_array(const std::string& path, std::span<const float> values,
+                           const std::vector<std::int64_t>& shape, std::string_view units,
+                           std::string_view doc) {
+  handle_->write_array(path, H5T_IEEE_F32LE, values.data(), values.size(), shape, units, doc);
+}
+
+void Hdf5File::write_array(const std::string& path, std::span<const double> values,
+                           const std::vector<std::int64_t>& shape, std::string_view units,
+                           std::string_view doc) {
+  handle_->write_array(path, H5T_IEEE_F64LE, values.data(), values.size(), shape, units, doc);
+}
+
+std::vector<std::int64_t> Hdf5File::array_shape(const std::string& path) const {
+  const DatasetId dataset(
+      handle_->readable(H5Dopen2(handle_->file, path.c_str(), H5P_DEFAULT), path));
+  const SpaceId space(handle_->readable(H5Dget_space(dataset), path));
+  std::vector<hsize_t> sizes(static_cast<std::size_t>(H5Sget_simple_extent_ndims(space)));
+  H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
+  return {sizes.begin(), sizes.end()};
+}
+
+void Hdf5File::read_array(const std::string& path, std::span<float> values) const {
+  handle_->read_array(path, H5T_IEEE_F32LE, values.data(), values.size());
+}
+
+void Hdf5File::read_array(const std::string& path, std::span<double> values) const {
+  handle_->read_array(path, H5T_IEEE_F64LE, values.data(), values.size());
 }
 
 void Hdf5File::create_text(const std::string& path, std::string_view text, std::size_t capacity,

@@ -75,6 +75,17 @@ class Hdf5File {
                    std::int64_t value, std::string_view doc);
   void write_enum(const std::string& path, std::int64_t value);
   std::int64_t enum_value(const std::string& path) const;
+  // Whole arrays of any shape, row-major, of float32 or float64.
+  void write_array(const std::string& path, std::span<const float> values,
+                   const std::vector<std::int64_t>& shape, std::string_view units,
+                   std::string_view doc);
+  void write_array(const std::string& path, std::span<const double> values,
+                   const std::vector<std::int64_t>& shape, std::string_view units,
+                   std::string_view doc);
+  std::vector<std::int64_t> array_shape(const std::string& path) const;
+  // Throws InputError where the array has another number of elements or another type.
+  void read_array(const std::string& path, std::span<float> values) const;
+  void read_array(const std::string& path, std::span<double> values) const;
   void create_external_link(const std::string& path, const std::string& file,
                             const std::string& object);
   std::vector<std::string> children(const std::string& group) const;  // names, sorted

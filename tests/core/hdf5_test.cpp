@@ -322,3 +322,27 @@ TEST_CASE("A folder has one lock, which goes with its process") {
   CHECK_THROWS_AS(FolderLock(folder.path()), InputError);
   CHECK_THROWS_AS(FolderLock(folder / "none"), InputError);
 }
+
+TEST_CASE("HDF5: arrays keep shape, type and bits") {
+  const TemporaryFolder folder;
+  const auto path = folder / "a.h5";
+  const std::vector<float> narrow = {1.0F, -0.5F, 3e-40F, 4.0F, 5.0F, 6.0F};
+  const std::vector<double> wide = {0.1, 1e300};
+  auto file = Hdf5File::create(path);
+  file.write_array("/narrow", std::span<const float>(narrow), {2, 3}, "1", "an array");
+  file.write_array("/wide", std::span<const double>(wide), {2}, "1", "another");
+  CHECK_THROWS_AS(file.write_array("/x", std::span<const double>(wide), {3}, "1", "wrong"),
+                  InvariantError);
+  file.close();
+  const auto read = Hdf5File::open_for_reading(path);
+  CHECK(read.array_shape("/narrow") == std::vector<std::int64_t>{2, 3});
+  std::vector<float> found(6);
+  read.read_array("/narrow", std::span<float>(found));
+  CHECK(found == narrow);
+  std::vector<double> other(2);
+  read.read_array("/wide", std::span<double>(other));
+  CHECK(other == wide);
+  CHECK_THROWS_WITH(read.read_array("/narrow", std::span<double>(other)), Contains("another type"));
+  CHECK_THROWS_WITH(read.read_array("/wide", std::span<double>(other).first(1)),
+                    Contains("2 elements, there must be 1"));
+}

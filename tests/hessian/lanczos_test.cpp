@@ -2,7 +2,6 @@
 #include <Spectra/SymEigsSolver.h>
 
 #include <cmath>
-#include <fstream>
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
@@ -208,7 +207,7 @@ TEST_CASE("Random matrices have their edges and spikes") {
 
 TEST_CASE("A saved process goes on with the same bits") {
   TemporaryFolder folder;
-  const auto path = (folder / "lanczos.safetensors").string();
+  const auto path = folder / "lanczos.h5";
   for (const auto kind :
        {Reorthogonalisation::full, Reorthogonalisation::selective, Reorthogonalisation::none}) {
     const ReflectedDiagonal a(spiked(300, at::kFloat), 8);
@@ -219,13 +218,32 @@ TEST_CASE("A saved process goes on with the same bits") {
     Lanczos first(a, start, options);
     first.run([](std::int64_t done) { return done < 17; });
     CHECK(first.steps() == 17);
-    first.save(path);
+    save_lanczos(path, {{"a", &first}});
     Lanczos second(a, gaussian({300}, 99).to(at::kFloat), options);
-    second.load(path);
+    second.load(Hdf5File::open_for_reading(path), "/a");
     CHECK(second.run() == 40);
     CHECK(second.tridiagonal().alpha == whole.tridiagonal().alpha);
     CHECK(second.tridiagonal().beta == whole.tridiagonal().beta);
   }
+}
+
+TEST_CASE("Processes in lockstep are those that run alone, bit for bit") {
+  const ReflectedDiagonal a(spiked(120), 3), b(spiked(80), 4);
+  const auto start_a = gaussian({120}, 1), start_b = gaussian({80}, 2);
+  Lanczos first(a, start_a, {.steps = 12}), second(b, start_b, {.steps = 30});
+  std::vector<std::size_t> counts(2);
+  run_in_lockstep({&first, &second},
+                  [&](const auto& which, const auto& directions, auto& products) {
+                    for (std::size_t k = 0; k < which.size(); ++k) {
+                      ++counts[which[k]];
+                      (which[k] == 0 ? a : b).apply(directions[k], products[k]);
+                    }
+                  });
+  CHECK(counts == std::vector<std::size_t>{12, 30});
+  Lanczos alone(b, start_b, {.steps = 30});
+  alone.run();
+  CHECK(second.tridiagonal().alpha == alone.tridiagonal().alpha);
+  CHECK(second.tridiagonal().beta == alone.tridiagonal().beta);
 }
 
 TEST_CASE("Bad input to Lanczos is one error") {
@@ -239,12 +257,14 @@ TEST_CASE("Bad input to Lanczos is one error") {
   CHECK_THROWS_WITH(Lanczos(skew, at::ones({2}, at::kDouble), {.steps = 1}),
                     Contains("needs a symmetric operator"));
   TemporaryFolder folder;
-  const auto path = (folder / "l.safetensors").string();
   Lanczos saved(square, start, {.steps = 2});
   saved.run();
-  saved.save(path);
+  save_lanczos(folder / "l.h5", {{"a", &saved}});
+  const auto file = Hdf5File::open_for_reading(folder / "l.h5");
   Lanczos wrong(other, at::ones({5}, at::kDouble), {.steps = 2});
-  CHECK_THROWS_WITH(wrong.load(path), Contains("rows is '4', this process has '5'"));
-  std::ofstream(folder / "bad") << "x";
-  CHECK_THROWS_WITH(wrong.load((folder / "bad").string()), Contains("not a valid safetensors"));
+  CHECK_THROWS_WITH(wrong.load(file, "/a"), Contains("rows is 4, this process has 5"));
+  CHECK_THROWS_WITH(wrong.load(file, "/b"), Contains("/b"));
+  const DenseOperator float_square(at::eye(4));
+  Lanczos narrow(float_square, at::ones({4}), {.steps = 2});
+  CHECK_THROWS_WITH(narrow.load(file, "/a"), Contains("another type"));
 }
