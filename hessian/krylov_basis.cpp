@@ -11,20 +11,68 @@ namespace blockwise {
 namespace {
 
 constexpr std::int64_t kFold = 1024;        // elements summed in the vectors' own dtype
-constexpr std::int64_t kColumns = 1 << 14;  // of w that stay in the cache while all rows pass
+constexpr std::int64_t kColumns = 1 << 12;  // of w that stay in the cache while all rows pass
+constexpr std::int64_t kRows = 4;           // rows at once: independent sums, one read of w for all
 
-template <typename T>
-double dot_run(const T* a, const T* b, std::int64_t n) {
-  double total = 0.0;
-  for (std::int64_t begin = 0; begin < n; begin += kFold) {
-    const std::int64_t end = std::min(n, begin + kFold);
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < end; ++i) sum += a[i] * b[i];
-    total += static_cast<double>(sum);
+// Compiled for several instruction sets; the loader picks.
+#define BLOCKWISE_SIMD __attribute__((target_clones("avx512f", "avx2", "default")))
+
+// sums[r] += q[r] . w for kRows rows of n elements. (A macro, because target_clones and templates
+// exclude each other.)
+#define BLOCKWISE_DOT_ROWS(T)                                                                    \
+  BLOCKWISE_SIMD void dot_rows(const T* q, std::int64_t stride, const T* w, std::int64_t n,      \
+                               double* sums) {                                                   \
+    for (std::int64_t begin = 0; begin < n; begin += kFold) {                                    \
+      const std::int64_t end = std::min(n, begin + kFold);                                       \
+      T a = 0, b = 0, c = 0, d = 0;                                                              \
+      _Pragma("omp simd reduction(+ : a, b, c, d)") for (std::int64_t i = begin; i < end; ++i) { \
+        a += q[i] * w[i];                                                                        \
+        b += q[stride + i] * w[i];                                                               \
+        c += q[2 * stride + i] * w[i];                                                           \
+        d += q[3 * stride + i] * w[i];                                                           \
+      }                                                                                          \
+      sums[0] += static_cast<double>(a);                                                         \
+      sums[1] += static_cast<double>(b);                                                         \
+      sums[2] += static_cast<double>(c);                                                         \
+      sums[3] += static_cast<double>(d);                                                         \
+    }                                                                                            \
   }
-  return total;
-}
+BLOCKWISE_DOT_ROWS(float)
+BLOCKWISE_DOT_ROWS(double)
+
+#define BLOCKWISE_DOT_ROW(T)                                                                   \
+  BLOCKWISE_SIMD double dot_row(const T* a, const T* b, std::int64_t n) {                      \
+    double total = 0.0;                                                                        \
+    for (std::int64_t begin = 0; begin < n; begin += kFold) {                                  \
+      const std::int64_t end = std::min(n, begin + kFold);                                     \
+      T sum = 0;                                                                               \
+      _Pragma("omp simd reduction(+ : sum)") for (std::int64_t i = begin; i < end; ++i) sum += \
+          a[i] * b[i];                                                                         \
+      total += static_cast<double>(sum);                                                       \
+    }                                                                                          \
+    return total;                                                                              \
+  }
+BLOCKWISE_DOT_ROW(float)
+BLOCKWISE_DOT_ROW(double)
+
+// w -= sum of c[r] q[r] over kRows rows.
+#define BLOCKWISE_SUBTRACT_ROWS(T)                                                           \
+  BLOCKWISE_SIMD void subtract_rows(const T* const* q, const T* c, std::int64_t begin, T* w, \
+                                    std::int64_t n) {                                        \
+    const T *q0 = q[0] + begin, *q1 = q[1] + begin, *q2 = q[2] + begin, *q3 = q[3] + begin;  \
+    _Pragma("omp simd") for (std::int64_t i = 0; i < n; ++i) {                               \
+      w[i] -= (c[0] * q0[i] + c[1] * q1[i]) + (c[2] * q2[i] + c[3] * q3[i]);                 \
+    }                                                                                        \
+  }
+BLOCKWISE_SUBTRACT_ROWS(float)
+BLOCKWISE_SUBTRACT_ROWS(double)
+
+#define BLOCKWISE_SUBTRACT_ROW(T)                                              \
+  BLOCKWISE_SIMD void subtract_row(const T* q, T c, T* w, std::int64_t n) {    \
+    _Pragma("omp simd") for (std::int64_t i = 0; i < n; ++i) w[i] -= c * q[i]; \
+  }
+BLOCKWISE_SUBTRACT_ROW(float)
+BLOCKWISE_SUBTRACT_ROW(double)
 
 // One row of partial sums per chunk of columns, added in the order of the chunks.
 template <typename T>
@@ -35,10 +83,12 @@ std::vector<double> coefficients_of(const T* q, std::int64_t rows, std::int64_t 
 #pragma omp parallel for schedule(static)
   for (std::int64_t c = 0; c < chunks; ++c) {
     const std::int64_t begin = c * kColumns, count = std::min(kColumns, n - begin);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      partial[static_cast<std::size_t>(c * rows + i)] =
-          dot_run(q + i * stride + begin, w + begin, count);
+    double* sums = partial.data() + c * rows;
+    std::int64_t i = 0;
+    for (; i + kRows <= rows; i += kRows) {
+      dot_rows(q + i * stride + begin, stride, w + begin, count, sums + i);
     }
+    for (; i < rows; ++i) sums[i] = dot_row(q + i * stride + begin, w + begin, count);
   }
   std::vector<double> sums(static_cast<std::size_t>(rows), 0.0);
   for (std::int64_t c = 0; c < chunks; ++c) {
@@ -49,20 +99,26 @@ std::vector<double> coefficients_of(const T* q, std::int64_t rows, std::int64_t 
   return sums;
 }
 
+// Rows with a factor of 0 are not read.
 template <typename T>
-void subtract_from(const T* q, std::int64_t rows, std::int64_t stride, const double* c, T* w,
+void subtract_from(const T* q, std::int64_t stride, const std::vector<double>& c, T* w,
                    std::int64_t n) {
-  const std::int64_t chunks = (n + kFold - 1) / kFold;
+  std::vector<const T*> rows;
+  std::vector<T> factors;
+  for (std::size_t i = 0; i < c.size(); ++i) {
+    if (c[i] == 0.0) continue;
+    rows.push_back(q + static_cast<std::int64_t>(i) * stride);
+    factors.push_back(static_cast<T>(c[i]));
+  }
+  const std::int64_t chunks = (n + kColumns - 1) / kColumns;
 #pragma omp parallel for schedule(static)
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const std::int64_t begin = chunk * kFold, count = std::min(kFold, n - begin);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const T factor = static_cast<T>(c[i]);
-      const T* row = q + i * stride + begin;
-      T* out = w + begin;
-#pragma omp simd
-      for (std::int64_t j = 0; j < count; ++j) out[j] -= factor * row[j];
+    const std::int64_t begin = chunk * kColumns, count = std::min(kColumns, n - begin);
+    std::size_t i = 0;
+    for (; i + kRows <= rows.size(); i += kRows) {
+      subtract_rows(rows.data() + i, factors.data() + i, begin, w + begin, count);
     }
+    for (; i < rows.size(); ++i) subtract_row(rows[i] + begin, factors[i], w + begin, count);
   }
 }
 
@@ -102,10 +158,22 @@ void KrylovBasis::subtract(const std::vector<double>& c, const at::Tensor& w) co
   if (!has_kernel(w)) {
     w.sub_(vectors().t().mv(at::tensor(c, at::kDouble).to(w.options())));
   } else if (w.scalar_type() == at::kFloat) {
-    subtract_from(vectors_.data_ptr<float>(), count_, n, c.data(), w.data_ptr<float>(), n);
+    subtract_from(vectors_.data_ptr<float>(), n, c, w.data_ptr<float>(), n);
   } else {
-    subtract_from(vectors_.data_ptr<double>(), count_, n, c.data(), w.data_ptr<double>(), n);
+    subtract_from(vectors_.data_ptr<double>(), n, c, w.data_ptr<double>(), n);
   }
+}
+
+void KrylovBasis::rotate(const double* rotation, std::int64_t kept) {
+  const auto turn = at::from_blob(const_cast<double*>(rotation), {kept, count_}, at::kDouble)
+                        .to(vectors_.options());
+  const auto n = vectors_.size(1);
+  for (std::int64_t begin = 0; begin < n; begin += kColumns) {
+    const auto count = std::min(kColumns, n - begin);
+    const auto turned = turn.mm(vectors().narrow(1, begin, count));
+    vectors_.narrow(0, 0, kept).narrow(1, begin, count).copy_(turned);
+  }
+  count_ = kept;
 }
 
 at::Tensor KrylovBasis::combine(const std::vector<double>& c) const {

@@ -25,8 +25,11 @@ class KrylovBasis {
   // c_i = q_i . w, in double: float32 sums over at most 1024 products, double above, in an order
   // that depends on the sizes alone. One read of the basis.
   std::vector<double> coefficients(const at::Tensor& w) const;
-  // w <- w - sum_i c_i q_i. One read of the basis.
+  // w <- w - sum_i c_i q_i. One read of the vectors whose c_i is not 0.
   void subtract(const std::vector<double>& c, const at::Tensor& w) const;
+  // Replaces the vectors by `kept` combinations of them, in place: q_k <- sum_i rotation[i, k] q_i
+  // for rotation [count, kept], column by column. One read and write of the basis.
+  void rotate(const double* rotation, std::int64_t kept);
   // sum_i c_i q_i.
   at::Tensor combine(const std::vector<double>& c) const;
 

@@ -91,11 +91,19 @@ double Lanczos::noise() const {
   return std::max(options_.noise, kProductNoise * rounding(a_.options()));
 }
 
-// w <- w - Q Q^T w, twice where subtraction has taken most of the product's norm away.
-void Lanczos::orthogonalise(const at::Tensor& w, double product_norm) {
+// w <- w - Q Q^T w, again where a pass has taken most of the norm away. Components
+// below the rounding of w are what any subtraction leaves: they stay, and their vectors are not
+// read a second time.
+void Lanczos::orthogonalise(const at::Tensor& w) {
+  double norm = euclidean_norm(w);
   for (int pass = 0; pass < 2; ++pass) {
-    basis_.subtract(basis_.coefficients(w), w);
-    if (euclidean_norm(w) > kTakesAway * product_norm) return;
+    const double before = norm;
+    auto c = basis_.coefficients(w);
+    const double floor = rounding(a_.options()) * norm;
+    for (double& component : c) component = std::abs(component) > floor ? component : 0.0;
+    basis_.subtract(c, w);
+    norm = euclidean_norm(w);
+    if (norm > kTakesAway * before) return;
   }
 }
 
@@ -127,13 +135,12 @@ void Lanczos::receive(const at::Tensor& product) {
   check_equal(newest_.defined(), true, "a direction was asked for");
   if (!product.is_same(next_)) next_.copy_(product);
   const auto q = std::exchange(newest_, at::Tensor());
-  const double product_norm = euclidean_norm(next_);
   if (!t_.beta.empty()) next_.sub_(basis_.vector(basis_.count() - 2), t_.beta.back());
   const double alpha = inner_product(q, next_);
   require_input(std::isfinite(alpha), "step {} of Lanczos: q^T A q is {}", steps() + 1, alpha);
   next_.sub_(q, alpha);
   t_.alpha.push_back(alpha);
-  if (options_.reorthogonalisation == Reorthogonalisation::full) orthogonalise(next_, product_norm);
+  if (options_.reorthogonalisation == Reorthogonalisation::full) orthogonalise(next_);
   t_.beta.push_back(euclidean_norm(next_));
   if (options_.reorthogonalisation == Reorthogonalisation::selective) {
     orthogonalise_selectively(next_);

@@ -4,9 +4,10 @@
 // Gauss quadrature for q_1^T f(A) q_1, exact for polynomials up to degree 2m - 1 (Golub and
 // Meurant).
 //
-// Cost per step: one product and, with full reorthogonalisation, two reads of the basis so far; a
-// second pass (two more) only where the first one took away more than it left, the test of Daniel,
-// Gragg, Kaufman and Stewart (1976). Memory: the basis and three vectors.
+// Cost per step: one product and, with full reorthogonalisation, one read of the basis so far and
+// one of those of its vectors along which the new one is not orthogonal to rounding; a second pass
+// only where the first one took away more than it left, the test of Daniel, Gragg, Kaufman and
+// Stewart (1976). Memory: the basis and three vectors.
 #pragma once
 
 #include <cstdint>
@@ -92,7 +93,7 @@ class Lanczos {
   void load(const Hdf5File& file, const std::string& group);
 
  private:
-  void orthogonalise(const at::Tensor& w, double product_norm);
+  void orthogonalise(const at::Tensor& w);
   void orthogonalise_selectively(const at::Tensor& w);
   double noise() const;
 

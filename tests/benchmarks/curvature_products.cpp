@@ -57,6 +57,15 @@ void gradient(benchmark::State& state) {
   }
 }
 
+// The same with attention that differentiates twice, as the products have it.
+void gradient_plain_attention(benchmark::State& state) {
+  for (auto _ : state) {
+    Curvature curvature(*shared().model, shared().store, {shared().batch},
+                        ProductMethod::fresh_graph);
+    benchmark::DoNotOptimize(curvature.gradient());
+  }
+}
+
 void product(benchmark::State& state, ProductMethod method, CurvatureKind kind) {
   Curvature curvature(*shared().model, shared().store, {shared().batch}, method);
   const ParameterSubset all(shared().spec->layout());
@@ -108,6 +117,7 @@ void lanczos(benchmark::State& state) {
 }
 
 BENCHMARK(gradient)->Unit(benchmark::kMillisecond);
+BENCHMARK(gradient_plain_attention)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(product, kept_graph, ProductMethod::kept_graph, CurvatureKind::hessian)
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(product, fresh_graph, ProductMethod::fresh_graph, CurvatureKind::hessian)

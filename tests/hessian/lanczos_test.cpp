@@ -7,6 +7,7 @@
 #include "core/random_stream.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/lanczos.hpp"
+#include "hessian/thick_restart.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -244,6 +245,55 @@ TEST_CASE("Processes in lockstep are those that run alone, bit for bit") {
   alone.run();
   CHECK(second.tridiagonal().alpha == alone.tridiagonal().alpha);
   CHECK(second.tridiagonal().beta == alone.tridiagonal().beta);
+}
+
+// Bottom eigenvalues of a bulk that is 1e-4 wide take far more products than a basis of 24 vectors.
+TEST_CASE("Thick restarts find both ends in a small basis, every pair once") {
+  const auto values = at::cat({at::linspace(1.0, 2.0, 300, at::kDouble),
+                               at::tensor({-3.0, -2.9, 5.0, 5.0, 7.0}, at::kDouble)});
+  const ReflectedDiagonal a(values, 3);
+  const auto expected = symmetric_eigenvalues(to_dense(a));
+  const auto n = expected.size();
+  const auto result = thick_restart_eigenpairs(
+      a, gaussian({305}, 7), {.pairs = 4, .basis = 24, .tolerance = 1e-10, .most_products = 2000});
+  CHECK(result.converged);
+  CHECK(result.restarts > 0);
+  REQUIRE(result.pairs.size() == 8);
+  // One Krylov space sees a double eigenvalue once: 5 shows once, and the pairs behind it move up.
+  CHECK(result.pairs[0].value == Approx(7.0).epsilon(1e-10));
+  CHECK(result.pairs[1].value == Approx(-3.0).epsilon(1e-10));
+  CHECK(result.pairs[2].value == Approx(5.0).epsilon(1e-10));
+  CHECK(result.pairs[3].value == Approx(-2.9).epsilon(1e-10));
+  CHECK(result.pairs[5].value == Approx(expected[2]).epsilon(1e-9));
+  CHECK(result.pairs[7].value == Approx(expected[3]).epsilon(1e-9));
+  CHECK(expected[n - 1] == Approx(7.0));
+  for (const auto& pair : result.pairs) CHECK(pair.residual < 2e-9 * 7.0);
+}
+
+TEST_CASE("Thick restarts end at the budget, at an invariant space, and at the noise") {
+  const ReflectedDiagonal a(spiked(200), 3);
+  const auto start = gaussian({200}, 7);
+  const auto cut = thick_restart_eigenpairs(a, start, {.pairs = 3, .most_products = 15});
+  CHECK(!cut.converged);
+  CHECK(cut.products == 15);
+  CHECK(cut.pairs[0].value == Approx(100.0).epsilon(1e-3));
+  CHECK(cut.pairs[0].residual == Approx(cut.pairs[0].residual_bound).margin(1e-8));
+  const DenseOperator two(at::diag(at::tensor({1.0, 1.0, 4.0, 4.0}, at::kDouble)));
+  const auto whole = thick_restart_eigenpairs(two, at::ones({4}, at::kDouble), {.pairs = 2});
+  CHECK(whole.products == 2);
+  CHECK(whole.pairs[0].value == Approx(4.0));
+  CHECK(whole.pairs[1].value == Approx(1.0));
+  // Products that are wrong by 1e-3 cannot give residuals of 1e-6.
+  auto generator = make_generator(5, RandomStream::probe);
+  const FunctionOperator noisy(200, at::kDouble, [&](const at::Tensor& x) {
+    const auto y = a(x);
+    return y + 1e-3 / std::sqrt(200.0) * y.norm() * at::randn({200}, generator, at::kDouble);
+  });
+  const auto found = thick_restart_eigenpairs(noisy, start, {.pairs = 2, .noise = 1e-3});
+  CHECK(found.converged);
+  CHECK(found.pairs[0].value == Approx(100.0).epsilon(0.01));
+  CHECK_THROWS_WITH(thick_restart_eigenpairs(a, start, {.pairs = 10, .basis = 20}),
+                    Contains("a basis of 20 vectors for 20 pairs, at least 22 are needed"));
 }
 
 TEST_CASE("Bad input to Lanczos is one error") {
