@@ -19,6 +19,14 @@ ForwardContext twice_differentiable() {
   return context;
 }
 
+// On the meta device nothing has a value: all targets count, norms are 1.
+std::int64_t counted_targets(const at::Tensor& targets) {
+  if (targets.is_meta()) return targets.numel();
+  return targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+}
+
+double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<double>(); }
+
 }  // namespace
 
 // One batch's loss and gradient; `gradient` has a graph of its own where it was asked for.
@@ -36,7 +44,7 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
       all_(store.layout()) {
   std::int64_t count = 0;
   for (const auto& batch : batches_) {
-    count += batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+    count += counted_targets(batch.targets);
   }
   require_input(count > 0, "{} batches without a target that counts", batches_.size());
   count_ = at::full({}, count, store.parameters().options());
@@ -74,12 +82,10 @@ const at::Tensor& Curvature::gradient() {
   if (gradient_.defined()) return gradient_;
   const bool keep = method_ == ProductMethod::kept_graph;
   auto sum = at::zeros_like(store_.parameters());
-  auto part = at::empty_like(sum);
   for (const auto& batch : batches_) {
     auto graph = build_graph(batch, keep);
-    loss_ += graph.loss.item<double>();
-    all_.pack(graph.gradient, part);
-    sum += part;
+    if (!graph.loss.is_meta()) loss_ += graph.loss.item<double>();
+    all_.add(graph.gradient, sum);
     if (keep) kept_.push_back(std::move(graph));
   }
   require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
@@ -88,28 +94,32 @@ const at::Tensor& Curvature::gradient() {
   return gradient_;
 }
 
-// Second backward: d/dw of <g_in, v> restricted to the tensors of `out`.
-void Curvature::exact_product(const ParameterSubset& in, const at::Tensor& v,
-                              const ParameterSubset& out, const at::Tensor& y) {
+// d/dw of <g_in, v>, restricted to the tensors of `out`, added to y.
+void Curvature::second_backward(const Graph& graph, const HessianProduct& product, bool keep) {
+  const auto directions = product.in.views(product.v);
+  std::vector<at::Tensor> outputs, weights;
+  for (std::size_t i = 0; i < product.in.blocks().size(); ++i) {
+    const auto& g = graph.gradient[product.in.blocks()[i]];
+    if (!g.defined() || !g.requires_grad()) continue;
+    outputs.push_back(g);
+    weights.push_back(directions[i]);
+  }
+  if (outputs.empty()) return;
+  product.out.add(grad(outputs, leaves(product.out), weights, keep, false, /*allow_unused=*/true),
+                  product.y);
+}
+
+void Curvature::exact_products(const std::vector<HessianProduct>& products) {
   const bool keep = method_ == ProductMethod::kept_graph;
   if (keep) gradient();
-  const auto directions = in.views(v);
-  auto part = at::empty_like(y);
-  y.zero_();
+  for (const auto& product : products) product.y.zero_();
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const auto graph = keep ? kept_[b] : build_graph(batches_[b], true);
-    std::vector<at::Tensor> outputs, weights;
-    for (std::size_t i = 0; i < in.blocks().size(); ++i) {
-      const auto& g = graph.gradient[in.blocks()[i]];
-      if (!g.defined() || !g.requires_grad()) continue;
-      outputs.push_back(g);
-      weights.push_back(directions[i]);
+    for (std::size_t i = 0; i < products.size(); ++i) {
+      second_backward(graph, products[i], keep || i + 1 < products.size());
     }
-    if (outputs.empty()) continue;
-    out.pack(grad(outputs, leaves(out), weights, keep, false, /*allow_unused=*/true), part);
-    y.add_(part);
   }
-  cost_ += keep ? 2.0 : 3.0;
+  cost_ += (keep ? 0.0 : 1.0) + 2.0 * static_cast<double>(products.size());
 }
 
 // ---- differences -------------------------------------------------------------------------------
@@ -117,14 +127,12 @@ void Curvature::exact_product(const ParameterSubset& in, const at::Tensor& v,
 // The training pass: fused attention, gradients accumulated in place.
 at::Tensor Curvature::plain_gradient() {
   auto sum = at::zeros_like(store_.parameters());
-  auto part = at::empty_like(sum);
   for (const auto& batch : batches_) {
     ForwardContext context;
     const auto logits = model_.logits(batch.inputs, context);
     const auto loss = differentiable_cross_entropy(logits.reshape({-1, logits.size(-1)}),
                                                    batch.targets.reshape({-1}), count_);
-    all_.pack(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), part);
-    sum += part;
+    all_.add(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), sum);
   }
   cost_ += 1.0;
   return sum;
@@ -150,8 +158,8 @@ at::Tensor Curvature::difference(const at::Tensor& direction, double step) {
 
 // The step balances truncation against rounding: the relative step is eps^(1/2) one-sided and
 // eps^(1/3) central, times ||w|| / ||v||; the first product is done twice to learn its error.
-void Curvature::difference_product(const ParameterSubset& in, const at::Tensor& v,
-                                   const ParameterSubset& out, const at::Tensor& y) {
+void Curvature::difference_product(const HessianProduct& wanted) {
+  const auto& [in, v, out, y] = wanted;
   at::NoGradGuard no_grad;
   const bool central = method_ == ProductMethod::central_difference;
   if (!central && !gradient_.defined()) {
@@ -162,19 +170,19 @@ void Curvature::difference_product(const ParameterSubset& in, const at::Tensor& 
   const auto places = all_.views(direction);
   const auto parts = in.views(v);
   for (std::size_t i = 0; i < parts.size(); ++i) places[in.blocks()[i]].copy_(parts[i]);
-  const auto norm = direction.norm().item<double>();
+  const auto norm = norm_of(direction);
   if (norm == 0.0) {
     y.zero_();
     return;
   }
   const double epsilon = store_.parameters().scalar_type() == at::kDouble ? 2.2e-16 : 1.2e-7;
   difference_step_ = std::pow(epsilon, central ? 1.0 / 3.0 : 0.5);
-  const double unit = store_.parameters().norm().item<double>() / norm;
+  const double unit = norm_of(store_.parameters()) / norm;
   const bool first = difference_error_ == 0.0;
   const auto product = difference(direction, difference_step_ * unit);
   if (first) {
     const auto doubled = difference(direction, 2.0 * difference_step_ * unit);
-    difference_error_ = ((doubled - product).norm() / product.norm()).item<double>();
+    difference_error_ = norm_of(doubled - product) / norm_of(product);
   }
   const auto found = all_.views(product);
   std::vector<at::Tensor> chosen;
@@ -184,16 +192,18 @@ void Curvature::difference_product(const ParameterSubset& in, const at::Tensor& 
 
 void Curvature::hessian_product(const ParameterSubset& in, const at::Tensor& v,
                                 const ParameterSubset& out, const at::Tensor& y) {
-  const bool exact = method_ == ProductMethod::kept_graph || method_ == ProductMethod::fresh_graph;
-  if (exact) {
-    exact_product(in, v, out, y);
-  } else {
-    difference_product(in, v, out, y);
-  }
+  hessian_products({{in, v, out, y}});
 }
 
-// ---- Gauss-Newton and Fisher
-// ---------------------------------------------------------------------
+void Curvature::hessian_products(const std::vector<HessianProduct>& products) {
+  if (method_ == ProductMethod::kept_graph || method_ == ProductMethod::fresh_graph) {
+    exact_products(products);
+    return;
+  }
+  for (const auto& product : products) difference_product(product);
+}
+
+// ---- Gauss-Newton and Fisher --------------------------------------------------------------------
 
 // y = J^T M (J v) with J the Jacobian of what `middle.map(batch)` returns. J v is the derivative in
 // u of J^T u, which is linear in u, so a second backward pass gives it.
@@ -202,7 +212,6 @@ void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v
                               const at::Tensor& y, const Middle& middle) {
   const auto weights = leaves(subset);
   const auto directions = subset.views(v);
-  auto part = at::empty_like(y);
   y.zero_();
   for (const auto& batch : batches_) {
     const auto values = middle.map(batch);
@@ -216,8 +225,7 @@ void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v
     }
     const auto pushed = grad(outputs, {u}, along, true, false, false)[0];
     const auto slope = middle.apply(batch, values, pushed);
-    subset.pack(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), part);
-    y.add_(part);
+    subset.add(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), y);
   }
   cost_ += 2.0;
 }

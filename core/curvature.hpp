@@ -30,6 +30,14 @@
 
 namespace blockwise {
 
+// y [out.size()] = H[out, in] v for v [in.size()].
+struct HessianProduct {
+  const ParameterSubset& in;
+  at::Tensor v;
+  const ParameterSubset& out;
+  at::Tensor y;
+};
+
 enum class ProductMethod { kept_graph, fresh_graph, finite_difference, central_difference };
 
 class Curvature {
@@ -47,9 +55,10 @@ class Curvature {
   // [all.size()], of all tensors. Cost: 1 the first time.
   const at::Tensor& gradient();
 
-  // y [out.size()] = H[out, in] v for v [in.size()].
   void hessian_product(const ParameterSubset& in, const at::Tensor& v, const ParameterSubset& out,
                        const at::Tensor& y);
+  // Several at once: each batch's graph is made once for all of them, also a fresh one.
+  void hessian_products(const std::vector<HessianProduct>& products);
   // y = G[s, s] v with G = J^T (d2 loss / d logits2) J (Schraudolph 2002). About 1.7.
   void gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
                             const at::Tensor& y);
@@ -69,11 +78,10 @@ class Curvature {
   Graph build_graph(const Batch& batch, bool create_graph);
   at::Tensor batch_loss(const Batch& batch) const;
   at::Tensor plain_gradient();
-  void exact_product(const ParameterSubset& in, const at::Tensor& v, const ParameterSubset& out,
-                     const at::Tensor& y);
+  void exact_products(const std::vector<HessianProduct>& products);
+  void second_backward(const Graph& graph, const HessianProduct& product, bool keep);
   at::Tensor difference(const at::Tensor& direction, double step);
-  void difference_product(const ParameterSubset& in, const at::Tensor& v,
-                          const ParameterSubset& out, const at::Tensor& y);
+  void difference_product(const HessianProduct& product);
   template <typename Middle>
   void outer_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y,
                      const Middle& middle);

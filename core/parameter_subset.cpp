@@ -64,4 +64,12 @@ void ParameterSubset::pack(const std::vector<at::Tensor>& tensors, const at::Ten
   }
 }
 
+void ParameterSubset::add(const std::vector<at::Tensor>& tensors, const at::Tensor& packed) const {
+  check_equal(tensors.size(), blocks_.size(), "tensors to add");
+  const auto places = views(packed);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (tensors[i].defined()) places[i].add_(tensors[i].detach());
+  }
+}
+
 }  // namespace blockwise

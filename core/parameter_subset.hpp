@@ -30,6 +30,8 @@ class ParameterSubset {
   std::vector<at::Tensor> views(const at::Tensor& packed) const;
   // A packed vector out of tensors, one per chosen block; an undefined one counts as zeros.
   void pack(const std::vector<at::Tensor>& tensors, const at::Tensor& packed) const;
+  // packed += the same.
+  void add(const std::vector<at::Tensor>& tensors, const at::Tensor& packed) const;
 
  private:
   std::vector<std::size_t> blocks_;

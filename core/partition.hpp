@@ -57,6 +57,11 @@ struct PartitionSection {
 
 struct TensorPartition {
   std::vector<PartitionSection> sections;  // in row order, covering the tensor
+
+  std::int64_t block_count() const;
+  // A number per element, row-major, of the group that it is in: 0 .. block_count() - 1. A factored
+  // group is one.
+  std::vector<std::int64_t> labels() const;
 };
 
 class Partition {

@@ -43,69 +43,66 @@ class CouplingOperator : public LinearOperator {
 };
 
 // ---- operators made of an operator --------------------------------------------------------------
-// They keep a reference to it. All are symmetric where it is.
 
-// A - shift I.
-class ShiftedOperator : public LinearOperator {
+// An operator of the size of another one, to which it keeps a reference; symmetric where that is.
+class DerivedOperator : public LinearOperator {
  public:
-  ShiftedOperator(const LinearOperator& base, double shift) : base_(base), shift_(shift) {}
   std::int64_t rows() const override { return base_.rows(); }
   std::int64_t columns() const override { return base_.columns(); }
   bool symmetric() const override { return base_.symmetric(); }
   at::TensorOptions options() const override { return base_.options(); }
+
+ protected:
+  explicit DerivedOperator(const LinearOperator& base) : base_(base) {}
+  const LinearOperator& base_;
+};
+
+// A - shift I.
+class ShiftedOperator : public DerivedOperator {
+ public:
+  ShiftedOperator(const LinearOperator& base, double shift)
+      : DerivedOperator(base), shift_(shift) {}
   void apply(const at::Tensor& x, const at::Tensor& y) const override;
 
  private:
-  const LinearOperator& base_;
   double shift_;
 };
 
 // P A P with P = I - Q Q^T; Q [k, n] has orthonormal rows.
-class DeflatedOperator : public LinearOperator {
+class DeflatedOperator : public DerivedOperator {
  public:
-  DeflatedOperator(const LinearOperator& base, at::Tensor q) : base_(base), q_(std::move(q)) {}
-  std::int64_t rows() const override { return base_.rows(); }
-  std::int64_t columns() const override { return base_.columns(); }
-  bool symmetric() const override { return base_.symmetric(); }
-  at::TensorOptions options() const override { return base_.options(); }
+  DeflatedOperator(const LinearOperator& base, at::Tensor q)
+      : DerivedOperator(base), q_(std::move(q)) {}
   void apply(const at::Tensor& x, const at::Tensor& y) const override;
 
  private:
-  const LinearOperator& base_;
   at::Tensor q_;
 };
 
 // D A D with D = diag(d): what an optimizer that divides by 1 / d^2 sees. For Adam
 // d = (sqrt(v) + eps)^(-1/2).
-class ScaledOperator : public LinearOperator {
+class ScaledOperator : public DerivedOperator {
  public:
-  ScaledOperator(const LinearOperator& base, at::Tensor d) : base_(base), d_(std::move(d)) {}
-  std::int64_t rows() const override { return base_.rows(); }
-  std::int64_t columns() const override { return base_.columns(); }
-  bool symmetric() const override { return base_.symmetric(); }
-  at::TensorOptions options() const override { return base_.options(); }
+  ScaledOperator(const LinearOperator& base, at::Tensor d)
+      : DerivedOperator(base), d_(std::move(d)) {}
   void apply(const at::Tensor& x, const at::Tensor& y) const override;
 
  private:
-  const LinearOperator& base_;
   at::Tensor d_;
 };
 
 // A[index, index]: the rows and columns of some elements, for example those of one head. One
 // product of the whole.
-class RestrictedOperator : public LinearOperator {
+class RestrictedOperator : public DerivedOperator {
  public:
   // index: int64 [k], distinct, on the vectors' device.
   RestrictedOperator(const LinearOperator& base, at::Tensor index)
-      : base_(base), index_(std::move(index)) {}
+      : DerivedOperator(base), index_(std::move(index)) {}
   std::int64_t rows() const override { return index_.size(0); }
   std::int64_t columns() const override { return index_.size(0); }
-  bool symmetric() const override { return base_.symmetric(); }
-  at::TensorOptions options() const override { return base_.options(); }
   void apply(const at::Tensor& x, const at::Tensor& y) const override;
 
  private:
-  const LinearOperator& base_;
   at::Tensor index_;
 };
 

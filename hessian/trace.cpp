@@ -126,6 +126,16 @@ Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& pla
   });
 }
 
+TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan) {
+  RunningMean norm;
+  const auto trace = sample_mean(a, plan, [&](const at::Tensor& z) {
+    const auto y = a(z);
+    norm.add(double_product(y, y));
+    return double_product(z, y);
+  });
+  return {trace, {norm.mean(), norm.standard_error(), norm.count(), norm.count()}};
+}
+
 Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan) {
   require_products(plan, 6);
   const auto k = std::min(plan.products / 3, a.rows());

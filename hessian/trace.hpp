@@ -43,6 +43,13 @@ Estimate xtrace(const LinearOperator& a, const SamplingPlan& plan);
 // ||A||_F^2 as the mean of ||A z||^2 over Rademacher z.
 Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& plan);
 
+// Both from the same products.
+struct TraceAndNorm {
+  Estimate trace;
+  Estimate squared_frobenius_norm;
+};
+TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan);
+
 struct VectorEstimate {
   at::Tensor value;           // [n] float64 on the CPU
   at::Tensor standard_error;  // [n]

@@ -1,0 +1,62 @@
+// The parts of a model whose curvature is looked at by themselves: layers, roles, tensors, heads,
+// rows, columns. A fused tensor counts as its sections (a fused QKV is a query, a key, a value).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/parameter_subset.hpp"
+#include "hessian/curvature_operators.hpp"
+
+namespace blockwise {
+
+enum class BlockKind { model, layer, role, tensor, head, row, column };
+const std::vector<std::string>& block_kind_names();  // in the order of the enum
+BlockKind block_kind(const std::string& name);
+
+// One block per `each`, of what has one of the roles and layers and, for heads, rows and columns,
+// one of the numbers; an empty list means all.
+struct BlockSelection {
+  BlockKind each = BlockKind::model;
+  std::vector<ParameterRole> roles;
+  std::vector<std::int64_t> layers;
+  std::vector<std::int64_t> index;
+};
+
+struct HessianBlock {
+  std::string name;
+  std::string role;         // empty where it has several
+  std::int64_t layer = -1;  // -1: none, or several
+  std::int64_t index = -1;  // of the head, row or column in its tensor
+  ParameterSubset subset;   // the tensors that it lies in
+  at::Tensor within;        // int64: its elements in the packed subset; undefined: all
+
+  std::int64_t size() const { return within.defined() ? within.numel() : subset.size(); }
+  // x [size()] in a packed vector that is zero elsewhere, and back.
+  at::Tensor embed(const at::Tensor& x) const;
+  at::Tensor extract(const at::Tensor& packed) const;
+};
+
+// In the layout's order. Throws InputError where nothing matches, saying what there is.
+std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
+                                        const BlockSelection& selection);
+
+// A[b, b] for a block b; one product restricted to the tensors that the block lies in.
+class BlockOperator : public LinearOperator {
+ public:
+  BlockOperator(Curvature& curvature, CurvatureKind kind, const HessianBlock& block);
+  std::int64_t rows() const override { return block_.size(); }
+  std::int64_t columns() const override { return block_.size(); }
+  bool symmetric() const override { return true; }
+  at::TensorOptions options() const override { return whole_.options(); }
+  void apply(const at::Tensor& x, const at::Tensor& y) const override;
+
+ private:
+  CurvatureOperator whole_;
+  const HessianBlock& block_;
+};
+
+}  // namespace blockwise
