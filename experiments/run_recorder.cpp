@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <numeric>
-#include <variant>
 
 #include "core/error.hpp"
+#include "experiments/file_header.hpp"
+#include "experiments/hdf5_table.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,19 +17,8 @@ constexpr const char* kFormat = "blockwise-run";
 constexpr std::int64_t kFormatVersion = 1;
 constexpr std::size_t kBufferedRows = 64;
 constexpr auto kLongestWait = std::chrono::seconds(2);
-constexpr std::size_t kMessageCapacity = 1024;
 
-// One column of a table and the field of the record that it holds.
-template <typename Row>
-struct Column {
-  const char* name;
-  std::variant<std::int64_t Row::*, double Row::*> field;
-  const char* units;
-  const char* description;
-};
-
-template <typename Row>
-struct Table;
+}  // namespace
 
 template <>
 struct Table<StepRecord> {
@@ -61,114 +51,7 @@ struct Table<EvaluationRecord> {
       {"seconds", &R::seconds, "s", "wall time of the evaluation"}};
 };
 
-template <typename Row>
-std::string path_of(const Column<Row>& column) {
-  return fmt::format("{}/{}", Table<Row>::group, column.name);
-}
-
-void create_column(Hdf5File& file, const std::string& path, double, const char* units,
-                   const char* description) {
-  file.create_real_column(path, units, description);
-}
-void create_column(Hdf5File& file, const std::string& path, std::int64_t, const char* units,
-                   const char* description) {
-  file.create_integer_column(path, units, description);
-}
-std::vector<double> read_column(const Hdf5File& file, const std::string& path, double) {
-  return file.real_column(path);
-}
-std::vector<std::int64_t> read_column(const Hdf5File& file, const std::string& path, std::int64_t) {
-  return file.integer_column(path);
-}
-
-template <typename Row>
-void create_table(Hdf5File& file) {
-  file.create_group(Table<Row>::group);
-  for (const auto& column : Table<Row>::columns) {
-    std::visit(
-        [&](auto field) {
-          create_column(file, path_of(column), Row{}.*field, column.units, column.description);
-        },
-        column.field);
-  }
-}
-
-template <typename Row>
-void append_rows(Hdf5File& file, const std::vector<Row>& rows) {
-  for (const auto& column : Table<Row>::columns) {
-    std::visit(
-        [&]<typename T>(T Row::*field) {
-          std::vector<T> values(rows.size());
-          std::ranges::transform(rows, values.begin(), field);
-          file.append(path_of(column), std::span<const T>(values));
-        },
-        column.field);
-  }
-}
-
-// A writer that was killed may have left some columns longer than others: the shortest one counts.
-template <typename Row>
-std::int64_t row_count(const Hdf5File& file) {
-  auto count = std::numeric_limits<std::int64_t>::max();
-  for (const auto& column : Table<Row>::columns) {
-    count = std::min(count, file.rows(path_of(column)));
-  }
-  return count;
-}
-
-template <typename Row>
-std::vector<Row> read_rows(const Hdf5File& file) {
-  std::vector<Row> rows(static_cast<std::size_t>(row_count<Row>(file)));
-  for (const auto& column : Table<Row>::columns) {
-    std::visit(
-        [&](auto field) {
-          const auto values = read_column(file, path_of(column), Row{}.*field);
-          for (std::size_t i = 0; i < rows.size(); ++i) rows[i].*field = values[i];
-        },
-        column.field);
-  }
-  return rows;
-}
-
-// Drops the rows above `step`; returns the step of the last row that stays, -1 without one.
-template <typename Row>
-std::int64_t keep_rows_up_to(Hdf5File& file, std::int64_t step) {
-  auto steps = file.integer_column(path_of(Table<Row>::columns[0]));
-  steps.resize(static_cast<std::size_t>(row_count<Row>(file)));
-  const auto end = std::ranges::upper_bound(steps, step);
-  for (const auto& column : Table<Row>::columns) {
-    file.truncate(path_of(column), end - steps.begin());
-  }
-  return end == steps.begin() ? -1 : *std::prev(end);
-}
-
-constexpr std::pair<const char*, std::string Provenance::*> kProvenanceTexts[] = {
-    {"program_version", &Provenance::program_version},
-    {"git_commit", &Provenance::git_commit},
-    {"compiler", &Provenance::compiler},
-    {"torch_version", &Provenance::torch_version},
-    {"hdf5_version", &Provenance::hdf5_version},
-    {"simd_target", &Provenance::simd_target},
-    {"device", &Provenance::device},
-    {"started_at", &Provenance::started_at}};
-constexpr std::pair<const char*, std::int64_t Provenance::*> kProvenanceNumbers[] = {
-    {"threads", &Provenance::threads}, {"seed", &Provenance::seed}};
-
-void write_header(Hdf5File& file, const RunHeader& header) {
-  file.set_attribute("/", "format", kFormat);
-  file.set_attribute("/", "format_version", kFormatVersion);
-  file.create_group("/config");
-  file.set_attribute("/config", "hash", header.config_hash);
-  file.create_text("/config/yaml", header.config_yaml, header.config_yaml.size(),
-                   "resolved configuration of the run");
-  file.create_group("/provenance");
-  for (const auto& [name, field] : kProvenanceTexts) {
-    file.set_attribute("/provenance", name, header.provenance.*field);
-  }
-  for (const auto& [name, field] : kProvenanceNumbers) {
-    file.set_attribute("/provenance", name, header.provenance.*field);
-  }
-}
+namespace {
 
 void write_memory(Hdf5File& file, const RunHeader& header) {
   std::int64_t state = 0;
@@ -240,20 +123,8 @@ void write_partition(Hdf5File& file, const ParameterLayout& layout, const Partit
           [](auto&, auto& s) { return s.state_size(); });
 }
 
-void write_status(Hdf5File& file) {
-  file.create_group("/status");
-  file.create_enum("/status/state", run_state_names(), 0, "how the run ended, or that it has not");
-  file.create_text("/status/message", "", kMessageCapacity, "why it ended so; may be empty");
-  file.create_integer("/status/last_step", 0, "1", "steps done when the state was written");
-}
-
 void require_run_file(const Hdf5File& file, const fs::path& path) {
-  const auto format = file.text_attribute("/", "format");
-  require_input(format == kFormat, "{}: not a run file: its format is '{}'", path.string(), format);
-  const auto version = file.integer_attribute("/", "format_version");
-  require_input(version == kFormatVersion,
-                "{}: a run file of format version {}, this program reads {}", path.string(),
-                version, kFormatVersion);
+  require_format(file, path, {kFormat, kFormatVersion});
 }
 
 // The old file's rows up to the checkpoint, ready to be continued.
@@ -270,12 +141,6 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
 
 }  // namespace
 
-const std::vector<std::string>& run_state_names() {
-  static const std::vector<std::string> names = {"running", "finished", "diverged", "failed",
-                                                 "interrupted"};
-  return names;
-}
-
 RunRecorder::RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step)
     : lock_(std::move(lock)), file_(std::move(file)), last_step_(step), safe_step_(step) {
   steps_.reserve(kBufferedRows);
@@ -291,7 +156,8 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
                                 const ParameterLayout& layout, const Partition& partition) {
   FolderLock lock(path.parent_path());
   auto file = Hdf5File::create(path);
-  write_header(file, header);
+  write_header(file, {kFormat, kFormatVersion}, header.config_yaml, header.config_hash,
+               header.provenance);
   create_table<StepRecord>(file);
   create_table<EvaluationRecord>(file);
   write_memory(file, header);
@@ -394,12 +260,7 @@ RunResult read_run(const fs::path& path) {
   RunResult run;
   run.config_yaml = file.text("/config/yaml");
   run.config_hash = file.text_attribute("/config", "hash");
-  for (const auto& [name, field] : kProvenanceTexts) {
-    run.provenance.*field = file.text_attribute("/provenance", name);
-  }
-  for (const auto& [name, field] : kProvenanceNumbers) {
-    run.provenance.*field = file.integer_attribute("/provenance", name);
-  }
+  run.provenance = read_provenance(file);
   const auto state = file.enum_value("/status/state");
   require_input(state >= 0 && state < static_cast<std::int64_t>(run_state_names().size()),
                 "{}: /status/state is {}", path.string(), state);

@@ -12,11 +12,9 @@
 #include "core/io/hdf5_file.hpp"
 #include "core/parameter_layout.hpp"
 #include "core/partition.hpp"
+#include "experiments/file_header.hpp"
 
 namespace blockwise {
-
-enum class RunState { running = 0, finished = 1, diverged = 2, failed = 3, interrupted = 4 };
-const std::vector<std::string>& run_state_names();
 
 struct StepRecord {
   std::int64_t step = 0;    // 1 is the first
@@ -39,13 +37,6 @@ struct EvaluationRecord {
   double loss = 0;
   double perplexity = 0;
   double seconds = 0;
-};
-
-struct Provenance {
-  std::string program_version, git_commit, compiler, torch_version, hdf5_version, simd_target,
-      device, started_at;
-  std::int64_t threads = 0;
-  std::int64_t seed = 0;
 };
 
 struct RunHeader {

@@ -583,6 +583,14 @@ void Hdf5File::write_array(const std::string& path, std::span<const double> valu
   handle_->write_array(path, H5T_IEEE_F64LE, values.data(), values.size(), shape, units, doc);
 }
 
+void Hdf5File::overwrite_array(const std::string& path, std::span<const double> values) {
+  const auto shape = array_shape(path);
+  std::int64_t count = 1;
+  for (const auto size : shape) count *= size;
+  check_equal(static_cast<std::size_t>(count), values.size(), "elements of the array " + path);
+  handle_->overwrite(path, H5T_NATIVE_DOUBLE, values.data());
+}
+
 std::vector<std::int64_t> Hdf5File::array_shape(const std::string& path) const {
   const DatasetId dataset(
       handle_->readable(H5Dopen2(handle_->file, path.c_str(), H5P_DEFAULT), path));

@@ -82,6 +82,8 @@ class Hdf5File {
   void write_array(const std::string& path, std::span<const double> values,
                    const std::vector<std::int64_t>& shape, std::string_view units,
                    std::string_view doc);
+  // New values for an array that is there, at any time.
+  void overwrite_array(const std::string& path, std::span<const double> values);
   std::vector<std::int64_t> array_shape(const std::string& path) const;
   // Throws InputError where the array has another number of elements or another type.
   void read_array(const std::string& path, std::span<float> values) const;

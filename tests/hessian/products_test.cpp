@@ -3,8 +3,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "core/error.hpp"
+#include "core/memory_meter.hpp"
+#include "core/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"
+#include "hessian/product_memory.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_models.hpp"
 
@@ -252,4 +255,39 @@ TEST_CASE("A bad objective is one error") {
   CHECK_THROWS_WITH(ParameterSubset::matching(
                         layout, [](const auto&) { return false; }, "role router, layer 7"),
                     Contains("role router, layer 7: no tensor of the model matches"));
+}
+
+// The allocator's own count against the plan. Kernels' scratch is beside it: a few percent at sizes
+// where a tensor of activations is some kilobytes.
+TEST_CASE("The plan knows the memory of products") {
+  const SmallModel small{"gpt2", "gpt2",
+                         {{"vocab_size", 300},
+                          {"block_size", 48},
+                          {"n_layer", 2},
+                          {"n_head", 2},
+                          {"n_embd", 48}}};
+  const auto spec = small.spec();
+  for (const auto method : {ProductMethod::kept_graph, ProductMethod::fresh_graph,
+                            ProductMethod::finite_difference}) {
+    for (const auto kind : {CurvatureKind::hessian, CurvatureKind::gauss_newton}) {
+      auto generator = make_generator(1, RandomStream::data);
+      const std::vector<Batch> batches(
+          2, {at::randint(300, {4, 48}, generator, at::kLong),
+              at::randint(300, {4, 48}, generator, at::kLong)});
+      const auto plan = product_memory(*spec, at::kFloat, batches, method, kind);
+      MemoryMeter meter(at::kCPU);
+      ParameterStore store(spec->layout(), at::kCPU);
+      store.initialize(1);
+      const auto model = spec->build(store);
+      Curvature curvature(*model, store, batches, method);
+      const CurvatureOperator a(curvature, kind, ParameterSubset(store.layout()));
+      const auto v = at::ones({a.columns()});
+      auto y = at::empty_like(v);
+      a.apply(v, y);
+      a.apply(v, y);
+      INFO("method " << static_cast<int>(method) << " kind " << static_cast<int>(kind));
+      CHECK(double(plan.peak) == Approx(double(meter.peak_allocated())).epsilon(0.03));
+      CHECK(plan.peak >= plan.model + plan.resident);
+    }
+  }
 }

@@ -1,0 +1,39 @@
+// What every file of results starts with: its format, the configuration, where the numbers come
+// from, and how far they are.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/io/hdf5_file.hpp"
+
+namespace blockwise {
+
+enum class RunState { running = 0, finished = 1, diverged = 2, failed = 3, interrupted = 4 };
+const std::vector<std::string>& run_state_names();
+
+struct Provenance {
+  std::string program_version, git_commit, compiler, torch_version, hdf5_version, simd_target,
+      device, started_at;
+  std::int64_t threads = 0;
+  std::int64_t seed = 0;
+};
+
+struct FileFormat {
+  std::string name;
+  std::int64_t version;
+};
+
+void write_header(Hdf5File& file, const FileFormat& format, const std::string& config_yaml,
+                  const std::string& config_hash, const Provenance& provenance);
+// Throws InputError where the file is of another format or version.
+void require_format(const Hdf5File& file, const std::filesystem::path& path,
+                    const FileFormat& format);
+Provenance read_provenance(const Hdf5File& file);
+
+// /status: running.
+void write_status(Hdf5File& file);
+
+}  // namespace blockwise
