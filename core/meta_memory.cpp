@@ -100,6 +100,12 @@ at::Tensor embedding(const at::Tensor& weight, const at::Tensor& indices, c10::S
   return at::empty(sizes, weight.options());
 }
 
+at::Tensor index_select(const at::Tensor& x, std::int64_t dim, const at::Tensor& index) {
+  auto sizes = x.sizes().vec();
+  sizes[static_cast<std::size_t>(dim < 0 ? dim + x.dim() : dim)] = index.numel();
+  return at::empty(sizes, x.options());
+}
+
 at::Tensor embedding_dense_backward(const at::Tensor& slope, const at::Tensor&,
                                     c10::SymInt num_weights, c10::SymInt, bool) {
   return at::empty({num_weights.expect_int(), slope.size(-1)}, slope.options());
@@ -165,6 +171,7 @@ TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("native_layer_norm_backward", layer_norm_backward);
   m.impl("relu", relu);
   m.impl("embedding", embedding);
+  m.impl("index_select", index_select);
   m.impl("embedding_dense_backward", embedding_dense_backward);
   m.impl("_scaled_dot_product_flash_attention_for_cpu", attention);
   m.impl("_scaled_dot_product_flash_attention_for_cpu_backward", attention_backward);
