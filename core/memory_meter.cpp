@@ -4,6 +4,8 @@
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <sys/resource.h>
+#include <fstream>
+#include <string>
 
 #include <algorithm>
 #include <atomic>
@@ -44,6 +46,17 @@ std::int64_t MemoryMeter::peak_allocated() const {
   if (device_.is_cpu()) return counter_->peak.load();
   constexpr auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   return at::accelerator::getDeviceStats(device_.index()).allocated_bytes[all].peak;
+}
+
+std::int64_t available_bytes(const c10::Device& device) {
+  if (!device.is_cpu()) return 0;
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  std::int64_t kibibytes = 0;
+  for (std::string unit; file >> key >> kibibytes; std::getline(file, unit)) {
+    if (key == "MemAvailable:") return kibibytes * 1024;
+  }
+  return 0;
 }
 
 std::int64_t peak_resident_bytes() {

@@ -32,4 +32,7 @@ class MemoryMeter {
 // Highest resident set of the process so far, bytes.
 std::int64_t peak_resident_bytes();
 
+// What this machine can give without swapping, bytes; 0 where it does not say.
+std::int64_t available_bytes(const c10::Device& device);
+
 }  // namespace blockwise

@@ -52,9 +52,8 @@ void require_format(const Hdf5File& file, const std::filesystem::path& path,
   require_input(name == format.name, "{}: its format is '{}', not '{}'", path.string(), name,
                 format.name);
   const auto version = file.integer_attribute("/", "format_version");
-  require_input(version == format.version,
-                "{}: a file of format version {}, this program reads {}", path.string(), version,
-                format.version);
+  require_input(version == format.version, "{}: a file of format version {}, this program reads {}",
+                path.string(), version, format.version);
 }
 
 Provenance read_provenance(const Hdf5File& file) {

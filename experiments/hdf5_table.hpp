@@ -34,17 +34,18 @@ std::string path_of(const Column<Row>& column) {
 }
 
 inline void create_column(Hdf5File& file, const std::string& path, double, const char* units,
-                   const char* description) {
+                          const char* description) {
   file.create_real_column(path, units, description);
 }
 inline void create_column(Hdf5File& file, const std::string& path, std::int64_t, const char* units,
-                   const char* description) {
+                          const char* description) {
   file.create_integer_column(path, units, description);
 }
 inline std::vector<double> read_column(const Hdf5File& file, const std::string& path, double) {
   return file.real_column(path);
 }
-inline std::vector<std::int64_t> read_column(const Hdf5File& file, const std::string& path, std::int64_t) {
+inline std::vector<std::int64_t> read_column(const Hdf5File& file, const std::string& path,
+                                             std::int64_t) {
   return file.integer_column(path);
 }
 
@@ -53,8 +54,8 @@ void create_table(Hdf5File& file) {
   file.create_group(Table<Row>::group);
   for (const auto& column : Table<Row>::columns) {
     std::visit(
-        [&](auto field) {
-          create_column(file, path_of(column), Row{}.*field, column.units, column.description);
+        [&]<typename T>(T Row::*) {
+          create_column(file, path_of(column), T{}, column.units, column.description);
         },
         column.field);
   }
@@ -88,8 +89,8 @@ std::vector<Row> read_rows(const Hdf5File& file) {
   std::vector<Row> rows(static_cast<std::size_t>(row_count<Row>(file)));
   for (const auto& column : Table<Row>::columns) {
     std::visit(
-        [&](auto field) {
-          const auto values = read_column(file, path_of(column), Row{}.*field);
+        [&]<typename T>(T Row::*field) {
+          const auto values = read_column(file, path_of(column), T{});
           for (std::size_t i = 0; i < rows.size(); ++i) rows[i].*field = values[i];
         },
         column.field);
@@ -97,7 +98,8 @@ std::vector<Row> read_rows(const Hdf5File& file) {
   return rows;
 }
 
-// Drops the rows above `step`, by the first column, which ascends; returns the step of the last row that stays, -1 without one.
+// Drops the rows above `step`, by the first column, which ascends; returns the step of the last row
+// that stays, -1 without one.
 template <typename Row>
 std::int64_t keep_rows_up_to(Hdf5File& file, std::int64_t step) {
   auto steps = file.integer_column(path_of(Table<Row>::columns[0]));

@@ -105,6 +105,7 @@ void RunConfig::visit(FieldVisitor& v) {
   visit_section(v, {"optimizer", "how to train", true}, optimizer);
   visit_section(v, {"schedule", "of the learning rate"}, schedule);
   visit_section(v, {"trainer", "steps, batches, evaluation, checkpoints", true}, trainer);
+  visit_section(v, {"hessian", "curvature: of `spectrum`, and every k steps of a run"}, hessian);
   v.check("name", name.find('/') == std::string::npos ? "" : "a name cannot hold '/'");
   v.check("schedule.warmup_steps",
           schedule.warmup_steps <= trainer.steps

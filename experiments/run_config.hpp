@@ -9,6 +9,7 @@
 #include "core/clone_ptr.hpp"
 #include "core/dataset.hpp"
 #include "core/model.hpp"
+#include "experiments/hessian_config.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/schedule.hpp"
 
@@ -57,6 +58,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   TrainerConfig trainer;
+  HessianConfig hessian;
 
   void visit(FieldVisitor& v);
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
@@ -64,8 +65,10 @@ class LayerView {
 
 class SymmetryBuilder {
  public:
-  explicit SymmetryBuilder(const ParameterStore& store)
-      : store_(store), layout_(store.layout()), all_(store.layout()) {}
+  // Directions are made where `wanted` says so, by number: each is as long as the parameters.
+  SymmetryBuilder(const ParameterLayout& layout, at::TensorOptions options,
+                  std::function<bool(std::size_t)> wanted)
+      : layout_(layout), options_(options), wanted_(std::move(wanted)), all_(layout) {}
 
   std::vector<ScalingSymmetry> build() {
     std::int64_t layers = 0;
@@ -133,12 +136,15 @@ class SymmetryBuilder {
   }
 
   void start(const std::string& name) {
-    symmetries_.push_back({name, at::zeros_like(store_.parameters())});
-    places_ = all_.views(symmetries_.back().d);
+    const bool wanted = wanted_(symmetries_.size());
+    symmetries_.push_back({name, wanted ? at::zeros({layout_.size()}, options_) : at::Tensor()});
+    places_.clear();
+    if (wanted) places_ = all_.views(symmetries_.back().d);
   }
 
   void scale_rows(const LayerView& layer, const RowSection& section, std::int64_t begin,
                   std::int64_t rows, double sign) {
+    if (places_.empty()) return;
     places_[section.block].narrow(0, section.begin + begin, rows).fill_(sign);
     if (layer.has_bias(section.block)) {
       places_[section.block + 1].narrow(0, section.begin + begin, rows).fill_(sign);
@@ -147,11 +153,13 @@ class SymmetryBuilder {
 
   void scale_columns(const RowSection& section, std::int64_t begin, std::int64_t columns,
                      double sign) {
+    if (places_.empty()) return;
     places_[section.block].narrow(1, begin, columns).fill_(sign);
   }
 
-  const ParameterStore& store_;
   const ParameterLayout& layout_;
+  at::TensorOptions options_;
+  std::function<bool(std::size_t)> wanted_;
   ParameterSubset all_;
   std::vector<ScalingSymmetry> symmetries_;
   std::vector<at::Tensor> places_;  // of the last symmetry, by block
@@ -175,18 +183,36 @@ OperatorCheck check_operator(const LinearOperator& a, std::uint64_t seed) {
 }
 
 std::vector<ScalingSymmetry> scaling_symmetries(const ParameterStore& store) {
-  return SymmetryBuilder(store).build();
+  return SymmetryBuilder(store.layout(), store.parameters().options(), [](auto) { return true; })
+      .build();
+}
+
+std::vector<std::size_t> checked_symmetries(const ParameterLayout& layout, std::size_t most) {
+  const auto all = SymmetryBuilder(layout, {}, [](auto) { return false; }).build().size();
+  std::vector<std::size_t> picked;
+  for (std::size_t i = 0; i < std::min(most, all); ++i) {
+    picked.push_back(i * all / std::min(most, all));
+  }
+  return picked;
+}
+
+std::vector<std::string> checked_symmetry_names(const ParameterLayout& layout, std::size_t most) {
+  const auto all = SymmetryBuilder(layout, {}, [](auto) { return false; }).build();
+  std::vector<std::string> names;
+  for (const auto i : checked_symmetries(layout, most)) names.push_back(all[i].name);
+  return names;
 }
 
 std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most) {
-  const auto symmetries = scaling_symmetries(curvature.store());
-  const ParameterSubset all(curvature.store().layout());
-  auto product = at::empty_like(curvature.store().parameters());
+  const auto& parameters = curvature.store().parameters();
+  const auto& layout = curvature.store().layout();
+  const ParameterSubset all(layout);
+  auto product = at::empty_like(parameters);
   std::vector<SymmetryCheck> checks;
-  const auto picked = std::min(most, symmetries.size());
-  for (std::size_t i = 0; i < picked; ++i) {
-    const auto& symmetry = symmetries[i * symmetries.size() / picked];
-    curvature.hessian_product(all, symmetry.d * curvature.store().parameters(), all, product);
+  for (const auto i : checked_symmetries(layout, most)) {
+    const auto symmetry =
+        SymmetryBuilder(layout, parameters.options(), [i](auto k) { return k == i; }).build()[i];
+    curvature.hessian_product(all, symmetry.d * parameters, all, product);
     const auto expected = symmetry.d * curvature.gradient();
     const double size = euclidean_norm(product) + euclidean_norm(expected);
     checks.push_back(

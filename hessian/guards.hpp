@@ -41,7 +41,13 @@ struct SymmetryCheck {
   double error;  // ||H (D w) + D g|| / (||H (D w)|| + ||D g||)
 };
 
-// One product per symmetry, evenly picked where there are more than `most`. Catches heads cut at
+// Numbers and names of those that check_symmetries() looks at: evenly picked where there are more
+// than `most`.
+std::vector<std::size_t> checked_symmetries(const ParameterLayout& layout, std::size_t most = 12);
+std::vector<std::string> checked_symmetry_names(const ParameterLayout& layout,
+                                                std::size_t most = 12);
+
+// One product per symmetry. Catches heads cut at
 // wrong places, a loss that is scaled differently in gradient and product, and the error of
 // differences.
 std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most = 12);

@@ -86,6 +86,102 @@ SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& 
   return density;
 }
 
+namespace {
+
+struct WeightedNode {
+  double node, weight;
+};
+
+std::vector<WeightedNode> pooled(const SpectralDensity& density) {
+  std::vector<WeightedNode> nodes;
+  const double share = 1.0 / static_cast<double>(density.probes.size());
+  for (const auto& probe : density.probes) {
+    for (std::size_t i = 0; i < probe.nodes.size(); ++i) {
+      nodes.push_back({probe.nodes[i], share * probe.weights[i]});
+    }
+  }
+  return nodes;
+}
+
+double median_magnitude(std::vector<WeightedNode> nodes) {
+  std::ranges::sort(nodes, {}, [](const auto& n) { return std::abs(n.node); });
+  double total = 0.0, below = 0.0;
+  for (const auto& n : nodes) total += n.weight;
+  for (const auto& n : nodes) {
+    below += n.weight;
+    if (below >= 0.5 * total && n.node != 0.0) return std::abs(n.node);
+  }
+  return 1.0;
+}
+
+// Shares of the cells between low and high, in units of t = asinh(x / scale).
+std::vector<double> cell_shares(const std::vector<WeightedNode>& nodes, double scale, double low,
+                                double width, std::int64_t cells) {
+  constexpr double kSpread = 2.0;  // cells
+  std::vector<double> shares(static_cast<std::size_t>(cells), 0.0);
+  double total = 0.0;
+  for (const auto& n : nodes) {
+    const double center = (std::asinh(n.node / scale) - low) / width;
+    for (std::int64_t c = 0; c < cells; ++c) {
+      const double z = (static_cast<double>(c) + 0.5 - center) / kSpread;
+      const double density = n.weight * std::exp(-0.5 * z * z);
+      shares[static_cast<std::size_t>(c)] += density;
+      total += density;
+    }
+  }
+  for (double& share : shares) share /= total;
+  return shares;
+}
+
+}  // namespace
+
+double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::int64_t cells) {
+  const auto a = pooled(p), b = pooled(q);
+  auto both = a;
+  both.insert(both.end(), b.begin(), b.end());
+  const double scale = median_magnitude(both);
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const auto& n : both) {
+    low = std::min(low, std::asinh(n.node / scale));
+    high = std::max(high, std::asinh(n.node / scale));
+  }
+  const double margin = 0.05 * (high - low) + 1e-6;
+  const double width = (high - low + 2.0 * margin) / static_cast<double>(cells);
+  const auto x = cell_shares(a, scale, low - margin, width, cells);
+  const auto y = cell_shares(b, scale, low - margin, width, cells);
+  const auto part = [](double u, double m) { return u > 0.0 ? 0.5 * u * std::log(u / m) : 0.0; };
+  double divergence = 0.0;
+  for (std::size_t c = 0; c < x.size(); ++c) {
+    const double middle = 0.5 * (x[c] + y[c]);
+    divergence += part(x[c], middle) + part(y[c], middle);
+  }
+  return divergence;
+}
+
+double condition_number(const Quadrature& spectrum, double left_out) {
+  std::vector<WeightedNode> nodes;
+  for (std::size_t i = 0; i < spectrum.nodes.size(); ++i) {
+    nodes.push_back({std::abs(spectrum.nodes[i]), spectrum.weights[i]});
+  }
+  std::ranges::sort(nodes, {}, &WeightedNode::node);
+  double below = 0.0;
+  for (const auto& n : nodes) {
+    below += n.weight;
+    if (below > left_out) return nodes.back().node / n.node;
+  }
+  return 1.0;
+}
+
+DensityCost density_cost(std::int64_t rows, double error, double failure) {
+  require_input(error > 0.0 && error < 1.0, "an error of {} of the range, 0 to 1 is allowed",
+                error);
+  require_input(failure > 0.0 && failure < 1.0, "a probability of failure of {}", failure);
+  const double n = static_cast<double>(rows);
+  const double probes = 4.0 * std::log(2.0 * n / failure) / ((n + 2.0) * error * error);
+  return {static_cast<std::int64_t>(std::ceil(12.0 / error + 0.5)),
+          std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(probes)))};
+}
+
 std::int64_t probes_for_error(std::int64_t rows, double error) {
   require_input(error > 0.0, "an error of {} is not above 0", error);
   const double variance = 1.0 / (2.0 * static_cast<double>(rows) + 4.0);

@@ -16,6 +16,7 @@ CommandAction add_plan_options(CLI::App& verb);
 CommandAction add_eval_options(CLI::App& verb);
 CommandAction add_generate_options(CLI::App& verb);
 CommandAction add_export_options(CLI::App& verb);
+CommandAction add_spectrum_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 const std::vector<Command>& commands() {
@@ -42,6 +43,9 @@ const std::vector<Command>& commands() {
       {"export", "A run, a checkpoint or a file of llm.c as a Hugging Face folder",
        "blockwise export --model runs/gpt2-tiny --output exported --dtype bf16",
        add_export_options},
+      {"spectrum", "Curvature of a model: eigenpairs, densities, traces, blocks; with error bars",
+       "blockwise spectrum --model runs/gpt2-tiny --tokens data/austen-byte/train.bin",
+       add_spectrum_options},
       {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
        "blockwise list optimizers", add_list_options},
   };

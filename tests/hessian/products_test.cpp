@@ -260,20 +260,17 @@ TEST_CASE("A bad objective is one error") {
 // The allocator's own count against the plan. Kernels' scratch is beside it: a few percent at sizes
 // where a tensor of activations is some kilobytes.
 TEST_CASE("The plan knows the memory of products") {
-  const SmallModel small{"gpt2", "gpt2",
-                         {{"vocab_size", 300},
-                          {"block_size", 48},
-                          {"n_layer", 2},
-                          {"n_head", 2},
-                          {"n_embd", 48}}};
+  const SmallModel small{
+      "gpt2",
+      "gpt2",
+      {{"vocab_size", 300}, {"block_size", 48}, {"n_layer", 2}, {"n_head", 2}, {"n_embd", 48}}};
   const auto spec = small.spec();
-  for (const auto method : {ProductMethod::kept_graph, ProductMethod::fresh_graph,
-                            ProductMethod::finite_difference}) {
+  for (const auto method :
+       {ProductMethod::kept_graph, ProductMethod::fresh_graph, ProductMethod::finite_difference}) {
     for (const auto kind : {CurvatureKind::hessian, CurvatureKind::gauss_newton}) {
       auto generator = make_generator(1, RandomStream::data);
-      const std::vector<Batch> batches(
-          2, {at::randint(300, {4, 48}, generator, at::kLong),
-              at::randint(300, {4, 48}, generator, at::kLong)});
+      const std::vector<Batch> batches(2, {at::randint(300, {4, 48}, generator, at::kLong),
+                                           at::randint(300, {4, 48}, generator, at::kLong)});
       const auto plan = product_memory(*spec, at::kFloat, batches, method, kind);
       MemoryMeter meter(at::kCPU);
       ParameterStore store(spec->layout(), at::kCPU);

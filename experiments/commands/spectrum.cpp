@@ -1,0 +1,219 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/progress.hpp"
+#include "experiments/python.hpp"
+#include "experiments/spectrum.hpp"
+#include "experiments/stop_signal.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SpectrumOptions {
+  std::string config, model, tokens, output, precision;
+  std::vector<std::string> assignments;
+  std::int64_t sequence_length = 128;
+  std::int64_t threads = -1;
+  bool exact = false, dry_run = false, json = false, no_figure = false;
+};
+
+// A configuration that says what is needed of data and model; nothing of it trains.
+YamlDocument document_of(const SpectrumOptions& options) {
+  if (!options.config.empty()) return YamlDocument::load(options.config);
+  require_input(!options.model.empty() && !options.tokens.empty(),
+                "spectrum: give a YAML file, or --model and --tokens");
+  const nlohmann::json text = {{"name", "spectrum"},
+                               {"data",
+                                {{"kind", "tokens"},
+                                 {"train", options.tokens},
+                                 {"validation", options.tokens},
+                                 {"sequence_length", options.sequence_length}}},
+                               {"model", {{"from", options.model}}},
+                               {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
+                               {"trainer", {{"steps", 1}}}};
+  return YamlDocument::parse(text.dump(), "--model");
+}
+
+RunConfig read_config(const SpectrumOptions& options) {
+  auto document = document_of(options);
+  const auto set = [&](const std::string& key, const std::string& value,
+                       const std::string& origin) {
+    if (!value.empty()) document.set(key, nlohmann::json(value).dump(), origin);
+  };
+  if (!options.config.empty()) {
+    set("model.from", options.model, "--model");
+    set("data.train", options.tokens, "--tokens");
+    set("data.validation", options.tokens, "--tokens");
+  }
+  set("hessian.precision", options.precision, "--precision");
+  if (options.exact) document.set("hessian.exact", "true", "--exact");
+  for (const auto& assignment : options.assignments) document.set(assignment);
+  auto config = document.run_config();
+  if (options.threads >= 0) config.trainer.threads = options.threads;
+  config.output = options.output.empty() ? config.output + "-spectrum" : options.output;
+  return config;
+}
+
+// ---- what is printed ----------------------------------------------------------------------------
+
+std::string gib(std::int64_t bytes) {
+  return fmt::format("{:.3f} GiB", double(bytes) / double(1 << 30));
+}
+
+void print_plan(const ResolvedSpectrum& spectrum) {
+  const auto& plan = spectrum.plan;
+  std::int64_t elements = 0;
+  for (const auto& block : plan.measurement.tables.blocks) elements += block.size();
+  fmt::print("{} blocks with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
+             plan.measurement.tables.blocks.size(), elements, spectrum.layout.size(),
+             plan.measurement.products, plan.measurement.gradients);
+  fmt::print("memory: {} for the model and a product, {} for Lanczos vectors\n",
+             gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
+}
+
+const EigenvalueRow* end_of(const HessianRows& rows, std::size_t block, bool largest) {
+  const EigenvalueRow* found = nullptr;
+  for (const auto& row : rows.eigenvalues) {
+    if (row.block != static_cast<std::int64_t>(block)) continue;
+    const bool beyond =
+        found == nullptr || (largest ? row.value > found->value : row.value < found->value);
+    if (beyond) found = &row;
+  }
+  return found;
+}
+
+std::string with_error(double value, double error) {
+  if (std::isnan(value)) return "-";
+  return error > 0.0 ? fmt::format("{:.4g} ± {:.2g}", value, 1.96 * error)
+                     : fmt::format("{:.5g}", value);
+}
+
+std::string pair_text(const EigenvalueRow* row) {
+  if (row == nullptr) return "-";
+  const bool confirmed = !std::isnan(row->residual) && row->residual > 0.0;
+  return confirmed ? fmt::format("{:.5g} ± {:.1g}", row->value, row->residual)
+                   : fmt::format("{:.5g}", row->value);
+}
+
+void print_table(const SpectrumOutcome& outcome) {
+  std::size_t width = 5;
+  for (const auto& block : outcome.tables.blocks) width = std::max(width, block.name.size());
+  fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9}\n", "block", width, "elements", "smallest",
+             "largest", "trace", "noise");
+  for (const auto& row : outcome.rows.summary) {
+    const auto b = static_cast<std::size_t>(row.block);
+    const auto& block = outcome.tables.blocks[b];
+    fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9.1e}\n", block.name, width, block.size(),
+               pair_text(end_of(outcome.rows, b, false)), pair_text(end_of(outcome.rows, b, true)),
+               with_error(row.trace, row.trace_error), row.noise);
+  }
+  double worst = 0.0;
+  for (const auto& row : outcome.rows.symmetries) worst = std::max(worst, row.error);
+  if (!outcome.rows.symmetries.empty()) {
+    fmt::print("scaling symmetries: {} checked, largest relative error {:.1e}\n",
+               outcome.rows.symmetries.size(), worst);
+  }
+}
+
+nlohmann::ordered_json number(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+}
+
+void print_json(const SpectrumOutcome& outcome) {
+  nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
+  for (const auto& row : outcome.rows.summary) {
+    const auto b = static_cast<std::size_t>(row.block);
+    const auto* low = end_of(outcome.rows, b, false);
+    const auto* high = end_of(outcome.rows, b, true);
+    blocks.push_back({{"name", outcome.tables.blocks[b].name},
+                      {"elements", outcome.tables.blocks[b].size()},
+                      {"loss", number(row.loss)},
+                      {"smallest", number(low == nullptr ? NAN : low->value)},
+                      {"largest", number(high == nullptr ? NAN : high->value)},
+                      {"trace", number(row.trace)},
+                      {"trace_error", number(row.trace_error)},
+                      {"products", row.products}});
+  }
+  const nlohmann::ordered_json word = {
+      {"state", run_state_names()[static_cast<std::size_t>(outcome.state)]},
+      {"file", outcome.file},
+      {"blocks", blocks}};
+  fmt::print("{}\n", word.dump());
+}
+
+// The measurement stands without its picture.
+void draw_figure(const std::string& folder) {
+  const auto figure = (fs::path(folder) / "figure.png").string();
+  try {
+    python_output({"blockwise.figures", folder, "--output", figure});
+    fmt::print("Figure  {}\n", figure);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "blockwise: no figure: {}\n", error.what());
+  }
+}
+
+int spectrum_command(const SpectrumOptions& options) {
+  const auto spectrum = resolve_spectrum(read_config(options));
+  if (!options.json) print_plan(spectrum);
+  if (options.dry_run) return 0;
+  install_stop_handlers();
+  SpectrumOutcome outcome;
+  {
+    Progress bar("products", spectrum.plan.measurement.products);
+    outcome = measure_spectrum(
+        spectrum, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
+    bar.finish();
+  }
+  if (options.json) {
+    print_json(outcome);
+    return 0;
+  }
+  print_table(outcome);
+  fmt::print("Numbers {}\n", outcome.file);
+  if (outcome.state == RunState::interrupted) {
+    fmt::print("Stopped; the same command goes on.\n");
+  } else if (!options.no_figure) {
+    draw_figure(spectrum.config.output);
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_spectrum_options(CLI::App& verb) {
+  auto options = std::make_shared<SpectrumOptions>();
+  verb.add_option("config", options->config,
+                  "YAML file of a run; its section `hessian` says what is measured");
+  verb.add_option("--model", options->model,
+                  "Hugging Face folder, run, checkpoint or model file of llm.c, instead of a fresh "
+                  "model");
+  verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards");
+  verb.add_option("--sequence-length", options->sequence_length,
+                  "tokens per example, where no YAML says it")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_flag("--exact", options->exact,
+                "each block as a matrix with all its eigenvalues (up to 5000 parameters)");
+  verb.add_option("--precision", options->precision, "fp32 or fp64, all the way");
+  verb.add_option("--output", options->output, "folder; default: that of the run, and -spectrum");
+  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
+      ->check(CLI::Range(0, 4096));
+  verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
+  verb.add_flag("--no-figure", options->no_figure, "leave the figure out");
+  verb.add_flag("--json", options->json, "machine-readable last word");
+  return [options] { return spectrum_command(*options); };
+}
+
+}  // namespace blockwise

@@ -1,0 +1,112 @@
+#include "experiments/hessian_config.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "core/partition_rules.hpp"
+
+namespace blockwise {
+namespace {
+
+const std::vector<std::string> kKinds = {"hessian", "gauss_newton", "fisher"};
+const std::vector<std::string> kMethods = {"kept_graph", "fresh_graph", "finite_difference",
+                                           "central_difference"};
+const std::vector<std::string> kReorthogonalisations = {"full", "selective", "none"};
+constexpr std::int64_t kMany = std::int64_t{1} << 30;
+
+// Names stand in the order of their enum.
+template <typename Enum>
+Enum chosen(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<Enum>(std::ranges::find(names, name) - names.begin());
+}
+
+void visit_what(FieldVisitor& v, HessianConfig& c) {
+  v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kMany});
+  v.choice({"kind", "of matrix"}, c.kind, kKinds);
+  v.choice({"method",
+            "of products: one graph kept for all, a fresh one each, differences of "
+            "gradients"},
+           c.method, kMethods);
+  v.choice({"precision", "of parameters, activations and vectors"}, c.precision, {"fp32", "fp64"});
+  v.integer({"batches", "of training examples that make the loss"}, c.batches, {1, kMany});
+  v.integer({"batch_size", "examples of each"}, c.batch_size, {1, kMany});
+  v.choice({"each", "one block per"}, c.each, block_kind_names());
+  v.choice_list({"roles", "only tensors of these; empty: all"}, c.roles, role_names());
+  v.integer_list({"layers", "only these, -1 is outside the layers; empty: all"}, c.layers,
+                 {-1, kMany});
+  v.integer_list({"index", "only the heads, rows or columns with these numbers; empty: all"},
+                 c.index, {0, kMany});
+}
+
+void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
+  v.integer({"lanczos_steps", "per probe; 0: no Lanczos; cut to a block's size"}, c.lanczos_steps,
+            {0, kMany});
+  v.integer({"probes", "random starts per block, for densities with error bars"}, c.probes,
+            {1, kMany});
+  v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
+           c.reorthogonalisation, kReorthogonalisations);
+  v.integer({"eigenpairs", "reported at each end, each confirmed by one more product"},
+            c.eigenpairs, {0, kMany});
+  v.integer({"save_every", "Lanczos steps between saved states"}, c.save_every, {1, kMany});
+  v.integer({"lockstep", "blocks whose Lanczos runs side by side, sharing graphs; a basis each"},
+            c.lockstep, {1, kMany});
+}
+
+void visit_statistics(FieldVisitor& v, HessianConfig& c) {
+  v.integer({"trace_products", "per block, for trace and Frobenius norm; 0: none"},
+            c.trace_products, {0, kMany});
+  v.integer({"coupling_products", "per block, for the norms of all off-diagonal blocks; 0: none"},
+            c.coupling_products, {0, kMany});
+  v.choice_list({"partitions", "rules whose energy inside blocks is measured, tensor by tensor"},
+                c.partitions, partition_rule_names());
+  v.integer({"code_vectors", "vectors of the sign-coded probes; errors are their spread"},
+            c.code_vectors, {2, kMany});
+  v.integer({"codes", "sign codes per vector"}, c.codes, {2, kMany});
+  v.boolean({"guards", "check the products first: noise, symmetry, linearity, scaling symmetries"},
+            c.guards);
+  v.boolean({"exact", "each block as a matrix with all its eigenvalues, where it fits"}, c.exact);
+  v.boolean({"distances", "Jensen-Shannon distances between the blocks' spectra"}, c.distances);
+  v.boolean({"preconditioning", "condition numbers before and after Adam's diagonal"},
+            c.preconditioning);
+  v.integer({"seed", "of the probes"}, c.seed, {0, std::numeric_limits<std::int64_t>::max()});
+}
+
+}  // namespace
+
+void HessianConfig::visit(FieldVisitor& v) {
+  visit_what(v, *this);
+  visit_lanczos(v, *this);
+  visit_statistics(v, *this);
+  const bool differences = method == "finite_difference" || method == "central_difference";
+  v.check("method", kind != "hessian" && differences
+                        ? fmt::format("'{}' is for the Hessian only, kind is '{}'", method, kind)
+                        : "");
+  v.check("trace_products",
+          trace_products == 0 || trace_products >= 2 ? "" : "an error needs at least 2 products");
+  v.check("coupling_products", coupling_products == 0 || coupling_products >= 2
+                                   ? ""
+                                   : "an error needs at least 2 products");
+}
+
+BlockSelection HessianConfig::selection() const {
+  BlockSelection selection{block_kind(each), {}, layers, index};
+  for (const auto& role : roles) selection.roles.push_back(role_from_name(role));
+  return selection;
+}
+
+CurvatureKind HessianConfig::curvature_kind() const { return chosen<CurvatureKind>(kKinds, kind); }
+
+ProductMethod HessianConfig::product_method() const {
+  return chosen<ProductMethod>(kMethods, method);
+}
+
+Reorthogonalisation HessianConfig::lanczos_reorthogonalisation() const {
+  return chosen<Reorthogonalisation>(kReorthogonalisations, reorthogonalisation);
+}
+
+at::ScalarType HessianConfig::dtype() const {
+  return precision == "fp64" ? at::kDouble : at::kFloat;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,51 @@
+// The YAML section `hessian`: what is measured of the loss's curvature, at one point or every k
+// steps of a run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/fields.hpp"
+#include "hessian/hessian_blocks.hpp"
+#include "hessian/lanczos.hpp"
+
+namespace blockwise {
+
+struct HessianConfig {
+  std::int64_t every = 0;
+  std::string kind = "hessian";
+  std::string method = "kept_graph";
+  std::string precision = "fp32";
+  std::int64_t batches = 1;
+  std::int64_t batch_size = 8;
+  std::string each = "model";
+  std::vector<std::string> roles;
+  std::vector<std::int64_t> layers;
+  std::vector<std::int64_t> index;
+  std::int64_t lanczos_steps = 80;
+  std::int64_t probes = 1;
+  std::string reorthogonalisation = "full";
+  std::int64_t eigenpairs = 5;
+  std::int64_t trace_products = 0;
+  std::int64_t save_every = 20;
+  std::int64_t lockstep = 1;
+  std::int64_t coupling_products = 0;
+  std::int64_t code_vectors = 4;
+  std::int64_t codes = 4;
+  std::vector<std::string> partitions;
+  bool guards = true;
+  bool exact = false;
+  bool distances = false;
+  bool preconditioning = false;
+  std::int64_t seed = 0;
+
+  void visit(FieldVisitor& v);
+
+  BlockSelection selection() const;
+  CurvatureKind curvature_kind() const;
+  ProductMethod product_method() const;
+  Reorthogonalisation lanczos_reorthogonalisation() const;
+  at::ScalarType dtype() const;
+};
+
+}  // namespace blockwise

@@ -1,0 +1,45 @@
+// One measurement of the curvature at a model's present parameters, as the section `hessian` asks
+// for it: guards, then block by block Lanczos probes, pairs, traces, matrices; then what relates
+// blocks to each other and to partitions.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/curvature.hpp"
+#include "experiments/hessian_config.hpp"
+#include "experiments/hessian_recorder.hpp"
+
+namespace blockwise {
+
+// Where results go, part by part; called in the order of the work.
+struct MeasurementSinks {
+  std::function<void(const HessianRows&)> rows;
+  std::function<void(std::size_t block, const at::Tensor& matrix)> matrix;  // exact only
+  // After every product: what it was for. For progress only.
+  std::function<void(const std::string&)> product;
+  std::function<bool()> stop;                // asked between parts and after Lanczos steps
+  std::function<std::int64_t()> peak_bytes;  // of tensors so far
+};
+
+// What a measurement needs; its tables are made with it.
+struct MeasurementPlan {
+  HessianTables tables;
+  std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
+  double gradients = 0;       // about, their cost
+  std::int64_t basis_bytes = 0;
+};
+
+// Throws InputError where no block matches, or a block does not fit what is asked of it.
+MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout);
+
+// Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;
+// `state` is a file for running Lanczos processes, continued where it is there (empty: none).
+// Returns false where it was stopped; calling it again goes on and gives the same bits.
+bool measure_hessian(const HessianConfig& config, const HessianTables& tables, Curvature& curvature,
+                     std::int64_t step, const HessianRows& done, const std::filesystem::path& state,
+                     const MeasurementSinks& sinks);
+
+}  // namespace blockwise

@@ -1,0 +1,336 @@
+#include "experiments/hessian_recorder.hpp"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "experiments/hdf5_table.hpp"
+
+namespace blockwise {
+
+// Columns that many tables share.
+#define BLOCKWISE_STEP \
+  { "step", &R::step, "1", "optimizer steps done" }
+#define BLOCKWISE_BLOCK \
+  { "block", &R::block, "1", "row of /hessian/blocks" }
+
+template <>
+struct Table<SummaryRow> {
+  static constexpr const char* group = "/hessian/summary";
+  using R = SummaryRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"loss", &R::loss, "nats", "mean loss per target of the measured batches"},
+      {"gradient_norm", &R::gradient_norm, "1", "L2 norm of the block's gradient"},
+      {"noise", &R::noise, "1", "relative difference of one product done twice"},
+      {"asymmetry", &R::asymmetry, "1", "|u.Av - v.Au| / (|u| |Av|)"},
+      {"nonlinearity", &R::nonlinearity, "1", "relative error of A(2u - 3v) against its parts"},
+      {"products", &R::products, "1", "products with the block"},
+      {"gradients", &R::gradients, "1", "their cost in gradients of the whole loss"},
+      {"seconds", &R::seconds, "s", "wall time"},
+      {"peak_bytes", &R::peak_bytes, "bytes", "highest tensor memory, model and basis included"},
+      {"trace", &R::trace, "1", "trace"},
+      {"trace_error", &R::trace_error, "1", "its standard error; 0: exact"},
+      {"squared_frobenius", &R::squared_frobenius, "1", "squared Frobenius norm"},
+      {"squared_frobenius_error", &R::squared_frobenius_error, "1",
+       "its standard error; 0: exact"}};
+};
+
+template <>
+struct Table<ProbeRow> {
+  static constexpr const char* group = "/hessian/probes";
+  using R = ProbeRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"probe", &R::probe, "1", "number of the random start"},
+      {"lanczos_steps", &R::lanczos_steps, "1", "Lanczos steps done"},
+      {"broke_down", &R::broke_down, "1", "1: the space is invariant up to noise"}};
+};
+
+template <>
+struct Table<QuadratureRow> {
+  static constexpr const char* group = "/hessian/quadrature";
+  using R = QuadratureRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"probe", &R::probe, "1", "number of the random start"},
+      {"node", &R::node, "1", "Ritz value"},
+      {"weight", &R::weight, "1", "weight; those of a probe sum to 1"}};
+};
+
+template <>
+struct Table<EigenvalueRow> {
+  static constexpr const char* group = "/hessian/eigenvalues";
+  using R = EigenvalueRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"index", &R::index, "1", "0 largest, 1 second largest, -1 smallest, -2 second smallest"},
+      {"value", &R::value, "1", "eigenvalue"},
+      {"residual_bound", &R::residual_bound, "1", "Lanczos's bound on its distance to one"},
+      {"residual", &R::residual, "1", "|Au - value u| by one more product"}};
+};
+
+template <>
+struct Table<SymmetryRow> {
+  static constexpr const char* group = "/hessian/symmetries";
+  using R = SymmetryRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      {"symmetry", &R::symmetry, "1", "row of /hessian/symmetry_names"},
+      {"error", &R::error, "1", "|H(Dw) + Dg| / (|H(Dw)| + |Dg|), exactly 0"}};
+};
+
+template <>
+struct Table<CouplingRow> {
+  static constexpr const char* group = "/hessian/couplings";
+  using R = CouplingRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      {"row_block", &R::row_block, "1", "row of /hessian/blocks"},
+      {"column_block", &R::column_block, "1", "row of /hessian/blocks"},
+      {"squared_norm", &R::squared_norm, "1", "squared Frobenius norm of the block between them"},
+      {"squared_norm_error", &R::squared_norm_error, "1", "its standard error; 0: exact"}};
+};
+
+template <>
+struct Table<DistanceRow> {
+  static constexpr const char* group = "/hessian/distances";
+  using R = DistanceRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      {"row_block", &R::row_block, "1", "row of /hessian/blocks"},
+      {"column_block", &R::column_block, "1", "row of /hessian/blocks"},
+      {"jensen_shannon", &R::jensen_shannon, "nats",
+       "Jensen-Shannon divergence of the spectra, 512 cells of asinh(x / median |x|)"}};
+};
+
+template <>
+struct Table<PreconditioningRow> {
+  static constexpr const char* group = "/hessian/preconditioning";
+  using R = PreconditioningRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"tau", &R::tau, "1", "share of the squared Frobenius norm that is on the diagonal"},
+      {"tau_error", &R::tau_error, "1", "its standard error; 0: exact"},
+      {"condition", &R::condition, "1", "largest over smallest |eigenvalue|"},
+      {"condition_adam", &R::condition_adam, "1", "the same of D A D, D = (|g| + eps)^(-1/2)"},
+      {"ratio", &R::ratio, "1", "condition_adam / condition"},
+      {"left_out", &R::left_out, "1",
+       "share of the smallest |eigenvalues| that is left out; 0: exact"}};
+};
+
+template <>
+struct Table<EnergyRow> {
+  static constexpr const char* group = "/hessian/energies";
+  using R = EnergyRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      {"tensor", &R::tensor, "1", "row of /hessian/tensors"},
+      {"rule", &R::rule, "1", "row of /hessian/rules"},
+      {"blocks", &R::blocks, "1", "blocks that the rule makes of the tensor"},
+      {"share", &R::share, "1", "energy inside them, of the tensor's diagonal block"},
+      {"share_error", &R::share_error, "1", "its standard error; 0: exact"},
+      {"random_share", &R::random_share, "1", "expected of random blocks of equal sizes"},
+      {"lift", &R::lift, "1", "(share - random_share) / (1 - random_share)"},
+      {"homogeneity", &R::homogeneity, "1",
+       "share of the variance of log |diagonal| left inside the blocks"}};
+};
+
+namespace {
+
+// After every append: how many rows of each table are complete.
+struct CommitRow {
+  std::int64_t step = 0, summary = 0, probes = 0, quadrature = 0, eigenvalues = 0, symmetries = 0,
+               couplings = 0, distances = 0, preconditioning = 0, energies = 0;
+};
+
+}  // namespace
+
+template <>
+struct Table<CommitRow> {
+  static constexpr const char* group = "/hessian/commits";
+  using R = CommitRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      {"summary", &R::summary, "1", "complete rows of the table of this name"},
+      {"probes", &R::probes, "1", "complete rows of the table of this name"},
+      {"quadrature", &R::quadrature, "1", "complete rows of the table of this name"},
+      {"eigenvalues", &R::eigenvalues, "1", "complete rows of the table of this name"},
+      {"symmetries", &R::symmetries, "1", "complete rows of the table of this name"},
+      {"couplings", &R::couplings, "1", "complete rows of the table of this name"},
+      {"distances", &R::distances, "1", "complete rows of the table of this name"},
+      {"preconditioning", &R::preconditioning, "1", "complete rows of the table of this name"},
+      {"energies", &R::energies, "1", "complete rows of the table of this name"}};
+};
+
+namespace {
+
+// Every table with its rows.
+template <typename Rows, typename Visit>
+void for_each_table(Rows& rows, const Visit& visit) {
+  visit(rows.summary);
+  visit(rows.probes);
+  visit(rows.quadrature);
+  visit(rows.eigenvalues);
+  visit(rows.symmetries);
+  visit(rows.couplings);
+  visit(rows.distances);
+  visit(rows.preconditioning);
+  visit(rows.energies);
+}
+
+template <typename Rows>
+using RowOf = typename std::decay_t<Rows>::value_type;
+
+template <typename Items, typename Value>
+void write_texts(Hdf5File& file, const std::string& path, const Items& items, const char* doc,
+                 const Value& value) {
+  std::vector<std::string> texts;
+  for (const auto& item : items) texts.emplace_back(value(item));
+  file.write_text_column(path, texts, "text", doc);
+}
+
+template <typename Items, typename Value>
+void write_numbers(Hdf5File& file, const std::string& path, const Items& items, const char* doc,
+                   const Value& value) {
+  std::vector<std::int64_t> numbers;
+  for (const auto& item : items) numbers.push_back(value(item));
+  file.create_integer_column(path, "1", doc);
+  file.append(path, numbers);
+}
+
+void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+  const std::string group = "/hessian/blocks";
+  file.create_group(group);
+  write_texts(file, group + "/name", blocks, "block", [](auto& b) { return b.name; });
+  write_texts(file, group + "/role", blocks, "role, empty where mixed",
+              [](auto& b) { return b.role; });
+  write_numbers(file, group + "/layer", blocks, "layer, -1: none or several",
+                [](auto& b) { return b.layer; });
+  write_numbers(file, group + "/index", blocks, "head, row or column, -1: none",
+                [](auto& b) { return b.index; });
+  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
+}
+
+void write_parameters(Hdf5File& file, const std::vector<ParameterBlock>& blocks) {
+  const std::string group = "/hessian/parameters";
+  file.create_group(group);
+  write_texts(file, group + "/name", blocks, "tensor", [](auto& b) { return b.name; });
+  write_texts(file, group + "/role", blocks, "role", [](auto& b) { return role_name(b.role); });
+  write_numbers(file, group + "/layer", blocks, "layer, -1: none", [](auto& b) { return b.layer; });
+  write_numbers(file, group + "/offset", blocks, "first element in the parameter vector",
+                [](auto& b) { return b.offset; });
+  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
+}
+
+void write_names(Hdf5File& file, const std::string& group, const std::vector<std::string>& names,
+                 const char* doc) {
+  file.create_group(group);
+  write_texts(file, group + "/name", names, doc, [](auto& name) { return name; });
+}
+
+std::string matrix_path(std::size_t block) {
+  return fmt::format("/hessian/exact/{}/matrix", block);
+}
+
+}  // namespace
+
+void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
+                           const HessianTables& tables) {
+  file.create_group("/hessian");
+  write_blocks(file, tables.blocks);
+  write_parameters(file, layout.blocks());
+  write_names(file, "/hessian/symmetry_names", tables.symmetries, "scaling symmetry");
+  write_names(file, "/hessian/rules", tables.rules, "partition rule");
+  std::vector<std::string> tensors;
+  for (const auto& block : layout.blocks()) tensors.push_back(block.name);
+  write_names(file, "/hessian/tensors", tensors, "tensor");
+  HessianRows none;
+  for_each_table(none, [&](auto& rows) { create_table<RowOf<decltype(rows)>>(file); });
+  create_table<CommitRow>(file);
+}
+
+namespace {
+
+std::int64_t newest_step(const HessianRows& rows) {
+  std::int64_t step = 0;
+  for_each_table(rows, [&](const auto& table) {
+    if (!table.empty()) step = std::max(step, table.back().step);
+  });
+  return step;
+}
+
+CommitRow counts(const Hdf5File& file, std::int64_t step) {
+  return {step,
+          row_count<SummaryRow>(file),
+          row_count<ProbeRow>(file),
+          row_count<QuadratureRow>(file),
+          row_count<EigenvalueRow>(file),
+          row_count<SymmetryRow>(file),
+          row_count<CouplingRow>(file),
+          row_count<DistanceRow>(file),
+          row_count<PreconditioningRow>(file),
+          row_count<EnergyRow>(file)};
+}
+
+}  // namespace
+
+void append_hessian_rows(Hdf5File& file, const HessianRows& rows) {
+  for_each_table(rows, [&](const auto& table) { append_rows(file, table); });
+  file.flush();
+  append_rows(file, std::vector<CommitRow>{counts(file, newest_step(rows))});
+  file.flush();
+}
+
+HessianRows read_hessian_rows(const Hdf5File& file) {
+  HessianRows result;
+  for_each_table(result, [&](auto& rows) { rows = read_rows<RowOf<decltype(rows)>>(file); });
+  return result;
+}
+
+void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step) {
+  if (!file.has("/hessian")) return;
+  HessianRows none;
+  for_each_table(none, [&](auto& rows) { keep_rows_up_to<RowOf<decltype(rows)>>(file, step); });
+  keep_rows_up_to<CommitRow>(file, step);
+}
+
+void keep_complete_hessian_rows(Hdf5File& file) {
+  const auto commits = read_rows<CommitRow>(file);
+  const auto last = commits.empty() ? CommitRow{} : commits.back();
+  keep_first_rows<SummaryRow>(file, last.summary);
+  keep_first_rows<ProbeRow>(file, last.probes);
+  keep_first_rows<QuadratureRow>(file, last.quadrature);
+  keep_first_rows<EigenvalueRow>(file, last.eigenvalues);
+  keep_first_rows<SymmetryRow>(file, last.symmetries);
+  keep_first_rows<CouplingRow>(file, last.couplings);
+  keep_first_rows<DistanceRow>(file, last.distances);
+  keep_first_rows<PreconditioningRow>(file, last.preconditioning);
+  keep_first_rows<EnergyRow>(file, last.energies);
+  keep_first_rows<CommitRow>(file, static_cast<std::int64_t>(commits.size()));
+}
+
+void create_exact_matrices(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+  file.create_group("/hessian/exact");
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    file.create_group(fmt::format("/hessian/exact/{}", b));
+    const auto n = blocks[b].size();
+    const std::vector<double> unknown(static_cast<std::size_t>(n * n),
+                                      std::numeric_limits<double>::quiet_NaN());
+    file.write_array(matrix_path(b), std::span<const double>(unknown), {n, n}, "1",
+                     "the block, row-major; NaN until it is computed");
+  }
+}
+
+void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& matrix) {
+  const auto data = matrix.to(at::kCPU, at::kDouble).contiguous();
+  file.overwrite_array(matrix_path(block),
+                       {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
+}
+
+}  // namespace blockwise

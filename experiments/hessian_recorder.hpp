@@ -1,0 +1,96 @@
+// The group /hessian of a run file or a spectrum file: what was measured, as tables that grow.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/io/hdf5_file.hpp"
+#include "hessian/hessian_blocks.hpp"
+
+namespace blockwise {
+
+// Where a number was not asked for.
+inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+// Rows; `step` is the run's, `block` a row of /hessian/blocks.
+struct SummaryRow {
+  std::int64_t step = 0, block = 0;
+  double loss = kUnknown, gradient_norm = kUnknown, noise = kUnknown, asymmetry = kUnknown,
+         nonlinearity = kUnknown;
+  std::int64_t products = 0;
+  double gradients = kUnknown, seconds = kUnknown;
+  std::int64_t peak_bytes = 0;
+  double trace = kUnknown, trace_error = kUnknown, squared_frobenius = kUnknown,
+         squared_frobenius_error = kUnknown;
+};
+struct ProbeRow {
+  std::int64_t step = 0, block = 0, probe = 0, lanczos_steps = 0, broke_down = 0;
+};
+struct QuadratureRow {
+  std::int64_t step = 0, block = 0, probe = 0;
+  double node = kUnknown, weight = kUnknown;
+};
+struct EigenvalueRow {
+  std::int64_t step = 0, block = 0, index = 0;
+  double value = kUnknown, residual_bound = kUnknown, residual = kUnknown;
+};
+struct SymmetryRow {
+  std::int64_t step = 0, symmetry = 0;
+  double error = kUnknown;
+};
+struct CouplingRow {
+  std::int64_t step = 0, row_block = 0, column_block = 0;
+  double squared_norm = kUnknown, squared_norm_error = kUnknown;
+};
+struct DistanceRow {
+  std::int64_t step = 0, row_block = 0, column_block = 0;
+  double jensen_shannon = kUnknown;
+};
+struct PreconditioningRow {
+  std::int64_t step = 0, block = 0;
+  double tau = kUnknown, tau_error = kUnknown, condition = kUnknown, condition_adam = kUnknown,
+         ratio = kUnknown, left_out = kUnknown;
+};
+struct EnergyRow {
+  std::int64_t step = 0, tensor = 0, rule = 0, blocks = 0;
+  double share = kUnknown, share_error = kUnknown, random_share = kUnknown, lift = kUnknown,
+         homogeneity = kUnknown;
+};
+
+struct HessianRows {
+  std::vector<SummaryRow> summary;
+  std::vector<ProbeRow> probes;
+  std::vector<QuadratureRow> quadrature;
+  std::vector<EigenvalueRow> eigenvalues;
+  std::vector<SymmetryRow> symmetries;
+  std::vector<CouplingRow> couplings;
+  std::vector<DistanceRow> distances;
+  std::vector<PreconditioningRow> preconditioning;
+  std::vector<EnergyRow> energies;
+};
+
+// What does not change, and what the numbers in the rows refer to.
+struct HessianTables {
+  std::vector<HessianBlock> blocks;
+  std::vector<std::string> symmetries;
+  std::vector<std::string> rules;
+};
+
+// Before start_swmr().
+void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
+                           const HessianTables& tables);
+// All of them or none: flushed, then noted as complete.
+void append_hessian_rows(Hdf5File& file, const HessianRows& rows);
+HessianRows read_hessian_rows(const Hdf5File& file);
+// Before start_swmr(): drops the rows above `step` (of a file without the group nothing), or what a
+// killed writer left unfinished.
+void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step);
+void keep_complete_hessian_rows(Hdf5File& file);
+
+// One matrix per block, NaN until it is filled: /hessian/exact/BLOCK/matrix.
+void create_exact_matrices(Hdf5File& file, const std::vector<HessianBlock>& blocks);
+void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& matrix);
+
+}  // namespace blockwise

@@ -1,0 +1,169 @@
+#include "experiments/spectrum.hpp"
+
+#include <ATen/ATen.h>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/io/folder_lock.hpp"
+#include "core/memory_meter.hpp"
+#include "experiments/config_text.hpp"
+#include "experiments/hessian_batches.hpp"
+#include "experiments/model_source.hpp"
+#include "experiments/provenance.hpp"
+#include "experiments/stop_signal.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+const FileFormat kFormat = {"blockwise-spectrum", 1};
+
+fs::path file_of(const RunConfig& config) { return fs::path(config.output) / "spectrum.h5"; }
+
+SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
+                           const ParameterLayout& layout) {
+  SpectrumPlan plan;
+  const auto& h = config.hessian;
+  plan.measurement = plan_measurement(h, layout);
+  plan.memory = product_memory(*config.model.spec, h.dtype(), hessian_batches(h, data, at::kCPU),
+                               h.product_method(), h.curvature_kind());
+  plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
+  plan.available_bytes = available_bytes(resolve_device(config.trainer.device));
+  return plan;
+}
+
+void require_memory(const SpectrumPlan& plan) {
+  const auto gib = [](std::int64_t bytes) { return double(bytes) / double(1 << 30); };
+  require_input(plan.available_bytes == 0 || plan.peak_bytes <= plan.available_bytes,
+                "hessian: this takes {:.2f} GiB ({:.2f} for the model and a product, {:.2f} for "
+                "Lanczos vectors), {:.2f} GiB are available. Smaller: hessian.batches or "
+                "batch_size, method fresh_graph or finite_difference, fewer lanczos_steps, "
+                "reorthogonalisation none",
+                gib(plan.peak_bytes), gib(plan.memory.peak), gib(plan.measurement.basis_bytes),
+                gib(plan.available_bytes));
+}
+
+// ---- the file -----------------------------------------------------------------------------------
+
+Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
+  auto file = Hdf5File::create(file_of(spectrum.config));
+  write_header(file, kFormat, to_yaml(spectrum.config), spectrum.hash, provenance);
+  create_hessian_tables(file, spectrum.layout, spectrum.plan.measurement.tables);
+  if (spectrum.config.hessian.exact) {
+    create_exact_matrices(file, spectrum.plan.measurement.tables.blocks);
+  }
+  write_status(file);
+  return file;
+}
+
+void require_same(const Hdf5File& file, const ResolvedSpectrum& spectrum) {
+  const auto path = file_of(spectrum.config);
+  require_format(file, path, kFormat);
+  const auto hash = file.text_attribute("/config", "hash");
+  require_input(hash == spectrum.hash,
+                "{}: a measurement with another configuration (hash {}, this one is {}). Give "
+                "this one another --output, or delete the old folder.",
+                path.string(), hash, spectrum.hash);
+}
+
+RunState state_of(const Hdf5File& file) {
+  return static_cast<RunState>(file.enum_value("/status/state"));
+}
+
+void set_state(Hdf5File& file, RunState state, const std::string& message) {
+  file.write_text("/status/message", message);
+  file.write_enum("/status/state", static_cast<std::int64_t>(state));
+  file.flush();
+}
+
+// ---- the model ----------------------------------------------------------------------------------
+
+void fill(ParameterStore& store, const RunConfig& config) {
+  if (config.model.from.empty()) {
+    store.initialize(static_cast<std::uint64_t>(config.seed));
+  } else {
+    open_model(config.model.from).load(store);
+  }
+}
+
+// In float64 the same point as in float32.
+std::unique_ptr<ParameterStore> make_store(const ResolvedSpectrum& spectrum, at::Device device) {
+  auto store = std::make_unique<ParameterStore>(spectrum.layout, device);
+  fill(*store, spectrum.config);
+  const auto dtype = spectrum.config.hessian.dtype();
+  if (dtype == at::kFloat) return store;
+  auto wide = std::make_unique<ParameterStore>(spectrum.layout, device, dtype);
+  wide->parameters().copy_(store->parameters());
+  return wide;
+}
+
+}  // namespace
+
+ResolvedSpectrum resolve_spectrum(RunConfig config) {
+  std::shared_ptr<const Dataset> data =
+      config.data.spec->open(static_cast<std::uint64_t>(config.seed));
+  config.model.spec->adapt_to(data->shape());
+  auto layout = config.model.spec->layout();
+  auto hash = config_hash(config);
+  auto plan = plan_spectrum(config, *data, layout);
+  require_memory(plan);
+  return {std::move(config), std::move(hash), std::move(data), std::move(layout), std::move(plan)};
+}
+
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe) {
+  const auto& config = spectrum.config;
+  const auto path = file_of(config);
+  const auto& tables = spectrum.plan.measurement.tables;
+  const auto device = resolve_device(config.trainer.device);
+  const int threads = set_threads(config.trainer.threads);
+  fs::create_directories(config.output);
+  const FolderLock lock(config.output);
+  HessianRows done;
+  const bool is_new = !fs::exists(path);
+  if (!is_new) {
+    const auto file = Hdf5File::open_for_reading(path);
+    require_same(file, spectrum);
+    if (state_of(file) == RunState::finished) {
+      return {RunState::finished, path.string(), read_hessian_rows(file), tables};
+    }
+  }
+  auto file = is_new ? create_file(spectrum, make_provenance(device, threads, config.seed))
+                     : Hdf5File::open_for_appending(path);
+  if (!is_new) {
+    keep_complete_hessian_rows(file);
+    done = read_hessian_rows(file);
+    file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
+  }
+  file.start_swmr();
+  write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
+
+  const MemoryMeter meter(device);
+  const auto store = make_store(spectrum, device);
+  const auto model = config.model.spec->build(*store);
+  std::int64_t products = 0;
+  const MeasurementSinks sinks = {
+      [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
+      [&](std::size_t block, const at::Tensor& matrix) { write_exact_matrix(file, block, matrix); },
+      [&](const std::string& what) { observe(++products, what); }, stop_requested,
+      [&] { return meter.peak_allocated(); }};
+  try {
+    Curvature curvature(
+        *model, *store,
+        hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
+        config.hessian.product_method());
+    const bool finished = measure_hessian(config.hessian, tables, curvature, 0, done,
+                                          fs::path(config.output) / "lanczos.h5", sinks);
+    const auto state = finished ? RunState::finished : RunState::interrupted;
+    set_state(file, state, finished ? "" : "stopped by a signal");
+    auto rows = read_hessian_rows(file);
+    file.close();
+    return {state, path.string(), std::move(rows), tables};
+  } catch (const std::exception& error) {
+    set_state(file, RunState::failed, error.what());
+    file.close();
+    throw;
+  }
+}
+
+}  // namespace blockwise
