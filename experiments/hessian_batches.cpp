@@ -15,4 +15,15 @@ std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& d
   return batches;
 }
 
+Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data, at::ScalarType dtype) {
+  const auto example = data.training_examples(0, 1);
+  const auto widened = [&](const at::Tensor& x) {
+    auto sizes = x.sizes().vec();
+    sizes[0] = config.batch_size;
+    const auto type = x.is_floating_point() ? dtype : x.scalar_type();
+    return at::empty(sizes, at::TensorOptions().dtype(type).device(at::kMeta));
+  };
+  return {widened(example.inputs), widened(example.targets)};
+}
+
 }  // namespace blockwise

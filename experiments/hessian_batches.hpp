@@ -16,4 +16,8 @@ namespace blockwise {
 std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
                                    at::Device device, at::ScalarType dtype = at::kFloat);
 
+// One of them as sizes only, on the meta device.
+Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data,
+                          at::ScalarType dtype = at::kFloat);
+
 }  // namespace blockwise

@@ -240,6 +240,21 @@ std::string matrix_path(std::size_t block) {
 
 }  // namespace
 
+void HessianRows::append(const HessianRows& more) {
+  const auto add = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  add(summary, more.summary);
+  add(probes, more.probes);
+  add(quadrature, more.quadrature);
+  add(eigenvalues, more.eigenvalues);
+  add(symmetries, more.symmetries);
+  add(couplings, more.couplings);
+  add(distances, more.distances);
+  add(preconditioning, more.preconditioning);
+  add(energies, more.energies);
+}
+
 void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
                            const HessianTables& tables) {
   file.create_group("/hessian");

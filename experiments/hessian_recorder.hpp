@@ -69,6 +69,8 @@ struct HessianRows {
   std::vector<DistanceRow> distances;
   std::vector<PreconditioningRow> preconditioning;
   std::vector<EnergyRow> energies;
+
+  void append(const HessianRows& more);
 };
 
 // What does not change, and what the numbers in the rows refer to.

@@ -132,6 +132,7 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
   auto file = Hdf5File::open_for_appending(path);
   require_run_file(file, path);
   keep_rows_up_to<EvaluationRecord>(file, step);
+  keep_hessian_rows_up_to(file, step);
   const auto last = keep_rows_up_to<StepRecord>(file, step);
   require_input(last == step || last < 0,
                 "{}: the rows end at step {}, the checkpoint is of step {}", path.string(), last,
@@ -153,7 +154,8 @@ RunRecorder::RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step)
 }
 
 RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
-                                const ParameterLayout& layout, const Partition& partition) {
+                                const ParameterLayout& layout, const Partition& partition,
+                                const std::optional<HessianTables>& hessian) {
   FolderLock lock(path.parent_path());
   auto file = Hdf5File::create(path);
   write_header(file, {kFormat, kFormatVersion}, header.config_yaml, header.config_hash,
@@ -162,6 +164,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   create_table<EvaluationRecord>(file);
   write_memory(file, header);
   write_partition(file, layout, partition);
+  if (hessian) create_hessian_tables(file, layout, *hessian);
   write_status(file);
   return RunRecorder(std::move(lock), std::move(file), 0);
 }
@@ -218,6 +221,11 @@ void RunRecorder::record(const EvaluationRecord& row) {
   buffer(evaluations_, last_evaluation_, row);
 }
 
+void RunRecorder::record(const HessianRows& rows) {
+  flush();
+  write([&] { append_hessian_rows(file_, rows); });
+}
+
 void RunRecorder::record_memory(std::int64_t peak_allocated, std::int64_t peak_resident) {
   peak_allocated_ = std::max(peak_allocated_, peak_allocated);
   peak_resident_ = std::max(peak_resident_, peak_resident);
@@ -269,6 +277,7 @@ RunResult read_run(const fs::path& path) {
   run.last_step = file.integer("/status/last_step");
   run.steps = read_rows<StepRecord>(file);
   run.evaluations = read_rows<EvaluationRecord>(file);
+  if (file.has("/hessian")) run.hessian = read_hessian_rows(file);
   run.parameter_bytes = file.integer("/memory/parameters");
   run.gradient_bytes = file.integer("/memory/gradients");
   run.optimizer_bytes = file.integer("/memory/optimizer_state");

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "core/parameter_layout.hpp"
 #include "core/partition.hpp"
 #include "experiments/file_header.hpp"
+#include "experiments/hessian_recorder.hpp"
 
 namespace blockwise {
 
@@ -52,8 +54,10 @@ class RunRecorder {
  public:
   // A new file with everything in it that does not change; starts single-writer-multiple-reader
   // mode. Throws InputError where the file exists, or where another process writes to its folder.
+  // `hessian` where the run measures curvature.
   static RunRecorder create(const std::filesystem::path& path, const RunHeader& header,
-                            const ParameterLayout& layout, const Partition& partition);
+                            const ParameterLayout& layout, const Partition& partition,
+                            const std::optional<HessianTables>& hessian = std::nullopt);
   // Continues the file of a run that stopped, in any way: rows above `step` are dropped, status is
   // running again. The new file takes the old one's place when it is complete, so whoever follows
   // the old one has to open it again. Throws InputError where the file is damaged, where its config
@@ -65,6 +69,8 @@ class RunRecorder {
   // file, the reason and the step up to which rows are safe; every later call throws it again.
   void record(const StepRecord& row);
   void record(const EvaluationRecord& row);
+  // One measurement, whole: written and flushed with everything before it.
+  void record(const HessianRows& rows);
   // Kept as the maximum over the run, whatever process it was in.
   void record_memory(std::int64_t peak_allocated, std::int64_t peak_resident);
   // Flushes.
@@ -106,6 +112,7 @@ struct RunResult {
   std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
                peak_resident = 0;
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind
+  HessianRows hessian;                                            // empty where none was measured
 };
 // Any run file, also one that is being written (as far as it is flushed). Throws InputError naming
 // file and object for one that is damaged or no run file.

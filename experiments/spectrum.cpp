@@ -26,8 +26,9 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
   SpectrumPlan plan;
   const auto& h = config.hessian;
   plan.measurement = plan_measurement(h, layout);
-  plan.memory = product_memory(*config.model.spec, h.dtype(), hessian_batches(h, data, at::kCPU),
-                               h.product_method(), h.curvature_kind());
+  plan.memory =
+      product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, data, h.dtype()),
+                     h.batches, h.product_method(), h.curvature_kind());
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
   plan.available_bytes = available_bytes(resolve_device(config.trainer.device));
   return plan;

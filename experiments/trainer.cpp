@@ -15,6 +15,8 @@
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/hessian_batches.hpp"
+#include "experiments/hessian_measurement.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/spelling.hpp"
@@ -52,6 +54,7 @@ class Run {
   void accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch);
   Batch to_device(const Batch& batch) const;
   void evaluate();
+  void measure();
   void checkpoint();
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
   bool diverged(const StepRecord& row) const;
@@ -60,6 +63,7 @@ class Run {
   void start_parameters();
   RunRecorder open_recorder(int threads);
   RunRecorder resume_recorder(const fs::path& path);
+  std::optional<HessianTables> hessian_tables() const;
 
   const ResolvedRun& run_;
   const TrainerConfig& trainer_;
@@ -75,6 +79,7 @@ class Run {
   double training_loss_ = std::numeric_limits<double>::quiet_NaN();
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
   std::int64_t evaluated_step_ = -1;
+  std::int64_t measured_step_ = -1;
   RunRecorder recorder_;
 };
 
@@ -120,7 +125,13 @@ RunRecorder Run::open_recorder(int threads) {
   if (step_ > 0 || fs::exists(path)) return resume_recorder(path);
   fs::create_directories(folder_);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
-  return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition());
+  return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
+                             hessian_tables());
+}
+
+std::optional<HessianTables> Run::hessian_tables() const {
+  if (run_.config.hessian.every == 0) return std::nullopt;
+  return plan_measurement(run_.config.hessian, run_.layout).tables;
 }
 
 void Run::start_parameters() {
@@ -133,7 +144,9 @@ void Run::start_parameters() {
 
 RunRecorder Run::resume_recorder(const fs::path& path) {
   auto recorder = RunRecorder::resume(path, run_.hash, step_);
-  const auto evaluations = read_run(path).evaluations;
+  const auto before = read_run(path);
+  const auto& evaluations = before.evaluations;
+  if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
   if (!evaluations.empty()) {
     evaluated_step_ = evaluations.back().step;
     validation_loss_ = evaluations.back().loss;
@@ -204,6 +217,29 @@ void Run::evaluate() {
   recorder_.record(row);
 }
 
+// Curvature at the present parameters, on a copy of them: nothing of the run's own changes.
+void Run::measure() {
+  const auto& config = run_.config.hessian;
+  if (config.every == 0 || measured_step_ >= step_) return;
+  ParameterStore store(run_.layout, device_, config.dtype());
+  {
+    at::NoGradGuard no_grad;
+    store.parameters().copy_(store_.parameters());
+  }
+  const auto model = run_.config.model.spec->build(store);
+  Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
+                      config.product_method());
+  HessianRows all;
+  const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); },
+                                  {},
+                                  {},
+                                  {},
+                                  [&] { return memory_.peak_allocated(); }};
+  measure_hessian(config, *hessian_tables(), curvature, step_, {}, {}, sinks);
+  recorder_.record(all);
+  measured_step_ = step_;
+}
+
 // Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
@@ -226,6 +262,7 @@ RunOutcome Run::end(RunState state, const std::string& message) {
 RunOutcome Run::loop(const StepObserver& observer) {
   store_.check_gradient_views();
   if (step_ == 0) evaluate();
+  if (step_ == 0) measure();
   while (step_ < trainer_.steps) {
     if (stop_requested()) {
       checkpoint();
@@ -240,6 +277,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
                                                  row.loss, row.gradient_norm, step_));
     }
     if (due(trainer_.evaluate_every)) evaluate();
+    if (due(run_.config.hessian.every)) measure();
     if (due(trainer_.checkpoint_every)) checkpoint();
   }
   evaluate();

@@ -119,11 +119,11 @@ class SymmetryBuilder {
       const auto& block = layout_.blocks()[i];
       if (block.role == ParameterRole::norm) {
         start(fmt::format("layer {} norm {}: gain +, what reads it -", index, ++count));
-        places_[i].fill_(1.0);
-        if (layer.has_bias(i)) places_[i + 1].fill_(1.0);
+        scale_tensor(i, 1.0);
+        if (layer.has_bias(i)) scale_tensor(i + 1, 1.0);
         open = true;
       }
-      if (open && reads_residual(block)) places_[i].fill_(-1.0);
+      if (open && reads_residual(block)) scale_tensor(i, -1.0);
     }
   }
 
@@ -140,6 +140,10 @@ class SymmetryBuilder {
     symmetries_.push_back({name, wanted ? at::zeros({layout_.size()}, options_) : at::Tensor()});
     places_.clear();
     if (wanted) places_ = all_.views(symmetries_.back().d);
+  }
+
+  void scale_tensor(std::size_t block, double sign) {
+    if (!places_.empty()) places_[block].fill_(sign);
   }
 
   void scale_rows(const LayerView& layer, const RowSection& section, std::int64_t begin,
@@ -191,7 +195,7 @@ std::vector<std::size_t> checked_symmetries(const ParameterLayout& layout, std::
   const auto all = SymmetryBuilder(layout, {}, [](auto) { return false; }).build().size();
   std::vector<std::size_t> picked;
   for (std::size_t i = 0; i < std::min(most, all); ++i) {
-    picked.push_back(i * all / std::min(most, all));
+    picked.push_back((2 * i + 1) * all / (2 * std::min(most, all)));
   }
   return picked;
 }

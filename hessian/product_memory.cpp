@@ -7,24 +7,20 @@
 namespace blockwise {
 namespace {
 
-std::vector<Batch> on_meta(const std::vector<Batch>& batches) {
-  std::vector<Batch> meta;
-  for (const auto& batch : batches) {
-    meta.push_back({at::empty(batch.inputs.sizes(), batch.inputs.options().device(at::kMeta)),
-                    at::empty(batch.targets.sizes(), batch.targets.options().device(at::kMeta))});
-  }
-  return meta;
+at::Tensor on_meta(const at::Tensor& x) {
+  return at::empty(x.sizes(), x.options().device(at::kMeta));
 }
 
-}  // namespace
-
-ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype,
-                             const std::vector<Batch>& batches, ProductMethod method,
-                             CurvatureKind kind) {
+ProductMemory rehearse(const ModelSpec& spec, at::ScalarType dtype,
+                       const std::vector<Batch>& batches, ProductMethod method,
+                       CurvatureKind kind) {
   MetaMemory memory;
   ParameterStore store(spec.layout(), at::kMeta, dtype);
   const auto model = spec.build(store);
-  const auto meta = on_meta(batches);
+  std::vector<Batch> meta;
+  for (const auto& batch : batches) {
+    meta.push_back({on_meta(batch.inputs), on_meta(batch.targets)});
+  }
   const auto fixed = memory.allocated();
   Curvature curvature(*model, store, meta, method);
   const CurvatureOperator a(curvature, kind, ParameterSubset(store.layout()));
@@ -37,6 +33,18 @@ ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype,
   memory.reset_peak();
   a.apply(v, y);
   return {fixed, resident, std::max(first, memory.peak())};
+}
+
+}  // namespace
+
+ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
+                             std::int64_t batches, ProductMethod method, CurvatureKind kind) {
+  const auto one = rehearse(spec, dtype, {batch}, method, kind);
+  if (batches < 2) return one;
+  const auto two = rehearse(spec, dtype, {batch, batch}, method, kind);
+  const auto more = batches - 1;
+  return {two.model, one.resident + more * (two.resident - one.resident),
+          one.peak + more * (two.peak - one.peak)};
 }
 
 double product_cost(ProductMethod method, CurvatureKind kind) {

@@ -16,11 +16,11 @@ struct ProductMemory {
   std::int64_t peak = 0;      // highest during a product, with model, resident and two vectors
 };
 
-// By running the products themselves on LibTorch's meta device (core/meta_memory.hpp). `batches`
-// say the sizes only. Exact but for what kernels hold while they run.
-ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype,
-                             const std::vector<Batch>& batches, ProductMethod method,
-                             CurvatureKind kind);
+// For `batches` batches of the sizes of `batch`, whose values do not matter: by running products on
+// LibTorch's meta device (core/meta_memory.hpp), with one and two batches; every further one adds
+// what the second one did. Exact but for what kernels hold while they run.
+ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
+                             std::int64_t batches, ProductMethod method, CurvatureKind kind);
 
 // Gradients per product, as core/curvature.hpp counts them; the first one of kept_graph and
 // finite_difference costs one more.

@@ -1,0 +1,246 @@
+// The verb `spectrum` and the probes of a run, as a user has them.
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/io/hdf5_file.hpp"
+#include "experiments/hessian_recorder.hpp"
+#include "experiments/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Prepared {
+  TemporaryFolder folder;
+  explicit Prepared(std::int64_t steps = 6) {
+    write_small_corpus(folder.path());
+    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), steps));
+  }
+  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
+    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
+    return run_program(arguments, shell);
+  }
+  ProgramResult spectrum(const std::vector<std::string>& settings,
+                         std::vector<std::string> arguments = {}) const {
+    arguments.insert(arguments.begin(),
+                     {"spectrum", "--no-figure", "--output", (folder / "spectrum").string()});
+    for (const auto& setting : settings) {
+      arguments.push_back("--set");
+      arguments.push_back("hessian." + setting);
+    }
+    return run(arguments);
+  }
+  Hdf5File file() const { return Hdf5File::open_for_reading(folder / "spectrum/spectrum.h5"); }
+};
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+void check_same(const HessianRows& a, const HessianRows& b) {
+  REQUIRE(a.quadrature.size() == b.quadrature.size());
+  for (std::size_t i = 0; i < a.quadrature.size(); ++i) {
+    CHECK(a.quadrature[i].node == b.quadrature[i].node);
+    CHECK(a.quadrature[i].weight == b.quadrature[i].weight);
+  }
+  REQUIRE(a.eigenvalues.size() == b.eigenvalues.size());
+  for (std::size_t i = 0; i < a.eigenvalues.size(); ++i) {
+    CHECK(a.eigenvalues[i].value == b.eigenvalues[i].value);
+    CHECK(a.eigenvalues[i].residual == b.eigenvalues[i].residual);
+  }
+  REQUIRE(a.summary.size() == b.summary.size());
+  for (std::size_t i = 0; i < a.summary.size(); ++i) {
+    CHECK(same(a.summary[i].trace, b.summary[i].trace));
+    CHECK(a.summary[i].products == b.summary[i].products);
+    CHECK(a.summary[i].loss == b.summary[i].loss);
+  }
+  CHECK(a.couplings.size() == b.couplings.size());
+  CHECK(a.energies.size() == b.energies.size());
+}
+
+}  // namespace
+
+TEST_CASE("spectrum: matrices, eigenvalues and traces of blocks are one truth") {
+  const Prepared p;
+  const auto result = p.spectrum({"each=tensor", "roles=[norm,key]", "partitions=[per_row]"},
+                                 {"--exact", "--precision", "fp64"});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("4 blocks with"));
+  const auto file = p.file();
+  const auto rows = read_hessian_rows(file);
+  const auto names = file.text_column("/hessian/blocks/name");
+  const auto sizes = file.integer_column("/hessian/blocks/elements");
+  REQUIRE(names.size() == 4);
+  for (std::size_t b = 0; b < 4; ++b) {
+    const auto n = sizes[b];
+    std::vector<double> matrix(static_cast<std::size_t>(n * n));
+    file.read_array(fmt::format("/hessian/exact/{}/matrix", b), std::span<double>(matrix));
+    double trace = 0.0, asymmetry = 0.0, eigenvalues = 0.0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      trace += matrix[static_cast<std::size_t>(i * n + i)];
+      for (std::int64_t j = 0; j < i; ++j) {
+        asymmetry = std::max(asymmetry, std::abs(matrix[static_cast<std::size_t>(i * n + j)] -
+                                                 matrix[static_cast<std::size_t>(j * n + i)]));
+      }
+    }
+    for (const auto& row : rows.eigenvalues) {
+      if (row.block == static_cast<std::int64_t>(b)) eigenvalues += row.value;
+    }
+    CHECK(asymmetry < 1e-12);
+    CHECK(eigenvalues == Approx(trace).margin(1e-10));
+    CHECK(rows.summary[b].trace == Approx(trace).margin(1e-12));
+  }
+  REQUIRE(!rows.energies.empty());
+  for (const auto& row : rows.energies) CHECK((row.share > 0.0 && row.share <= 1.0));
+  for (const auto& row : rows.symmetries) CHECK(row.error < 1e-12);
+}
+
+TEST_CASE("spectrum: estimates agree with the matrix within their errors") {
+  const Prepared p;
+  REQUIRE(
+      p.spectrum({"each=layer", "layers=[0]", "lanczos_steps=40", "trace_products=60", "probes=3"},
+                 {"--precision", "fp64"})
+          .exit_code == 0);
+  const auto estimated = read_hessian_rows(p.file());
+  fs::remove_all(p.folder / "spectrum");
+  REQUIRE(p.spectrum({"each=layer", "layers=[0]"}, {"--precision", "fp64", "--exact"}).exit_code ==
+          0);
+  const auto exact = read_hessian_rows(p.file());
+  CHECK(std::abs(estimated.summary[0].trace - exact.summary[0].trace) <
+        4.0 * estimated.summary[0].trace_error);
+  CHECK(std::abs(estimated.summary[0].squared_frobenius - exact.summary[0].squared_frobenius) <
+        4.0 * estimated.summary[0].squared_frobenius_error);
+  CHECK(estimated.eigenvalues[0].value == Approx(exact.eigenvalues[0].value).epsilon(1e-6));
+  // The value's error is the residual's square over the gap.
+  CHECK(estimated.eigenvalues[0].residual < 1e-3 * exact.eigenvalues[0].value);
+  CHECK(estimated.summary[0].products == 4 + 3 * 40 + 10 + 60);
+  CHECK(estimated.probes.size() == 3);
+}
+
+// Three interruptions by a file-size limit would be a failure; a signal between products is not.
+// The killed program leaves a file that is continued.
+TEST_CASE("spectrum: killed and resumed it gives the same bits") {
+  const Prepared p;
+  const std::vector<std::string> settings = {
+      "each=tensor",  "roles=[query,mlp_out]", "lanczos_steps=30",      "probes=2",
+      "save_every=5", "coupling_products=2",   "partitions=[adam_mini]"};
+  REQUIRE(p.spectrum(settings).exit_code == 0);
+  const auto whole = read_hessian_rows(p.file());
+  int killed = 0;
+  for (const std::string seconds : {"0.6", "0.75", "0.9", "1.05", "1.2"}) {
+    fs::remove_all(p.folder / "spectrum");
+    std::vector<std::string> arguments = {"spectrum", (p.folder / "run.yaml").string(),
+                                          "--no-figure", "--output",
+                                          (p.folder / "spectrum").string()};
+    for (const auto& setting : settings) {
+      arguments.insert(arguments.end(), {"--set", "hessian." + setting});
+    }
+    const auto first = run_program(arguments, "timeout -s KILL " + seconds);
+    if (first.exit_code != 0) ++killed;
+    REQUIRE(run_program(arguments).exit_code == 0);
+    check_same(read_hessian_rows(p.file()), whole);
+    CHECK(!fs::exists(p.folder / "spectrum/lanczos.h5"));
+  }
+  INFO("killed " << killed);
+  CHECK(killed >= 1);
+}
+
+TEST_CASE("spectrum: in lockstep the numbers stay what they are alone") {
+  const Prepared p;
+  const std::vector<std::string> settings = {"each=tensor", "roles=[query,key,value]",
+                                             "lanczos_steps=12", "method=fresh_graph"};
+  REQUIRE(p.spectrum(settings).exit_code == 0);
+  auto alone = read_hessian_rows(p.file());
+  fs::remove_all(p.folder / "spectrum");
+  auto together_settings = settings;
+  together_settings.push_back("lockstep=2");
+  REQUIRE(p.spectrum(together_settings).exit_code == 0);
+  const auto together = read_hessian_rows(p.file());
+  const auto order = [](HessianRows& rows) {
+    std::ranges::stable_sort(rows.quadrature, {}, &QuadratureRow::block);
+    std::ranges::stable_sort(rows.eigenvalues, {}, &EigenvalueRow::block);
+  };
+  auto sorted = together;
+  order(sorted);
+  order(alone);
+  check_same(sorted, alone);
+}
+
+TEST_CASE("spectrum: a finished measurement stays, another one is refused") {
+  const Prepared p;
+  const std::vector<std::string> settings = {"roles=[norm]", "lanczos_steps=5"};
+  REQUIRE(p.spectrum(settings).exit_code == 0);
+  const auto again = p.spectrum(settings, {"--json"});
+  CHECK(again.exit_code == 0);
+  CHECK_THAT(again.output, Contains("\"state\":\"finished\""));
+  const auto other = p.spectrum({"roles=[norm]", "lanczos_steps=6"});
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.errors, Contains("another configuration"));
+}
+
+TEST_CASE("spectrum: bad input is one sentence") {
+  const Prepared p;
+  const auto error = [&](const std::vector<std::string>& settings,
+                         const std::vector<std::string>& arguments = {}) {
+    const auto result = p.spectrum(settings, arguments);
+    CHECK(result.exit_code == 2);
+    return result.errors;
+  };
+  CHECK_THAT(error({"roles=[router]"}), Contains("no block matches; the model has the roles"));
+  CHECK_THAT(error({"roles=[qeury]"}), Contains("did you mean 'query'"));
+  CHECK_THAT(error({"kind=fisher", "method=finite_difference"}), Contains("for the Hessian only"));
+  CHECK_THAT(error({"batch_size=1000", "batches=100000"}), Contains("GiB are available"));
+  CHECK_THAT(error({}, {"--model", (p.folder / "nothing").string()}), Contains("no such model"));
+  const auto alone = run_program({"spectrum"});
+  CHECK(alone.exit_code == 2);
+  CHECK_THAT(alone.errors, Contains("give a YAML file, or --model and --tokens"));
+}
+
+TEST_CASE("spectrum: a checkpoint by --model and --tokens alone") {
+  const Prepared p;
+  REQUIRE(p.run({"train"}).exit_code == 0);
+  const auto result = run_program(
+      {"spectrum", "--model", (p.folder / "run").string(), "--tokens",
+       (p.folder / "train.bin").string(), "--sequence-length", "8", "--no-figure", "--json",
+       "--output", (p.folder / "spectrum").string(), "--set", "hessian.lanczos_steps=6"});
+  INFO(result.errors);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("\"name\":\"all\""));
+}
+
+TEST_CASE("Probes of a run change nothing of it, and are continued") {
+  const Prepared plain(8), probed(8);
+  REQUIRE(plain.run({"train"}).exit_code == 0);
+  const std::vector<std::string> settings = {"train",
+                                             "--set",
+                                             "hessian.every=3",
+                                             "--set",
+                                             "hessian.each=layer",
+                                             "--set",
+                                             "hessian.lanczos_steps=5",
+                                             "--set",
+                                             "hessian.trace_products=3",
+                                             "--set",
+                                             "hessian.method=finite_difference"};
+  REQUIRE(probed.run(settings).exit_code == 0);
+  const auto without = read_run(plain.folder / "run/run.h5");
+  const auto with = read_run(probed.folder / "run/run.h5");
+  REQUIRE(without.steps.size() == with.steps.size());
+  for (std::size_t i = 0; i < with.steps.size(); ++i) {
+    CHECK(with.steps[i].loss == without.steps[i].loss);
+    CHECK(with.steps[i].update_norm == without.steps[i].update_norm);
+  }
+  CHECK(with.evaluations.back().loss == without.evaluations.back().loss);
+  std::vector<std::int64_t> steps;
+  for (const auto& row : with.hessian.summary) steps.push_back(row.step);
+  CHECK(steps == std::vector<std::int64_t>{0, 0, 3, 3, 6, 6});
+}
