@@ -8,10 +8,8 @@ program was killed.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,15 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from .hdf5_file import (
+    FileKind,
+    RunFileError,
+    read_file,
+    read_frame,
+    read_provenance,
+    read_status,
+    text,
+)
 from .intervals import mean_interval
 
 Override: TypeAlias = int | float | str | bool
@@ -33,11 +40,6 @@ MISSING = "missing"
 UNREADABLE = "unreadable"
 """Status of a member whose run file is damaged."""
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_FORMAT_VERSION = 1
-_READ_ATTEMPTS = 20
-_RETRY_SECONDS = (0.05, 0.2)  # a file that is just being written may be caught between two states
-
 # Datasets appear in a frame in this order; further ones follow by name.
 _STEP_COLUMNS = (
     "step", "tokens", "loss", "learning_rate", "grad_norm", "update_norm", "seconds",
@@ -49,10 +51,6 @@ _PARTITION_COLUMNS = (
     "tensor", "role", "structure", "layer", "row_begin", "rows", "columns", "tile_rows",
     "tile_columns", "blocks", "state_elements",
 )  # fmt: skip
-
-
-class RunFileError(Exception):
-    """A file that cannot be read as a run or a sweep; the message names it and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +153,14 @@ class Sweep:
 
 # ---- one run -----------------------------------------------------------------------------------
 
+_RUN_FILE = FileKind(
+    formats=("blockwise-run",),
+    name="run",
+    give="Give the run.h5 of a run folder, which `blockwise train` or `blockwise sweep` wrote",
+    missing="A run writes it when it starts: start the run, or give the path of a run.h5",
+    remedy="delete the run's folder and start the run again",
+)
+
 
 def read_run(path: str | os.PathLike[str]) -> Run:
     """Reads a run file, or the `run.h5` of a run folder.
@@ -166,172 +172,26 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     file_path = Path(path)
     if file_path.is_dir():
         file_path = file_path / "run.h5"
-    for seconds in _RETRY_SECONDS:
-        try:
-            return _read_once(file_path)
-        except _DamagedError:
-            time.sleep(seconds)
-    return _read_once(file_path)
-
-
-def _read_once(path: Path) -> Run:
-    _check_signature(path)
-    with _open(path) as file:
-        try:
-            _check_format(path, file)
-            _check_extent(path, file)
-            return _run(path, file)
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise _damaged(path, error) from error
-
-
-class _DamagedError(RunFileError):
-    """What a run file looks like that is damaged, or that is read in an unlucky moment."""
-
-
-def _damaged(path: Path, error: object) -> _DamagedError:
-    reason = str(error).strip("'\"")
-    return _DamagedError(
-        f"{path}: this run file is damaged or was cut short ({reason}). Put a copy of it back, or "
-        "delete the run's folder and start the run again."
-    )
-
-
-def _check_signature(path: Path) -> None:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(len(_HDF5_SIGNATURE))
-    except FileNotFoundError:
-        raise RunFileError(
-            f"{path}: there is no such file. A run writes it when it starts: start the run, or "
-            "give the path of a run.h5."
-        ) from None
-    except OSError as error:
-        raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
-    if start != _HDF5_SIGNATURE:
-        what = "is empty" if not start else "is no HDF5 file"
-        raise RunFileError(
-            f"{path}: {what}. Give the run.h5 that `blockwise train` or `blockwise sweep` wrote; "
-            "if this is one, it is damaged: delete the run's folder and start the run again."
-        )
-
-
-def _open(path: Path) -> h5py.File:
-    """Opens for reading beside a writer; if HDF5 refuses that, as an ordinary file."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    _limit_read_attempts(access)
-    flags = h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ
-    try:
-        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
-    except OSError as error:
-        try:
-            return h5py.File(path, "r")
-        except OSError:
-            pass
-        if isinstance(error, BlockingIOError):
-            raise RunFileError(
-                f"{path}: a program has just begun to write this file; try again in a moment."
-            ) from error
-        raise _damaged(path, error) from error
-
-
-def _limit_read_attempts(access: Any) -> None:
-    """Makes HDF5 give up on damaged metadata after about a millisecond.
-
-    Beside a writer, it reads metadata with a wrong checksum again, 100 times, and waits twice as
-    long before each: for ever. `h5py.File(swmr=True)` hangs on such a file, and h5py has no call
-    for the number of attempts, but the library below it has.
-    """
-    try:
-        library = ctypes.CDLL(h5py.h5p.__file__)
-        set_attempts = library.H5Pset_metadata_read_attempts
-    except (OSError, AttributeError):
-        return  # only damaged files need it
-    set_attempts(ctypes.c_int64(access.id), ctypes.c_uint(_READ_ATTEMPTS))
-
-
-def _check_format(path: Path, file: h5py.File) -> None:
-    found = _text(file.attrs.get("format", ""))
-    if found != "blockwise-run":
-        raise RunFileError(
-            f"{path}: an HDF5 file, but not a run (its attribute `format` is '{found}', a run has "
-            "'blockwise-run'). Give the run.h5 of a run folder."
-        )
-    version = int(file.attrs.get("format_version", 0))
-    if version != _FORMAT_VERSION:
-        raise RunFileError(
-            f"{path}: format version {version}, this reader knows {_FORMAT_VERSION}. Use the "
-            "Python package that came with the program that wrote the file."
-        )
-
-
-def _check_extent(path: Path, file: h5py.File) -> None:
-    """Every dataset must lie inside the file.
-
-    HDF5 does not check this for files opened beside a writer, and would read zeros there.
-    """
-    datasets: list[h5py.Dataset] = []
-
-    def collect(_: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            datasets.append(item)
-
-    file.visititems(collect)
-    ends = [(dataset.name, _end(dataset)) for dataset in datasets]
-    size = path.stat().st_size  # after the ends: a file that is being written only grows
-    for name, end in ends:
-        if end > size:
-            raise ValueError(f"{name} goes to byte {end}, the file has {size}")
-
-
-def _end(dataset: h5py.Dataset) -> int:
-    """First byte after the dataset's values in the file; 0 while nothing is stored."""
-    if dataset.chunks is not None:
-        ends = [0]
-        dataset.id.chunk_iter(lambda chunk: ends.append(int(chunk.byte_offset + chunk.size)))
-        return max(ends)
-    offset = dataset.id.get_offset()
-    return 0 if offset is None else int(offset) + int(dataset.id.get_storage_size())
+    return read_file(file_path, _RUN_FILE, lambda file: _run(file_path, file))
 
 
 def _run(path: Path, file: h5py.File) -> Run:
-    state = file["status/state"]
-    names = {value: name for name, value in h5py.check_enum_dtype(state.dtype).items()}
     partition = file["partition"]
+    status, message = read_status(file)
     return Run(
         path=path,
-        config=_text(file["config/yaml"][()]),
-        hash=_text(file["config"].attrs["hash"]),
-        provenance={name: _plain(value) for name, value in file["provenance"].attrs.items()},
-        steps=_growing_rows(_frame(file["steps"], _STEP_COLUMNS)),
-        evaluations=_growing_rows(_frame(file["evaluations"], _EVALUATION_COLUMNS)),
+        config=text(file["config/yaml"][()]),
+        hash=text(file["config"].attrs["hash"]),
+        provenance=read_provenance(file),
+        steps=_growing_rows(read_frame(file["steps"], _STEP_COLUMNS)),
+        evaluations=_growing_rows(read_frame(file["evaluations"], _EVALUATION_COLUMNS)),
         memory=_memory(file["memory"]),
-        partition_rule=_text(partition.attrs["rule"]),
-        partition=_frame(partition, _PARTITION_COLUMNS),
-        status=names[int(state[()])],
-        message=_text(file["status/message"][()]),
+        partition_rule=text(partition.attrs["rule"]),
+        partition=read_frame(partition, _PARTITION_COLUMNS),
+        status=status,
+        message=message,
         last_step=int(file["status/last_step"][()]),
     )
-
-
-def _frame(group: h5py.Group, known: Sequence[str]) -> pd.DataFrame:
-    """The columns of a group, as far as all of them go: a live file grows column by column."""
-    missing = [name for name in known if name not in group]
-    if missing:
-        raise KeyError(f"no dataset {group.name}/{missing[0]}")
-    further = [name for name, item in group.items() if name not in known and _is_column(item)]
-    columns = {name: group[name][()] for name in (*known, *further)}
-    rows = min(len(values) for values in columns.values())
-    return pd.DataFrame({name: _values(values[:rows]) for name, values in columns.items()})
-
-
-def _is_column(item: object) -> bool:
-    return isinstance(item, h5py.Dataset) and item.ndim == 1
-
-
-def _values(values: np.ndarray) -> Any:
-    return [_text(value) for value in values] if values.dtype.kind in "SO" else values
 
 
 def _growing_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -353,14 +213,6 @@ def _memory(group: h5py.Group) -> pd.Series:
 
     group.visititems(collect)
     return pd.Series(sizes, name="bytes", dtype="int64")
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: Any) -> str | int:
-    return int(value) if isinstance(value, int | np.integer) else _text(value)
 
 
 # ---- a sweep -----------------------------------------------------------------------------------

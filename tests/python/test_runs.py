@@ -197,7 +197,7 @@ def test_a_run_without_a_column_is_damaged(run_file: Path) -> None:
 def test_a_truncated_file_is_an_error_wherever_it_was_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
-    monkeypatch.setattr("blockwise.runs._RETRY_SECONDS", ())
+    monkeypatch.setattr("blockwise.hdf5_file._RETRY_SECONDS", ())
     path, copy = tmp_path / "run.h5", tmp_path / "cut.h5"
     with open_run(path, RunSpec(steps=1000, status="running")) as writer:
         append_steps(writer, 1001, 2048)  # so that the end of the file is values
