@@ -1,0 +1,271 @@
+"""Hessian measurements as data frames.
+
+    spectrum = blockwise.read_spectrum("runs/gpt2-spectrum")
+    spectrum.summary[["step", "block_name", "trace", "trace_error"]]
+    blockwise.save_figure(blockwise.spectrum_figure(spectrum), "figure.png")
+
+`blockwise spectrum` writes DIR/spectrum.h5; a training run whose YAML has a section `hessian` with
+`every` writes the same tables into its run.h5. Both can be read while they grow. Eigenvalues and
+traces are in nats per squared parameter, step is the training step of the weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from .hdf5_file import (
+    FileKind,
+    RunFileError,
+    read_file,
+    read_frame,
+    read_provenance,
+    read_status,
+    text,
+)
+
+# Tables that are written once, and the columns that they have.
+_FIXED = {
+    "blocks": ("name", "role", "layer", "index", "elements"),
+    "parameters": ("name", "role", "layer", "offset", "elements"),
+    "symmetry_names": ("name",),
+    "rules": ("name",),
+    "tensors": ("name",),
+}
+
+# Tables that get rows at every measured step.
+_GROWING = {
+    "summary": (
+        "step", "block", "loss", "gradient_norm", "lanczos_steps", "broke_down", "noise",
+        "asymmetry", "nonlinearity", "products", "gradients", "seconds", "peak_bytes", "trace",
+        "trace_error", "squared_frobenius", "squared_frobenius_error",
+    ),
+    "eigenvalues": ("step", "block", "index", "value", "residual_bound", "residual"),
+    "quadrature": ("step", "block", "probe", "node", "weight"),
+    "symmetries": ("step", "symmetry", "error"),
+    "couplings": ("step", "row_block", "column_block", "squared_norm", "squared_norm_error"),
+    "distances": ("step", "row_block", "column_block", "jensen_shannon"),
+    "preconditioning": ("step", "block", "tau", "condition", "condition_adam", "ratio"),
+    "energies": (
+        "step", "tensor", "rule", "blocks", "share", "share_error", "random_share", "lift",
+        "homogeneity",
+    ),
+}  # fmt: skip
+
+# Columns with row numbers of a fixed table; the frames have the names beside them.
+_NAMED_BY = {
+    "block": "blocks",
+    "row_block": "blocks",
+    "column_block": "blocks",
+    "symmetry": "symmetry_names",
+    "rule": "rules",
+    "tensor": "tensors",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Hessian measurements, as far as they were recorded when the file was read.
+
+    A block is a set of parameters whose diagonal block H_bb of the Hessian was measured. Every
+    table has a column step; beside each of block, row_block, column_block, symmetry, rule and
+    tensor (row numbers) is one with the name: block_name, ... A table that was not asked for is
+    empty, a column NaN.
+
+    blocks: a row per block. name; role (empty: mixed); layer (-1: none); index (head, row or
+        column within the tensor, -1: none); elements.
+    parameters: a row per parameter, in the order of the whole vector. name; role; layer; offset;
+        elements.
+    summary: a row per step and block. loss (nats per token); gradient_norm (of the block);
+        lanczos_steps; broke_down (0 or 1); noise, asymmetry, nonlinearity (relative errors of the
+        operator); products; gradients (cost, in gradients); seconds; peak_bytes; trace and
+        squared_frobenius, each with its standard error in NAME_error.
+    eigenvalues: index (0 is the largest, -1 the smallest; with exact 0 to n - 1, descending);
+        value; residual_bound; residual (NaN where not confirmed by a product).
+    quadrature: a row per node of stochastic Lanczos quadrature. probe; node; weight (those of one
+        probe sum to 1).
+    symmetries: error of the Hessian in a symmetry of the model.
+    couplings: squared_norm ||H_ij||_F^2 of row_block i and column_block j; squared_norm_error.
+    distances: jensen_shannon (nats) between the broadened spectra of two blocks.
+    preconditioning: tau (share of ||H_bb||_F^2 on the diagonal); condition, condition_adam (before
+        and after Adam's diagonal preconditioner); ratio (condition_adam / condition).
+    energies: a row per tensor and partition rule. blocks (number); share (of ||H||_F^2 within the
+        diagonal blocks), share_error; random_share (random blocks of equal sizes); lift
+        ((share - random_share) / (1 - random_share)); homogeneity (share of the variance of
+        log |diag H| left inside blocks).
+    status: running, finished, diverged, failed or interrupted. A program that was killed had no
+        time to change `running`.
+    """
+
+    path: Path
+    config: str
+    hash: str
+    provenance: dict[str, str | int]
+    status: str
+    message: str
+    blocks: pd.DataFrame
+    parameters: pd.DataFrame
+    summary: pd.DataFrame
+    eigenvalues: pd.DataFrame
+    quadrature: pd.DataFrame
+    symmetries: pd.DataFrame
+    couplings: pd.DataFrame
+    distances: pd.DataFrame
+    preconditioning: pd.DataFrame
+    energies: pd.DataFrame
+
+    @property
+    def steps(self) -> list[int]:
+        """Training steps with a measurement, ascending."""
+        tables = (getattr(self, name)["step"] for name in _GROWING)
+        return sorted({int(step) for column in tables for step in column})
+
+    def measured_step(self, step: int | None = None) -> int:
+        """`step`, or the last one with a measurement for None."""
+        if not self.steps:
+            raise RunFileError(f"{self.path}: no measurement has been recorded yet")
+        if step is not None and step not in self.steps:
+            some = ", ".join(map(str, self.steps[:8])) + (", ..." if len(self.steps) > 8 else "")
+            raise ValueError(f"step {step} was not measured; there are {some}")
+        return self.steps[-1] if step is None else step
+
+    def block_id(self, block: str | int) -> int:
+        """The row number of a block, given that or its name."""
+        names = self.blocks["name"].tolist()
+        if isinstance(block, int | np.integer):
+            if not 0 <= block < len(names):
+                raise ValueError(f"block {block}: there are blocks 0 to {len(names) - 1}")
+            return int(block)
+        if names.count(block) > 1:
+            raise ValueError(f"{names.count(block)} blocks are called '{block}': give the number")
+        if block not in names:
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            raise ValueError(f"no block is called '{block}'; there are {some}")
+        return names.index(block)
+
+    def rows(self, table: str, step: int, block: str | int | None = None) -> pd.DataFrame:
+        """The rows of a growing table, by its name, of one step and, where given, of one block."""
+        frame: pd.DataFrame = getattr(self, table)
+        chosen = frame["step"] == step
+        if block is not None:
+            chosen &= frame["block"] == self.block_id(block)
+        return frame[chosen]
+
+    def matrix(self, block: str | int) -> np.ndarray:
+        """The exact Hessian block [elements, elements], float64, read from the file now.
+
+        Raises RunFileError where it was not asked for, and for a run: only `blockwise spectrum`
+        writes matrices.
+        """
+        name = f"hessian/exact/{self.block_id(block)}/matrix"
+        return read_file(self.path, _SPECTRUM_FILE, lambda file: _matrix(self.path, file, name))
+
+
+_SPECTRUM_FILE = FileKind(
+    formats=("blockwise-spectrum", "blockwise-run"),
+    name="spectrum",
+    give="Give the spectrum.h5 that `blockwise spectrum` wrote, or the run.h5 of a run that "
+    "measured its Hessian",
+    missing="`blockwise spectrum` writes it: run that, or give the path of a spectrum.h5",
+    remedy="measure again",
+)
+
+
+def read_spectrum(path: str | os.PathLike[str]) -> Spectrum:
+    """Reads a spectrum.h5, a run.h5 with Hessian measurements, or the folder of either.
+
+    In a folder with both, spectrum.h5. Works on a file that is being written and on one whose
+    writer was killed. Raises RunFileError for a file that is missing, neither of them or damaged,
+    and for a run that measures no Hessian.
+    """
+    file_path = Path(path)
+    if file_path.is_dir():
+        names = [name for name in ("spectrum.h5", "run.h5") if (file_path / name).exists()]
+        if not names:
+            raise RunFileError(
+                f"{file_path}: neither a spectrum (spectrum.h5) nor a run (run.h5). Give a folder "
+                "that `blockwise spectrum` or `blockwise train` wrote."
+            )
+        file_path = file_path / names[0]
+    return read_file(file_path, _SPECTRUM_FILE, lambda file: _spectrum(file_path, file))
+
+
+def _spectrum(path: Path, file: h5py.File) -> Spectrum:
+    _check_measured(path, file)
+    group = file["hessian"]
+    status, message = read_status(file)
+    fixed = {name: read_frame(group[name], columns) for name, columns in _FIXED.items()}
+    growing = {
+        name: _with_names(_recorded_rows(read_frame(group[name], columns), status), fixed)
+        for name, columns in _GROWING.items()
+    }
+    return Spectrum(
+        path=path,
+        config=text(file["config/yaml"][()]),
+        hash=text(file["config"].attrs["hash"]),
+        provenance=read_provenance(file),
+        status=status,
+        message=message,
+        blocks=fixed["blocks"],
+        parameters=fixed["parameters"],
+        **growing,
+    )
+
+
+def _check_measured(path: Path, file: h5py.File) -> None:
+    """A run file without the group, or with one that has no block, is whole but says nothing."""
+    if text(file.attrs["format"]) != "blockwise-run":
+        return
+    group = file.get("hessian", {})
+    if "blocks" not in group or len(group["blocks/name"]) == 0:
+        raise RunFileError(
+            f"{path}: this run has no Hessian measurements: give its YAML a section 'hessian' with "
+            "'every'"
+        )
+
+
+def _recorded_rows(frame: pd.DataFrame, status: str) -> pd.DataFrame:
+    """The rows up to the first whose step goes back.
+
+    A reader may see rows that a living writer has announced and not yet filled: they are zero. At
+    step 0 the step does not tell them from others, so those at the end are left out.
+    """
+    back = np.flatnonzero(np.diff(frame["step"].to_numpy()) < 0)
+    frame = frame if len(back) == 0 else frame.iloc[: back[0] + 1]
+    if status != "running":
+        return frame
+    filled = np.flatnonzero(frame.ne(0).any(axis=1))
+    return frame.iloc[: filled[-1] + 1 if len(filled) else 0]
+
+
+def _with_names(frame: pd.DataFrame, fixed: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The frame with a column of names to the right of every column of row numbers."""
+    columns: dict[str, object] = {}
+    for column in frame.columns:
+        columns[column] = frame[column]
+        if column in _NAMED_BY:
+            names = fixed[_NAMED_BY[column]]["name"].tolist()
+            columns[f"{column}_name"] = [names[number] for number in _numbers(frame[column], names)]
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _numbers(column: pd.Series, names: list[str]) -> list[int]:
+    outside = column[(column < 0) | (column >= len(names))]
+    if len(outside):
+        raise ValueError(f"{column.name} {outside.iloc[0]} of {len(names)}")
+    return [int(number) for number in column]
+
+
+def _matrix(path: Path, file: h5py.File, name: str) -> np.ndarray:
+    if name not in file:
+        raise RunFileError(
+            f"{path}: has no exact matrix of this block: run `blockwise spectrum` with 'exact: "
+            "true' in the YAML's section 'hessian'"
+        )
+    return np.asarray(file[name][()], dtype=np.float64)
