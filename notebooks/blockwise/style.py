@@ -142,7 +142,12 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(partial, metadata=undated[target.suffix.lower()])
 
 
-# ---- numbers for readers -----------------------------------------------------------------------
+# ---- numbers and names for readers -------------------------------------------------------------
+
+
+def short_name(name: str, most: int = 30) -> str:
+    """The end of a long name, where parameters differ."""
+    return name if len(name) <= most else "…" + name[1 - most :]
 
 
 def three_digits(value: float) -> str:
