@@ -1,13 +1,17 @@
-"""Figures of a sweep or a run.
+"""Figures of a sweep, a run or a Hessian.
 
     python -m blockwise.figures runs/quickstart --output figure.png
     python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --output run.pdf
     python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --partition \\
         --output partition.svg
+    python -m blockwise.figures runs/gpt2-spectrum --output spectrum.png
 
 A sweep's figure has the validation loss of each group's best configuration, the final loss by
 learning rate, and the memory of each group. A run's has its losses, its gradient norm and where
-its time went. Every function returns a matplotlib Figure that belongs to no window.
+its time went. A folder with the spectrum.h5 of `blockwise spectrum` gives the eigenvalues of its
+block, or the densities of all its blocks; the other figures of a Hessian, also of one that was
+measured during a run, are functions of what `read_spectrum` returns. Every function returns a
+matplotlib Figure that belongs to no window.
 """
 
 from __future__ import annotations
@@ -19,19 +23,31 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from .block_matrix_drawing import coupling_figure, distance_figure
 from .difference_drawing import loss_difference_figure
+from .energy_drawing import energy_figure
+from .hdf5_file import RunFileError
+from .hessian_matrix_drawing import matrix_figure
 from .memory_drawing import memory_parts_figure, planned_memory_figure, position_loss_figure
 from .partition_drawing import partition_picture
 from .run_drawing import run_figure, time_split
-from .runs import RunFileError, read_run, read_sweep
+from .runs import read_run, read_sweep
+from .spectra import read_spectrum
+from .spectrum_course_drawing import spectrum_course_figure
+from .spectrum_drawing import block_spectra_figure, spectrum_figure
 from .style import FIGURE_SUFFIXES, save_figure
 from .sweep_drawing import final_loss_figure, loss_curve_figure, memory_figure, sweep_figure
 
 __all__ = [
+    "block_spectra_figure",
+    "coupling_figure",
+    "distance_figure",
     "draw",
+    "energy_figure",
     "final_loss_figure",
     "loss_curve_figure",
     "loss_difference_figure",
+    "matrix_figure",
     "memory_figure",
     "memory_parts_figure",
     "partition_picture",
@@ -39,14 +55,17 @@ __all__ = [
     "position_loss_figure",
     "run_figure",
     "save_figure",
+    "spectrum_course_figure",
+    "spectrum_figure",
     "sweep_figure",
     "time_split",
 ]
 
 
 def draw(folder: Path, partition: bool = False) -> Figure:
-    """The figure of a sweep folder, a run folder or a run file.
+    """The figure of a sweep folder, a run folder, a run file, or a spectrum folder or file.
 
+    A folder with both a spectrum and a run gives the spectrum, but its partition with `partition`.
     Raises RunFileError where `folder` is none of them.
     """
     if folder.is_dir() and (folder / "manifest.json").exists():
@@ -56,10 +75,25 @@ def draw(folder: Path, partition: bool = False) -> Figure:
         for problem in sweep.unreadable.values():
             print(f"warning: left out: {problem}", file=sys.stderr)
         return sweep_figure(sweep)
+    if not partition and _has_spectrum(folder):
+        return _draw_spectrum(folder)
     if folder.is_dir() and not (folder / "run.h5").exists():
-        raise RunFileError(f"{folder}: neither a sweep (manifest.json) nor a run (run.h5)")
+        raise RunFileError(
+            f"{folder}: neither a sweep (manifest.json) nor a run (run.h5) nor a spectrum "
+            "(spectrum.h5)" + ("; --partition draws a run" if partition else "")
+        )
     run = read_run(folder)
     return partition_picture(run) if partition else run_figure(run)
+
+
+def _has_spectrum(folder: Path) -> bool:
+    return (folder / "spectrum.h5").exists() or folder.name == "spectrum.h5"
+
+
+def _draw_spectrum(folder: Path) -> Figure:
+    spectrum = read_spectrum(folder)
+    one = len(spectrum.blocks) == 1
+    return spectrum_figure(spectrum) if one else block_spectra_figure(spectrum)
 
 
 def _figure_path(text: str) -> Path:
@@ -72,9 +106,9 @@ def _figure_path(text: str) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit status: 2 for bad input, 1 where writing failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m blockwise.figures", description="Draws a sweep or a run."
+        prog="python -m blockwise.figures", description="Draws a sweep, a run or a spectrum."
     )
-    parser.add_argument("folder", type=Path, help="folder of a sweep or of a run")
+    parser.add_argument("folder", type=Path, help="folder of a sweep, a run or a spectrum")
     parser.add_argument("--output", type=_figure_path, required=True, help=".png, .pdf or .svg")
     parser.add_argument(
         "--partition", action="store_true", help="of a run: which parameters share a second moment"
