@@ -269,7 +269,7 @@ TEST_CASE("The plan knows the memory of products") {
        {ProductMethod::kept_graph, ProductMethod::fresh_graph, ProductMethod::finite_difference}) {
     for (const auto kind : {CurvatureKind::hessian, CurvatureKind::gauss_newton}) {
       auto generator = make_generator(1, RandomStream::data);
-      const std::vector<Batch> batches(2, {at::randint(300, {4, 48}, generator, at::kLong),
+      const std::vector<Batch> batches(3, {at::randint(300, {4, 48}, generator, at::kLong),
                                            at::randint(300, {4, 48}, generator, at::kLong)});
       const auto plan = product_memory(*spec, at::kFloat, batches[0], 3, method, kind);
       MemoryMeter meter(at::kCPU);

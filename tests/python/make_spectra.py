@@ -23,15 +23,15 @@ COLUMNS = {
     "symmetry_names": "name",
     "rules": "name",
     "tensors": "name",
-    "summary": "step block loss gradient_norm lanczos_steps broke_down noise asymmetry "
-    "nonlinearity products gradients seconds peak_bytes trace trace_error squared_frobenius "
-    "squared_frobenius_error",
+    "summary": "step block loss gradient_norm noise asymmetry nonlinearity products gradients "
+    "seconds peak_bytes trace trace_error squared_frobenius squared_frobenius_error",
+    "probes": "step block probe lanczos_steps broke_down",
     "eigenvalues": "step block index value residual_bound residual",
     "quadrature": "step block probe node weight",
     "symmetries": "step symmetry error",
     "couplings": "step row_block column_block squared_norm squared_norm_error",
     "distances": "step row_block column_block jensen_shannon",
-    "preconditioning": "step block tau condition condition_adam ratio",
+    "preconditioning": "step block tau tau_error condition condition_adam ratio left_out",
     "energies": "step tensor rule blocks share share_error random_share lift homogeneity",
 }
 TEXTS = ("name", "role")
@@ -132,9 +132,9 @@ def _summary(spec: SpectrumSpec) -> Table:
         for b, block in enumerate(spec.blocks):
             values = _at(block, step)
             trace, square = float(values.sum()), float((values**2).sum())
-            rows.append((step, b, 3.5 - 1e-3 * step, 0.5 + b, spec.lanczos_steps, 0, 1e-7, 2e-7,
-                         3e-4, spec.lanczos_steps * spec.probes, 2.5, 0.25, 10_000_000 + b, trace,
-                         0.01 * abs(trace), square, 0.01 * square))  # fmt: skip
+            products = spec.lanczos_steps * spec.probes
+            rows.append((step, b, 3.5 - 1e-3 * step, 0.5 + b, 1e-7, 2e-7, 3e-4, products, 2.5,
+                         0.25, 10_000_000 + b, trace, 0.01 * abs(trace), square, 0.01 * square))  # fmt: skip
     return _table("summary", rows)
 
 

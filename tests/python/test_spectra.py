@@ -646,7 +646,7 @@ def test_the_course_has_extreme_eigenvalues_and_traces(gpt2: Spectrum, tmp_path:
 
 
 def test_a_course_without_eigenvalues_takes_the_quadrature(tmp_path: Path) -> None:
-    summary = [(0, 0, *[np.nan] * 2, *[0] * 2, *[np.nan] * 3, 0, *[np.nan] * 2, 0, *[np.nan] * 4)]
+    summary = [(0, 0, *[np.nan] * 5, 0, *[np.nan] * 2, 0, *[np.nan] * 4)]
     spec = SpectrumSpec(eigenpairs=0, tables=table("summary", summary))
     spectrum = written(tmp_path, spec)
     (row,) = spectrum_course(spectrum).to_dict("records")
