@@ -139,9 +139,9 @@ at::Tensor Gpt2::attention(std::size_t index, const at::Tensor& x, ForwardContex
 
 at::Tensor Gpt2::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
   const auto& layer = layers_[index];
-  const auto mixed = attention(index, layer.norm_1(x), context);
+  const auto mixed = attention(index, layer.norm_1(x, context), context);
   const auto y = x + dropout(mixed, options_.dropout, context);
-  const auto hidden = at::gelu(layer.mlp_in(layer.norm_2(y), context), "tanh");
+  const auto hidden = gelu_tanh(layer.mlp_in(layer.norm_2(y, context), context), context);
   return y + dropout(layer.mlp_out(hidden, context), options_.dropout, context);
 }
 
@@ -154,7 +154,7 @@ at::Tensor Gpt2::features(const at::Tensor& tokens, ForwardContext& context) con
     x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
   }
   if (context.cache != nullptr) context.cache->advance(length);
-  return final_norm_(x);
+  return final_norm_(x, context);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/models/key_value_cache.hpp"
+#include "core/models/twice_differentiable.hpp"
 
 namespace blockwise {
 
@@ -19,16 +20,31 @@ at::Tensor Linear::operator()(const at::Tensor& x, const ForwardContext& context
 }
 
 // LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32.
-at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+at::Tensor LayerNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  if (context.twice_differentiable) {
+    const auto y = twice_differentiable_normalization(x, eps, /*centred=*/true) * gain;
+    return bias.defined() ? y + bias : y;
+  }
   const auto offset = bias.defined() ? bias.to(gain.scalar_type()) : bias;
   return at::layer_norm(x, {x.size(-1)}, gain, offset, eps);
 }
 
 // A float32 gain on bfloat16 activations: applied to the rounded quotient, as Hugging Face does it,
 // and the result must not widen what follows.
-at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
+at::Tensor RmsNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  if (context.twice_differentiable) {
+    return twice_differentiable_normalization(x, eps, /*centred=*/false) * gain;
+  }
   if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
   return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());
+}
+
+at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context) {
+  return context.twice_differentiable ? twice_differentiable_gelu_tanh(x) : at::gelu(x, "tanh");
+}
+
+at::Tensor silu(const at::Tensor& x, const ForwardContext& context) {
+  return context.twice_differentiable ? twice_differentiable_silu(x) : at::silu(x);
 }
 
 namespace {
@@ -71,7 +87,10 @@ at::Tensor hidden_positions(std::int64_t queries, std::int64_t positions, std::i
 at::Tensor written_out_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const AttentionOptions& options, ForwardContext& context) {
   const auto hidden = hidden_positions(q.size(2), k.size(2), options.window, q);
-  const auto scores = at::matmul(q, k.transpose(-2, -1)) / std::sqrt(double(q.size(3)));
+  const auto scores = at::matmul(q / std::sqrt(double(q.size(3))), k.transpose(-2, -1));
+  if (context.twice_differentiable) {
+    return at::matmul(twice_differentiable_softmax(scores, hidden), v);
+  }
   const auto masked = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   return at::matmul(dropout(at::softmax(masked, -1), options.dropout, context), v);
 }

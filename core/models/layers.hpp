@@ -15,15 +15,19 @@ struct LayerNorm {
   at::Tensor gain;
   at::Tensor bias;
   double eps = 1e-5;
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;
 };
 
 // RMSNorm: x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich, arXiv 1910.07467, eq. 4).
 struct RmsNorm {
   at::Tensor gain;
   double eps = 1e-5;
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;
 };
+
+// The activations between a layer's matrices.
+at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context);
+at::Tensor silu(const at::Tensor& x, const ForwardContext& context);
 
 // Inverted dropout from the context's generator; the identity without one or with p = 0.
 at::Tensor dropout(const at::Tensor& x, double p, ForwardContext& context);

@@ -164,8 +164,8 @@ at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardConte
   auto k = split_heads(layer.k(x, context), options_.kv_heads());
   auto v = split_heads(layer.v(x, context), options_.kv_heads());
   if (options_.qk_norm) {
-    q = layer.q_norm(q);
-    k = layer.k_norm(k);
+    q = layer.q_norm(q, context);
+    k = layer.k_norm(k, context);
   }
   q = (*rotary_)(q, first);
   k = (*rotary_)(k, first);
@@ -177,10 +177,10 @@ at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardConte
 
 at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
   const auto& layer = layers_[index];
-  const auto mixed = attention(index, layer.input_norm(x), context);
+  const auto mixed = attention(index, layer.input_norm(x, context), context);
   const auto y = x + dropout(mixed, options_.dropout, context);
-  const auto h = layer.post_attention_norm(y);
-  const auto gated = at::silu(layer.gate(h, context)) * layer.up(h, context);
+  const auto h = layer.post_attention_norm(y, context);
+  const auto gated = silu(layer.gate(h, context), context) * layer.up(h, context);
   return y + dropout(layer.down(gated, context), options_.dropout, context);
 }
 
@@ -191,7 +191,7 @@ at::Tensor Llama::features(const at::Tensor& tokens, ForwardContext& context) co
     x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
   }
   if (context.cache != nullptr) context.cache->advance(tokens.size(1));
-  return final_norm_(x);
+  return final_norm_(x, context);
 }
 
 }  // namespace
