@@ -4,9 +4,8 @@
 //                        rows; vectors: elements (Zhang et al., arXiv 2406.16793, Algorithm 3, with
 //                        vectors per element where the paper takes one value per tensor)
 //   released_1_1_1       what the package adam-mini 1.1.1 does: as above, but position embeddings
-//   and
-//                        norm gains are whole tensors, biases elements, a fused QKV one block, and
-//                        a head is dim / n_head rows whatever head_dim is
+//                        and norm gains are whole tensors, biases elements, a fused QKV one block,
+//                        and a head is dim / n_head rows whatever head_dim is
 //   per_tensor           one value per tensor (per section of a fused one)
 //   per_row, per_column  one value per output row / input column of a matrix; vectors: elements
 //   per_head             query, key, value: heads of rows; attention output: heads of columns;

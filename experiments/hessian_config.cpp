@@ -23,6 +23,7 @@ Enum chosen(const std::vector<std::string>& names, const std::string& name) {
 
 void visit_what(FieldVisitor& v, HessianConfig& c) {
   v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kMany});
+  v.integer_list({"at_steps", "of a run at which it measures, too"}, c.at_steps, {0, kMany});
   v.choice({"kind", "of matrix"}, c.kind, kKinds);
   v.choice({"method",
             "of products: one graph kept for all, a fresh one each, differences of "
@@ -87,6 +88,10 @@ void HessianConfig::visit(FieldVisitor& v) {
   v.check("coupling_products", coupling_products == 0 || coupling_products >= 2
                                    ? ""
                                    : "an error needs at least 2 products");
+}
+
+bool HessianConfig::due(std::int64_t step) const {
+  return (every > 0 && step % every == 0) || std::ranges::count(at_steps, step) > 0;
 }
 
 BlockSelection HessianConfig::selection() const {

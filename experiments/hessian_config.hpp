@@ -13,6 +13,7 @@ namespace blockwise {
 
 struct HessianConfig {
   std::int64_t every = 0;
+  std::vector<std::int64_t> at_steps;
   std::string kind = "hessian";
   std::string method = "kept_graph";
   std::string precision = "fp32";
@@ -41,6 +42,9 @@ struct HessianConfig {
 
   void visit(FieldVisitor& v);
 
+  // Whether a run measures at all, and after this step.
+  bool while_training() const { return every > 0 || !at_steps.empty(); }
+  bool due(std::int64_t step) const;
   BlockSelection selection() const;
   CurvatureKind curvature_kind() const;
   ProductMethod product_method() const;

@@ -54,6 +54,7 @@ class Run {
   void accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch);
   Batch to_device(const Batch& batch) const;
   void evaluate();
+  bool measurement_due() const;
   void measure();
   void checkpoint();
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
@@ -130,7 +131,7 @@ RunRecorder Run::open_recorder(int threads) {
 }
 
 std::optional<HessianTables> Run::hessian_tables() const {
-  if (run_.config.hessian.every == 0) return std::nullopt;
+  if (!run_.config.hessian.while_training()) return std::nullopt;
   return plan_measurement(run_.config.hessian, run_.layout).tables;
 }
 
@@ -217,10 +218,15 @@ void Run::evaluate() {
   recorder_.record(row);
 }
 
-// Curvature at the present parameters, on a copy of them: nothing of the run's own changes.
+bool Run::measurement_due() const {
+  return run_.config.hessian.due(step_) && measured_step_ < step_;
+}
+
+// Curvature at the present parameters where it is due, on a copy of them: nothing of the run's own
+// changes. A run that is continued from this step has the rows already, or measures again.
 void Run::measure() {
+  if (!measurement_due()) return;
   const auto& config = run_.config.hessian;
-  if (config.every == 0 || measured_step_ >= step_) return;
   ParameterStore store(run_.layout, device_, config.dtype());
   {
     at::NoGradGuard no_grad;
@@ -233,9 +239,9 @@ void Run::measure() {
   const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); },
                                   {},
                                   {},
-                                  {},
+                                  stop_requested,
                                   [&] { return memory_.peak_allocated(); }};
-  measure_hessian(config, *hessian_tables(), curvature, step_, {}, {}, sinks);
+  if (!measure_hessian(config, *hessian_tables(), curvature, step_, {}, {}, sinks)) return;
   recorder_.record(all);
   measured_step_ = step_;
 }
@@ -262,8 +268,8 @@ RunOutcome Run::end(RunState state, const std::string& message) {
 RunOutcome Run::loop(const StepObserver& observer) {
   store_.check_gradient_views();
   if (step_ == 0) evaluate();
-  if (step_ == 0) measure();
-  while (step_ < trainer_.steps) {
+  measure();
+  while (step_ < trainer_.steps || measurement_due()) {
     if (stop_requested()) {
       checkpoint();
       return end(RunState::interrupted, fmt::format("stopped by a signal after step {}", step_));
@@ -277,7 +283,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
                                                  row.loss, row.gradient_norm, step_));
     }
     if (due(trainer_.evaluate_every)) evaluate();
-    if (due(run_.config.hessian.every)) measure();
+    measure();
     if (due(trainer_.checkpoint_every)) checkpoint();
   }
   evaluate();

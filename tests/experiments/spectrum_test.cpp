@@ -224,6 +224,8 @@ TEST_CASE("Probes of a run change nothing of it, and are continued") {
                                              "--set",
                                              "hessian.every=3",
                                              "--set",
+                                             "hessian.at_steps=[1]",
+                                             "--set",
                                              "hessian.each=layer",
                                              "--set",
                                              "hessian.lanczos_steps=5",
@@ -242,5 +244,5 @@ TEST_CASE("Probes of a run change nothing of it, and are continued") {
   CHECK(with.evaluations.back().loss == without.evaluations.back().loss);
   std::vector<std::int64_t> steps;
   for (const auto& row : with.hessian.summary) steps.push_back(row.step);
-  CHECK(steps == std::vector<std::int64_t>{0, 0, 3, 3, 6, 6});
+  CHECK(steps == std::vector<std::int64_t>{0, 0, 1, 1, 3, 3, 6, 6});
 }
