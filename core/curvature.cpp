@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "core/error.hpp"
-#include "core/models/differentiable_cross_entropy.hpp"
 
 namespace blockwise {
 namespace {
@@ -19,12 +18,7 @@ ForwardContext twice_differentiable() {
   return context;
 }
 
-// On the meta device nothing has a value: all targets count, norms are 1.
-std::int64_t counted_targets(const at::Tensor& targets) {
-  if (targets.is_meta()) return targets.numel();
-  return targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
-}
-
+// On the meta device nothing has a value.
 double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<double>(); }
 
 }  // namespace
@@ -36,15 +30,16 @@ struct Curvature::Graph {
 };
 
 Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
-                     ProductMethod method)
+                     ProductMethod method, const OutputLoss& output_loss)
     : model_(model),
       store_(store),
       batches_(std::move(batches)),
       method_(method),
+      output_loss_(output_loss),
       all_(store.layout()) {
   std::int64_t count = 0;
   for (const auto& batch : batches_) {
-    count += counted_targets(batch.targets);
+    count += output_loss_.counted(batch.targets);
   }
   require_input(count > 0, "{} batches without a target that counts", batches_.size());
   count_ = at::full({}, count, store.parameters().options());
@@ -58,16 +53,18 @@ std::vector<at::Tensor> Curvature::leaves(const ParameterSubset& subset) const {
   return tensors;
 }
 
-at::Tensor Curvature::batch_loss(const Batch& batch) const {
-  auto context = twice_differentiable();
+at::Tensor Curvature::outputs(const Batch& batch, ForwardContext context) const {
   const auto logits = model_.logits(batch.inputs, context);
-  return differentiable_cross_entropy(logits.reshape({-1, logits.size(-1)}),
-                                      batch.targets.reshape({-1}), count_);
+  return logits.reshape({-1, logits.size(-1)});
+}
+
+at::Tensor Curvature::batch_loss(const Batch& batch, ForwardContext context) const {
+  return output_loss_.mean(outputs(batch, context), batch.targets, count_);
 }
 
 Curvature::Graph Curvature::build_graph(const Batch& batch, bool create_graph) {
   Graph graph;
-  graph.loss = batch_loss(batch);
+  graph.loss = batch_loss(batch, twice_differentiable());
   graph.gradient = grad({graph.loss}, store_.tensors(), {}, create_graph, create_graph,
                         /*allow_unused=*/true);
   return graph;
@@ -128,10 +125,7 @@ void Curvature::exact_products(const std::vector<HessianProduct>& products) {
 at::Tensor Curvature::plain_gradient() {
   auto sum = at::zeros_like(store_.parameters());
   for (const auto& batch : batches_) {
-    ForwardContext context;
-    const auto logits = model_.logits(batch.inputs, context);
-    const auto loss = differentiable_cross_entropy(logits.reshape({-1, logits.size(-1)}),
-                                                   batch.targets.reshape({-1}), count_);
+    const auto loss = batch_loss(batch, {});
     all_.add(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), sum);
   }
   cost_ += 1.0;
@@ -205,16 +199,16 @@ void Curvature::hessian_products(const std::vector<HessianProduct>& products) {
 
 // ---- Gauss-Newton and Fisher --------------------------------------------------------------------
 
-// y = J^T M (J v) with J the Jacobian of what `middle.map(batch)` returns. J v is the derivative in
-// u of J^T u, which is linear in u, so a second backward pass gives it.
-template <typename Middle>
+// y = J^T M (J v) with J the Jacobian of values(batch) and M = middle(batch, values, .). J v is the
+// derivative in u of J^T u, which is linear in u, so a second backward pass gives it.
+template <typename Values, typename Middle>
 void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v,
-                              const at::Tensor& y, const Middle& middle) {
+                              const at::Tensor& y, const Values& values_of, const Middle& middle) {
   const auto weights = leaves(subset);
   const auto directions = subset.views(v);
   y.zero_();
   for (const auto& batch : batches_) {
-    const auto values = middle.map(batch);
+    const auto values = values_of(batch);
     const auto u = at::zeros_like(values).requires_grad_(true);
     const auto pulled = grad({values}, weights, {u}, true, true, /*allow_unused=*/true);
     std::vector<at::Tensor> outputs, along;
@@ -224,55 +218,31 @@ void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v
       along.push_back(directions[i]);
     }
     const auto pushed = grad(outputs, {u}, along, true, false, false)[0];
-    const auto slope = middle.apply(batch, values, pushed);
+    const auto slope = middle(batch, values.detach(), pushed);
     subset.add(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), y);
   }
   cost_ += 2.0;
 }
 
-namespace {
-
-struct GaussNewtonMiddle {
-  const Model& model;
-  const at::Tensor& count;
-
-  at::Tensor map(const Batch& batch) const {
-    auto context = twice_differentiable();
-    const auto logits = model.logits(batch.inputs, context);
-    return logits.reshape({-1, logits.size(-1)});
-  }
-  at::Tensor apply(const Batch& batch, const at::Tensor& logits, const at::Tensor& u) const {
-    return cross_entropy_hessian_product(at::softmax(logits.detach(), 1),
-                                         target_weights(batch.targets.reshape({-1}), count), u);
-  }
-};
-
-// Losses of the single targets; those that do not count are 0.
-struct FisherMiddle {
-  const Model& model;
-  const at::Tensor& count;
-
-  at::Tensor map(const Batch& batch) const {
-    auto context = twice_differentiable();
-    const auto logits = model.logits(batch.inputs, context);
-    const auto targets = batch.targets.reshape({-1});
-    const auto rows = logits.reshape({-1, logits.size(-1)});
-    const auto picked = rows.gather(1, targets.clamp_min(0).unsqueeze(1)).squeeze(1);
-    return (at::logsumexp(rows, {1}) - picked) * targets.ne(kIgnoredTarget);
-  }
-  at::Tensor apply(const Batch&, const at::Tensor&, const at::Tensor& u) const { return u / count; }
-};
-
-}  // namespace
-
+// J of the outputs, M the loss's own Hessian there.
 void Curvature::gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
                                      const at::Tensor& y) {
-  outer_product(subset, v, y, GaussNewtonMiddle{model_, count_});
+  outer_product(
+      subset, v, y, [this](const Batch& batch) { return outputs(batch, twice_differentiable()); },
+      [this](const Batch& batch, const at::Tensor& z, const at::Tensor& u) {
+        return output_loss_.hessian_product(z, batch.targets, count_, u);
+      });
 }
 
+// J of the targets' losses, M the mean.
 void Curvature::fisher_product(const ParameterSubset& subset, const at::Tensor& v,
                                const at::Tensor& y) {
-  outer_product(subset, v, y, FisherMiddle{model_, count_});
+  outer_product(
+      subset, v, y,
+      [this](const Batch& batch) {
+        return output_loss_.rows(outputs(batch, twice_differentiable()), batch.targets);
+      },
+      [this](const Batch&, const at::Tensor&, const at::Tensor& u) { return u / count_; });
 }
 
 }  // namespace blockwise

@@ -2,7 +2,8 @@
 // loss at its present parameters, on fixed batches.
 //
 //   L = sum over all targets that count of -log p(target), over their number: batches of unequal
-//   size and ignored targets weigh as their tokens do. Dropout is off.
+//   size and ignored targets weigh as their tokens do. Dropout is off. Other losses of the outputs:
+//   core/output_loss.hpp.
 //
 // Exact products are reverse over reverse (Pearlmutter 1994, by LibTorch's double backward), with
 // attention from plain operations and the cross-entropy's closed form. Costs are in gradients, one
@@ -26,6 +27,7 @@
 
 #include "core/batch.hpp"
 #include "core/model.hpp"
+#include "core/output_loss.hpp"
 #include "core/parameter_subset.hpp"
 
 namespace blockwise {
@@ -45,7 +47,8 @@ class Curvature {
   // Keeps references. Throws InputError for no batch, no target that counts, or a loss that is not
   // finite.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
-            ProductMethod method = ProductMethod::kept_graph);
+            ProductMethod method = ProductMethod::kept_graph,
+            const OutputLoss& output_loss = cross_entropy_loss());
   ~Curvature();
   Curvature(const Curvature&) = delete;
   Curvature& operator=(const Curvature&) = delete;
@@ -76,21 +79,23 @@ class Curvature {
  private:
   struct Graph;
   Graph build_graph(const Batch& batch, bool create_graph);
-  at::Tensor batch_loss(const Batch& batch) const;
+  at::Tensor outputs(const Batch& batch, ForwardContext context) const;
+  at::Tensor batch_loss(const Batch& batch, ForwardContext context) const;
   at::Tensor plain_gradient();
   void exact_products(const std::vector<HessianProduct>& products);
   void second_backward(const Graph& graph, const HessianProduct& product, bool keep);
   at::Tensor difference(const at::Tensor& direction, double step);
   void difference_product(const HessianProduct& product);
-  template <typename Middle>
+  template <typename Values, typename Middle>
   void outer_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y,
-                     const Middle& middle);
+                     const Values& values_of, const Middle& middle);
   std::vector<at::Tensor> leaves(const ParameterSubset& subset) const;
 
   const Model& model_;
   ParameterStore& store_;
   std::vector<Batch> batches_;
   ProductMethod method_;
+  const OutputLoss& output_loss_;
   ParameterSubset all_;
   at::Tensor count_;  // targets that count, over all batches
   std::vector<Graph> kept_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "hessian/saved_tensors.hpp"
 
 namespace blockwise {
 namespace {
@@ -199,41 +200,6 @@ void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProdu
 
 // ---- saving -------------------------------------------------------------------------------------
 
-namespace {
-
-void write_tensor(Hdf5File& file, const std::string& path, const at::Tensor& tensor,
-                  const char* doc) {
-  const auto data = tensor.to(at::kCPU).contiguous();
-  const auto count = static_cast<std::size_t>(data.numel());
-  if (data.scalar_type() == at::kDouble) {
-    file.write_array(path, std::span<const double>(data.data_ptr<double>(), count),
-                     data.sizes().vec(), "1", doc);
-  } else {
-    file.write_array(path, std::span<const float>(data.data_ptr<float>(), count),
-                     data.sizes().vec(), "1", doc);
-  }
-}
-
-// In the dtype and on the device of `like`.
-at::Tensor read_tensor(const Hdf5File& file, const std::string& path, const at::Tensor& like) {
-  auto tensor = at::empty(file.array_shape(path), like.options().device(at::kCPU));
-  const auto count = static_cast<std::size_t>(tensor.numel());
-  if (tensor.scalar_type() == at::kDouble) {
-    file.read_array(path, std::span<double>(tensor.data_ptr<double>(), count));
-  } else {
-    file.read_array(path, std::span<float>(tensor.data_ptr<float>(), count));
-  }
-  return tensor.to(like.device());
-}
-
-std::vector<double> read_values(const Hdf5File& file, const std::string& path) {
-  std::vector<double> values(static_cast<std::size_t>(file.array_shape(path).at(0)));
-  file.read_array(path, std::span<double>(values));
-  return values;
-}
-
-}  // namespace
-
 void Lanczos::save(Hdf5File& file, const std::string& group) const {
   const auto m = steps();
   check_equal(newest_.defined(), false, "a product of the process is under way");
@@ -249,12 +215,9 @@ void Lanczos::save(Hdf5File& file, const std::string& group) const {
 }
 
 void Lanczos::load(const Hdf5File& file, const std::string& group) {
-  const auto expect = [&](const std::string& key, std::int64_t value) {
-    const auto saved = file.integer_attribute(group, key);
-    require_input(saved == value, "{}: {} is {}, this process has {}", group, key, saved, value);
-  };
-  expect("rows", a_.rows());
-  expect("reorthogonalisation", static_cast<std::int64_t>(options_.reorthogonalisation));
+  expect_attribute(file, group, "rows", a_.rows());
+  expect_attribute(file, group, "reorthogonalisation",
+                   static_cast<std::int64_t>(options_.reorthogonalisation));
   const auto basis = read_tensor(file, group + "/basis", next_);
   require_input(basis.size(0) <= basis_.capacity() && basis.size(1) == a_.rows(),
                 "{}/basis: {} vectors of {} elements, this process has room for {} of {}", group,
@@ -268,14 +231,9 @@ void Lanczos::load(const Hdf5File& file, const std::string& group) {
 
 void save_lanczos(const std::filesystem::path& path,
                   const std::vector<std::pair<std::string, const Lanczos*>>& processes) {
-  auto beside = path;
-  beside += ".new";
-  std::filesystem::remove(beside);
-  auto file = Hdf5File::create(beside);
-  file.set_attribute("/", "format", "blockwise-lanczos");
-  for (const auto& [name, process] : processes) process->save(file, "/" + name);
-  file.close();
-  std::filesystem::rename(beside, path);
+  save_state(path, [&](Hdf5File& file) {
+    for (const auto& [name, process] : processes) process->save(file, "/" + name);
+  });
 }
 
 }  // namespace blockwise

@@ -11,37 +11,53 @@
 // read and write of it per restart. Memory: basis + 2 vectors.
 #pragma once
 
-#include <Eigen/Core>
-#include <cstdint>
+#include <Eigen/Eigenvalues>
 #include <functional>
-#include <vector>
+#include <string>
 
-#include "hessian/lanczos.hpp"
+#include "hessian/eigenpairs.hpp"
 
 namespace blockwise {
 
-struct ThickRestartOptions {
-  std::int64_t pairs = 6;  // wanted at each end that is asked for
-  SpectrumEnd end = SpectrumEnd::both;
-  std::int64_t basis = 0;  // vectors; 0: 2 * wanted + 10, at most the rows
-  double tolerance = 1e-6;
-  double noise = 0.0;                // of a product, relative, as check_operator() measures it
-  std::int64_t most_products = 300;  // without the confirmations
-};
+class ThickRestart {
+ public:
+  // `start` [rows] need not have unit norm. Keeps a reference to the operator. Throws InputError
+  // for an operator that is not symmetric, a start of norm 0, or a basis that the wanted pairs do
+  // not fit into.
+  ThickRestart(const LinearOperator& a, const at::Tensor& start, const EigenpairOptions& options);
 
-struct ThickRestartResult {
-  // Outermost first, both ends in turn as Lanczos::pairs() has them; residuals confirmed by one
-  // product each.
-  std::vector<RitzPair> pairs;
-  bool converged = false;  // all of them; otherwise most_products ended it
-  std::int64_t products = 0;
-  std::int64_t restarts = 0;
-};
+  // Goes on until the pairs have converged or the products are spent. `observe` gets products done
+  // and may stop it in between: then it returns false, and another call goes on.
+  bool run(const std::function<bool(std::int64_t)>& observe = {});
+  // The pairs as they are now.
+  EigenpairResult result() const;
 
-// Throws InputError for an operator that is not symmetric, a start of norm 0, or a basis that the
-// wanted pairs do not fit into. `observe` gets products done and may end it by returning false.
-ThickRestartResult thick_restart_eigenpairs(const LinearOperator& a, const at::Tensor& start,
-                                            const ThickRestartOptions& options,
-                                            const std::function<bool(std::int64_t)>& observe = {});
+  // The whole state in a group of an HDF5 file, so that a stopped process goes on with the same
+  // bits. load() throws InputError for a process of another size or a damaged file.
+  void save(Hdf5File& file, const std::string& group) const;
+  void load(const Hdf5File& file, const std::string& group);
+
+ private:
+  using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
+  bool wants_product() const;
+  void step();
+  void examine();
+  void restart(const Solver& solver);
+  double floor() const;
+  bool has_converged(const Solver& solver) const;
+  Solver solve() const;
+
+  const LinearOperator& a_;
+  const EigenpairOptions options_;
+  KrylovBasis basis_;
+  at::Tensor next_;
+  Eigen::MatrixXd s_;  // V^T A V
+  double residual_ = 0.0;
+  double scale_ = 0.0;
+  std::int64_t products_ = 0;
+  std::int64_t restarts_ = 0;
+  bool converged_ = false;
+  bool ended_ = false;
+};
 
 }  // namespace blockwise

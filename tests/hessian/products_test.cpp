@@ -1,4 +1,5 @@
 // Products against the dense Hessian, differences, and closed forms.
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -64,10 +65,26 @@ double relative(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
-// The Hessian by LibTorch's own second derivatives of the plain loss, row by row.
+// LibTorch's attention from its own plain operations, which it differentiates twice by itself.
+class MathAttention {
+ public:
+  MathAttention() { set(false); }
+  ~MathAttention() { set(true); }
+  MathAttention(const MathAttention&) = delete;
+  MathAttention& operator=(const MathAttention&) = delete;
+
+ private:
+  static void set(bool fused) {
+    at::globalContext().setSDPUseFlash(fused);
+    at::globalContext().setSDPUseMemEfficient(fused);
+  }
+};
+
+// The Hessian by LibTorch's own second derivatives of the loss as it is trained, row by row: none
+// of our twice differentiable functions take part.
 at::Tensor reference_hessian(const Setup& setup) {
+  const MathAttention math;
   ForwardContext context;
-  context.twice_differentiable = true;
   const auto loss = setup.model->loss(setup.batches[0], context);
   const auto leaves = setup.store->tensors();
   const auto flat = [&](const std::vector<at::Tensor>& tensors) {

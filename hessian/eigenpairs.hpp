@@ -1,0 +1,33 @@
+// What solvers for the ends of a spectrum are asked for and give.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "hessian/lanczos.hpp"
+
+namespace blockwise {
+
+struct EigenpairOptions {
+  std::int64_t pairs = 6;  // wanted at each end that is asked for
+  SpectrumEnd end = SpectrumEnd::both;
+  std::int64_t basis = 0;  // vectors; 0: 2 * wanted + 10, at most the rows
+  double tolerance = 1e-6;
+  double noise = 0.0;                // of a product, relative, as check_operator() measures it
+  std::int64_t most_products = 300;  // without the confirmations
+};
+
+struct EigenpairResult {
+  // Outermost first, both ends in turn as Lanczos::pairs() has them; residuals confirmed by one
+  // product each.
+  std::vector<RitzPair> pairs;
+  bool converged = false;  // all of them; otherwise most_products ended it
+  std::int64_t products = 0;
+  std::int64_t restarts = 0;
+};
+
+// Vectors of the basis. Throws InputError where the wanted pairs do not fit.
+std::int64_t eigenpair_basis(const EigenpairOptions& options, std::int64_t rows);
+
+}  // namespace blockwise
