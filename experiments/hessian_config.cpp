@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/partition_rules.hpp"
+#include "hessian/spectral_function.hpp"
 
 namespace blockwise {
 namespace {
@@ -13,6 +14,8 @@ const std::vector<std::string> kKinds = {"hessian", "gauss_newton", "fisher"};
 const std::vector<std::string> kMethods = {"kept_graph", "fresh_graph", "finite_difference",
                                            "central_difference"};
 const std::vector<std::string> kReorthogonalisations = {"full", "selective", "none"};
+const std::vector<std::string> kEigensolvers = {"lanczos", "thick_restart", "spectra"};
+const std::vector<std::string> kTraceMethods = {"hutchinson", "hutch_plus_plus", "xtrace"};
 constexpr std::int64_t kMany = std::int64_t{1} << 30;
 
 // Names stand in the order of their enum.
@@ -41,8 +44,10 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
 }
 
 void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
-  v.integer({"lanczos_steps", "per probe; 0: no Lanczos; cut to a block's size"}, c.lanczos_steps,
-            {0, kMany});
+  v.integer(
+      {"lanczos_steps",
+       "per probe; 0: no Lanczos; at most the largest block's size, smaller blocks have theirs"},
+      c.lanczos_steps, {0, kMany});
   v.integer({"probes", "random starts per block, for densities with error bars"}, c.probes,
             {1, kMany});
   v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
@@ -54,10 +59,42 @@ void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
             c.lockstep, {1, kMany});
 }
 
-void visit_statistics(FieldVisitor& v, HessianConfig& c) {
-  v.integer({"trace_products", "per block, for trace and Frobenius norm; 0: none"},
+void visit_eigensolver(FieldVisitor& v, HessianConfig& c) {
+  v.choice({"eigensolver",
+            "of the pairs: the first probe's Lanczos, or a process of its own in a bounded basis, "
+            "ours or Spectra's on the host"},
+           c.eigensolver, kEigensolvers);
+  v.integer({"eigen_basis", "vectors of that process; 0: twice the wanted pairs and 10"},
+            c.eigen_basis, {0, kMany});
+  v.integer({"eigen_products", "at most, of that process"}, c.eigen_products, {1, kMany});
+  v.real({"eigen_tolerance", "of that process: residual over norm"}, c.eigen_tolerance,
+         {0.0, 1.0, true, false});
+}
+
+constexpr double kNever = 0.0;
+constexpr const char* kStops =
+    "relative standard error at which sampling stops, of ten samples at least; 0: never";
+
+void visit_estimates(FieldVisitor& v, HessianConfig& c) {
+  v.choice_list({"functions", "f of the spectrum whose trace tr f(H) is estimated"}, c.functions,
+                spectral_function_names());
+  v.real({"damping", "of those functions that have one"}, c.damping, {0.0, 1e30});
+  v.real({"function_error", kStops}, c.function_error, {kNever, 1.0});
+  v.integer({"trace_products", "per block at most, for trace and Frobenius norm; 0: none"},
             c.trace_products, {0, kMany});
-  v.integer({"coupling_products", "per block, for the norms of all off-diagonal blocks; 0: none"},
+  v.choice({"trace_method", "plain probes, or a range found first and probes for the rest"},
+           c.trace_method, kTraceMethods);
+  v.real({"trace_error", kStops}, c.trace_error, {kNever, 1.0});
+  v.integer({"diagonal_products",
+             "per block at most, for its diagonal and the norms of its rows, all written; 0: none"},
+            c.diagonal_products, {0, kMany});
+  v.real({"diagonal_error", kStops}, c.diagonal_error, {kNever, 1.0});
+}
+
+void visit_statistics(FieldVisitor& v, HessianConfig& c) {
+  v.integer({"coupling_products",
+             "per block, for the norms of all off-diagonal blocks; with exact one per column, "
+             "whatever the number; 0: none"},
             c.coupling_products, {0, kMany});
   v.choice_list({"partitions", "rules whose energy inside blocks is measured, tensor by tensor"},
                 c.partitions, partition_rule_names());
@@ -73,21 +110,38 @@ void visit_statistics(FieldVisitor& v, HessianConfig& c) {
   v.integer({"seed", "of the probes"}, c.seed, {0, std::numeric_limits<std::int64_t>::max()});
 }
 
+void check_samples(FieldVisitor& v, const char* field, std::int64_t products, std::int64_t fewest) {
+  v.check(field, products == 0 || products >= fewest
+                     ? ""
+                     : fmt::format("is {}, an error needs at least {} products", products, fewest));
+}
+
 }  // namespace
 
 void HessianConfig::visit(FieldVisitor& v) {
   visit_what(v, *this);
   visit_lanczos(v, *this);
+  visit_eigensolver(v, *this);
+  visit_estimates(v, *this);
   visit_statistics(v, *this);
   const bool differences = method == "finite_difference" || method == "central_difference";
   v.check("method", kind != "hessian" && differences
                         ? fmt::format("'{}' is for the Hessian only, kind is '{}'", method, kind)
                         : "");
-  v.check("trace_products",
-          trace_products == 0 || trace_products >= 2 ? "" : "an error needs at least 2 products");
-  v.check("coupling_products", coupling_products == 0 || coupling_products >= 2
-                                   ? ""
-                                   : "an error needs at least 2 products");
+  check_samples(v, "trace_products", trace_products,
+                trace_method == "hutch_plus_plus" ? 6
+                : trace_method == "xtrace"        ? 4
+                                                  : 2);
+  check_samples(v, "coupling_products", coupling_products, 2);
+  check_samples(v, "diagonal_products", diagonal_products, 2);
+  for (const auto& name : functions) {
+    v.check("damping", damping > 0.0 || !spectral_function(name).needs_damping
+                           ? ""
+                           : fmt::format("'{}' needs one above 0", name));
+  }
+  v.check("functions", functions.empty() || lanczos_steps > 0 || exact
+                           ? ""
+                           : "they need Lanczos steps, lanczos_steps is 0");
 }
 
 bool HessianConfig::due(std::int64_t step) const {
@@ -108,6 +162,14 @@ ProductMethod HessianConfig::product_method() const {
 
 Reorthogonalisation HessianConfig::lanczos_reorthogonalisation() const {
   return chosen<Reorthogonalisation>(kReorthogonalisations, reorthogonalisation);
+}
+
+EigenpairOptions HessianConfig::eigenpair_options(double noise) const {
+  return {eigenpairs, SpectrumEnd::both, eigen_basis, eigen_tolerance, noise, eigen_products};
+}
+
+TraceMethod HessianConfig::trace_estimator() const {
+  return chosen<TraceMethod>(kTraceMethods, trace_method);
 }
 
 at::ScalarType HessianConfig::dtype() const {

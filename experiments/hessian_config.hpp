@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "core/fields.hpp"
+#include "hessian/eigenpairs.hpp"
 #include "hessian/hessian_blocks.hpp"
-#include "hessian/lanczos.hpp"
+#include "hessian/trace.hpp"
 
 namespace blockwise {
 
@@ -27,7 +28,18 @@ struct HessianConfig {
   std::int64_t probes = 1;
   std::string reorthogonalisation = "full";
   std::int64_t eigenpairs = 5;
+  std::string eigensolver = "lanczos";
+  std::int64_t eigen_basis = 0;
+  std::int64_t eigen_products = 300;
+  double eigen_tolerance = 1e-4;
+  std::vector<std::string> functions;
+  double damping = 1e-3;
+  double function_error = 0.0;
   std::int64_t trace_products = 0;
+  std::string trace_method = "hutchinson";
+  double trace_error = 0.0;
+  std::int64_t diagonal_products = 0;
+  double diagonal_error = 0.0;
   std::int64_t save_every = 20;
   std::int64_t lockstep = 1;
   std::int64_t coupling_products = 0;
@@ -49,6 +61,8 @@ struct HessianConfig {
   CurvatureKind curvature_kind() const;
   ProductMethod product_method() const;
   Reorthogonalisation lanczos_reorthogonalisation() const;
+  EigenpairOptions eigenpair_options(double noise) const;
+  TraceMethod trace_estimator() const;
   at::ScalarType dtype() const;
 };
 

@@ -5,62 +5,31 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <memory>
 #include <set>
 
-#include "core/error.hpp"
-#include "core/partition_rules.hpp"
 #include "core/random_stream.hpp"
+#include "experiments/hessian_plan.hpp"
+#include "experiments/hessian_relations.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/guards.hpp"
 #include "hessian/product_memory.hpp"
+#include "hessian/saved_tensors.hpp"
+#include "hessian/spectra_eigenpairs.hpp"
 #include "hessian/spectral_density.hpp"
-#include "hessian/trace.hpp"
+#include "hessian/spectral_function.hpp"
+#include "hessian/thick_restart.hpp"
 
 namespace blockwise {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::int64_t kCheckProducts = 4;
-constexpr std::int64_t kDiagonalProducts = 40;
 constexpr double kAdamEps = 1e-8;
+constexpr std::int64_t kFewestProbes = 10;                     // the error of fewer is luck
+constexpr std::uint64_t kEigenStart = std::uint64_t{1} << 40;  // no probe's number
 constexpr double kLeftOut = 0.05;  // of a quadrature, see condition_number()
-
-std::uint64_t probe_seed(const HessianConfig& config) {
-  return static_cast<std::uint64_t>(config.seed);
-}
-
-std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block) {
-  return std::min(config.lanczos_steps, block.size());
-}
-
-bool is_wanted(const HessianConfig& config, const ParameterBlock& block) {
-  const auto role = [&](ParameterRole r) {
-    return config.roles.empty() || std::ranges::count(config.roles, role_name(r)) > 0;
-  };
-  bool fits = role(block.role) && block.sections.empty();
-  for (const auto& section : block.sections) fits = fits || role(section.role);
-  const bool layer = config.layers.empty() || std::ranges::count(config.layers, block.layer) > 0;
-  return fits && layer && block.is_matrix();
-}
-
-// Tells after every product; the sums of products are the caller's.
-class ObservedOperator : public DerivedOperator {
- public:
-  ObservedOperator(const LinearOperator& base, const MeasurementSinks& sinks, std::string what)
-      : DerivedOperator(base), sinks_(sinks), what_(std::move(what)) {}
-  void apply(const at::Tensor& x, const at::Tensor& y) const override {
-    base_.apply(x, y);
-    if (sinks_.product) sinks_.product(what_);
-  }
-
- private:
-  const MeasurementSinks& sinks_;
-  std::string what_;
-};
 
 // A block while it is measured.
 struct Work {
@@ -77,6 +46,7 @@ struct Work {
   ObservedOperator a;
   OperatorCheck check;
   SummaryRow summary;
+  HessianRows rows;  // recorded with the summary
   SpectralDensity density;
 };
 
@@ -198,11 +168,14 @@ class Measurement {
   }
 
   bool estimated(std::vector<std::unique_ptr<Work>>& group) {
-    for (std::int64_t p = 0; c_.lanczos_steps > 0 && p < c_.probes; ++p) {
+    for (std::int64_t p = 0; c_.lanczos_steps > 0 && p < c_.probes && wants_probe(group); ++p) {
       if (stopped() || !probe(group, p)) return false;
     }
     for (auto& work : group) {
+      if (c_.eigensolver != "lanczos" && !eigenpairs(*work)) return false;
+      if (!c_.functions.empty()) record_functions(*work, work->density);
       if (c_.trace_products > 0) trace(*work);
+      if (c_.diagonal_products > 0) vectors(*work);
       if (c_.preconditioning) estimated_preconditioning(*work);
       if (stopped()) return false;
     }
@@ -215,9 +188,9 @@ class Measurement {
     row.gradients =
         static_cast<double>(row.products) * product_cost(c_.product_method(), c_.curvature_kind());
     row.peak_bytes = sinks_.peak_bytes ? sinks_.peak_bytes() : 0;
-    HessianRows rows;
-    rows.summary.push_back(row);
-    sinks_.rows(rows);
+    work.rows.summary.push_back(row);
+    sinks_.rows(work.rows);
+    if (!state_.empty()) std::filesystem::remove(state_);
   }
 
   // ---- one random start for every block of the group
@@ -314,14 +287,16 @@ class Measurement {
       rows.quadrature.push_back({step_, work.index, p, ritz.values[i], ritz.first[i]});
     }
     densities_[work.index][p] = {ritz.values, ritz.first};
-    if (p == 0) add_pairs(rows, work, process);
+    if (p == 0 && c_.eigensolver == "lanczos") {
+      add_pairs(rows, work, process.pairs(c_.eigenpairs, SpectrumEnd::both, /*confirm=*/true));
+    }
     sinks_.rows(rows);
     take_probe(work, probe);
   }
 
-  void add_pairs(HessianRows& rows, const Work& work, const Lanczos& process) const {
+  void add_pairs(HessianRows& rows, const Work& work, const std::vector<RitzPair>& pairs) const {
     std::int64_t top = 0, bottom = -1;
-    for (const auto& pair : process.pairs(c_.eigenpairs, SpectrumEnd::both, /*confirm=*/true)) {
+    for (const auto& pair : pairs) {
       const bool upper = top <= -1 - bottom;
       const auto index = upper ? top++ : bottom--;
       rows.eigenvalues.push_back({step_, work.index, index, pair.value, pair.residual_bound,
@@ -333,20 +308,95 @@ class Measurement {
   void take_probe(Work& work, const ProbeRow& row) {
     work.density.probes.push_back(densities_[work.index][row.probe]);
     work.summary.products += row.lanczos_steps;
-    const bool confirms = c_.lanczos_reorthogonalisation() != Reorthogonalisation::none;
+    const bool confirms = c_.eigensolver == "lanczos" &&
+                          c_.lanczos_reorthogonalisation() != Reorthogonalisation::none;
     if (row.probe == 0 && confirms) {
       work.summary.products += std::min(2 * c_.eigenpairs, row.lanczos_steps);
     }
   }
 
+  // ---- pairs by a solver of their own
+
+  bool eigenpairs(Work& work) {
+    auto generator = make_generator(probe_seed(c_), RandomStream::probe, kEigenStart);
+    const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
+    const auto options = c_.eigenpair_options(work.check.noise);
+    const bool ours = c_.eigensolver == "thick_restart";
+    const auto found = ours ? restarted(work, start, options)
+                            : spectra_eigenpairs(work.a, start, options,
+                                                 [this](std::int64_t) { return !stopped(); });
+    if (found.pairs.empty()) return false;
+    work.summary.products += found.products + std::ssize(found.pairs);
+    add_pairs(work.rows, work, found.pairs);
+    return true;
+  }
+
+  // No pairs where it was stopped.
+  EigenpairResult restarted(Work& work, const at::Tensor& start, const EigenpairOptions& options) {
+    const auto group = fmt::format("step-{}-block-{}-pairs", step_, work.index);
+    ThickRestart process(work.a, start, options);
+    if (!state_.empty() && std::filesystem::exists(state_)) {
+      const auto file = Hdf5File::open_for_reading(state_);
+      if (file.has("/" + group)) process.load(file, "/" + group);
+    }
+    const bool ended = process.run([&](std::int64_t products) {
+      const bool go_on = !stopped();
+      if (!state_.empty() && (!go_on || products % c_.save_every == 0)) {
+        save_state(state_, [&](Hdf5File& file) { process.save(file, "/" + group); });
+      }
+      return go_on;
+    });
+    return ended ? process.result() : EigenpairResult{};
+  }
+
+  // ---- traces of functions, trace, diagonal
+
+  // As long as a function's error is above what was asked for.
+  bool wants_probe(const std::vector<std::unique_ptr<Work>>& group) const {
+    const auto wants = [&](const auto& work) {
+      if (std::ssize(work->density.probes) < kFewestProbes) return true;
+      return std::ranges::any_of(c_.functions, [&](const auto& name) {
+        const auto share = mean_of(work->density, name);
+        return share.standard_error > c_.function_error * std::abs(share.mean);
+      });
+    };
+    if (c_.function_error <= 0.0 || c_.functions.empty()) return true;
+    return std::ranges::any_of(group, wants);
+  }
+
+  SpectralDensity::Share mean_of(const SpectralDensity& density, const std::string& name) const {
+    const auto& function = spectral_function(name);
+    return density.mean_of([&](double x) { return function.value(x, c_.damping); });
+  }
+
+  // A spectrum that is not a density's but the truth has one probe and no error.
+  void record_functions(Work& work, const SpectralDensity& density) const {
+    const auto n = static_cast<double>(work.block.size());
+    const auto probes = c_.exact ? 0 : std::ssize(density.probes);
+    for (std::size_t f = 0; f < c_.functions.size(); ++f) {
+      const auto share = mean_of(density, c_.functions[f]);
+      const double error = probes == 1 ? kUnknown : n * share.standard_error;
+      work.rows.functions.push_back(
+          {step_, work.index, static_cast<std::int64_t>(f), n * share.mean, error, probes});
+    }
+  }
+
   void trace(Work& work) {
-    const auto both = trace_and_norm(work.a, {c_.trace_products, 0.0, probe_seed(c_) + 1});
+    const auto both = trace_and_norm(
+        work.a, {c_.trace_products, c_.trace_error, probe_seed(c_) + 1}, c_.trace_estimator());
     auto& row = work.summary;
     row.trace = both.trace.value;
     row.trace_error = both.trace.standard_error;
     row.squared_frobenius = both.squared_frobenius_norm.value;
     row.squared_frobenius_error = both.squared_frobenius_norm.standard_error;
     row.products += both.trace.products;
+  }
+
+  void vectors(Work& work) {
+    const auto found = diagonal_and_row_norms(
+        work.a, {c_.diagonal_products, c_.diagonal_error, probe_seed(c_) + 3});
+    work.summary.products += found.diagonal.products;
+    if (sinks_.vectors) sinks_.vectors(static_cast<std::size_t>(work.index), found);
   }
 
   // ---- Adam's diagonal: D = (sqrt(v) + eps)^(-1/2) on both sides, v = g^2
@@ -369,12 +419,10 @@ class Measurement {
                      diagonal.standard_error, kLeftOut);
   }
 
-  void record_condition(const Work& work, double before, double after, double tau, double error,
+  void record_condition(Work& work, double before, double after, double tau, double error,
                         double left_out) {
-    HessianRows rows;
-    rows.preconditioning.push_back(
+    work.rows.preconditioning.push_back(
         {step_, work.index, tau, error, before, after, after / before, left_out});
-    sinks_.rows(rows);
   }
 
   // ---- matrices
@@ -398,12 +446,12 @@ class Measurement {
     row.squared_frobenius = matrix.square().sum().item<double>();
     row.trace_error = row.squared_frobenius_error = 0.0;
     row.products += n;
-    sinks_.rows(rows);
+    work.rows.append(rows);
+    if (!c_.functions.empty()) record_functions(work, {{spectrum}, n});
     if (c_.preconditioning) exact_preconditioning(work, matrix, spectrum);
   }
 
-  void exact_preconditioning(const Work& work, const at::Tensor& matrix,
-                             const Quadrature& spectrum) {
+  void exact_preconditioning(Work& work, const at::Tensor& matrix, const Quadrature& spectrum) {
     const auto d = adam_scale(work.block).to(at::kCPU, at::kDouble);
     const auto scaled = d.unsqueeze(1) * matrix * d.unsqueeze(0);
     const auto values = symmetric_eigenvalues(scaled);
@@ -436,49 +484,13 @@ class Measurement {
     sinks_.rows(rows);
   }
 
-  // ||H_ij||^2 = E ||(H E_j z)_i||^2 over Rademacher z: a product gives a column of the map.
   bool couplings() {
-    const ParameterSubset all(curvature_.store().layout());
     for (std::size_t j = 0; j < tables_.blocks.size(); ++j) {
       if (done_couplings_.count(static_cast<std::int64_t>(j)) > 0) continue;
       if (stopped()) return false;
-      sinks_.rows(coupling_column(all, j));
+      sinks_.rows(coupling_column(c_, tables_.blocks, curvature_, step_, j, sinks_));
     }
     return true;
-  }
-
-  HessianRows coupling_column(const ParameterSubset& all, std::size_t j) {
-    const auto& from = tables_.blocks[j];
-    const auto n = c_.coupling_products;
-    auto squares = at::zeros({n, static_cast<std::int64_t>(tables_.blocks.size())}, at::kDouble);
-    for (std::int64_t k = 0; k < n; ++k) {
-      auto generator = make_generator(probe_seed(c_), RandomStream::probe,
-                                      static_cast<std::uint64_t>(j), static_cast<std::uint64_t>(k));
-      const auto z = at::randint(2, {from.size()}, generator, at::kDouble).mul_(2.0).sub_(1.0);
-      auto y = at::empty({all.size()}, curvature_.gradient().options());
-      curvature_.hessian_product(from.subset, from.embed(z.to(y.options())), all, y);
-      if (sinks_.product) sinks_.product("couplings");
-      const auto parts = all.views(y);
-      for (std::size_t i = 0; i < tables_.blocks.size(); ++i) {
-        squares[k][static_cast<std::int64_t>(i)] = squared_norm_in(parts, tables_.blocks[i]);
-      }
-    }
-    HessianRows rows;
-    const auto mean = squares.mean(0), error = squares.std(0, true) / std::sqrt(double(n));
-    for (std::size_t i = 0; i < tables_.blocks.size(); ++i) {
-      const auto place = static_cast<std::int64_t>(i);
-      rows.couplings.push_back({step_, place, static_cast<std::int64_t>(j),
-                                mean[place].item<double>(), error[place].item<double>()});
-    }
-    return rows;
-  }
-
-  static double squared_norm_in(const std::vector<at::Tensor>& parts, const HessianBlock& block) {
-    std::vector<at::Tensor> chosen;
-    for (const auto tensor : block.subset.blocks()) chosen.push_back(parts[tensor]);
-    auto packed = at::empty({block.subset.size()}, chosen.front().options());
-    block.subset.pack(chosen, packed);
-    return block.extract(packed).to(at::kDouble).square().sum().item<double>();
   }
 
   // ---- partitions
@@ -487,50 +499,11 @@ class Measurement {
     const auto& layout = curvature_.store().layout();
     for (std::size_t t = 0; t < layout.blocks().size() && !c_.partitions.empty(); ++t) {
       if (done_energies_.count(static_cast<std::int64_t>(t)) > 0) continue;
-      if (!is_wanted(c_, layout.blocks()[t])) continue;
+      if (!wants_energies(c_, layout.blocks()[t])) continue;
       if (stopped()) return false;
-      sinks_.rows(tensor_energies(layout, t));
+      sinks_.rows(tensor_energies(c_, tables_.rules, curvature_, step_, t, sinks_));
     }
     return true;
-  }
-
-  HessianRows tensor_energies(const ParameterLayout& layout, std::size_t t) {
-    const CurvatureOperator whole(curvature_, c_.curvature_kind(), ParameterSubset(layout, {t}));
-    const ObservedOperator a(whole, sinks_, "energies of " + layout.blocks()[t].name);
-    HessianRows rows;
-    at::Tensor matrix, first, second;
-    double tau = 0.0;
-    if (c_.exact) {
-      matrix = to_dense(a);
-      first = second = matrix.diagonal();
-      tau = first.square().sum().item<double>() / matrix.square().sum().item<double>();
-    } else {
-      const auto diagonal = diagonal_share(a, {kDiagonalProducts, 0.0, probe_seed(c_) + 2});
-      first = diagonal.first_half;
-      second = diagonal.second_half;
-      tau = std::clamp(diagonal.share, 0.0, 1.0);
-    }
-    for (std::size_t r = 0; r < tables_.rules.size(); ++r) {
-      const auto partition = make_partition(layout, tables_.rules[r]);
-      const auto& tensor = partition.tensors()[t];
-      const auto labels = at::tensor(tensor.labels(), at::kLong);
-      const auto count = tensor.block_count();
-      EnergyRow row{step_, static_cast<std::int64_t>(t), static_cast<std::int64_t>(r), count};
-      if (c_.exact) {
-        row.share = inside_energy(matrix, labels) / matrix.square().sum().item<double>();
-        row.share_error = 0.0;
-      } else {
-        const auto found =
-            block_energies(a, labels, count, {c_.code_vectors, c_.codes, probe_seed(c_)});
-        row.share = found.share;
-        row.share_error = found.share_error;
-      }
-      row.random_share = random_share(labels, count, tau);
-      row.lift = coupling_lift(row.share, row.random_share);
-      row.homogeneity = inside_variance(first, second, labels, count);
-      rows.energies.push_back(row);
-    }
-    return rows;
   }
 
   const HessianConfig& c_;
@@ -545,59 +518,7 @@ class Measurement {
   bool done_symmetries_ = false, done_distances_ = false;
 };
 
-std::int64_t block_products(const HessianConfig& config, const HessianBlock& block) {
-  std::int64_t products = config.guards ? kCheckProducts : 0;
-  if (config.exact) return products + block.size();
-  const auto steps = steps_of(config, block);
-  const bool confirms = config.reorthogonalisation != "none" && steps > 0;
-  products += config.probes * steps + (confirms ? std::min(2 * config.eigenpairs, steps) : 0);
-  products += config.trace_products;
-  if (config.preconditioning) products += kDiagonalProducts + steps;
-  return products;
-}
-
-std::int64_t tensor_products(const HessianConfig& config, const ParameterBlock& block) {
-  if (config.exact) return block.size();
-  const auto rules = static_cast<std::int64_t>(config.partitions.size());
-  return kDiagonalProducts + rules * config.code_vectors * config.codes;
-}
-
-void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& blocks) {
-  for (const auto& block : blocks) {
-    require_input(!config.exact || block.size() <= kLargestDense,
-                  "hessian.exact: block '{}' has {} parameters, a matrix is made up to {}",
-                  block.name, block.size(), kLargestDense);
-  }
-}
-
 }  // namespace
-
-MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
-  MeasurementPlan plan;
-  plan.tables.blocks = select_blocks(layout, config.selection());
-  plan.tables.rules = config.partitions;
-  require_fit(config, plan.tables.blocks);
-  if (config.guards && config.curvature_kind() == CurvatureKind::hessian) {
-    plan.tables.symmetries = checked_symmetry_names(layout);
-    plan.products += static_cast<std::int64_t>(plan.tables.symmetries.size());
-  }
-  const auto bytes = config.precision == "fp64" ? 8 : 4;
-  const bool keeps = config.reorthogonalisation != "none";
-  for (const auto& block : plan.tables.blocks) {
-    plan.products += block_products(config, block) + config.coupling_products;
-    const auto vectors = (keeps ? steps_of(config, block) : 2) + 3;
-    plan.basis_bytes = std::max(plan.basis_bytes, vectors * block.size() * bytes);
-  }
-  plan.basis_bytes *=
-      std::min(config.lockstep, static_cast<std::int64_t>(plan.tables.blocks.size()));
-  for (const auto& block : layout.blocks()) {
-    if (config.partitions.empty() || !is_wanted(config, block)) continue;
-    plan.products += tensor_products(config, block);
-  }
-  plan.gradients = static_cast<double>(plan.products) *
-                   product_cost(config.product_method(), config.curvature_kind());
-  return plan;
-}
 
 bool measure_hessian(const HessianConfig& config, const HessianTables& tables, Curvature& curvature,
                      std::int64_t step, const HessianRows& done, const std::filesystem::path& state,

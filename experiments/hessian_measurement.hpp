@@ -18,22 +18,12 @@ namespace blockwise {
 struct MeasurementSinks {
   std::function<void(const HessianRows&)> rows;
   std::function<void(std::size_t block, const at::Tensor& matrix)> matrix;  // exact only
+  std::function<void(std::size_t block, const DiagonalAndRowNorms&)> vectors;
   // After every product: what it was for. For progress only.
   std::function<void(const std::string&)> product;
   std::function<bool()> stop;                // asked between parts and after Lanczos steps
   std::function<std::int64_t()> peak_bytes;  // of tensors so far
 };
-
-// What a measurement needs; its tables are made with it.
-struct MeasurementPlan {
-  HessianTables tables;
-  std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
-  double gradients = 0;       // about, their cost
-  std::int64_t basis_bytes = 0;
-};
-
-// Throws InputError where no block matches, or a block does not fit what is asked of it.
-MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout);
 
 // Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;
 // `state` is a file for running Lanczos processes, continued where it is there (empty: none).

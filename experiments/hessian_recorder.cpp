@@ -141,12 +141,25 @@ struct Table<EnergyRow> {
        "share of the variance of log |diagonal| left inside the blocks"}};
 };
 
+template <>
+struct Table<FunctionRow> {
+  static constexpr const char* group = "/hessian/functions";
+  using R = FunctionRow;
+  static constexpr Column<R> columns[] = {
+      BLOCKWISE_STEP,
+      BLOCKWISE_BLOCK,
+      {"function", &R::function, "1", "row of /hessian/function_names"},
+      {"value", &R::value, "1", "its sum over the eigenvalues"},
+      {"error", &R::error, "1", "its standard error over probes; 0: exact; NaN: one probe"},
+      {"probes", &R::probes, "1", "random starts behind it; 0: exact"}};
+};
+
 namespace {
 
 // After every append: how many rows of each table are complete.
 struct CommitRow {
   std::int64_t step = 0, summary = 0, probes = 0, quadrature = 0, eigenvalues = 0, symmetries = 0,
-               couplings = 0, distances = 0, preconditioning = 0, energies = 0;
+               couplings = 0, distances = 0, preconditioning = 0, energies = 0, functions = 0;
 };
 
 }  // namespace
@@ -165,7 +178,8 @@ struct Table<CommitRow> {
       {"couplings", &R::couplings, "1", "complete rows of the table of this name"},
       {"distances", &R::distances, "1", "complete rows of the table of this name"},
       {"preconditioning", &R::preconditioning, "1", "complete rows of the table of this name"},
-      {"energies", &R::energies, "1", "complete rows of the table of this name"}};
+      {"energies", &R::energies, "1", "complete rows of the table of this name"},
+      {"functions", &R::functions, "1", "complete rows of the table of this name"}};
 };
 
 namespace {
@@ -182,6 +196,7 @@ void for_each_table(Rows& rows, const Visit& visit) {
   visit(rows.distances);
   visit(rows.preconditioning);
   visit(rows.energies);
+  visit(rows.functions);
 }
 
 template <typename Rows>
@@ -253,6 +268,7 @@ void HessianRows::append(const HessianRows& more) {
   add(distances, more.distances);
   add(preconditioning, more.preconditioning);
   add(energies, more.energies);
+  add(functions, more.functions);
 }
 
 void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
@@ -262,6 +278,7 @@ void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
   write_parameters(file, layout.blocks());
   write_names(file, "/hessian/symmetry_names", tables.symmetries, "scaling symmetry");
   write_names(file, "/hessian/rules", tables.rules, "partition rule");
+  write_names(file, "/hessian/function_names", tables.functions, "function of the spectrum");
   std::vector<std::string> tensors;
   for (const auto& block : layout.blocks()) tensors.push_back(block.name);
   write_names(file, "/hessian/tensors", tensors, "tensor");
@@ -290,7 +307,8 @@ CommitRow counts(const Hdf5File& file, std::int64_t step) {
           row_count<CouplingRow>(file),
           row_count<DistanceRow>(file),
           row_count<PreconditioningRow>(file),
-          row_count<EnergyRow>(file)};
+          row_count<EnergyRow>(file),
+          row_count<FunctionRow>(file)};
 }
 
 }  // namespace
@@ -327,6 +345,7 @@ void keep_complete_hessian_rows(Hdf5File& file) {
   keep_first_rows<DistanceRow>(file, last.distances);
   keep_first_rows<PreconditioningRow>(file, last.preconditioning);
   keep_first_rows<EnergyRow>(file, last.energies);
+  keep_first_rows<FunctionRow>(file, last.functions);
   keep_first_rows<CommitRow>(file, static_cast<std::int64_t>(commits.size()));
 }
 
@@ -346,6 +365,43 @@ void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& mat
   const auto data = matrix.to(at::kCPU, at::kDouble).contiguous();
   file.overwrite_array(matrix_path(block),
                        {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
+}
+
+namespace {
+
+constexpr std::pair<const char*, const char*> kVectors[] = {
+    {"diagonal", "diagonal"},
+    {"diagonal_error", "its standard error"},
+    {"squared_row_norms", "squared norms of the rows"},
+    {"squared_row_norms_error", "their standard errors"}};
+
+std::string vector_path(std::size_t block, const char* name) {
+  return fmt::format("/hessian/vectors/{}/{}", block, name);
+}
+
+}  // namespace
+
+void create_vectors(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+  file.create_group("/hessian/vectors");
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    file.create_group(fmt::format("/hessian/vectors/{}", b));
+    const std::vector<double> unknown(static_cast<std::size_t>(blocks[b].size()), kUnknown);
+    for (const auto& [name, doc] : kVectors) {
+      file.write_array(vector_path(b, name), std::span<const double>(unknown), {blocks[b].size()},
+                       "1", doc);
+    }
+  }
+}
+
+void write_vectors(Hdf5File& file, std::size_t block, const DiagonalAndRowNorms& vectors) {
+  const at::Tensor values[] = {vectors.diagonal.value, vectors.diagonal.standard_error,
+                               vectors.squared_row_norms.value,
+                               vectors.squared_row_norms.standard_error};
+  for (std::size_t i = 0; i < std::size(values); ++i) {
+    const auto data = values[i].contiguous();
+    file.overwrite_array(vector_path(block, kVectors[i].first),
+                         {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
+  }
 }
 
 }  // namespace blockwise

@@ -8,6 +8,7 @@
 
 #include "core/io/hdf5_file.hpp"
 #include "hessian/hessian_blocks.hpp"
+#include "hessian/trace.hpp"
 
 namespace blockwise {
 
@@ -59,6 +60,12 @@ struct EnergyRow {
          homogeneity = kUnknown;
 };
 
+struct FunctionRow {
+  std::int64_t step = 0, block = 0, function = 0;
+  double value = kUnknown, error = kUnknown;
+  std::int64_t probes = 0;
+};
+
 struct HessianRows {
   std::vector<SummaryRow> summary;
   std::vector<ProbeRow> probes;
@@ -69,6 +76,7 @@ struct HessianRows {
   std::vector<DistanceRow> distances;
   std::vector<PreconditioningRow> preconditioning;
   std::vector<EnergyRow> energies;
+  std::vector<FunctionRow> functions;
 
   void append(const HessianRows& more);
 };
@@ -78,6 +86,7 @@ struct HessianTables {
   std::vector<HessianBlock> blocks;
   std::vector<std::string> symmetries;
   std::vector<std::string> rules;
+  std::vector<std::string> functions;
 };
 
 // Before start_swmr().
@@ -94,5 +103,10 @@ void keep_complete_hessian_rows(Hdf5File& file);
 // One matrix per block, NaN until it is filled: /hessian/exact/BLOCK/matrix.
 void create_exact_matrices(Hdf5File& file, const std::vector<HessianBlock>& blocks);
 void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& matrix);
+
+// Per block, NaN until they are filled: /hessian/vectors/BLOCK/diagonal, diagonal_error,
+// squared_row_norms, squared_row_norms_error, one value per parameter.
+void create_vectors(Hdf5File& file, const std::vector<HessianBlock>& blocks);
+void write_vectors(Hdf5File& file, std::size_t block, const DiagonalAndRowNorms& vectors);
 
 }  // namespace blockwise

@@ -9,6 +9,7 @@
 #include "core/memory_meter.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
+#include "experiments/hessian_measurement.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/stop_signal.hpp"
@@ -53,6 +54,9 @@ Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provena
   create_hessian_tables(file, spectrum.layout, spectrum.plan.measurement.tables);
   if (spectrum.config.hessian.exact) {
     create_exact_matrices(file, spectrum.plan.measurement.tables.blocks);
+  }
+  if (spectrum.config.hessian.diagonal_products > 0) {
+    create_vectors(file, spectrum.plan.measurement.tables.blocks);
   }
   write_status(file);
   return file;
@@ -146,7 +150,9 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
   const MeasurementSinks sinks = {
       [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
       [&](std::size_t block, const at::Tensor& matrix) { write_exact_matrix(file, block, matrix); },
-      [&](const std::string& what) { observe(++products, what); }, stop_requested,
+      [&](std::size_t block, const auto& vectors) { write_vectors(file, block, vectors); },
+      [&](const std::string& what) { observe(++products, what); },
+      stop_requested,
       [&] { return meter.peak_allocated(); }};
   try {
     Curvature curvature(

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "experiments/hessian_measurement.hpp"
+#include "experiments/hessian_plan.hpp"
 #include "experiments/run_config.hpp"
 #include "experiments/run_recorder.hpp"
 #include "hessian/product_memory.hpp"

@@ -17,6 +17,7 @@
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
+#include "experiments/hessian_plan.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/spelling.hpp"
@@ -237,6 +238,7 @@ void Run::measure() {
                       config.product_method());
   HessianRows all;
   const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); },
+                                  {},
                                   {},
                                   {},
                                   stop_requested,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
@@ -64,6 +65,24 @@ double SpectralDensity::largest() const {
   return value;
 }
 
+namespace {
+
+// Probe k as a quadrature; nothing where `observe` ended it.
+std::optional<Quadrature> probe(const LinearOperator& a, const DensityOptions& options,
+                                std::int64_t k, const std::function<bool()>& observe) {
+  Lanczos lanczos(a, gaussian_probe(a, options.seed, static_cast<std::uint64_t>(k)),
+                  {options.steps, options.reorthogonalisation, options.noise});
+  bool go_on = true;
+  lanczos.run([&](std::int64_t) { return go_on = observe(); });
+  if (!go_on) return std::nullopt;
+  const auto ritz = ritz_values(lanczos.tridiagonal());
+  return Quadrature{ritz.values, ritz.first};
+}
+
+constexpr std::int64_t kFewestProbes = 10;
+
+}  // namespace
+
 SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& options,
                                  const std::function<bool(std::int64_t)>& observe) {
   require_input(options.probes >= 1, "{} probes, at least 1 is needed", options.probes);
@@ -71,19 +90,33 @@ SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& 
   density.rows = a.rows();
   std::int64_t done = 0;
   for (std::int64_t k = 0; k < options.probes; ++k) {
-    Lanczos lanczos(a, gaussian_probe(a, options.seed, static_cast<std::uint64_t>(k)),
-                    {options.steps, options.reorthogonalisation, options.noise});
-    bool go_on = true;
-    lanczos.run([&](std::int64_t) {
-      ++done;
-      go_on = !observe || observe(done);
-      return go_on;
-    });
-    if (!go_on) break;
-    const auto ritz = ritz_values(lanczos.tridiagonal());
-    density.probes.push_back({ritz.values, ritz.first});
+    const auto found = probe(a, options, k, [&] { return !observe || observe(++done); });
+    if (!found) break;
+    density.probes.push_back(*found);
   }
   return density;
+}
+
+Estimate trace_of_function(const LinearOperator& a, const std::function<double(double)>& f,
+                           const DensityOptions& options, double relative_error) {
+  SpectralDensity density;
+  density.rows = a.rows();
+  std::int64_t products = 0;
+  SpectralDensity::Share share{};
+  while (std::ssize(density.probes) < options.probes) {
+    const auto found = probe(a, options, std::ssize(density.probes), [&] {
+      ++products;
+      return true;
+    });
+    density.probes.push_back(*found);
+    share = density.mean_of(f);
+    if (std::ssize(density.probes) >= kFewestProbes &&
+        share.standard_error <= relative_error * std::abs(share.mean)) {
+      break;
+    }
+  }
+  const auto n = static_cast<double>(a.rows());
+  return {n * share.mean, n * share.standard_error, products, std::ssize(density.probes)};
 }
 
 namespace {
@@ -171,6 +204,8 @@ double condition_number(const Quadrature& spectrum, double left_out) {
   }
   return 1.0;
 }
+
+double density_error(std::int64_t steps) { return 12.0 / (static_cast<double>(steps) - 0.5); }
 
 DensityCost density_cost(std::int64_t rows, double error, double failure) {
   require_input(error > 0.0 && error < 1.0, "an error of {} of the range, 0 to 1 is allowed",

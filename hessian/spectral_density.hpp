@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "hessian/lanczos.hpp"
+#include "hessian/trace.hpp"
 
 namespace blockwise {
 
@@ -49,6 +50,12 @@ struct DensityOptions {
 SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& options,
                                  const std::function<bool(std::int64_t)>& observe = {});
 
+// tr f(A): probes until the standard error is at most this share of the value, of ten at least;
+// options.probes at most. Its error is that of the probes; the quadrature's own is small where f is
+// smooth over the spectrum's gaps.
+Estimate trace_of_function(const LinearOperator& a, const std::function<double(double)>& f,
+                           const DensityOptions& options, double relative_error);
+
 // Jensen-Shannon divergence of two spectra in nats, 0 to ln 2: both as shares of `cells` equal
 // cells of asinh(x / s) between the outermost nodes of the two, s the median |node| of both by
 // weight, so that a bulk and outliers far from it both count; nodes spread as Gaussians of two
@@ -68,6 +75,9 @@ struct DensityCost {
   std::int64_t steps, probes;
 };
 DensityCost density_cost(std::int64_t rows, double error, double failure);
+
+// The error of that bound for a number of steps, the other way round.
+double density_error(std::int64_t steps);
 
 // In advance: probes for a standard error of the cumulative distribution of at most `error`
 // anywhere. A probe's share of an eigenvalue count p has variance at most 2 p (1 - p) / (n + 2) <=

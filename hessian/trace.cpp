@@ -92,19 +92,41 @@ at::Tensor times(const LinearOperator& a, const at::Tensor& q) {
   return at::stack(columns, 1);
 }
 
+// The same for every element of a vector.
+class RunningVectorMean {
+ public:
+  explicit RunningVectorMean(std::int64_t size)
+      : mean_(at::zeros({size}, at::kDouble)), squares_(at::zeros({size}, at::kDouble)) {}
+
+  void add(const at::Tensor& sample) {
+    const auto x = sample.to(at::kCPU, at::kDouble);
+    const auto delta = x - mean_;
+    mean_.add_(delta, 1.0 / static_cast<double>(++count_));
+    squares_.addcmul_(delta, x - mean_);
+  }
+  std::int64_t count() const { return count_; }
+  VectorEstimate estimate() const {
+    const auto n = static_cast<double>(count_);
+    return {mean_, (squares_ / (std::max(1.0, n - 1.0) * n)).sqrt(), count_};
+  }
+  bool wants_more(const SamplingPlan& plan) const {
+    if (count_ >= plan.products) return false;
+    if (plan.relative_error <= 0.0 || count_ < kFewest) return true;
+    return estimate().relative_error() > plan.relative_error;
+  }
+
+ private:
+  std::int64_t count_ = 0;
+  at::Tensor mean_, squares_;
+};
+
 template <typename Sample>
 VectorEstimate vector_mean(const LinearOperator& a, const SamplingPlan& plan,
                            const Sample& sample) {
   require_products(plan, 2);
-  auto mean = at::zeros({a.rows()}, at::kDouble), squares = at::zeros({a.rows()}, at::kDouble);
-  for (std::int64_t k = 0; k < plan.products; ++k) {
-    const auto x = sample(rademacher(a, plan.seed, k)).to(at::kCPU, at::kDouble);
-    const auto delta = x - mean;
-    mean.add_(delta, 1.0 / double(k + 1));
-    squares.addcmul_(delta, x - mean);
-  }
-  const double n = double(plan.products);
-  return {mean, (squares / ((n - 1.0) * n)).sqrt(), plan.products};
+  RunningVectorMean mean(a.rows());
+  while (mean.wants_more(plan)) mean.add(sample(rademacher(a, plan.seed, mean.count())));
+  return mean.estimate();
 }
 
 }  // namespace
@@ -113,6 +135,10 @@ double Estimate::half_width(double confidence) const {
   if (samples < 2) return std::numeric_limits<double>::infinity();
   const boost::math::students_t distribution(static_cast<double>(samples - 1));
   return standard_error * boost::math::quantile(distribution, 0.5 + 0.5 * confidence);
+}
+
+double VectorEstimate::relative_error() const {
+  return (standard_error.norm() / value.norm()).item<double>();
 }
 
 Estimate hutchinson_trace(const LinearOperator& a, const SamplingPlan& plan) {
@@ -126,22 +152,39 @@ Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& pla
   });
 }
 
-TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan) {
+namespace {
+
+Estimate estimate_of(const RunningMean& mean) {
+  return {mean.mean(), mean.standard_error(), mean.count(), mean.count()};
+}
+
+TraceAndNorm hutchinson(const LinearOperator& a, const SamplingPlan& plan) {
   RunningMean norm;
   const auto trace = sample_mean(a, plan, [&](const at::Tensor& z) {
     const auto y = a(z);
     norm.add(double_product(y, y));
     return double_product(z, y);
   });
-  return {trace, {norm.mean(), norm.standard_error(), norm.count(), norm.count()}};
+  return {trace, estimate_of(norm)};
 }
 
-Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan) {
+// From ||y||^2 of the columns of y [n, k].
+Estimate norm_of_columns(const at::Tensor& y) {
+  RunningMean norm;
+  for (std::int64_t i = 0; i < y.size(1); ++i) {
+    norm.add(y.select(1, i).square().sum().item<double>());
+  }
+  return estimate_of(norm);
+}
+
+TraceAndNorm hutch_plus_plus(const LinearOperator& a, const SamplingPlan& plan) {
   require_products(plan, 6);
   const auto k = std::min(plan.products / 3, a.rows());
-  const auto q = orthonormal(sketch(a, plan.seed, 0, k).first);
+  const auto y = sketch(a, plan.seed, 0, k).first;
+  const auto q = orthonormal(y);
   const double exact = (q * times(a, q)).sum().item<double>();
-  if (k == a.rows()) return {exact, 0.0, 2 * k, 0};
+  const auto norm = norm_of_columns(y);
+  if (k == a.rows()) return {{exact, 0.0, 2 * k, 0}, norm};
   RunningMean rest;
   const auto left = plan.products - 2 * k;
   while (rest.count() < left && !good_enough(rest, exact, plan)) {
@@ -149,10 +192,9 @@ Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan
     z -= q.mv(q.t().mv(z));
     rest.add(double_product(z, a(z.to(a.options())).to(at::kCPU, at::kDouble)));
   }
-  return {exact + rest.mean(), rest.standard_error(), 2 * k + rest.count(), rest.count()};
+  const auto products = 2 * k + rest.count();
+  return {{exact + rest.mean(), rest.standard_error(), products, rest.count()}, norm};
 }
-
-namespace {
 
 // XTrace in the coordinates of Q, k x k: with Y = A Omega = Q R the range without some probes is
 // the complement in Q of the columns of R^-T that belong to them. For a probe w whose own column is
@@ -223,17 +265,67 @@ class ExchangeableTrace {
   Eigen::VectorXd diagonal_;
 };
 
-}  // namespace
+// The sketch Y = A Omega = Q R and Z = A Q, a few probes at a time: Q keeps the columns it has.
+struct GrowingSketch {
+  at::Tensor omega, y, q, z;
 
-Estimate xtrace(const LinearOperator& a, const SamplingPlan& plan) {
-  require_products(plan, 4);
-  const auto k = std::min(plan.products / 2, a.rows());
-  const auto [y, omega] = sketch(a, plan.seed, 0, k);
-  const auto [q, r] = at::linalg_qr(y);
-  const ExchangeableTrace trace(q, r, times(a, q), omega, y);
+  void grow(const LinearOperator& a, std::uint64_t seed, std::int64_t count) {
+    const auto [products, probes] = sketch(a, seed, size(), count);
+    auto fresh = products;
+    for (int pass = 0; pass < 2 && q.defined(); ++pass) fresh = fresh - q.mm(q.t().mm(fresh));
+    fresh = orthonormal(fresh);
+    const auto join = [](const at::Tensor& before, const at::Tensor& more) {
+      return before.defined() ? at::cat({before, more}, 1) : more;
+    };
+    z = join(z, times(a, fresh));
+    q = join(q, fresh);
+    y = join(y, products);
+    omega = join(omega, probes);
+  }
+  std::int64_t size() const { return q.defined() ? q.size(1) : 0; }
+};
+
+Estimate exchangeable_estimate(const GrowingSketch& s) {
+  const ExchangeableTrace trace(s.q, s.q.t().mm(s.y).triu(), s.z, s.omega, s.y);
   const auto mean = trace.estimates();
   const double error = std::sqrt(mean.standard_error() * trace.jackknife_error());
-  return {mean.mean(), error, 2 * k, k};
+  return {mean.mean(), error, 2 * s.size(), s.size()};
+}
+
+TraceAndNorm exchangeable(const LinearOperator& a, const SamplingPlan& plan) {
+  require_products(plan, 4);
+  const auto most = std::min(plan.products / 2, a.rows());
+  const bool adapts = plan.relative_error > 0.0;
+  GrowingSketch s;
+  s.grow(a, plan.seed, adapts ? std::min(most, kFewest) : most);
+  auto trace = exchangeable_estimate(s);
+  while (s.size() < most && trace.standard_error > plan.relative_error * std::abs(trace.value)) {
+    s.grow(a, plan.seed, std::min(most - s.size(), s.size() / 2));
+    trace = exchangeable_estimate(s);
+  }
+  return {trace, norm_of_columns(s.y)};
+}
+
+}  // namespace
+
+TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan, TraceMethod method) {
+  switch (method) {
+    case TraceMethod::hutchinson:
+      return hutchinson(a, plan);
+    case TraceMethod::hutch_plus_plus:
+      return hutch_plus_plus(a, plan);
+    case TraceMethod::xtrace:
+      return exchangeable(a, plan);
+  }
+  throw InvariantError("no such trace method");
+}
+
+Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan) {
+  return trace_and_norm(a, plan, TraceMethod::hutch_plus_plus).trace;
+}
+
+Estimate xtrace(const LinearOperator& a, const SamplingPlan& plan) {
+  return trace_and_norm(a, plan, TraceMethod::xtrace).trace;
 }
 
 VectorEstimate diagonal(const LinearOperator& a, const SamplingPlan& plan) {
@@ -242,6 +334,18 @@ VectorEstimate diagonal(const LinearOperator& a, const SamplingPlan& plan) {
 
 VectorEstimate squared_row_norms(const LinearOperator& a, const SamplingPlan& plan) {
   return vector_mean(a, plan, [&](const at::Tensor& z) { return a(z).square(); });
+}
+
+DiagonalAndRowNorms diagonal_and_row_norms(const LinearOperator& a, const SamplingPlan& plan) {
+  require_products(plan, 2);
+  RunningVectorMean diagonal(a.rows()), norms(a.rows());
+  while (diagonal.wants_more(plan)) {
+    const auto z = rademacher(a, plan.seed, diagonal.count());
+    const auto y = a(z);
+    diagonal.add(z * y);
+    norms.add(y.square());
+  }
+  return {diagonal.estimate(), norms.estimate()};
 }
 
 }  // namespace blockwise

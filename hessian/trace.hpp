@@ -19,7 +19,9 @@ struct Estimate {
 
 struct SamplingPlan {
   std::int64_t products = 100;  // at most
-  double relative_error = 0.0;  // stop when the standard error is below this share; 0: never
+  // Stop when the standard error is at most this share of the value (for vectors: in L2 norms), of
+  // ten samples at least, since the error of few samples is luck; 0: never.
+  double relative_error = 0.0;
   std::uint64_t seed = 0;
 };
 
@@ -34,7 +36,8 @@ Estimate hutch_plus_plus_trace(const LinearOperator& a, const SamplingPlan& plan
 
 // XTrace (Epperly, Tropp and Webber, arXiv 2301.07825): every probe is used for the range that
 // serves the others, exchangeably; half the products are probes. Memory: as many vectors as
-// products. The error deviates from the paper's (eq. 1.7), which takes the probes' estimates for
+// products. With a relative error it starts with 10 probes and grows by half until that is met. The
+// error deviates from the paper's (eq. 1.7), which takes the probes' estimates for
 // independent: measured over flat, spiked and decaying spectra the true error is 1.0 to 1.6 of
 // that, and 0.6 to 0.9 of a jackknife over probes. Reported is the geometric mean of the two, 0.9
 // to 1.0 of the true one.
@@ -43,22 +46,33 @@ Estimate xtrace(const LinearOperator& a, const SamplingPlan& plan);
 // ||A||_F^2 as the mean of ||A z||^2 over Rademacher z.
 Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& plan);
 
-// Both from the same products.
+enum class TraceMethod { hutchinson, hutch_plus_plus, xtrace };
+
+// Both from the same products: the norm from those with plain Rademacher vectors, which are all, a
+// third, or half of them. What stops the sampling is the trace's error.
 struct TraceAndNorm {
   Estimate trace;
   Estimate squared_frobenius_norm;
 };
-TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan);
+TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan,
+                            TraceMethod method = TraceMethod::hutchinson);
 
 struct VectorEstimate {
   at::Tensor value;           // [n] float64 on the CPU
   at::Tensor standard_error;  // [n]
   std::int64_t products = 0;
+  double relative_error() const;  // ||standard_error|| / ||value||
 };
 
 // diag A as the mean of z * (A z) (Bekas, Kokiopoulou and Saad 2007, with |z| = 1).
 VectorEstimate diagonal(const LinearOperator& a, const SamplingPlan& plan);
 // ||A_i||^2 of every row as the mean of (A z)_i^2.
 VectorEstimate squared_row_norms(const LinearOperator& a, const SamplingPlan& plan);
+
+// Both from the same products; the diagonal's error stops the sampling.
+struct DiagonalAndRowNorms {
+  VectorEstimate diagonal, squared_row_norms;
+};
+DiagonalAndRowNorms diagonal_and_row_norms(const LinearOperator& a, const SamplingPlan& plan);
 
 }  // namespace blockwise

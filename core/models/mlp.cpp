@@ -1,6 +1,6 @@
-// A multi-layer perceptron for classification: linear layers with ReLU, tanh or GELU between them.
-// Initialisation: N(0, gain^2 / fan_in), gain sqrt(2) for ReLU and GELU, 1 for tanh and the last
-// layer.
+// A multi-layer perceptron for classification: linear layers with ReLU, tanh, GELU or nothing
+// between them. Initialisation: N(0, gain^2 / fan_in), gain sqrt(2) before ReLU and GELU, 1
+// elsewhere.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -23,6 +23,7 @@ struct MlpOptions {
 at::Tensor activate(const std::string& activation, const at::Tensor& x) {
   if (activation == "relu") return at::relu(x);
   if (activation == "tanh") return at::tanh(x);
+  if (activation == "linear") return x;
   return at::gelu(x);
 }
 
@@ -64,7 +65,8 @@ class MlpSpec : public ModelSpec {
     v.integer({"inputs", "features of an example; 0 takes the data's"}, o_.inputs, {0, 1 << 24});
     v.integer({"classes", "outputs; 0 takes the data's"}, o_.classes, {0, 1 << 24});
     v.integer_list({"hidden", "widths of the hidden layers"}, o_.hidden, {1, 1 << 20});
-    v.choice({"activation", "between the layers"}, o_.activation, {"relu", "tanh", "gelu"});
+    v.choice({"activation", "between the layers"}, o_.activation,
+             {"relu", "tanh", "gelu", "linear"});
     v.boolean({"bias", "biases in the linear layers"}, o_.bias);
   }
 
@@ -92,7 +94,8 @@ class MlpSpec : public ModelSpec {
     for (std::size_t i = 0; i <= o_.hidden.size(); ++i) {
       const bool last = i == o_.hidden.size();
       const std::int64_t out = last ? o_.classes : o_.hidden[i];
-      const double gain = last || o_.activation == "tanh" ? 1.0 : std::sqrt(2.0);
+      const bool halves = o_.activation == "relu" || o_.activation == "gelu";
+      const double gain = !last && halves ? std::sqrt(2.0) : 1.0;
       const auto layer = static_cast<std::int64_t>(i);
       // These names match none of the published package's: it takes the tensors whole.
       builder

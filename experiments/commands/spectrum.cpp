@@ -12,6 +12,7 @@
 #include "experiments/python.hpp"
 #include "experiments/spectrum.hpp"
 #include "experiments/stop_signal.hpp"
+#include "hessian/spectral_density.hpp"
 
 namespace blockwise {
 namespace {
@@ -69,6 +70,24 @@ std::string gib(std::int64_t bytes) {
   return fmt::format("{:.3f} GiB", double(bytes) / double(1 << 30));
 }
 
+// What the Lanczos steps and probes that are asked for can resolve, for the largest block.
+void print_density_plan(const ResolvedSpectrum& spectrum) {
+  const auto& h = spectrum.config.hessian;
+  if (h.exact || h.lanczos_steps == 0) return;
+  std::int64_t rows = 0;
+  for (const auto& block : spectrum.plan.measurement.tables.blocks) {
+    rows = std::max(rows, block.size());
+  }
+  constexpr double kError = 0.01, kFailure = 0.05;
+  const auto cost = density_cost(rows, kError, kFailure);
+  fmt::print(
+      "densities: {} steps are within {:.1f} % of the spectrum's width for any spectrum "
+      "(Wasserstein "
+      "distance); {:.0f} % would take {} steps, {} probe{}\n",
+      h.lanczos_steps, 100.0 * density_error(h.lanczos_steps), 100.0 * kError, cost.steps,
+      cost.probes, cost.probes == 1 ? "" : "s");
+}
+
 void print_plan(const ResolvedSpectrum& spectrum) {
   const auto& plan = spectrum.plan;
   std::int64_t elements = 0;
@@ -78,6 +97,7 @@ void print_plan(const ResolvedSpectrum& spectrum) {
              plan.measurement.products, plan.measurement.gradients);
   fmt::print("memory: {} for the model and a product, {} for Lanczos vectors\n",
              gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
+  print_density_plan(spectrum);
 }
 
 const EigenvalueRow* end_of(const HessianRows& rows, std::size_t block, bool largest) {
@@ -121,6 +141,15 @@ void print_table(const SpectrumOutcome& outcome) {
   if (!outcome.rows.symmetries.empty()) {
     fmt::print("scaling symmetries: {} checked, largest relative error {:.1e}\n",
                outcome.rows.symmetries.size(), worst);
+  }
+}
+
+void print_functions(const SpectrumOutcome& outcome) {
+  for (const auto& row : outcome.rows.functions) {
+    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    fmt::print("{}: {} {}\n", block.name,
+               outcome.tables.functions[static_cast<std::size_t>(row.function)],
+               with_error(row.value, row.error));
   }
 }
 
@@ -178,6 +207,7 @@ int spectrum_command(const SpectrumOptions& options) {
     return 0;
   }
   print_table(outcome);
+  print_functions(outcome);
   fmt::print("Numbers {}\n", outcome.file);
   if (outcome.state == RunState::interrupted) {
     fmt::print("Stopped; the same command goes on.\n");

@@ -126,13 +126,100 @@ TEST_CASE("spectrum: estimates agree with the matrix within their errors") {
   CHECK(estimated.probes.size() == 3);
 }
 
+TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
+  const Prepared p;
+  const std::vector<std::string> common = {"each=tensor", "roles=[query,mlp_out]", "damping=0.01"};
+  const std::string functions =
+      "functions=[absolute,negative,log_determinant,inverse,effective_dimension]";
+  const auto measure = [&](std::vector<std::string> settings,
+                           std::vector<std::string> arguments = {}) {
+    fs::remove_all(p.folder / "spectrum");
+    settings.insert(settings.end(), common.begin(), common.end());
+    arguments.insert(arguments.end(), {"--precision", "fp64"});
+    const auto result = p.spectrum(settings, arguments);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return read_hessian_rows(p.file());
+  };
+  const auto exact = measure({functions, "coupling_products=2"}, {"--exact"});
+  // Of block i, by its eigenvalues.
+  const auto spectrum_of = [&](std::int64_t block) {
+    std::vector<double> values;
+    for (const auto& row : exact.eigenvalues) {
+      if (row.block == block) values.push_back(row.value);
+    }
+    return values;
+  };
+  REQUIRE(exact.couplings.size() == 4);
+  for (const auto& row : exact.couplings) {
+    CHECK(row.squared_norm_error == 0.0);
+    if (row.row_block != row.column_block) continue;
+    double squares = 0.0;
+    for (const double x : spectrum_of(row.row_block)) squares += x * x;
+    CHECK(row.squared_norm == Approx(squares).epsilon(1e-10));
+  }
+  CHECK(exact.couplings[1].squared_norm == Approx(exact.couplings[2].squared_norm).epsilon(1e-10));
+  REQUIRE(exact.functions.size() == 10);
+  const auto estimated = measure({functions, "lanczos_steps=40", "probes=12",
+                                  "coupling_products=30", "diagonal_products=200",
+                                  "trace_method=xtrace", "trace_products=60", "trace_error=0.05"});
+  for (std::size_t i = 0; i < 10; ++i) {
+    const auto& truth = exact.functions[i];
+    const auto& row = estimated.functions[i];
+    INFO("function " << truth.function << " of block " << truth.block);
+    CHECK(truth.error == 0.0);
+    CHECK(row.probes == 12);
+    // Five errors; 0.2 % for what a quadrature of 40 nodes makes of a peak, and one node in 40 for
+    // a step.
+    const bool step = truth.function == 1;
+    const double n = double(spectrum_of(truth.block).size());
+    const double quadrature = step ? n / 40.0 : 2e-3 * std::abs(truth.value);
+    CHECK(std::abs(row.value - truth.value) < 5.0 * row.error + quadrature);
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(std::abs(estimated.couplings[i].squared_norm - exact.couplings[i].squared_norm) <
+          5.0 * estimated.couplings[i].squared_norm_error);
+  }
+  for (std::size_t b = 0; b < 2; ++b) {
+    CHECK(std::abs(estimated.summary[b].trace - exact.summary[b].trace) <
+          5.0 * estimated.summary[b].trace_error);
+    const auto read = [&](const std::string& name) {
+      std::vector<double> values(
+          static_cast<std::size_t>(p.file().integer_column("/hessian/blocks/elements")[b]));
+      p.file().read_array(fmt::format("/hessian/vectors/{}/{}", b, name),
+                          std::span<double>(values));
+      return std::accumulate(values.begin(), values.end(), 0.0);
+    };
+    // Every row's norm has a relative error near sqrt(2 / 200) at most, and their sum less.
+    CHECK(read("squared_row_norms") == Approx(exact.summary[b].squared_frobenius).epsilon(0.1));
+    CHECK(std::abs(read("diagonal") - exact.summary[b].trace) < 5.0 * read("diagonal_error"));
+  }
+  for (const std::string solver : {"thick_restart", "spectra"}) {
+    INFO(solver);
+    const auto pairs = measure({"lanczos_steps=0", "eigenpairs=2", "eigen_tolerance=1e-9",
+                                "eigen_products=2000", "eigensolver=" + solver});
+    REQUIRE(pairs.eigenvalues.size() == 8);
+    for (const auto& row : pairs.eigenvalues) {
+      const auto values = spectrum_of(row.block);
+      const auto place = row.index >= 0 ? row.index : std::ssize(values) + row.index;
+      CHECK(row.value == Approx(values[static_cast<std::size_t>(place)]).epsilon(1e-6));
+    }
+  }
+}
+
 // Three interruptions by a file-size limit would be a failure; a signal between products is not.
 // The killed program leaves a file that is continued.
 TEST_CASE("spectrum: killed and resumed it gives the same bits") {
   const Prepared p;
-  const std::vector<std::string> settings = {
-      "each=tensor",  "roles=[query,mlp_out]", "lanczos_steps=30",      "probes=2",
-      "save_every=5", "coupling_products=2",   "partitions=[adam_mini]"};
+  const std::vector<std::string> settings = {"each=tensor",
+                                             "roles=[query,mlp_out]",
+                                             "lanczos_steps=30",
+                                             "probes=2",
+                                             "save_every=5",
+                                             "coupling_products=2",
+                                             "partitions=[adam_mini]",
+                                             "eigensolver=thick_restart",
+                                             "functions=[absolute]"};
   REQUIRE(p.spectrum(settings).exit_code == 0);
   const auto whole = read_hessian_rows(p.file());
   int killed = 0;
@@ -198,8 +285,22 @@ TEST_CASE("spectrum: bad input is one sentence") {
   CHECK_THAT(error({"roles=[router]"}), Contains("no block matches; the model has the roles"));
   CHECK_THAT(error({"roles=[qeury]"}), Contains("did you mean 'query'"));
   CHECK_THAT(error({"kind=fisher", "method=finite_difference"}), Contains("for the Hessian only"));
+  CHECK_THAT(error({"each=tensor", "roles=[norm]", "lanczos_steps=17"}),
+             Contains("lanczos_steps: 17 steps, block '") &&
+                 Contains("has 16 parameters and is the largest"));
+  CHECK_THAT(error({"functions=[log_determinant]", "damping=0"}),
+             Contains("damping") && Contains("'log_determinant' needs one above 0"));
+  CHECK_THAT(error({"trace_products=3", "trace_method=xtrace"}),
+             Contains("trace_products") && Contains("at least 4 products"));
+  CHECK_THAT(error({"roles=[norm]", "each=tensor", "lanczos_steps=2", "eigenpairs=8",
+                    "eigensolver=spectra"}),
+             Contains("has 16 rows"));
   CHECK_THAT(error({"batch_size=1000", "batches=100000"}), Contains("GiB are available"));
   CHECK_THAT(error({}, {"--model", (p.folder / "nothing").string()}), Contains("no such model"));
+  REQUIRE(p.run({"train"}).exit_code == 0);
+  CHECK_THAT(error({"lanczos_steps=5"},
+                   {"--model", (p.folder / "run").string(), "--set", "model.n_layer=2"}),
+             Contains("there is no tensor 'model.layers.1.input_layernorm"));
   const auto alone = run_program({"spectrum"});
   CHECK(alone.exit_code == 2);
   CHECK_THAT(alone.errors, Contains("give a YAML file, or --model and --tokens"));

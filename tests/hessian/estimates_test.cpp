@@ -102,12 +102,61 @@ TEST_CASE("The intervals are honest") {
   }
 }
 
+// Shares of a spectrum and tr f(A) / n by quadrature, over probes: as many repetitions, the same
+// bound. The cut lies in a gap, where the quadrature itself is exact.
+TEST_CASE("The bands of densities are honest") {
+  const auto values = at::cat({gaussian({70}, 18).abs() + 1.0, -1.0 - gaussian({50}, 19).abs()});
+  const auto a = rotated(values, 20);
+  const auto log_mean = values.abs().log().mean().item<double>();
+  const double t = Estimate{0.0, 1.0, 0, 10}.half_width(0.95);
+  int share = 0, function = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const auto density = spectral_density(a, {.steps = 40, .probes = 10, .seed = seed});
+    const auto below = density.cumulative(0.0);
+    const auto mean = density.mean_of([](double x) { return std::log(std::abs(x)); });
+    share += std::abs(below.mean - 50.0 / 120.0) <= t * below.standard_error ? 1 : 0;
+    function += std::abs(mean.mean - log_mean) <= t * mean.standard_error ? 1 : 0;
+  }
+  INFO("share " << share << ", function " << function << " of 200");
+  CHECK(share >= 180);
+  CHECK(share <= 198);
+  CHECK(function >= 180);
+  CHECK(function <= 198);
+}
+
 TEST_CASE("A relative error that is asked for ends the sampling") {
   const auto a = rotated(gaussian({200}, 7).abs(), 8);
-  const auto loose = hutchinson_trace(a, {.products = 5000, .relative_error = 0.02});
-  CHECK(loose.products < 5000);
-  CHECK(loose.standard_error <= 0.02 * std::abs(loose.value));
+  for (const auto method :
+       {TraceMethod::hutchinson, TraceMethod::hutch_plus_plus, TraceMethod::xtrace}) {
+    INFO("method " << static_cast<int>(method));
+    const SamplingPlan plan{.products = 300, .relative_error = 0.03};
+    const auto loose = trace_and_norm(a, plan, method);
+    CHECK(loose.trace.products < 300);
+    CHECK(loose.trace.products >= 10);
+    CHECK(loose.trace.standard_error <= 0.03 * std::abs(loose.trace.value));
+    const auto dense = to_dense(a);
+    CHECK(std::abs(loose.trace.value - dense.trace().item<double>()) <
+          5.0 * loose.trace.standard_error);
+    CHECK(std::abs(loose.squared_frobenius_norm.value - dense.square().sum().item<double>()) <
+          5.0 * loose.squared_frobenius_norm.standard_error);
+  }
+  const auto rows = squared_row_norms(a, {.products = 4000, .relative_error = 0.1});
+  CHECK(rows.products < 4000);
+  CHECK(rows.relative_error() <= 0.1);
+  const auto determinant = trace_of_function(
+      a, [](double x) { return std::log(x + 1.0); }, {.steps = 30, .probes = 500}, 0.01);
+  CHECK(determinant.samples < 500);
+  CHECK(determinant.standard_error <= 0.01 * determinant.value);
   CHECK_THROWS_WITH(hutchinson_trace(a, {.products = 0}), Contains("0 products, at least 1"));
+}
+
+// XTrace's range grows probe by probe to the one that is made at once.
+TEST_CASE("A sketch that grows is the sketch that is made at once") {
+  const auto a = rotated(geometric(100), 21);
+  const auto at_once = xtrace(a, {.products = 30, .seed = 4});
+  const auto grown = xtrace(a, {.products = 30, .relative_error = 1e-12, .seed = 4});
+  CHECK(grown.products == at_once.products);
+  CHECK(grown.value == Approx(at_once.value).epsilon(1e-9));
 }
 
 TEST_CASE("Diagonal and row norms come with their errors") {

@@ -1,0 +1,28 @@
+// What a measurement of curvature will take: its tables, products and memory.
+#pragma once
+
+#include "experiments/hessian_config.hpp"
+#include "experiments/hessian_recorder.hpp"
+
+namespace blockwise {
+
+// Products of the guards of one operator, and of the probes for its diagonal's share.
+inline constexpr std::int64_t kCheckProducts = 4;
+inline constexpr std::int64_t kDiagonalProducts = 40;
+
+// Lanczos steps per probe of a block.
+std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block);
+// Whether the energies of partitions are measured on this tensor.
+bool wants_energies(const HessianConfig& config, const ParameterBlock& block);
+
+struct MeasurementPlan {
+  HessianTables tables;
+  std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
+  double gradients = 0;       // about, their cost
+  std::int64_t basis_bytes = 0;
+};
+
+// Throws InputError where no block matches, or a block does not fit what is asked of it.
+MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout);
+
+}  // namespace blockwise
