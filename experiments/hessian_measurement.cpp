@@ -172,7 +172,8 @@ class Measurement {
       if (stopped() || !probe(group, p)) return false;
     }
     for (auto& work : group) {
-      if (c_.eigensolver != "lanczos" && !eigenpairs(*work)) return false;
+      const bool own_solver = c_.eigensolver != "lanczos" && c_.eigenpairs > 0;
+      if (own_solver && !eigenpairs(*work)) return false;
       if (!c_.functions.empty()) record_functions(*work, work->density);
       if (c_.trace_products > 0) trace(*work);
       if (c_.diagonal_products > 0) vectors(*work);

@@ -109,6 +109,13 @@ void list_trainer() {
   config.visit(printer);
 }
 
+void list_hessian() {
+  fmt::print("hessian\n");
+  HessianConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
+}
+
 struct Topic {
   const char* name;
   void (*print)();
@@ -116,7 +123,8 @@ struct Topic {
 
 constexpr Topic kTopics[] = {
     {"optimizers", list_optimizers}, {"models", list_models},         {"data", list_data},
-    {"schedules", list_schedules},   {"partitions", list_partitions}, {"trainer", list_trainer}};
+    {"schedules", list_schedules},   {"partitions", list_partitions}, {"trainer", list_trainer},
+    {"hessian", list_hessian}};
 
 }  // namespace
 

@@ -149,7 +149,8 @@ void print_functions(const SpectrumOutcome& outcome) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
     fmt::print("{}: {} {}\n", block.name,
                outcome.tables.functions[static_cast<std::size_t>(row.function)],
-               with_error(row.value, row.error));
+               row.probes == 1 ? fmt::format("{:.4g} (one probe)", row.value)
+                               : with_error(row.value, row.error));
   }
 }
 

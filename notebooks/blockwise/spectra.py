@@ -37,6 +37,7 @@ _FIXED = {
     "symmetry_names": ("name",),
     "rules": ("name",),
     "tensors": ("name",),
+    "function_names": ("name",),
 }
 
 # Tables that get rows at every measured step.
@@ -59,6 +60,7 @@ _GROWING = {
         "step", "tensor", "rule", "blocks", "share", "share_error", "random_share", "lift",
         "homogeneity",
     ),
+    "functions": ("step", "block", "function", "value", "error", "probes"),
 }  # fmt: skip
 
 # Columns with row numbers of a fixed table; the frames have the names beside them.
@@ -69,6 +71,7 @@ _NAMED_BY = {
     "symmetry": "symmetry_names",
     "rule": "rules",
     "tensor": "tensors",
+    "function": "function_names",
 }
 
 
@@ -77,8 +80,8 @@ class Spectrum:
     """Hessian measurements, as far as they were recorded when the file was read.
 
     A block is a set of parameters whose diagonal block H_bb of the Hessian was measured. Every
-    table has a column step; beside each of block, row_block, column_block, symmetry, rule and
-    tensor (row numbers) is one with the name: block_name, ... A table that was not asked for is
+    table has a column step; beside each of block, row_block, column_block, symmetry, rule,
+    tensor and function (row numbers) is one with the name: block_name, ... A table that was not asked for is
     empty, a column NaN.
 
     blocks: a row per block. name; role (empty: mixed); layer (-1: none); index (head, row or
@@ -103,6 +106,8 @@ class Spectrum:
         diagonal blocks), share_error; random_share (random blocks of equal sizes); lift
         ((share - random_share) / (1 - random_share)); homogeneity (share of the variance of
         log |diag H| left inside blocks).
+    functions: value, the sum of a function of the eigenvalues over all of them; error (standard
+        error over probes; 0: exact, NaN: one probe); probes.
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -124,6 +129,7 @@ class Spectrum:
     distances: pd.DataFrame
     preconditioning: pd.DataFrame
     energies: pd.DataFrame
+    functions: pd.DataFrame
 
     @property
     def steps(self) -> list[int]:
@@ -169,7 +175,32 @@ class Spectrum:
         writes matrices.
         """
         name = f"hessian/exact/{self.block_id(block)}/matrix"
-        return read_file(self.path, _SPECTRUM_FILE, lambda file: _matrix(self.path, file, name))
+        how = "'exact: true'"
+        return read_file(
+            self.path, _SPECTRUM_FILE, lambda file: _array(self.path, file, name, "exact matrix", how)
+        )
+
+    def elements(self, block: str | int) -> pd.DataFrame:
+        """A row per parameter of the block: diagonal, squared_row_norms, each with its standard
+        error in NAME_error. Read from the file now; NaN until they are measured.
+
+        Raises RunFileError where they were not asked for, and for a run.
+        """
+        group = f"hessian/vectors/{self.block_id(block)}"
+        names = ("diagonal", "diagonal_error", "squared_row_norms", "squared_row_norms_error")
+        how = "'diagonal_products'"
+        return pd.DataFrame(
+            {
+                name: read_file(
+                    self.path,
+                    _SPECTRUM_FILE,
+                    lambda file, name=name: _array(
+                        self.path, file, f"{group}/{name}", "diagonal", how
+                    ),
+                )
+                for name in names
+            }
+        )
 
 
 _SPECTRUM_FILE = FileKind(
@@ -267,10 +298,10 @@ def _numbers(column: pd.Series, names: list[str]) -> list[int]:
     return [int(number) for number in column]
 
 
-def _matrix(path: Path, file: h5py.File, name: str) -> np.ndarray:
+def _array(path: Path, file: h5py.File, name: str, what: str, how: str) -> np.ndarray:
     if name not in file:
         raise RunFileError(
-            f"{path}: has no exact matrix of this block: run `blockwise spectrum` with 'exact: "
-            "true' in the YAML's section 'hessian'"
+            f"{path}: no {what} of this block: run `blockwise spectrum` with {how} in the "
+            "YAML's section 'hessian'"
         )
     return np.asarray(file[name][()], dtype=np.float64)

@@ -23,6 +23,7 @@ COLUMNS = {
     "symmetry_names": "name",
     "rules": "name",
     "tensors": "name",
+    "function_names": "name",
     "summary": "step block loss gradient_norm noise asymmetry nonlinearity products gradients "
     "seconds peak_bytes trace trace_error squared_frobenius squared_frobenius_error",
     "probes": "step block probe lanczos_steps broke_down",
@@ -33,12 +34,13 @@ COLUMNS = {
     "distances": "step row_block column_block jensen_shannon",
     "preconditioning": "step block tau tau_error condition condition_adam ratio left_out",
     "energies": "step tensor rule blocks share share_error random_share lift homogeneity",
+    "functions": "step block function value error probes",
 }
 TEXTS = ("name", "role")
 INTEGERS = (
     "step", "block", "row_block", "column_block", "index", "layer", "offset", "elements",
     "symmetry", "rule", "tensor", "blocks", "lanczos_steps", "broke_down", "products",
-    "peak_bytes", "probe",
+    "peak_bytes", "probe", "function", "probes",
 )  # fmt: skip
 
 
@@ -305,6 +307,10 @@ def gpt2_spectrum(steps: Sequence[int] = (0, 50, 100, 200), layers: int = 2) -> 
             **table("rules", [(rule,) for rule in RULES]),
             **table("tensors", [(name,) for name, *_ in parameters]),
             **table("energies", _energies(steps, len(parameters), random)),
+            **table("function_names", [("negative",)]),
+            **table(
+                "functions", [(step, b, 0, 3.0, 0.5, 2) for step in steps for b in range(len(blocks))]
+            ),
             **table("symmetry_names", [("shift of the logits",), ("scale of the keys",)]),
             **table("symmetries", [(step, s, 1e-6 * (s + 1)) for step in steps for s in (0, 1)]),
         },
