@@ -418,7 +418,7 @@ class SweepReader {
       group.name = scalar(item["name"]);
       if (item["set"]) {
         for (const auto& entry : item["set"]) {
-          group.set.emplace_back(entry.first.Scalar(), scalar(entry.second));
+          group.set.emplace_back(entry.first.Scalar(), setting(entry.second));
         }
       }
       if (item["parameters"]) group.parameters = parameters(item["parameters"]);
@@ -440,9 +440,9 @@ class SweepReader {
   void read_domain(const YAML::Node& node, ParameterDomain& domain) {
     if (!node.IsMap()) fail(node, "a parameter has value, values, or min and max");
     allow(node, {"value", "values", "min", "max", "distribution"});
-    if (node["value"]) domain.values = {scalar(node["value"])};
+    if (node["value"]) domain.values = {setting(node["value"])};
     if (node["values"]) {
-      for (const auto& value : node["values"]) domain.values.push_back(scalar(value));
+      for (const auto& value : node["values"]) domain.values.push_back(setting(value));
     }
     if (!domain.values.empty()) return;
     if (!node["min"] || !node["max"]) fail(node, "a parameter has value, values, or min and max");
@@ -474,6 +474,13 @@ class SweepReader {
   std::string scalar(const YAML::Node& node) {
     if (!node.IsScalar()) fail(node, "a single value is expected");
     return node.Scalar();
+  }
+  // What a member sets: a single value, or a list of them in one line.
+  std::string setting(const YAML::Node& node) {
+    if (!node.IsSequence()) return scalar(node);
+    std::vector<std::string> parts;
+    for (const auto& part : node) parts.push_back(scalar(part));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
   }
   std::string word(const YAML::Node& node, const std::vector<std::string>& choices) {
     const auto text = scalar(node);

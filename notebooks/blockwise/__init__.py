@@ -12,6 +12,7 @@ program. Losses are in nats per token, times in seconds, memory in bytes, eigenv
 in nats per squared parameter. Programs of the same package:
 
     python -m blockwise.figures DIR --output figure.png     figures of a sweep, run or Hessian
+    python -m blockwise.hessian_studies                     the studies of configs/hessian
     python -m blockwise.austen --output DIR                 the default corpus
     python -m blockwise.tokens --train ... --output DIR     token files from text
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .difference_drawing import loss_differences
     from .figures import (
         block_spectra_figure,
+        class_figure,
         coupling_figure,
         distance_figure,
         energy_figure,
@@ -90,6 +92,7 @@ __all__ = [
     "best_configurations",
     "block_spectra_figure",
     "by_rank",
+    "class_figure",
     "configurations",
     "coupling_figure",
     "coupling_matrix",

@@ -24,6 +24,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from .block_matrix_drawing import coupling_figure, distance_figure
+from .class_drawing import class_figure
 from .difference_drawing import loss_difference_figure
 from .energy_drawing import energy_figure
 from .hdf5_file import RunFileError
@@ -40,6 +41,7 @@ from .sweep_drawing import final_loss_figure, loss_curve_figure, memory_figure, 
 
 __all__ = [
     "block_spectra_figure",
+    "class_figure",
     "coupling_figure",
     "distance_figure",
     "draw",
