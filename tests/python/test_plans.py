@@ -63,5 +63,5 @@ def test_every_configuration_plans_in_seconds(path: Path) -> None:
     parts = ["parameter_bytes", "gradient_bytes", "master_bytes", "optimizer_bytes"]
     assert plan["peak_bytes"] == sum(plan[part] for part in [*parts, "activation_bytes"])
     assert plan["peak_bytes_with_checkpointing"] > 0
-    if path.stem != "mlp-gaussian":  # a single hidden layer has nothing to save
+    if path.stem not in ("mlp-gaussian", "transformer-exact"):  # one layer has nothing to save
         assert plan["peak_bytes_with_checkpointing"] <= plan["peak_bytes_without_checkpointing"]
