@@ -188,6 +188,7 @@ class Measurement {
     auto& row = work.summary;
     row.gradients =
         static_cast<double>(row.products) * product_cost(c_.product_method(), c_.curvature_kind());
+    if (curvature_.difference_error() > 0.0) row.difference_error = curvature_.difference_error();
     row.peak_bytes = sinks_.peak_bytes ? sinks_.peak_bytes() : 0;
     work.rows.summary.push_back(row);
     sinks_.rows(work.rows);
@@ -408,22 +409,30 @@ class Measurement {
 
   void estimated_preconditioning(Work& work) {
     const auto diagonal = diagonal_share(work.a, {kDiagonalProducts, 0.0, probe_seed(c_) + 2});
-    const ScaledOperator scaled(work.a, adam_scale(work.block));
-    const auto steps = std::min(c_.lanczos_steps, work.block.size());
-    const auto density =
-        spectral_density(scaled, {std::max<std::int64_t>(1, steps), 1, probe_seed(c_),
-                                  c_.lanczos_reorthogonalisation(), work.check.noise});
-    work.summary.products += diagonal.products + steps;
+    work.summary.products += diagonal.products;
     if (work.density.probes.empty()) return;
-    record_condition(work, condition_number(work.density.probes.front(), kLeftOut),
-                     condition_number(density.probes.front(), kLeftOut), diagonal.share,
-                     diagonal.standard_error, kLeftOut);
-  }
-
-  void record_condition(Work& work, double before, double after, double tau, double error,
-                        double left_out) {
-    work.rows.preconditioning.push_back(
-        {step_, work.index, tau, error, before, after, after / before, left_out});
+    const ScaledOperator scaled(work.a, adam_scale(work.block));
+    const auto probes = std::ssize(work.density.probes);
+    const auto after =
+        spectral_density(scaled, {steps_of(c_, work.block), probes, probe_seed(c_),
+                                  c_.lanczos_reorthogonalisation(), work.check.noise});
+    work.summary.products += probes * steps_of(c_, work.block);
+    const auto log_condition = [](const Quadrature& q) {
+      return std::log(condition_number(q, kLeftOut));
+    };
+    std::vector<double> logs, ratios;
+    for (std::size_t k = 0; k < after.probes.size(); ++k) {
+      logs.push_back(log_condition(work.density.probes[k]));
+      ratios.push_back(log_condition(after.probes[k]) - logs.back());
+    }
+    const auto before = mean_and_error(logs), ratio = mean_and_error(ratios);
+    PreconditioningRow row{step_, work.index, diagonal.share, diagonal.standard_error};
+    row.condition = std::exp(before.mean);
+    row.condition_adam = std::exp(before.mean + ratio.mean);
+    row.ratio = std::exp(ratio.mean);
+    row.ratio_error = probes == 1 ? kUnknown : row.ratio * ratio.standard_error;
+    row.left_out = kLeftOut;
+    work.rows.preconditioning.push_back(row);
   }
 
   // ---- matrices
@@ -459,8 +468,10 @@ class Measurement {
     const Quadrature after{values, spectrum.weights};
     const double tau =
         matrix.diagonal().square().sum().item<double>() / matrix.square().sum().item<double>();
-    record_condition(work, condition_number(spectrum, 0.0), condition_number(after, 0.0), tau, 0.0,
-                     0.0);
+    const double before_adam = condition_number(spectrum, 0.0);
+    const double after_adam = condition_number(after, 0.0);
+    work.rows.preconditioning.push_back(
+        {step_, work.index, tau, 0.0, before_adam, after_adam, after_adam / before_adam, 0.0, 0.0});
   }
 
   // ---- blocks beside each other
@@ -478,8 +489,9 @@ class Measurement {
       for (std::size_t j = i + 1; j < tables_.blocks.size(); ++j) {
         const auto p = density_of(i), q = density_of(j);
         if (p.probes.empty() || q.probes.empty()) continue;
+        const double error = c_.exact ? 0.0 : jensen_shannon_error(p, q);
         rows.distances.push_back({step_, static_cast<std::int64_t>(i), static_cast<std::int64_t>(j),
-                                  jensen_shannon(p, q)});
+                                  jensen_shannon(p, q), error});
       }
     }
     sinks_.rows(rows);

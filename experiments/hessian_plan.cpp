@@ -28,7 +28,8 @@ std::int64_t block_products(const HessianConfig& config, const HessianBlock& blo
   if (config.exact) return products + block.size();
   products += config.probes * steps_of(config, block) + eigenpair_products(config, block);
   products += config.trace_products + config.diagonal_products;
-  if (config.preconditioning) products += kDiagonalProducts + steps_of(config, block);
+  if (config.preconditioning)
+    products += kDiagonalProducts + config.probes * steps_of(config, block);
   return products;
 }
 

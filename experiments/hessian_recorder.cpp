@@ -33,8 +33,9 @@ struct Table<SummaryRow> {
       {"trace", &R::trace, "1", "trace"},
       {"trace_error", &R::trace_error, "1", "its standard error; 0: exact"},
       {"squared_frobenius", &R::squared_frobenius, "1", "squared Frobenius norm"},
-      {"squared_frobenius_error", &R::squared_frobenius_error, "1",
-       "its standard error; 0: exact"}};
+      {"squared_frobenius_error", &R::squared_frobenius_error, "1", "its standard error; 0: exact"},
+      {"difference_error", &R::difference_error, "1",
+       "estimated relative error of a product by differences; NaN: none was"}};
 };
 
 template <>
@@ -105,7 +106,9 @@ struct Table<DistanceRow> {
       {"row_block", &R::row_block, "1", "row of /hessian/blocks"},
       {"column_block", &R::column_block, "1", "row of /hessian/blocks"},
       {"jensen_shannon", &R::jensen_shannon, "nats",
-       "Jensen-Shannon divergence of the spectra, 512 cells of asinh(x / median |x|)"}};
+       "Jensen-Shannon divergence of the spectra, 512 cells of asinh(x / median |x|)"},
+      {"jensen_shannon_error", &R::jensen_shannon_error, "nats",
+       "its standard error, jackknife over probes; 0: exact; NaN: one probe"}};
 };
 
 template <>
@@ -117,9 +120,12 @@ struct Table<PreconditioningRow> {
       BLOCKWISE_BLOCK,
       {"tau", &R::tau, "1", "share of the squared Frobenius norm that is on the diagonal"},
       {"tau_error", &R::tau_error, "1", "its standard error; 0: exact"},
-      {"condition", &R::condition, "1", "largest over smallest |eigenvalue|"},
+      {"condition", &R::condition, "1",
+       "largest over smallest |eigenvalue|; geometric mean of probes"},
       {"condition_adam", &R::condition_adam, "1", "the same of D A D, D = (|g| + eps)^(-1/2)"},
       {"ratio", &R::ratio, "1", "condition_adam / condition"},
+      {"ratio_error", &R::ratio_error, "1",
+       "its standard error over probes; 0: exact; NaN: one probe"},
       {"left_out", &R::left_out, "1",
        "share of the smallest |eigenvalues| that is left out; 0: exact"}};
 };

@@ -24,7 +24,7 @@ struct SummaryRow {
   double gradients = kUnknown, seconds = kUnknown;
   std::int64_t peak_bytes = 0;
   double trace = kUnknown, trace_error = kUnknown, squared_frobenius = kUnknown,
-         squared_frobenius_error = kUnknown;
+         squared_frobenius_error = kUnknown, difference_error = kUnknown;
 };
 struct ProbeRow {
   std::int64_t step = 0, block = 0, probe = 0, lanczos_steps = 0, broke_down = 0;
@@ -47,12 +47,12 @@ struct CouplingRow {
 };
 struct DistanceRow {
   std::int64_t step = 0, row_block = 0, column_block = 0;
-  double jensen_shannon = kUnknown;
+  double jensen_shannon = kUnknown, jensen_shannon_error = kUnknown;
 };
 struct PreconditioningRow {
   std::int64_t step = 0, block = 0;
   double tau = kUnknown, tau_error = kUnknown, condition = kUnknown, condition_adam = kUnknown,
-         ratio = kUnknown, left_out = kUnknown;
+         ratio = kUnknown, ratio_error = kUnknown, left_out = kUnknown;
 };
 struct EnergyRow {
   std::int64_t step = 0, tensor = 0, rule = 0, blocks = 0;

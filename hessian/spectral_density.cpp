@@ -13,7 +13,14 @@
 namespace blockwise {
 namespace {
 
-SpectralDensity::Share mean_and_error(const std::vector<double>& samples) {
+at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
+  auto generator = make_generator(seed, RandomStream::probe, index);
+  return at::randn({a.columns()}, generator, at::kDouble).to(a.options());
+}
+
+}  // namespace
+
+MeanAndError mean_and_error(const std::vector<double>& samples) {
   const auto n = static_cast<double>(samples.size());
   double sum = 0.0, squares = 0.0;
   for (const double x : samples) sum += x;
@@ -21,13 +28,6 @@ SpectralDensity::Share mean_and_error(const std::vector<double>& samples) {
   for (const double x : samples) squares += (x - mean) * (x - mean);
   return {mean, samples.size() < 2 ? 0.0 : std::sqrt(squares / (n - 1.0) / n)};
 }
-
-at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
-  auto generator = make_generator(seed, RandomStream::probe, index);
-  return at::randn({a.columns()}, generator, at::kDouble).to(a.options());
-}
-
-}  // namespace
 
 SpectralDensity::Share SpectralDensity::mean_of(const std::function<double(double)>& f) const {
   std::vector<double> samples;
@@ -189,6 +189,27 @@ double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::i
     divergence += part(x[c], middle) + part(y[c], middle);
   }
   return divergence;
+}
+
+namespace {
+
+SpectralDensity without_probe(const SpectralDensity& density, std::size_t k) {
+  auto rest = density;
+  rest.probes.erase(rest.probes.begin() + static_cast<std::ptrdiff_t>(k));
+  return rest;
+}
+
+}  // namespace
+
+double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
+                            std::int64_t cells) {
+  const auto count = std::min(p.probes.size(), q.probes.size());
+  if (count < 2) return std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> left;
+  for (std::size_t k = 0; k < count; ++k) {
+    left.push_back(jensen_shannon(without_probe(p, k), without_probe(q, k), cells));
+  }
+  return mean_and_error(left).standard_error * static_cast<double>(count - 1);
 }
 
 double condition_number(const Quadrature& spectrum, double left_out) {

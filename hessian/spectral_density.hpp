@@ -15,6 +15,11 @@
 
 namespace blockwise {
 
+struct MeanAndError {
+  double mean, standard_error;  // 0 for one sample
+};
+MeanAndError mean_and_error(const std::vector<double>& samples);
+
 struct Quadrature {
   std::vector<double> nodes;    // ascending
   std::vector<double> weights;  // sum to 1
@@ -25,9 +30,7 @@ struct SpectralDensity {
   std::int64_t rows = 0;
 
   // Share of the eigenvalues at or below x, and its standard error over probes (0 for one probe).
-  struct Share {
-    double mean, standard_error;
-  };
+  using Share = MeanAndError;
   Share cumulative(double x) const;
   // tr f(A) / n with its standard error over probes.
   Share mean_of(const std::function<double(double)>& f) const;
@@ -61,6 +64,11 @@ Estimate trace_of_function(const LinearOperator& a, const std::function<double(d
 // weight, so that a bulk and outliers far from it both count; nodes spread as Gaussians of two
 // cells.
 double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::int64_t cells = 512);
+
+// Its standard error by the jackknife over probes: both without their probe k, for every k. NaN
+// where one of them has a single probe.
+double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
+                            std::int64_t cells = 512);
 
 // Largest |node| over the smallest one when a share `left_out` of the weight, that of the smallest
 // |nodes|, is set aside: 0 for exact spectra; quadratures cannot see single eigenvalues near 0.

@@ -45,16 +45,19 @@ _GROWING = {
     "summary": (
         "step", "block", "loss", "gradient_norm", "noise", "asymmetry", "nonlinearity", "products",
         "gradients", "seconds", "peak_bytes", "trace", "trace_error", "squared_frobenius",
-        "squared_frobenius_error",
+        "squared_frobenius_error", "difference_error",
     ),
     "probes": ("step", "block", "probe", "lanczos_steps", "broke_down"),
     "eigenvalues": ("step", "block", "index", "value", "residual_bound", "residual"),
     "quadrature": ("step", "block", "probe", "node", "weight"),
     "symmetries": ("step", "symmetry", "error"),
     "couplings": ("step", "row_block", "column_block", "squared_norm", "squared_norm_error"),
-    "distances": ("step", "row_block", "column_block", "jensen_shannon"),
+    "distances": (
+        "step", "row_block", "column_block", "jensen_shannon", "jensen_shannon_error",
+    ),
     "preconditioning": (
-        "step", "block", "tau", "tau_error", "condition", "condition_adam", "ratio", "left_out",
+        "step", "block", "tau", "tau_error", "condition", "condition_adam", "ratio", "ratio_error",
+        "left_out",
     ),
     "energies": (
         "step", "tensor", "rule", "blocks", "share", "share_error", "random_share", "lift",
@@ -90,7 +93,8 @@ class Spectrum:
         elements.
     summary: a row per step and block. loss (nats per token); gradient_norm (of the block); noise, asymmetry, nonlinearity (relative errors of the
         operator); products; gradients (cost, in gradients); seconds; peak_bytes; trace and
-        squared_frobenius, each with its standard error in NAME_error.
+        squared_frobenius, each with its standard error in NAME_error;
+        difference_error (estimated, of a product by differences).
     probes: a row per random start. lanczos_steps; broke_down (1: the space was invariant).
     eigenvalues: index (0 is the largest, -1 the smallest; with exact 0 to n - 1, descending);
         value; residual_bound; residual (NaN where not confirmed by a product).
@@ -98,10 +102,11 @@ class Spectrum:
         probe sum to 1).
     symmetries: error of the Hessian in a symmetry of the model.
     couplings: squared_norm ||H_ij||_F^2 of row_block i and column_block j; squared_norm_error.
-    distances: jensen_shannon (nats) between the broadened spectra of two blocks.
+    distances: jensen_shannon (nats) between the broadened spectra of two blocks;
+        jensen_shannon_error (standard error; 0: exact, NaN: one probe).
     preconditioning: tau (share of ||H_bb||_F^2 on the diagonal), tau_error; condition,
         condition_adam (before and after Adam's diagonal preconditioner); ratio (condition_adam /
-        condition); left_out (share of the smallest |eigenvalues| that is left out, 0: exact).
+        condition), ratio_error; left_out (share of the smallest |eigenvalues| that is left out, 0: exact).
     energies: a row per tensor and partition rule. blocks (number); share (of ||H||_F^2 within the
         diagonal blocks), share_error; random_share (random blocks of equal sizes); lift
         ((share - random_share) / (1 - random_share)); homogeneity (share of the variance of

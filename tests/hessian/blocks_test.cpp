@@ -141,6 +141,29 @@ TEST_CASE("Sign-coded probes measure the energy inside blocks") {
   }
 }
 
+// Over 200 repetitions, as for traces: the 95 % intervals of shares cover 90 to 99 % of the time.
+TEST_CASE("Intervals of energy shares are honest") {
+  const auto p = planted(0.5);
+  const DenseOperator a(p.matrix);
+  const double whole = p.matrix.square().sum().item<double>();
+  const double inside = inside_energy(p.matrix, p.labels) / whole;
+  const double diagonal = p.matrix.diagonal().square().sum().item<double>() / whole;
+  const double t12 = Estimate{0.0, 1.0, 0, 12}.half_width(0.95);
+  const double t10 = Estimate{0.0, 1.0, 0, 10}.half_width(0.95);
+  int shares = 0, diagonals = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const auto found = block_energies(a, p.labels, 8, {.vectors = 12, .codes = 4, .seed = seed});
+    shares += std::abs(found.share - inside) <= t12 * found.share_error ? 1 : 0;
+    const auto tau = diagonal_share(a, {.products = 60, .seed = seed});
+    diagonals += std::abs(tau.share - diagonal) <= t10 * tau.standard_error ? 1 : 0;
+  }
+  INFO("shares " << shares << ", diagonals " << diagonals << " of 200");
+  CHECK(shares >= 180);
+  CHECK(shares <= 198);
+  CHECK(diagonals >= 180);
+  CHECK(diagonals <= 198);
+}
+
 TEST_CASE("The diagonal's share and the homogeneity of blocks") {
   const auto p = planted(0.5);
   const DenseOperator a(p.matrix);

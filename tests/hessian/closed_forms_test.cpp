@@ -229,3 +229,18 @@ TEST_CASE("The same examples twice have the same Hessian; ignored targets have n
   CHECK(relative(point.dense(CurvatureKind::hessian, half),
                  point.dense(CurvatureKind::hessian, rest)) < kRounding);
 }
+
+TEST_CASE("Hidden units in another order: the Hessian in that order") {
+  Point point("mlp", mlp(4, {6}, 3, "tanh"));
+  const auto batch = classified(8, 4, 3);
+  const auto h = point.dense(CurvatureKind::hessian, batch);
+  const auto order = at::tensor({3, 0, 5, 1, 4, 2}, at::kLong);
+  // Rows of the first matrix and columns of the second one change places.
+  const auto places = at::arange(4 * 6 + 6 * 3, at::kLong);
+  const auto permuted =
+      at::cat({places.narrow(0, 0, 24).view({6, 4}).index_select(0, order).reshape({-1}),
+               places.narrow(0, 24, 18).view({3, 6}).index_select(1, order).reshape({-1})});
+  point.set(point.store->parameters().detach().index_select(0, permuted));
+  CHECK(relative(point.dense(CurvatureKind::hessian, batch),
+                 h.index_select(0, permuted).index_select(1, permuted)) < kRounding);
+}

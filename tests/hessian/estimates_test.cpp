@@ -216,3 +216,23 @@ TEST_CASE("More probes keep the ones before") {
   const auto more = spectral_density(a, {.steps = 20, .probes = 4, .seed = 8});
   CHECK(few.probes[1].nodes == more.probes[1].nodes);
 }
+
+// The error is of the size of the estimate's spread over seeds.
+TEST_CASE("The error of a distance between spectra is its spread") {
+  const auto a = rotated(gaussian({150}, 22), 23), b = rotated(1.5 * gaussian({150}, 24), 25);
+  std::vector<double> values, errors;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    const DensityOptions options{.steps = 30, .probes = 6, .seed = seed};
+    const auto p = spectral_density(a, options);
+    const auto q = spectral_density(b, {.steps = 30, .probes = 6, .seed = seed + 100});
+    values.push_back(jensen_shannon(p, q));
+    errors.push_back(jensen_shannon_error(p, q));
+  }
+  const double spread = mean_and_error(values).standard_error * std::sqrt(12.0);
+  const double said = mean_and_error(errors).mean;
+  // Twelve values know a standard deviation to 20 %; a jackknife of six probes is as rough.
+  CHECK(said > 0.4 * spread);
+  CHECK(said < 2.5 * spread);
+  const auto one = spectral_density(a, {.steps = 30, .probes = 1});
+  CHECK(std::isnan(jensen_shannon_error(one, one)));
+}

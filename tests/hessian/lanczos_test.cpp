@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/error.hpp"
+#include "core/memory_meter.hpp"
 #include "core/random_stream.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/lanczos.hpp"
@@ -325,6 +326,20 @@ TEST_CASE("Thick restarts end at the budget, at an invariant space, and at the n
   CHECK(found.pairs[0].value == Approx(100.0).epsilon(0.01));
   CHECK_THROWS_WITH(thick_restart_eigenpairs(a, start, {.pairs = 10, .basis = 20}),
                     Contains("a basis of 20 vectors for 20 pairs, at least 22 are needed"));
+}
+
+// What the process takes beside the operator: its basis and three vectors.
+TEST_CASE("Lanczos holds its basis and three vectors") {
+  const std::int64_t n = 1 << 20, steps = 12;
+  const auto values = at::linspace(-1.0, 1.0, n, at::kFloat);
+  const FunctionOperator a(n, values.options(), [&](const at::Tensor& x) { return values * x; });
+  const auto start = gaussian({n}, 1).to(at::kFloat);
+  const MemoryMeter meter(at::kCPU);
+  Lanczos lanczos(a, start, {.steps = steps});
+  lanczos.run();
+  const auto vector = n * std::int64_t{sizeof(float)};
+  // The operator here returns its product in one vector of its own.
+  CHECK(meter.peak_allocated() <= (steps + 3 + 1) * vector + vector / 10);
 }
 
 TEST_CASE("Bad input to Lanczos is one error") {

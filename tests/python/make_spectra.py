@@ -25,14 +25,15 @@ COLUMNS = {
     "tensors": "name",
     "function_names": "name",
     "summary": "step block loss gradient_norm noise asymmetry nonlinearity products gradients "
-    "seconds peak_bytes trace trace_error squared_frobenius squared_frobenius_error",
+    "seconds peak_bytes trace trace_error squared_frobenius squared_frobenius_error "
+    "difference_error",
     "probes": "step block probe lanczos_steps broke_down",
     "eigenvalues": "step block index value residual_bound residual",
     "quadrature": "step block probe node weight",
     "symmetries": "step symmetry error",
     "couplings": "step row_block column_block squared_norm squared_norm_error",
-    "distances": "step row_block column_block jensen_shannon",
-    "preconditioning": "step block tau tau_error condition condition_adam ratio left_out",
+    "distances": "step row_block column_block jensen_shannon jensen_shannon_error",
+    "preconditioning": "step block tau tau_error condition condition_adam ratio ratio_error left_out",
     "energies": "step tensor rule blocks share share_error random_share lift homogeneity",
     "functions": "step block function value error probes",
 }
@@ -136,7 +137,7 @@ def _summary(spec: SpectrumSpec) -> Table:
             trace, square = float(values.sum()), float((values**2).sum())
             products = spec.lanczos_steps * spec.probes
             rows.append((step, b, 3.5 - 1e-3 * step, 0.5 + b, 1e-7, 2e-7, 3e-4, products, 2.5,
-                         0.25, 10_000_000 + b, trace, 0.01 * abs(trace), square, 0.01 * square))  # fmt: skip
+                         0.25, 10_000_000 + b, trace, 0.01 * abs(trace), square, 0.01 * square, np.nan))  # fmt: skip
     return _table("summary", rows)
 
 

@@ -646,7 +646,7 @@ def test_the_course_has_extreme_eigenvalues_and_traces(gpt2: Spectrum, tmp_path:
 
 
 def test_a_course_without_eigenvalues_takes_the_quadrature(tmp_path: Path) -> None:
-    summary = [(0, 0, *[np.nan] * 5, 0, *[np.nan] * 2, 0, *[np.nan] * 4)]
+    summary = [(0, 0, *[np.nan] * 5, 0, *[np.nan] * 2, 0, *[np.nan] * 5)]
     spec = SpectrumSpec(eigenpairs=0, tables=table("summary", summary))
     spectrum = written(tmp_path, spec)
     (row,) = spectrum_course(spectrum).to_dict("records")
@@ -688,7 +688,7 @@ def test_heat_maps_name_every_block_without_overlap(gpt2: Spectrum) -> None:
 
 def test_distances_are_the_recorded_ones_or_computed(tmp_path: Path) -> None:
     blocks = [Block("a", flat_eigenvalues(40)), Block("b", 5 + flat_eigenvalues(40))]
-    recorded = table("distances", [(0, 0, 1, 0.25)])
+    recorded = table("distances", [(0, 0, 1, 0.25, 0.01)])
     image = image_of(
         distance_figure(written(tmp_path, SpectrumSpec(blocks=blocks, tables=recorded)))
     )
