@@ -88,18 +88,9 @@ Structure factored_per_head(const SectionView& s) {
   return s.is_matrix && has_row_heads(s) ? Structure::factored(s.heads.dim) : factored(s);
 }
 
-std::vector<SectionView> section_views(const ParameterBlock& block, bool split) {
-  std::vector<SectionView> views;
-  if (block.sections.empty() || !split) {
-    views.push_back(
-        {block, block.role, block.heads, block.rows(), block.columns(), block.is_matrix()});
-    return views;
-  }
-  for (const auto& section : block.sections) {
-    views.push_back(
-        {block, section.role, section.heads, section.rows, block.columns(), block.is_matrix()});
-  }
-  return views;
+std::vector<SectionView> views_of(const ParameterBlock& block, bool split) {
+  if (split) return section_views(block);
+  return {{block, block.role, block.heads, block.rows(), block.columns(), block.is_matrix()}};
 }
 
 TensorPartition partition_tensor(const ParameterBlock& block, const PartitionRule& rule,
@@ -109,7 +100,7 @@ TensorPartition partition_tensor(const ParameterBlock& block, const PartitionRul
   const bool overridden =
       std::any_of(block.sections.begin(), block.sections.end(),
                   [&](const FusedSection& s) { return by_role.count(s.role) > 0; });
-  for (const auto& view : section_views(block, rule.splits_fused || overridden)) {
+  for (const auto& view : views_of(block, rule.splits_fused || overridden)) {
     const auto found = by_role.find(view.role);
     const auto& chosen = found == by_role.end() ? rule : partition_rule(found->second);
     tensor.sections.push_back(
@@ -135,6 +126,18 @@ std::string block_shape(const PartitionSection& s) {
 }
 
 }  // namespace
+
+std::vector<SectionView> section_views(const ParameterBlock& block) {
+  if (block.sections.empty()) {
+    return {{block, block.role, block.heads, block.rows(), block.columns(), block.is_matrix()}};
+  }
+  std::vector<SectionView> views;
+  for (const auto& section : block.sections) {
+    views.push_back(
+        {block, section.role, section.heads, section.rows, block.columns(), block.is_matrix()});
+  }
+  return views;
+}
 
 const std::vector<PartitionRule>& partition_rules() {
   static const std::vector<PartitionRule> rules = {
@@ -176,6 +179,28 @@ Partition make_partition(const ParameterLayout& layout, const std::string& rule,
   for (const auto& [role, other] : by_role) name += fmt::format(", {}: {}", role_name(role), other);
   for (const auto& block : layout.blocks()) {
     tensors.push_back(partition_tensor(block, partition_rule(rule), by_role));
+  }
+  return Partition(layout, std::move(name), std::move(tensors));
+}
+
+Partition with_rules(const ParameterLayout& layout, const Partition& partition,
+                     const std::map<ParameterRole, std::string>& by_role) {
+  auto tensors = partition.tensors();
+  auto name = partition.rule();
+  for (const auto& [role, rule] : by_role) name += fmt::format(", {}: {}", role_name(role), rule);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto views = section_views(layout.blocks()[i]);
+    for (std::size_t s = 0; s < tensors[i].sections.size(); ++s) {
+      auto& section = tensors[i].sections[s];
+      const auto found = by_role.find(section.role);
+      if (found == by_role.end()) continue;
+      const auto& block = layout.blocks()[i];
+      require_input(views.size() == tensors[i].sections.size(),
+                    "'{}': its sections are not the model's, so no rule by role fits", block.name);
+      const auto& rule = partition_rule(found->second);
+      section.rule = rule.name;
+      section.structure = rule.structure(views[s]);
+    }
   }
   return Partition(layout, std::move(name), std::move(tensors));
 }

@@ -36,6 +36,9 @@ struct SectionView {
   bool is_matrix;
 };
 
+// One per section of a tensor; a tensor that is not fused is one section.
+std::vector<SectionView> section_views(const ParameterBlock& block);
+
 struct PartitionRule {
   std::string name;
   std::string doc;
@@ -51,6 +54,10 @@ const PartitionRule& partition_rule(const std::string& name);
 // The rule for all tensors, and another one for the roles in `by_role`.
 Partition make_partition(const ParameterLayout& layout, const std::string& rule,
                          const std::map<ParameterRole, std::string>& by_role = {});
+
+// The partition, with another rule for the sections whose role is in `by_role`.
+Partition with_rules(const ParameterLayout& layout, const Partition& partition,
+                     const std::map<ParameterRole, std::string>& by_role);
 
 // Table: tensor, role, rule, structure, blocks, elements per block, values held; and the totals.
 std::string partition_report(const ParameterLayout& layout, const Partition& partition);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <fstream>
+#include <iterator>
 
 #include "core/io/sha256.hpp"
 
@@ -87,6 +89,17 @@ std::string to_yaml(RunConfig config) {
   return writer.text();
 }
 
+namespace {
+
+// What a path stands for; nothing where there is none, which whoever reads it will say.
+std::string file_content(const std::string& path) {
+  if (path.empty()) return "";
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
 std::string config_hash(RunConfig config) {
   const TrainerConfig defaults;
   config.name = config.output = std::string(1, '-');
@@ -94,7 +107,8 @@ std::string config_hash(RunConfig config) {
   config.trainer.threads = defaults.threads;
   config.trainer.checkpoint_every = defaults.checkpoint_every;
   config.trainer.keep_checkpoints = defaults.keep_checkpoints;
-  return sha256(to_yaml(std::move(config))).substr(0, 16);
+  const auto partition = file_content(config.optimizer.partition.file);
+  return sha256(to_yaml(std::move(config)) + partition).substr(0, 16);
 }
 
 }  // namespace blockwise

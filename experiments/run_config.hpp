@@ -9,6 +9,7 @@
 #include "core/clone_ptr.hpp"
 #include "core/dataset.hpp"
 #include "core/model.hpp"
+#include "experiments/discovery_config.hpp"
 #include "experiments/hessian_config.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/schedule.hpp"
@@ -59,6 +60,7 @@ struct RunConfig {
   ScheduleConfig schedule;
   TrainerConfig trainer;
   HessianConfig hessian;
+  DiscoveryConfig discovery;
 
   void visit(FieldVisitor& v);
 };

@@ -10,7 +10,7 @@
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
-#include "experiments/model_source.hpp"
+#include "experiments/measured_store.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/stop_signal.hpp"
 
@@ -82,27 +82,6 @@ void set_state(Hdf5File& file, RunState state, const std::string& message) {
   file.flush();
 }
 
-// ---- the model ----------------------------------------------------------------------------------
-
-void fill(ParameterStore& store, const RunConfig& config) {
-  if (config.model.from.empty()) {
-    store.initialize(static_cast<std::uint64_t>(config.seed));
-  } else {
-    open_model(config.model.from).load(store);
-  }
-}
-
-// In float64 the same point as in float32.
-std::unique_ptr<ParameterStore> make_store(const ResolvedSpectrum& spectrum, at::Device device) {
-  auto store = std::make_unique<ParameterStore>(spectrum.layout, device);
-  fill(*store, spectrum.config);
-  const auto dtype = spectrum.config.hessian.dtype();
-  if (dtype == at::kFloat) return store;
-  auto wide = std::make_unique<ParameterStore>(spectrum.layout, device, dtype);
-  wide->parameters().copy_(store->parameters());
-  return wide;
-}
-
 }  // namespace
 
 ResolvedSpectrum resolve_spectrum(RunConfig config) {
@@ -144,7 +123,7 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
 
   const MemoryMeter meter(device);
-  const auto store = make_store(spectrum, device);
+  const auto store = measured_store(config, spectrum.layout, device);
   const auto model = config.model.spec->build(*store);
   std::int64_t products = 0;
   const MeasurementSinks sinks = {

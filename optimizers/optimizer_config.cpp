@@ -1,5 +1,7 @@
 #include "optimizers/optimizer_config.hpp"
 
+#include "core/partition_file.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -13,6 +15,7 @@ std::vector<std::string> rule_names() {
 
 void PartitionConfig::visit(FieldVisitor& v) {
   v.choice({"rule", "partition rule of all tensors"}, rule, partition_rule_names());
+  v.text({"file", "partition file of this model, instead of the rule"}, file);
   auto choices = partition_rule_names();
   choices.insert(choices.begin(), "default");
   for (int i = 0; i < kParameterRoleCount; ++i) {
@@ -42,7 +45,10 @@ void OptimizerConfig::visit(FieldVisitor& v) {
 
 Partition OptimizerConfig::make_partition(const ParameterLayout& layout) const {
   if (!spec->uses_partition()) return blockwise::make_partition(layout, "per_element");
-  return blockwise::make_partition(layout, partition.rule, partition.by_role);
+  if (partition.file.empty()) {
+    return blockwise::make_partition(layout, partition.rule, partition.by_role);
+  }
+  return with_rules(layout, read_partition(partition.file, layout).partition, partition.by_role);
 }
 
 }  // namespace blockwise

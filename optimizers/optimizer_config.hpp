@@ -15,6 +15,7 @@ namespace blockwise {
 
 struct PartitionConfig {
   std::string rule = "adam_mini";
+  std::string file;  // instead of the rule
   std::map<ParameterRole, std::string> by_role;
   void visit(FieldVisitor& v);
 };

@@ -17,6 +17,7 @@ CommandAction add_eval_options(CLI::App& verb);
 CommandAction add_generate_options(CLI::App& verb);
 CommandAction add_export_options(CLI::App& verb);
 CommandAction add_spectrum_options(CLI::App& verb);
+CommandAction add_partition_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 const std::vector<Command>& commands() {
@@ -46,6 +47,10 @@ const std::vector<Command>& commands() {
       {"spectrum", "Curvature of a model: eigenpairs, densities, traces, blocks; with error bars",
        "blockwise spectrum --model runs/gpt2-tiny --tokens data/austen-byte/train.bin",
        add_spectrum_options},
+      {"partition",
+       "A partition from the Hessian or from gradients, as a file for optimizer.partition",
+       "blockwise partition configs/gpt2-tiny.yaml --model runs/gpt2-tiny --max-state 0.01",
+       add_partition_options},
       {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
        "blockwise list optimizers", add_list_options},
   };

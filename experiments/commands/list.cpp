@@ -116,6 +116,13 @@ void list_hessian() {
   config.visit(printer);
 }
 
+void list_discovery() {
+  fmt::print("discovery\n");
+  DiscoveryConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
+}
+
 struct Topic {
   const char* name;
   void (*print)();
@@ -124,7 +131,7 @@ struct Topic {
 constexpr Topic kTopics[] = {
     {"optimizers", list_optimizers}, {"models", list_models},         {"data", list_data},
     {"schedules", list_schedules},   {"partitions", list_partitions}, {"trainer", list_trainer},
-    {"hessian", list_hessian}};
+    {"hessian", list_hessian},       {"discovery", list_discovery}};
 
 }  // namespace
 

@@ -1,0 +1,139 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/partition_discovery.hpp"
+#include "experiments/progress.hpp"
+#include "experiments/stop_signal.hpp"
+
+namespace blockwise {
+namespace {
+
+struct PartitionOptions {
+  std::string config, model, output, objective;
+  std::vector<std::string> assignments;
+  double max_state = 0.0;
+  std::int64_t threads = -1;
+  bool dry_run = false, json = false;
+};
+
+RunConfig read_config(const PartitionOptions& options) {
+  auto document = YamlDocument::load(options.config);
+  const auto set = [&](const std::string& key, const std::string& value,
+                       const std::string& origin) {
+    if (!value.empty()) document.set(key, nlohmann::json(value).dump(), origin);
+  };
+  set("model.from", options.model, "--model");
+  set("discovery.objective", options.objective, "--objective");
+  if (options.max_state > 0.0) {
+    document.set("discovery.max_state", fmt::format("{}", options.max_state), "--max-state");
+  }
+  for (const auto& assignment : options.assignments) document.set(assignment);
+  auto config = document.run_config();
+  if (options.threads >= 0) config.trainer.threads = options.threads;
+  config.output = options.output.empty() ? config.output + "-partition" : options.output;
+  return config;
+}
+
+void print_plan(const ResolvedDiscovery& discovery) {
+  fmt::print(
+      "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB\n",
+      discovery.layout.size(), discovery.products, discovery.gradients,
+      double(discovery.memory.peak) / double(1 << 30));
+}
+
+void print_outcome(const std::string& config, const ResolvedDiscovery& discovery,
+                   const DiscoveryOutcome& outcome) {
+  fmt::print("{}", discovery_report(discovery.layout, outcome.sections));
+  const auto values = outcome.partition.state_size();
+  fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
+             100.0 * double(values) / double(discovery.layout.size()));
+  fmt::print(
+      "Partition {}\nNext: blockwise train {} --set optimizer.rule=adam_mini --set "
+      "optimizer.partition.file={}\n",
+      outcome.file, config, outcome.file);
+}
+
+void print_json(const DiscoveryOutcome& outcome) {
+  nlohmann::ordered_json sections = nlohmann::ordered_json::array();
+  for (const auto& section : outcome.sections) {
+    const auto& chosen = section.candidates[section.chosen];
+    sections.push_back({{"tensor", section.tensor},
+                        {"role", role_name(chosen.section.role)},
+                        {"chosen", chosen.name},
+                        {"values", chosen.section.state_size()}});
+  }
+  const nlohmann::ordered_json word = {{"finished", outcome.finished},
+                                       {"file", outcome.file},
+                                       {"values", outcome.partition.state_size()},
+                                       {"sections", sections}};
+  fmt::print("{}\n", word.dump());
+}
+
+int partition_command(const PartitionOptions& options) {
+  const auto discovery = resolve_discovery(read_config(options));
+  if (!options.json) print_plan(discovery);
+  if (options.dry_run) return 0;
+  install_stop_handlers();
+  DiscoveryOutcome outcome;
+  {
+    Progress bar("products", discovery.products + discovery.config.discovery.gradient_batches);
+    outcome = discover_partition(
+        discovery, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
+    bar.finish();
+  }
+  if (options.json) {
+    print_json(outcome);
+  } else if (outcome.finished) {
+    print_outcome(options.config, discovery, outcome);
+  } else {
+    fmt::print("Stopped; the same command goes on.\n");
+  }
+  return 0;
+}
+
+// "0.001" or "0.1%"
+std::string share(std::string& text) {
+  try {
+    std::size_t end = 0;
+    double value = std::stod(text, &end);
+    const auto rest = text.substr(end);
+    if (rest == "%") value /= 100.0;
+    if ((!rest.empty() && rest != "%") || !(value > 0.0 && value <= 1.0))
+      throw std::range_error("");
+    text = fmt::format("{}", value);
+  } catch (const std::exception&) {
+    return fmt::format("'{}' is no share above 0, like 0.001 or 0.1%", text);
+  }
+  return "";
+}
+
+}  // namespace
+
+CommandAction add_partition_options(CLI::App& verb) {
+  auto options = std::make_shared<PartitionOptions>();
+  verb.add_option("config", options->config,
+                  "YAML file of a run; its sections `discovery` and `hessian` say how it is found")
+      ->required();
+  verb.add_option("--model", options->model,
+                  "run, checkpoint or Hugging Face folder, instead of a fresh model");
+  verb.add_option("--objective", options->objective, "energy, homogeneity or signal_to_noise");
+  verb.add_option("--max-state", options->max_state,
+                  "bound on the second moment's values: a share of the parameters, or 0.1%")
+      ->transform(CLI::Validator(share, "SHARE"));
+  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--output", options->output, "folder; default: that of the run, and -partition");
+  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
+      ->check(CLI::Range(0, 4096));
+  verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
+  verb.add_flag("--json", options->json, "machine-readable last word");
+  return [options] { return partition_command(*options); };
+}
+
+}  // namespace blockwise

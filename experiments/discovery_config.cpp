@@ -1,0 +1,50 @@
+#include "experiments/discovery_config.hpp"
+
+#include <algorithm>
+
+#include "core/partition_candidates.hpp"
+
+namespace blockwise {
+namespace {
+
+std::vector<std::string> candidate_names() {
+  std::vector<std::string> names;
+  for (const auto& candidate : partition_candidates()) names.push_back(candidate.name);
+  return names;
+}
+
+constexpr std::int64_t kMany = std::int64_t{1} << 30;
+
+}  // namespace
+
+void DiscoveryConfig::visit(FieldVisitor& v) {
+  v.choice({"objective",
+            "energy of the Hessian inside blocks, homogeneity of the second moment inside them, or "
+            "its signal-to-noise ratio, which takes gradients alone"},
+           objective, {"energy", "homogeneity", "signal_to_noise"});
+  v.choice_list({"candidates", "structures to choose from; empty: all"}, candidates,
+                candidate_names());
+  v.choice(
+      {"scope",
+       "of a product: each matrix by itself, or the whole model at once, which is a fraction of "
+       "the work and brings in the noise of the other tensors"},
+      scope, {"tensor", "model"});
+  v.real({"max_state", "bound on the values of the second moment, as a share of the parameters"},
+         max_state, {0.0, 1.0, true, false});
+  v.real({"state_cost", "what a value per element costs, in units of the objective"}, state_cost,
+         {0.0, 1e6});
+  v.integer({"vectors", "of the sign-coded probes; errors are their spread"}, vectors, {2, kMany});
+  v.integer({"codes", "sign codes per vector and level"}, codes, {2, kMany});
+  v.integer({"gradient_batches", "of hessian.batch_size, whose squared gradients make the moment"},
+            gradient_batches, {8, kMany});
+  v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
+  v.integer({"seed", "of probes and shuffles"}, seed,
+            {0, std::numeric_limits<std::int64_t>::max()});
+}
+
+bool DiscoveryConfig::uses(const std::string& candidate) const {
+  return candidates.empty() || candidate == "whole" ||
+         std::ranges::count(candidates, candidate) > 0;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,24 @@
+#include "experiments/measured_store.hpp"
+
+#include <ATen/ATen.h>
+
+#include "experiments/model_source.hpp"
+
+namespace blockwise {
+
+std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
+                                               const ParameterLayout& layout, at::Device device) {
+  auto store = std::make_unique<ParameterStore>(layout, device);
+  if (config.model.from.empty()) {
+    store->initialize(static_cast<std::uint64_t>(config.seed));
+  } else {
+    open_model(config.model.from).load(*store);
+  }
+  const auto dtype = config.hessian.dtype();
+  if (dtype == at::kFloat) return store;
+  auto wide = std::make_unique<ParameterStore>(layout, device, dtype);
+  wide->parameters().copy_(store->parameters());
+  return wide;
+}
+
+}  // namespace blockwise

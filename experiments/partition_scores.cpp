@@ -1,0 +1,227 @@
+#include "experiments/partition_scores.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr double kConfident = 2.33;  // standard errors: one-sided 99 %
+
+double values_per_element(const CandidateScore& candidate) {
+  return double(candidate.section.state_size()) / double(candidate.section.size());
+}
+
+bool above_chance(const CandidateScore& c) {
+  return std::isfinite(c.lift) && c.lift > kConfident * c.lift_error;
+}
+
+void score_one(const DiscoveryConfig& config, CandidateScore& c) {
+  c.loss = 1.0;
+  c.loss_error = 0.0;
+  if (config.objective == "signal_to_noise") {
+    c.loss = (c.signal_to_noise >= 1.0 ? 0.0 : 1.0) + config.state_cost * values_per_element(c);
+    return;
+  }
+  if (c.name == "whole") return;
+  if (config.objective == "energy" && above_chance(c)) {
+    c.loss = 1.0 - c.lift;
+    c.loss_error = c.lift_error;
+  }
+  if (config.objective == "homogeneity") {
+    c.loss = c.inside;
+    c.loss_error = c.inside_error;
+  }
+  c.loss += config.state_cost * values_per_element(c);
+}
+
+std::int64_t state_of(const SectionScores& section) {
+  return section.candidates[section.chosen].section.state_size();
+}
+
+// Every block of `coarse` is a union of blocks of `fine`, and not the same.
+bool merges(const CandidateScore& coarse, const CandidateScore& fine) {
+  const auto& c = coarse.section;
+  const auto& f = fine.section;
+  const auto tiles = Structure::Kind::tiles;
+  if (c.structure.kind != tiles || f.structure.kind != tiles) return false;
+  const auto rows = std::min(c.structure.tile_rows, c.rows);
+  const auto columns = std::min(c.structure.tile_columns, c.columns);
+  return rows % f.structure.tile_rows == 0 && columns % f.structure.tile_columns == 0 &&
+         c.state_size() < f.state_size();
+}
+
+// Of the difference of two shares.
+double error_of_difference(const CandidateScore& a, const CandidateScore& b) {
+  const auto n = static_cast<double>(a.deviations.size());
+  if (n < 2.0) return 0.0;
+  double squares = 0.0;
+  for (std::size_t i = 0; i < a.deviations.size(); ++i) {
+    squares += std::pow(a.deviations[i] - b.deviations[i], 2);
+  }
+  return std::sqrt(squares / (n - 1.0) / n);
+}
+
+// Of the energy that the fine blocks leave out the unions hold (s - s') / (1 - s'), random unions
+// (r - r') / (1 - r').
+bool merge_is_founded(const CandidateScore& coarse, const CandidateScore& fine) {
+  const double left = 1.0 - fine.share;
+  const double error = error_of_difference(coarse, fine);
+  if (left <= kConfident * error) return false;  // nothing is left that a union could hold
+  const double random = (coarse.chance - fine.chance) / (1.0 - fine.chance);
+  return (coarse.share - fine.share) / left - random > kConfident * error / left;
+}
+
+bool competes(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+              const CandidateScore& c) {
+  if (config.objective != "energy" || c.name == "whole") return true;
+  return std::ranges::none_of(candidates, [&](const auto& fine) {
+    return merges(c, fine) && above_chance(fine) && !merge_is_founded(c, fine);
+  });
+}
+
+std::size_t best_within_error(const DiscoveryConfig& config,
+                              const std::vector<CandidateScore>& candidates) {
+  std::vector<std::size_t> left;
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    if (competes(config, candidates, candidates[c])) left.push_back(c);
+  }
+  const auto loss = [&](std::size_t c) { return candidates[c].loss; };
+  const auto best = *std::ranges::min_element(left, {}, loss);
+  const double bound = candidates[best].loss + candidates[best].loss_error;
+  auto chosen = best;
+  for (const auto c : left) {
+    const bool fewer = candidates[c].section.state_size() < candidates[chosen].section.state_size();
+    if (candidates[c].loss <= bound && fewer) chosen = c;
+  }
+  return chosen;
+}
+
+// Giving up one section's choice for a smaller one.
+struct Sacrifice {
+  double price = std::numeric_limits<double>::infinity();  // loss times elements, per value saved
+  std::size_t section = 0, candidate = 0;
+};
+
+Sacrifice cheapest(const std::vector<SectionScores>& sections) {
+  Sacrifice best;
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    const auto& now = sections[s].candidates[sections[s].chosen];
+    for (std::size_t c = 0; c < sections[s].candidates.size(); ++c) {
+      const auto& other = sections[s].candidates[c];
+      const auto saved = now.section.state_size() - other.section.state_size();
+      if (saved <= 0) continue;
+      const double price = (other.loss - now.loss) * double(now.section.size()) / double(saved);
+      if (price < best.price) best = {price, s, c};
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+void score(const DiscoveryConfig& config, std::vector<SectionScores>& sections) {
+  for (auto& section : sections) {
+    for (auto& candidate : section.candidates) score_one(config, candidate);
+  }
+}
+
+void choose(const DiscoveryConfig& config, std::int64_t parameters,
+            std::vector<SectionScores>& sections) {
+  std::int64_t values = 0;
+  for (auto& section : sections) {
+    section.chosen = best_within_error(config, section.candidates);
+    values += state_of(section);
+  }
+  const auto bound = static_cast<std::int64_t>(config.max_state * double(parameters));
+  while (values > bound) {
+    const auto give_up = cheapest(sections);
+    require_input(std::isfinite(give_up.price),
+                  "discovery.max_state: {} values are allowed, vectors per element and whole "
+                  "matrices take {}",
+                  bound, values);
+    auto& section = sections[give_up.section];
+    values -= state_of(section);
+    section.chosen = give_up.candidate;
+    values += state_of(section);
+  }
+}
+
+Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
+                           const std::vector<SectionScores>& sections) {
+  std::vector<TensorPartition> tensors(layout.blocks().size());
+  for (const auto& section : sections) {
+    const auto& chosen = section.candidates[section.chosen];
+    auto part = chosen.section;
+    part.rule = chosen.name;
+    tensors[section.tensor].sections.push_back(part);
+  }
+  return Partition(layout, name, std::move(tensors));
+}
+
+// ---- report -------------------------------------------------------------------------------------
+
+namespace {
+
+const CandidateScore* find(const SectionScores& section, const std::string& name) {
+  const auto found = std::ranges::find(section.candidates, name, &CandidateScore::name);
+  return found == section.candidates.end() ? nullptr : &*found;
+}
+
+std::string loss_of(const CandidateScore* candidate) {
+  return candidate == nullptr ? "-" : fmt::format("{:.3f}", candidate->loss);
+}
+
+// As the rule adam_mini: heads for query and key, rows elsewhere.
+const CandidateScore* adam_mini(const SectionScores& section) {
+  const auto role = section.candidates.front().section.role;
+  const bool heads = role == ParameterRole::query || role == ParameterRole::key;
+  const auto* head = heads ? find(section, "head") : nullptr;
+  return head != nullptr ? head : find(section, "row");
+}
+
+// SlimAdam: the axis with the higher ratio, where that is at least 1.
+std::string slim_adam(const SectionScores& section) {
+  const auto* row = find(section, "row");
+  const auto* column = find(section, "column");
+  if (row == nullptr || column == nullptr) return "-";
+  const auto* better = row->signal_to_noise >= column->signal_to_noise ? row : column;
+  return better->signal_to_noise >= 1.0 ? better->name : "element";
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.2f}", value) : "-";
+}
+
+}  // namespace
+
+std::string discovery_report(const ParameterLayout& layout,
+                             const std::vector<SectionScores>& sections) {
+  std::size_t width = 6;
+  for (const auto& block : layout.blocks()) width = std::max(width, block.name.size());
+  const auto* line =
+      "{:<{}}  {:<18} {:<17} {:>7} {:>14} {:>14} {:>6} | {:>9} {:>7} {:>7} {:>7} {:>9}\n";
+  std::string out =
+      fmt::format(fmt::runtime(line), "tensor", width, "role", "chosen", "score", "lift", "inside",
+                  "s/n", "adam_mini", "row", "column", "whole", "slim_adam");
+  for (const auto& section : sections) {
+    if (!section.is_matrix) continue;
+    const auto& c = section.candidates[section.chosen];
+    const auto with_error = [](double value, double error) {
+      return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
+    };
+    out += fmt::format(fmt::runtime(line), layout.blocks()[section.tensor].name, width,
+                       role_name(c.section.role), c.name, fmt::format("{:.3f}", c.loss),
+                       with_error(c.lift, c.lift_error), with_error(c.inside, c.inside_error),
+                       number(c.signal_to_noise), loss_of(adam_mini(section)),
+                       loss_of(find(section, "row")), loss_of(find(section, "column")),
+                       loss_of(find(section, "whole")), slim_adam(section));
+  }
+  return out;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,57 @@
+// Candidates of every section of a model, what speaks for each, and the choice.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/partition_file.hpp"
+#include "experiments/discovery_config.hpp"
+
+namespace blockwise {
+
+struct CandidateScore {
+  std::string name;
+  PartitionSection section;  // with the candidate's structure
+  // Share of the section's Hessian energy inside the blocks, above random blocks of equal sizes;
+  // NaN where it was not measured or the structure has no blocks.
+  double lift = 0.0, lift_error = 0.0;
+  // Behind the lift: the share, that of random blocks, and how far each vector's share is off; all
+  // candidates have the same vectors. Empty: the share is exact.
+  double share = 0.0, chance = 0.0;
+  std::vector<double> deviations;
+  double inside = 1.0,
+         inside_error = 0.0;  // variance of log v left inside, see moment_evidence.hpp
+  double signal_to_noise = 0.0;
+  // What the objective makes of it, lower is better, and its standard error.
+  double loss = 1.0, loss_error = 0.0;
+};
+
+struct SectionScores {
+  std::size_t tensor = 0;  // of the layout
+  bool is_matrix = true;   // vectors are kept per element and not searched
+  std::vector<CandidateScore> candidates;
+  std::size_t chosen = 0;
+};
+
+// Fills loss: energy 1 - lift (1 where the lift is not above 0 with 99 % confidence), homogeneity
+// the variance left, signal_to_noise 0 from a ratio of 1 on and 1 below; plus state_cost times
+// values per element. By energy and homogeneity `whole` has 1: it holds everything and says
+// nothing.
+void score(const DiscoveryConfig& config, std::vector<SectionScores>& sections);
+
+// In every section the candidate with the fewest values within one standard error of the best; by
+// energy a candidate whose blocks are unions of a better founded candidate's competes only where
+// the unions hold more of what the smaller blocks leave out than random unions do, with 99 %
+// confidence. Then the cheapest losses are given up until max_state holds. Throws InputError where
+// even whole sections are too many values.
+void choose(const DiscoveryConfig& config, std::int64_t parameters,
+            std::vector<SectionScores>& sections);
+
+Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
+                           const std::vector<SectionScores>& sections);
+
+// Sections by candidate: the chosen one, its evidence, and what rules score beside it.
+std::string discovery_report(const ParameterLayout& layout,
+                             const std::vector<SectionScores>& sections);
+
+}  // namespace blockwise

@@ -1,0 +1,29 @@
+// What the second moments of gradients say about structures: how much of the spread of log v lies
+// inside groups that are to share a value, and SlimAdam's signal-to-noise ratio.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "core/partition.hpp"
+
+namespace blockwise {
+
+struct Inside {
+  double share = 1.0;  // of the variance of log v
+  double standard_error = 0.0;
+};
+
+// Share of the variance of log v that a structure leaves inside its groups: 0 where one value per
+// group (a rank-one product, for factored) says everything, 1 where it says nothing. v: several
+// independent estimates [rows, columns], float64, positive; two at a time share no noise, so their
+// covariance leaves it out; the error is a jackknife over the estimates. Elements of groups of one
+// have no inside.
+Inside inside_log_variance(const std::vector<at::Tensor>& v, const PartitionSection& section);
+
+// Mean over groups of mean^2 / variance of v inside them (Kalra et al., arXiv 2503.01843, eq. 3);
+// infinite where every group is constant. Averaging is taken to be safe from 1 on.
+double signal_to_noise(const at::Tensor& v, const PartitionSection& section);
+
+}  // namespace blockwise

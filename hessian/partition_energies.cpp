@@ -1,0 +1,108 @@
+#include "hessian/partition_energies.hpp"
+
+#include <ATen/ATen.h>
+
+#include "core/error.hpp"
+#include "core/random_stream.hpp"
+#include "hessian/saved_tensors.hpp"
+
+namespace blockwise {
+namespace {
+
+at::Tensor signs(std::int64_t count, std::uint64_t seed, std::int64_t vector, std::int64_t code) {
+  auto generator = make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(vector),
+                                  static_cast<std::uint64_t>(code));
+  return at::randint(2, {count}, generator, at::TensorOptions(at::kDouble)).mul_(2.0).sub_(1.0);
+}
+
+}  // namespace
+
+PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSection> sections,
+                                 std::vector<EnergyLevel> levels, const CodePlan& plan)
+    : a_(a), sections_(std::move(sections)), levels_(std::move(levels)), plan_(plan) {
+  require_input(plan.vectors >= 2 && plan.codes >= 2,
+                "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
+                plan.codes);
+  for (const auto& level : levels_) {
+    check_equal(level.labels.numel(), a.rows(), "labels of an operator's rows");
+  }
+  inside_ = at::zeros({std::ssize(levels_), plan.vectors, std::ssize(sections_)}, at::kDouble);
+  diagonal_sum_ = at::zeros({a.rows()}, at::kDouble);
+  diagonal_squares_ = at::zeros({std::ssize(sections_)}, at::kDouble);
+}
+
+std::int64_t PartitionProbes::products() const {
+  return std::ssize(levels_) * plan_.vectors * plan_.codes;
+}
+
+bool PartitionProbes::run(const std::function<void()>& observe,
+                          const std::function<bool()>& after) {
+  while (done_ < plan_.vectors) {
+    probe(done_++, observe);
+    if (done_ < plan_.vectors && !after()) return false;
+  }
+  return true;
+}
+
+at::Tensor PartitionProbes::section_sums(const at::Tensor& x) const {
+  std::vector<double> sums;
+  for (const auto& s : sections_) sums.push_back(x.narrow(0, s.begin, s.size).sum().item<double>());
+  return at::tensor(sums, at::kDouble);
+}
+
+void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& observe) {
+  const auto v = signs(a_.columns(), plan_.seed, vector, 0);
+  auto diagonal = at::zeros({a_.rows()}, at::kDouble);
+  for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
+    const auto& level = levels_[static_cast<std::size_t>(l)];
+    auto sum = at::zeros({a_.rows()}, at::kDouble);
+    auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
+    for (std::int64_t k = 0; k < plan_.codes; ++k) {
+      const auto code = signs(level.block_count, plan_.seed, vector, 1 + l * plan_.codes + k);
+      const auto coded = code.index_select(0, level.labels);
+      const auto y = a_((coded * v).to(a_.options())).to(at::kCPU, at::kDouble).mul_(coded);
+      sum += y;
+      squares += section_sums(y.square());
+      if (observe) observe();
+    }
+    const double pairs = double(plan_.codes * (plan_.codes - 1));
+    inside_[l][vector].copy_((section_sums(sum.square()) - squares) / pairs);
+    diagonal.addcmul_(sum, v, 1.0 / double(plan_.codes * std::ssize(levels_)));
+  }
+  diagonal_sum_ += diagonal;
+  diagonal_squares_ += section_sums(diagonal.square());
+}
+
+// Estimates of the diagonal from different v have independent noise: their products leave it out.
+PartitionEnergies PartitionProbes::result() const {
+  PartitionEnergies energies;
+  for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
+    energies.inside.push_back(inside_[l].narrow(0, 0, done_));
+  }
+  const double pairs = double(done_ * std::max<std::int64_t>(1, done_ - 1));
+  energies.diagonal = (section_sums(diagonal_sum_.square()) - diagonal_squares_) / pairs;
+  return energies;
+}
+
+void PartitionProbes::save(Hdf5File& file, const std::string& group) const {
+  file.create_group(group);
+  file.set_attribute(group, "rows", a_.rows());
+  file.set_attribute(group, "sections", std::ssize(sections_));
+  file.set_attribute(group, "levels", std::ssize(levels_));
+  file.set_attribute(group, "done", done_);
+  write_tensor(file, group + "/inside", inside_, "samples by level, vector and section");
+  write_tensor(file, group + "/diagonal_sum", diagonal_sum_, "estimates of the diagonal, summed");
+  write_tensor(file, group + "/diagonal_squares", diagonal_squares_, "their squares by section");
+}
+
+void PartitionProbes::load(const Hdf5File& file, const std::string& group) {
+  expect_attribute(file, group, "rows", a_.rows());
+  expect_attribute(file, group, "sections", std::ssize(sections_));
+  expect_attribute(file, group, "levels", std::ssize(levels_));
+  done_ = file.integer_attribute(group, "done");
+  inside_.copy_(read_tensor(file, group + "/inside", inside_));
+  diagonal_sum_.copy_(read_tensor(file, group + "/diagonal_sum", diagonal_sum_));
+  diagonal_squares_.copy_(read_tensor(file, group + "/diagonal_squares", diagonal_squares_));
+}
+
+}  // namespace blockwise

@@ -1,0 +1,175 @@
+// The verb `partition`, and training with what it writes.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "core/io/atomic_file.hpp"
+#include "core/partition_file.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/run_recorder.hpp"
+#include "experiments/trainer.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Prepared {
+  TemporaryFolder folder;
+  Prepared() {
+    write_small_corpus(folder.path());
+    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), 6));
+  }
+  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
+    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
+    return run_program(arguments, shell);
+  }
+  std::vector<std::string> discovery(const std::vector<std::string>& settings) const {
+    std::vector<std::string> arguments = {"partition", "--output", (folder / "found").string(),
+                                          "--set", "discovery.vectors=3"};
+    for (const auto& setting : settings) {
+      arguments.insert(arguments.end(), {"--set", setting});
+    }
+    return arguments;
+  }
+  ProgramResult discover(const std::vector<std::string>& settings) const {
+    return run(discovery(settings));
+  }
+  std::string file() const { return (folder / "found/partition.yaml").string(); }
+};
+
+// The candidates chosen for the sections of a role.
+std::vector<std::string> chosen(const std::string& path, const ParameterLayout& layout,
+                                ParameterRole role) {
+  std::vector<std::string> names;
+  const auto file = read_partition(path, layout);
+  for (const auto& tensor : file.partition.tensors()) {
+    for (const auto& section : tensor.sections) {
+      if (section.role == role) names.push_back(section.rule);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("partition: identical seeds give identical files, and a run takes them") {
+  const Prepared p;
+  const auto first = p.discover({"discovery.objective=homogeneity"});
+  INFO(first.errors);
+  REQUIRE(first.exit_code == 0);
+  CHECK_THAT(first.output, Contains("products with the Hessian") && Contains("slim_adam") &&
+                               Contains("optimizer.partition.file="));
+  const auto text = content(p.file());
+  fs::remove_all(p.folder / "found");
+  REQUIRE(p.discover({"discovery.objective=homogeneity"}).exit_code == 0);
+  CHECK(content(p.file()) == text);
+  CHECK(!fs::exists(p.folder / "found/probes.h5"));
+  const auto trained = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
+                              "optimizer.partition.file=" + p.file()});
+  INFO(trained.errors);
+  REQUIRE(trained.exit_code == 0);
+  const auto document = YamlDocument::load(p.folder / "run.yaml");
+  const auto layout = resolve(document.run_config()).layout;
+  const auto values = read_partition(p.file(), layout).partition.state_size();
+  const auto run = read_run(p.folder / "run/run.h5");
+  CHECK(run.steps.size() == 6);
+  const auto file = Hdf5File::open_for_reading(p.folder / "run/run.h5");
+  std::int64_t recorded = 0;
+  for (const auto n : file.integer_column("/partition/state_elements")) recorded += n;
+  CHECK(recorded == values);
+  // A changed file is another configuration: the finished run is not taken for it.
+  auto changed = text;
+  changed.erase(changed.find("hash: "),
+                changed.find('\n', changed.find("hash: ")) + 1 - changed.find("hash: "));
+  write_file_atomically(p.file(), changed);
+  const auto again = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
+                            "optimizer.partition.file=" + p.file()});
+  CHECK(again.exit_code == 2);
+}
+
+TEST_CASE("partition: killed and started again it gives the same file") {
+  const Prepared p;
+  const std::vector<std::string> settings = {"discovery.codes=6"};
+  REQUIRE(p.discover(settings).exit_code == 0);
+  const auto whole = content(p.file());
+  int killed = 0;
+  for (const std::string seconds : {"0.5", "0.8", "1.1"}) {
+    fs::remove_all(p.folder / "found");
+    if (p.run(p.discovery(settings), "timeout -s KILL " + seconds).exit_code != 0) ++killed;
+    REQUIRE(p.discover(settings).exit_code == 0);
+    CHECK(content(p.file()) == whole);
+  }
+  CHECK(killed >= 1);
+}
+
+// One layer, eight tokens, width 16, four heads: exact Hessians per tensor.
+TEST_CASE("partition: by energy, query and key fall into heads; shuffled, nothing is found") {
+  const TemporaryFolder folder;
+  const auto config =
+      (fs::path(BLOCKWISE_SOURCE_DIR) / "configs/hessian/transformer-exact.yaml").string();
+  const auto layout = resolve(YamlDocument::load(config).run_config()).layout;
+  const auto discover = [&](const std::string& name, std::vector<std::string> settings) {
+    std::vector<std::string> arguments = {"partition", config, "--output",
+                                          (folder / name).string()};
+    for (const auto& setting : settings) arguments.insert(arguments.end(), {"--set", setting});
+    const auto result = run_program(arguments);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return (folder / name / "partition.yaml").string();
+  };
+  const auto exact = discover("exact", {});
+  CHECK(chosen(exact, layout, ParameterRole::query) == std::vector<std::string>{"head"});
+  CHECK(chosen(exact, layout, ParameterRole::key) == std::vector<std::string>{"head"});
+  CHECK(chosen(exact, layout, ParameterRole::token_embedding) == std::vector<std::string>{"row"});
+  const auto estimated = discover("estimated", {"hessian.exact=false"});
+  CHECK(chosen(estimated, layout, ParameterRole::query) == std::vector<std::string>{"head"});
+  CHECK(chosen(estimated, layout, ParameterRole::key) == std::vector<std::string>{"head"});
+  const auto shuffled = discover("shuffled", {"hessian.exact=false", "discovery.shuffle=true"});
+  const auto control = read_partition(shuffled, layout);
+  for (const auto& tensor : control.partition.tensors()) {
+    for (const auto& section : tensor.sections) {
+      CHECK((section.rule == "whole" || section.columns == 1));
+    }
+  }
+}
+
+TEST_CASE("partition: the bound on values holds, and bad input is one sentence") {
+  const Prepared p;
+  const std::vector<std::string> gradients = {"discovery.objective=signal_to_noise"};
+  const auto values = [&](const std::string& bound) {
+    auto settings = gradients;
+    auto arguments = p.discovery(settings);
+    arguments.insert(arguments.end(), {"--max-state", bound, "--json"});
+    return p.run(arguments);
+  };
+  const auto layout = resolve(YamlDocument::load(p.folder / "run.yaml").run_config()).layout;
+  const auto bounded = values("3%");
+  INFO(bounded.errors);
+  REQUIRE(bounded.exit_code == 0);
+  const auto found = read_partition(p.file(), layout).partition.state_size();
+  CHECK(found <= layout.size() * 3 / 100);
+  CHECK_THAT(bounded.output, Contains(fmt::format("\"values\":{}", found)));
+  const auto tight = values("0.01%");
+  CHECK(tight.exit_code == 2);
+  CHECK_THAT(tight.errors, Contains("discovery.max_state:") && Contains("values are allowed"));
+  CHECK_THAT(values("-3").errors, Contains("no share above 0"));
+  const auto large = p.discover({"hessian.exact=true", "model.n_embd=128"});
+  CHECK(large.exit_code == 2);
+  CHECK_THAT(large.errors, Contains("hessian.exact: tensor '"));
+  const auto missing = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
+                              "optimizer.partition.file=nothing.yaml"});
+  CHECK(missing.exit_code == 2);
+  CHECK_THAT(missing.errors, Contains("nothing.yaml: no such partition file"));
+}
