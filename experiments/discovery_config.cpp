@@ -18,12 +18,16 @@ constexpr std::int64_t kMany = std::int64_t{1} << 30;
 }  // namespace
 
 void DiscoveryConfig::visit(FieldVisitor& v) {
-  v.choice({"objective",
-            "energy of the Hessian inside blocks, homogeneity of the second moment inside them, or "
-            "its signal-to-noise ratio, which takes gradients alone"},
-           objective, {"energy", "homogeneity", "signal_to_noise"});
-  v.choice_list({"candidates", "structures to choose from; empty: all"}, candidates,
-                candidate_names());
+  v.choice(
+      {"objective",
+       "energy of the Hessian inside blocks, homogeneity of the second moment inside them, its "
+       "signal-to-noise ratio, which takes gradients alone, or the loss of paired training "
+       "runs, role by role, from what energy and homogeneity propose"},
+      objective, {"energy", "homogeneity", "signal_to_noise", "loss"});
+  v.choice_list({"candidates",
+                 "structures to choose from; empty: all. `whole` is always one of them, by loss "
+                 "`element` too"},
+                candidates, candidate_names());
   v.choice(
       {"scope",
        "of a product: each matrix by itself, or the whole model at once, which is a fraction of "
@@ -38,12 +42,17 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
   v.integer({"gradient_batches", "of hessian.batch_size, whose squared gradients make the moment"},
             gradient_batches, {8, kMany});
   v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
+  v.integer({"trial_steps", "loss: steps of a training run; 0: trainer.steps"}, trial_steps,
+            {0, kMany});
+  v.integer({"trial_seeds", "loss: pairs per change, at most"}, trial_seeds, {3, 1000});
+  v.integer({"max_trials", "loss: training runs in all, at most"}, max_trials, {1, kMany});
+  v.real({"tolerance", "loss: nats that all coarsening together may cost"}, tolerance, {0.0, 1e3});
   v.integer({"seed", "of probes and shuffles"}, seed,
             {0, std::numeric_limits<std::int64_t>::max()});
 }
 
 bool DiscoveryConfig::uses(const std::string& candidate) const {
-  return candidates.empty() || candidate == "whole" ||
+  return candidates.empty() || candidate == "whole" || (by_loss() && candidate == "element") ||
          std::ranges::count(candidates, candidate) > 0;
 }
 

@@ -19,10 +19,15 @@ struct DiscoveryConfig {
   std::int64_t codes = 4;
   std::int64_t gradient_batches = 16;
   bool shuffle = false;
+  std::int64_t trial_steps = 0;
+  std::int64_t trial_seeds = 5;
+  std::int64_t max_trials = 200;
+  double tolerance = 0.01;
   std::int64_t seed = 0;
 
   void visit(FieldVisitor& v);
   bool uses(const std::string& candidate) const;
+  bool by_loss() const { return objective == "loss"; }
   bool needs_products() const { return objective != "signal_to_noise"; }
   CodePlan code_plan() const { return {vectors, codes, static_cast<std::uint64_t>(seed)}; }
 };

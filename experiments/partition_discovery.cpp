@@ -120,17 +120,25 @@ class Discovery {
     }
   }
 
-  DiscoveryOutcome run() {
+  DiscoveryOutcome run(const std::string& program, std::int64_t jobs) {
     if (c_.needs_products() && !(d_.config.hessian.exact ? exact_energies() : energies()))
       return {};
     moments();
-    score(c_, sections_);
-    choose(c_, d_.layout.size(), sections_);
+    DiscoveryOutcome outcome;
+    if (!c_.by_loss()) {
+      propose(c_.objective);
+    } else if (!search_by_loss(program, jobs, outcome)) {
+      return {};
+    }
     auto partition = chosen_partition(d_.layout, "discovered by " + c_.objective, sections_);
     const auto path = folder_ / "partition.yaml";
     write_file_atomically(path, partition_text(d_.layout, file_of(partition)));
     fs::remove(state_path());
-    return {true, path.string(), std::move(partition), std::move(sections_)};
+    outcome.finished = true;
+    outcome.file = path.string();
+    outcome.partition = std::move(partition);
+    outcome.sections = std::move(sections_);
+    return outcome;
   }
 
  private:
@@ -340,6 +348,78 @@ class Discovery {
     return v.view({section.rows, section.columns});
   }
 
+  // ---- the choice
+
+  void propose(const std::string& objective) {
+    auto config = c_;
+    config.objective = objective;
+    score(config, sections_);
+    choose(config, d_.layout.size(), sections_);
+  }
+
+  PartitionChoice chosen() const {
+    PartitionChoice choice;
+    for (const auto& section : sections_) choice.push_back(section.chosen);
+    return choice;
+  }
+
+  PartitionChoice adam_mini_choice() const {
+    PartitionChoice choice;
+    for (const auto& section : sections_) {
+      const auto* candidate = section.is_matrix ? adam_mini_candidate(section) : nullptr;
+      const auto* first = section.candidates.data();
+      choice.push_back(candidate == nullptr ? 0 : std::size_t(candidate - first));
+    }
+    return choice;
+  }
+
+  std::vector<Proposal> proposals() {
+    std::vector<Proposal> all = {{"adam_mini", adam_mini_choice()}};
+    for (const std::string objective : {"homogeneity", "energy"}) {
+      propose(objective);
+      all.push_back({objective, chosen()});
+    }
+    return all;
+  }
+
+  Partition partition_of(const PartitionChoice& choice) const {
+    auto sections = sections_;
+    for (std::size_t s = 0; s < sections.size(); ++s) sections[s].chosen = choice[s];
+    return chosen_partition(d_.layout, "trial", sections);
+  }
+
+  // The run with the partition; named by it, so that equal partitions are one arm.
+  Arm trial(const PartitionChoice& choice) const {
+    const auto partition = partition_of(choice);
+    const auto id = partition_hash(d_.layout, partition).substr(0, 12);
+    const auto path = folder_ / "trials/partitions" / (id + ".yaml");
+    fs::create_directories(path.parent_path());
+    if (!fs::exists(path))
+      write_file_atomically(path, partition_text(d_.layout, {partition, {}, {}, {}}));
+    auto config = d_.config;
+    config.optimizer.partition = {};
+    config.optimizer.partition.file = path.string();
+    config.hessian = {};
+    config.discovery = {};
+    if (c_.trial_steps > 0) config.trainer.steps = c_.trial_steps;
+    return {id, config};
+  }
+
+  bool search_by_loss(const std::string& program, std::int64_t jobs, DiscoveryOutcome& outcome) {
+    PairedTrials trials(folder_ / "trials", {program, jobs, c_.max_trials, c_.trial_seeds});
+    const auto all = proposals();
+    auto found = search_roles(
+        sections_, d_.layout.size(), all,
+        [&](const PartitionChoice& choice) { return trial(choice); }, {c_.max_state, c_.tolerance},
+        trials);
+    if (found.result == PairedTrials::Result::stopped) return false;
+    write_file_atomically(folder_ / "decisions.csv", decisions_csv(found.decisions));
+    for (std::size_t s = 0; s < sections_.size(); ++s) sections_[s].chosen = found.choice[s];
+    outcome.decisions = std::move(found.decisions);
+    outcome.exhausted = found.result == PairedTrials::Result::exhausted;
+    return true;
+  }
+
   // ---- the file
 
   PartitionFile file_of(const Partition& partition) const {
@@ -388,17 +468,38 @@ class Discovery {
 
 }  // namespace
 
+namespace {
+
+void require_trial_rule(const OptimizerConfig& optimizer) {
+  require_input(optimizer.spec->uses_partition(),
+                "discovery.objective is loss: trials train with optimizer.rule, and '{}' has no "
+                "partition; --set optimizer.rule=adam_mini",
+                optimizer.rule);
+}
+
+}  // namespace
+
 ResolvedDiscovery resolve_discovery(RunConfig config) {
+  if (config.discovery.by_loss()) require_trial_rule(config.optimizer);
   std::shared_ptr<const Dataset> data =
       config.data.spec->open(static_cast<std::uint64_t>(config.seed));
   config.model.spec->adapt_to(data->shape());
-  ResolvedDiscovery discovery{{}, {}, data, config.model.spec->layout(), 0, 0.0, {}};
+  ResolvedDiscovery discovery{{}, {}, data, config.model.spec->layout(), 0, 0, 0.0, {}};
   const auto& c = config.discovery;
   const auto& h = config.hessian;
   const auto levels = std::ssize(level_names(all_sections(c, discovery.layout)));
-  discovery.products = c.needs_products() ? levels * c.vectors * c.codes : 0;
   if (h.exact) require_small_matrices(discovery.layout);
-  const auto parts = c.scope == "tensor" ? std::ssize(searched_tensors(discovery.layout)) : 1;
+  discovery.products = c.needs_products() ? levels * c.vectors * c.codes : 0;
+  discovery.units = discovery.products;
+  if (c.needs_products() && h.exact) {
+    const auto tensors = searched_tensors(discovery.layout);
+    discovery.units = std::ssize(tensors);
+    discovery.products = 0;
+    for (const auto t : tensors) discovery.products += discovery.layout.blocks()[t].size();
+  }
+  discovery.units += c.gradient_batches / kMomentGroups * kMomentGroups;
+  const auto parts =
+      c.scope == "tensor" && !h.exact ? std::ssize(searched_tensors(discovery.layout)) : 1;
   discovery.gradients =
       double(discovery.products * parts) * product_cost(h.product_method(), h.curvature_kind()) +
       double(c.gradient_batches) / double(h.batches);
@@ -416,13 +517,13 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
   return discovery;
 }
 
-DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery,
-                                    const ProductObserver& observe) {
+DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
+                                    std::int64_t jobs, const ProductObserver& observe) {
   fs::create_directories(discovery.config.output);
   const FolderLock lock(discovery.config.output);
   write_file_atomically(fs::path(discovery.config.output) / "config.yaml",
                         to_yaml(discovery.config));
-  return Discovery(discovery, observe).run();
+  return Discovery(discovery, observe).run(program, jobs);
 }
 
 }  // namespace blockwise

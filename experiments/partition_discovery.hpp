@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experiments/partition_scores.hpp"
+#include "experiments/role_search.hpp"
 #include "experiments/spectrum.hpp"
 
 namespace blockwise {
@@ -17,6 +18,7 @@ struct ResolvedDiscovery {
   std::shared_ptr<const Dataset> data;
   ParameterLayout layout;
   std::int64_t products = 0;  // with the Hessian
+  std::int64_t units = 0;     // of progress: products, exact matrices, gradients
   double gradients = 0.0;     // their cost, and that of the moments
   ProductMemory memory;
 };
@@ -29,11 +31,16 @@ struct DiscoveryOutcome {
   std::string file;
   Partition partition;
   std::vector<SectionScores> sections;
+  // By loss: what the trials said, and whether max_trials ended them.
+  std::vector<SearchDecision> decisions;
+  bool exhausted = false;
 };
 
 // Writes DIR/partition.yaml in the configuration's output folder. A stopped search goes on from
-// DIR/probes.h5, vector by vector, and gives the same file.
-DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery,
-                                    const ProductObserver& observe);
+// DIR/probes.h5, vector by vector, and from the finished runs in DIR/trials, and gives the same
+// file. By loss DIR/decisions.csv says what was tried. Trials are processes of `program`, `jobs` at
+// a time.
+DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
+                                    std::int64_t jobs, const ProductObserver& observe);
 
 }  // namespace blockwise

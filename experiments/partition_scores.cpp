@@ -176,14 +176,6 @@ std::string loss_of(const CandidateScore* candidate) {
   return candidate == nullptr ? "-" : fmt::format("{:.3f}", candidate->loss);
 }
 
-// As the rule adam_mini: heads for query and key, rows elsewhere.
-const CandidateScore* adam_mini(const SectionScores& section) {
-  const auto role = section.candidates.front().section.role;
-  const bool heads = role == ParameterRole::query || role == ParameterRole::key;
-  const auto* head = heads ? find(section, "head") : nullptr;
-  return head != nullptr ? head : find(section, "row");
-}
-
 // SlimAdam: the axis with the higher ratio, where that is at least 1.
 std::string slim_adam(const SectionScores& section) {
   const auto* row = find(section, "row");
@@ -198,6 +190,13 @@ std::string number(double value) {
 }
 
 }  // namespace
+
+const CandidateScore* adam_mini_candidate(const SectionScores& section) {
+  const auto role = section.candidates.front().section.role;
+  const bool heads = role == ParameterRole::query || role == ParameterRole::key;
+  const auto* head = heads ? find(section, "head") : nullptr;
+  return head != nullptr ? head : find(section, "row");
+}
 
 std::string discovery_report(const ParameterLayout& layout,
                              const std::vector<SectionScores>& sections) {
@@ -217,7 +216,7 @@ std::string discovery_report(const ParameterLayout& layout,
     out += fmt::format(fmt::runtime(line), layout.blocks()[section.tensor].name, width,
                        role_name(c.section.role), c.name, fmt::format("{:.3f}", c.loss),
                        with_error(c.lift, c.lift_error), with_error(c.inside, c.inside_error),
-                       number(c.signal_to_noise), loss_of(adam_mini(section)),
+                       number(c.signal_to_noise), loss_of(adam_mini_candidate(section)),
                        loss_of(find(section, "row")), loss_of(find(section, "column")),
                        loss_of(find(section, "whole")), slim_adam(section));
   }

@@ -47,6 +47,10 @@ void score(const DiscoveryConfig& config, std::vector<SectionScores>& sections);
 void choose(const DiscoveryConfig& config, std::int64_t parameters,
             std::vector<SectionScores>& sections);
 
+// The candidate that the rule adam_mini takes: heads for query and key, rows elsewhere; none where
+// the section has neither.
+const CandidateScore* adam_mini_candidate(const SectionScores& section);
+
 Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
                            const std::vector<SectionScores>& sections);
 

@@ -16,11 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct PlannedMember {
-  SweepMember member;
-  std::string yaml;
-};
-
 // Numbers and truth values as such, so that a reader of the manifest needs no YAML.
 Json typed(const std::string& scalar) {
   const auto parsed = nlohmann::json::parse(scalar, nullptr, false);
@@ -31,23 +26,40 @@ Json typed(const std::string& scalar) {
   return scalar;
 }
 
-PlannedMember plan_member(const YamlDocument& document, const MemberPlan& plan,
-                          const fs::path& folder) {
+PlannedRun planned_run(const YamlDocument& document, const MemberPlan& plan) {
   auto own = document.clone();
   for (const auto& [path, value] : plan.overrides) {
     own.set(path, value, fmt::format("sweep member {}: {}={}", plan.id, path, value));
   }
   own.set("seed", fmt::format("{}", plan.seed), "sweep seeds");
-  auto config = own.run_config();
-  config.name = plan.id;
-  config.output = (folder / "members" / plan.id).string();
-  const auto run = resolve(std::move(config));
+  return {plan, own.run_config()};
+}
+
+// The members, and beside them their configurations.
+struct CheckedSweep {
+  SweepManifest manifest;
+  std::vector<std::string> yamls;
+};
+
+void add_member(CheckedSweep& sweep, PlannedRun planned) {
+  const auto relative = fs::path("members") / planned.plan.id;
+  planned.config.seed = planned.plan.seed;
+  planned.config.name = planned.plan.id;
+  planned.config.output = (sweep.manifest.folder / relative).string();
+  const auto run = resolve(std::move(planned.config));
   run.config.optimizer.make_partition(
       run.layout);  // an uncovered tensor is an error now, not later
-  const auto relative = fs::path("members") / plan.id;
-  return {{plan, (relative / "config.yaml").string(), (relative / "run.h5").string(),
-           run.config.trainer.steps},
-          to_yaml(run.config)};
+  sweep.manifest.members.push_back({std::move(planned.plan), (relative / "config.yaml").string(),
+                                    (relative / "run.h5").string(), run.config.trainer.steps});
+  sweep.yamls.push_back(to_yaml(run.config));
+}
+
+CheckedSweep checked_sweep(const std::string& name, const fs::path& folder,
+                           const std::string& baseline, std::vector<PlannedRun> runs) {
+  CheckedSweep sweep{{name, "", baseline, folder, {}}, {}};
+  for (auto& run : runs) add_member(sweep, std::move(run));
+  sweep.manifest.hash = sha256(fmt::format("{}", fmt::join(sweep.yamls, "---\n"))).substr(0, 16);
+  return sweep;
 }
 
 Json to_json(const SweepManifest& sweep) {
@@ -90,34 +102,40 @@ void write_index(const SweepManifest& sweep) {
   file.close();
 }
 
+void write_files(const CheckedSweep& sweep) {
+  const auto& manifest = sweep.manifest;
+  for (std::size_t i = 0; i < sweep.yamls.size(); ++i) {
+    const auto path = manifest.folder / manifest.members[i].config;
+    fs::create_directories(path.parent_path());
+    if (!fs::exists(path)) write_file_atomically(path, sweep.yamls[i]);
+  }
+  write_index(manifest);
+  write_file_atomically(manifest.folder / "manifest.json", to_json(manifest).dump(2) + "\n");
+}
+
 }  // namespace
+
+SweepManifest write_sweep(const std::string& name, const fs::path& folder,
+                          const std::string& baseline, std::vector<PlannedRun> runs) {
+  auto sweep = checked_sweep(name, folder, baseline, std::move(runs));
+  write_files(sweep);
+  return std::move(sweep.manifest);
+}
 
 SweepManifest prepare_sweep(const YamlDocument& document) {
   const auto base = document.run_config();
   const auto config = document.sweep_config();
-  SweepManifest sweep;
-  sweep.name = base.name;
-  sweep.folder = base.output;
-  sweep.baseline = config.groups.empty() ? "run" : config.baseline;
-  std::vector<std::string> yamls;
-  for (const auto& plan : expand(config)) {
-    auto planned = plan_member(document, plan, sweep.folder);
-    sweep.members.push_back(std::move(planned.member));
-    yamls.push_back(std::move(planned.yaml));
-  }
-  sweep.hash = sha256(fmt::format("{}", fmt::join(yamls, "---\n"))).substr(0, 16);
-  const auto manifest = sweep.folder / "manifest.json";
+  std::vector<PlannedRun> runs;
+  for (const auto& plan : expand(config)) runs.push_back(planned_run(document, plan));
+  auto sweep = checked_sweep(base.name, base.output,
+                             config.groups.empty() ? "run" : config.baseline, std::move(runs));
+  const auto manifest = sweep.manifest.folder / "manifest.json";
   if (fs::exists(manifest)) {
-    check_frozen(manifest, sweep.hash);
-    return sweep;
+    check_frozen(manifest, sweep.manifest.hash);
+  } else {
+    write_files(sweep);
   }
-  for (std::size_t i = 0; i < yamls.size(); ++i) {
-    fs::create_directories((sweep.folder / sweep.members[i].config).parent_path());
-    write_file_atomically(sweep.folder / sweep.members[i].config, yamls[i]);
-  }
-  write_index(sweep);
-  write_file_atomically(manifest, to_json(sweep).dump(2) + "\n");
-  return sweep;
+  return std::move(sweep.manifest);
 }
 
 }  // namespace blockwise

@@ -60,10 +60,6 @@ std::string ending_text(int status) {
   return code == 0 ? "" : fmt::format(" (exit code {})", code);
 }
 
-fs::path log_file(const SweepManifest& sweep, const SweepMember& member) {
-  return sweep.folder / fs::path(member.config).parent_path() / "log.txt";
-}
-
 std::vector<std::string> command_line(const SweepManifest& sweep, const SweepMember& member,
                                       const std::string& program, std::int64_t threads) {
   return {program,
@@ -134,6 +130,7 @@ class Runner {
 
   SweepOutcome run() {
     collect_waiting();
+    if (waiting_.empty()) return outcome_;
     Progress progress("sweep " + sweep_.name, total_steps_, done_steps_);
     while (!workers_.empty() || (!waiting_.empty() && !stop_requested())) {
       while (!stop_requested() && !waiting_.empty() &&
@@ -242,6 +239,10 @@ class Runner {
 };
 
 }  // namespace
+
+fs::path log_file(const SweepManifest& sweep, const SweepMember& member) {
+  return sweep.folder / fs::path(member.config).parent_path() / "log.txt";
+}
 
 SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs) {
   return Runner(sweep, program, jobs).run();

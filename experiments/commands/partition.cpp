@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@ struct PartitionOptions {
   std::vector<std::string> assignments;
   double max_state = 0.0;
   std::int64_t threads = -1;
+  std::int64_t jobs = 1;
   bool dry_run = false, json = false;
 };
 
@@ -44,11 +46,22 @@ void print_plan(const ResolvedDiscovery& discovery) {
       "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB\n",
       discovery.layout.size(), discovery.products, discovery.gradients,
       double(discovery.memory.peak) / double(1 << 30));
+  const auto& c = discovery.config.discovery;
+  if (!c.by_loss()) return;
+  fmt::print("then up to {} training runs of {} steps\n", c.max_trials,
+             c.trial_steps > 0 ? c.trial_steps : discovery.config.trainer.steps);
 }
 
 void print_outcome(const std::string& config, const ResolvedDiscovery& discovery,
                    const DiscoveryOutcome& outcome) {
+  const bool by_loss = discovery.config.discovery.by_loss();
+  if (by_loss)
+    fmt::print("By training:\n{}\nWhat energy says of it:\n", decisions_report(outcome.decisions));
   fmt::print("{}", discovery_report(discovery.layout, outcome.sections));
+  if (outcome.exhausted) {
+    fmt::print(
+        "max_trials ended the search; this is the best so far. With more of them it goes on.\n");
+  }
   const auto values = outcome.partition.state_size();
   fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
              100.0 * double(values) / double(discovery.layout.size()));
@@ -81,10 +94,13 @@ int partition_command(const PartitionOptions& options) {
   install_stop_handlers();
   DiscoveryOutcome outcome;
   {
-    Progress bar("products", discovery.products + discovery.config.discovery.gradient_batches);
-    outcome = discover_partition(
-        discovery, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
-    bar.finish();
+    Progress bar("products", discovery.units);
+    const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
+    outcome = discover_partition(discovery, program, options.jobs,
+                                 [&](std::int64_t done, const std::string& what) {
+                                   bar.update(done, what);
+                                   if (done == discovery.units) bar.finish();
+                                 });
   }
   if (options.json) {
     print_json(outcome);
@@ -121,7 +137,12 @@ CommandAction add_partition_options(CLI::App& verb) {
       ->required();
   verb.add_option("--model", options->model,
                   "run, checkpoint or Hugging Face folder, instead of a fresh model");
-  verb.add_option("--objective", options->objective, "energy, homogeneity or signal_to_noise");
+  verb.add_option("--objective", options->objective,
+                  "energy, homogeneity, signal_to_noise or loss");
+  verb.add_option("--jobs", options->jobs,
+                  "by loss: training runs at a time; the threads are divided")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   verb.add_option("--max-state", options->max_state,
                   "bound on the second moment's values: a share of the parameters, or 0.1%")
       ->transform(CLI::Validator(share, "SHARE"));

@@ -46,6 +46,8 @@ void scale_down(YamlDocument& document, const fs::path& folder) {
     set("model.n_embd", "16");
   }
   if (config.model.family == "llama") set("model.n_kv_head", "0");
+  // A partition file is of the model before it was scaled down.
+  if (!config.optimizer.partition.file.empty()) set("optimizer.partition.file", "''");
 }
 
 }  // namespace

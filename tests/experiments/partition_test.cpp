@@ -145,6 +145,38 @@ TEST_CASE("partition: by energy, query and key fall into heads; shuffled, nothin
   }
 }
 
+TEST_CASE("partition: by loss, it decides from paired runs, goes on when stopped, and ends alike") {
+  const Prepared p;
+  auto arguments =
+      p.discovery({"discovery.objective=loss", "discovery.trial_steps=4", "discovery.trial_seeds=3",
+                   "discovery.max_trials=24", "discovery.candidates=[row, column]",
+                   "trainer.checkpoint_every=0", "trainer.evaluate_every=0"});
+  arguments.insert(arguments.end(), {"--jobs", "2"});
+  // Stopped early; what ran stays.
+  CHECK(p.run(arguments, "timeout -s INT 4").exit_code != 2);
+  const auto first = p.run(arguments);
+  INFO(first.errors);
+  REQUIRE(first.exit_code == 0);
+  CHECK_THAT(first.output, Contains("By training:") && Contains("propose"));
+  const auto text = content(p.file());
+  const auto decisions = content(p.folder / "found/decisions.csv");
+  CHECK_THAT(decisions, Contains("stage,role,candidate") && Contains("refine,"));
+  std::int64_t runs = 0;
+  for (const auto& entry : fs::directory_iterator(p.folder / "found/trials/members")) {
+    CHECK(read_run(entry.path() / "run.h5").state == RunState::finished);
+    ++runs;
+  }
+  CHECK(runs <= 24);
+  fs::remove_all(p.folder / "found");
+  REQUIRE(p.run(arguments).exit_code == 0);
+  CHECK(content(p.file()) == text);
+  CHECK(content(p.folder / "found/decisions.csv") == decisions);
+  auto wrong = p.discovery({"discovery.objective=loss", "optimizer.rule=adamw"});
+  const auto refused = p.run(wrong);
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.errors, Contains("'adamw' has no partition"));
+}
+
 TEST_CASE("partition: the bound on values holds, and bad input is one sentence") {
   const Prepared p;
   const std::vector<std::string> gradients = {"discovery.objective=signal_to_noise"};

@@ -53,4 +53,6 @@ pid_t start_program(const std::vector<std::string>& arguments) {
   ::_exit(127);
 }
 
+std::string program_path() { return BLOCKWISE_PROGRAM; }
+
 }  // namespace blockwise::testing

@@ -21,4 +21,7 @@ ProgramResult run_program(const std::vector<std::string>& arguments,
 // Starts the program and returns its process, for tests that kill it.
 pid_t start_program(const std::vector<std::string>& arguments);
 
+// Its path.
+std::string program_path();
+
 }  // namespace blockwise::testing
