@@ -69,6 +69,12 @@ Structure Structure::from_labels(std::vector<std::int32_t> labels) {
   return result;
 }
 
+Structure Structure::none(std::int64_t tile_rows, std::int64_t tile_columns) {
+  auto result = tiles(tile_rows, tile_columns);
+  result.kind = Kind::none;
+  return result;
+}
+
 std::string_view structure_name(Structure::Kind kind) {
   switch (kind) {
     case Structure::Kind::elements:
@@ -79,6 +85,8 @@ std::string_view structure_name(Structure::Kind kind) {
       return "factored";
     case Structure::Kind::labels:
       return "labels";
+    case Structure::Kind::none:
+      return "none";
   }
   return "";
 }
@@ -96,6 +104,7 @@ std::int64_t PartitionSection::block_count() const {
     case Structure::Kind::elements:
       return size();
     case Structure::Kind::tiles:
+    case Structure::Kind::none:
       return tile_grid_rows() * tile_grid_columns();
     case Structure::Kind::factored:
       return tile_grid_rows();
@@ -106,6 +115,7 @@ std::int64_t PartitionSection::block_count() const {
 }
 
 std::int64_t PartitionSection::state_size() const {
+  if (structure.kind == Structure::Kind::none) return 0;
   if (structure.kind == Structure::Kind::factored) return rows + tile_grid_rows() * columns;
   return block_count();
 }
@@ -118,6 +128,7 @@ std::int64_t label_of(const PartitionSection& section, std::int64_t row, std::in
     case Structure::Kind::elements:
       return row * section.columns + column;
     case Structure::Kind::tiles:
+    case Structure::Kind::none:
       return row / s.tile_rows * section.tile_grid_columns() + column / s.tile_columns;
     case Structure::Kind::factored:
       return row / s.tile_rows;

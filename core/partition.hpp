@@ -10,6 +10,7 @@
 //              (Shazeer and Stern 2018, arXiv 1804.04235, eq. 4): one value per row and, per group,
 //              one per column
 //   labels     an explicit block number per element, row-major, 0 .. label_count - 1
+//   none       no second moment, v = 1; tiles as above are blocks that have a learning rate each
 //
 // The state of a section is a contiguous range of the partition's flat state, in this order.
 #pragma once
@@ -23,7 +24,7 @@
 namespace blockwise {
 
 struct Structure {
-  enum class Kind { elements, tiles, factored, labels };
+  enum class Kind { elements, tiles, factored, labels, none };
   Kind kind = Kind::elements;
   std::int64_t tile_rows = 1;
   std::int64_t tile_columns = 1;
@@ -34,6 +35,7 @@ struct Structure {
   static Structure tiles(std::int64_t tile_rows, std::int64_t tile_columns);
   static Structure factored(std::int64_t group_rows);
   static Structure from_labels(std::vector<std::int32_t> labels);
+  static Structure none(std::int64_t tile_rows, std::int64_t tile_columns);
 };
 
 std::string_view structure_name(Structure::Kind kind);

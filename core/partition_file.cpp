@@ -1,13 +1,12 @@
 #include "core/partition_file.hpp"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "core/error.hpp"
 #include "core/io/sha256.hpp"
+#include "core/tensor_file.hpp"
 
 namespace blockwise {
 namespace {
@@ -17,13 +16,6 @@ constexpr std::int64_t kVersion = 1;
 
 std::string shape_text(const ParameterBlock& block) {
   return fmt::format("[{}]", fmt::join(block.shape, ", "));
-}
-
-std::string quoted(std::string text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\'') text.insert(i++, 1, '\'');
-  }
-  return "'" + text + "'";
 }
 
 // "0*12 1*4"
@@ -44,6 +36,7 @@ std::string structure_text(const Structure& s) {
     case Structure::Kind::elements:
       return name;
     case Structure::Kind::tiles:
+    case Structure::Kind::none:
       return fmt::format("{}, tile: [{}, {}]", name, s.tile_rows, s.tile_columns);
     case Structure::Kind::factored:
       return fmt::format("{}, group: {}", name, s.tile_rows);
@@ -88,14 +81,11 @@ std::string partition_text(const ParameterLayout& layout, const PartitionFile& f
       "format: {}\nversion: {}\nhash: {}\nmodel: {{parameters: {}, tensors: {}}}\n",
       kFormat, kVersion, partition_hash(layout, file.partition), layout.size(),
       layout.blocks().size());
-  out += "provenance:\n";
-  for (const auto& [key, value] : file.provenance) {
-    out += fmt::format("  {}: {}\n", key, quoted(value));
-  }
+  out += provenance_text(file.provenance);
   out += "tensors:\n";
   for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
     const auto& block = layout.blocks()[i];
-    out += fmt::format("  - name: {}\n    shape: {}\n    sections:\n", quoted(block.name),
+    out += fmt::format("  - name: {}\n    shape: {}\n    sections:\n", quoted_yaml(block.name),
                        shape_text(block));
     const auto& sections = file.partition.tensors()[i].sections;
     for (std::size_t s = 0; s < sections.size(); ++s) {
@@ -110,100 +100,30 @@ std::string partition_text(const ParameterLayout& layout, const PartitionFile& f
 
 namespace {
 
-class Reader {
+class PartitionReader : private TensorFileReader {
  public:
-  Reader(const std::filesystem::path& path, const ParameterLayout& layout)
-      : path_(path), layout_(layout) {
-    require_input(std::filesystem::is_regular_file(path), "{}: no such partition file",
-                  path.string());
-    try {
-      root_ = YAML::LoadFile(path.string());
-    } catch (const YAML::Exception& error) {
-      throw InputError(fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));
-    }
-  }
+  PartitionReader(const std::filesystem::path& path, const ParameterLayout& layout)
+      : TensorFileReader(path, "partition file", kFormat, kVersion), layout_(layout) {}
 
   PartitionFile read() {
-    const bool ours = root_.IsMap() && root_["format"] && root_["format"].Scalar() == kFormat;
-    require(root_, ours, "not a partition file");
-    require(root_, number(root_, "version") == kVersion,
-            fmt::format("version {}, this program reads {}", number(root_, "version"), kVersion));
-    auto tensors = read_tensors();
+    std::vector<TensorPartition> tensors(layout_.blocks().size());
+    evidence_.resize(tensors.size());
+    for_each_tensor(layout_, [&](const YAML::Node& node, std::size_t place) {
+      tensors[place] = read_tensor(node, place);
+    });
     PartitionFile file;
     file.evidence = std::move(evidence_);
-    for (const auto& entry : root_["provenance"]) {
-      file.provenance.emplace_back(entry.first.Scalar(), entry.second.Scalar());
-    }
+    file.provenance = provenance();
     file.partition = make_partition(std::move(tensors));
     file.hash = partition_hash(layout_, file.partition);
-    const auto hash = root_["hash"];
-    require(root_, !hash || hash.Scalar() == file.hash,
+    const auto hash = root()["hash"];
+    require(root(), !hash || hash.Scalar() == file.hash,
             "its content is not what its hash says: drop the line 'hash' where it was changed on "
             "purpose");
     return file;
   }
 
  private:
-  [[noreturn]] void fail(const YAML::Node& node, const std::string& why) const {
-    throw InputError(fmt::format("{}:{}: {}", path_.string(), node.Mark().line + 1, why));
-  }
-  void require(const YAML::Node& node, bool holds, const std::string& why) const {
-    if (!holds) fail(node, why);
-  }
-
-  std::string text(const YAML::Node& node, const char* key) const {
-    const auto value = node[key];
-    require(node, value && value.IsScalar(), fmt::format("'{}' is missing", key));
-    return value.Scalar();
-  }
-
-  std::int64_t integer(const YAML::Node& node) const {
-    std::int64_t value = 0;
-    const auto scalar = node.IsScalar() ? node.Scalar() : "";
-    const auto [end, error] = std::from_chars(scalar.data(), scalar.data() + scalar.size(), value);
-    require(node, error == std::errc() && end == scalar.data() + scalar.size(),
-            fmt::format("'{}' is not a whole number", scalar));
-    return value;
-  }
-  std::int64_t number(const YAML::Node& node, const char* key) const {
-    require(node, node[key].IsDefined(), fmt::format("'{}' is missing", key));
-    return integer(node[key]);
-  }
-  std::vector<std::int64_t> numbers(const YAML::Node& node, const char* key,
-                                    std::size_t count) const {
-    const auto list = node[key];
-    require(node, list && list.IsSequence() && (count == 0 || list.size() == count),
-            fmt::format("'{}' is to be a list{}", key,
-                        count == 0 ? "" : fmt::format(" of {} numbers", count)));
-    std::vector<std::int64_t> values;
-    for (const auto& item : list) values.push_back(integer(item));
-    return values;
-  }
-
-  std::vector<TensorPartition> read_tensors() {
-    const auto list = root_["tensors"];
-    require(root_, list && list.IsSequence(), "'tensors' is missing");
-    std::vector<TensorPartition> tensors(layout_.blocks().size());
-    evidence_.resize(tensors.size());
-    std::vector<bool> seen(tensors.size(), false);
-    for (const auto& node : list) {
-      const auto name = text(node, "name");
-      const auto& blocks = layout_.blocks();
-      const auto found = std::ranges::find(blocks, name, &ParameterBlock::name);
-      require(node, found != blocks.end(),
-              fmt::format("the model has no tensor '{}': a partition of another model", name));
-      const auto place = static_cast<std::size_t>(found - blocks.begin());
-      require(node, !seen[place], fmt::format("tensor '{}' is there twice", name));
-      seen[place] = true;
-      tensors[place] = read_tensor(node, place);
-    }
-    for (std::size_t i = 0; i < seen.size(); ++i) {
-      require(list, seen[i],
-              fmt::format("tensor '{}' of the model is missing", layout_.blocks()[i].name));
-    }
-    return tensors;
-  }
-
   TensorPartition read_tensor(const YAML::Node& node, std::size_t place) {
     const auto& block = layout_.blocks()[place];
     const auto shape = numbers(node, "shape", 0);
@@ -252,10 +172,14 @@ class Reader {
       const auto tile = numbers(node, "tile", 2);
       return Structure::tiles(tile[0], tile[1]);
     }
+    if (name == "none") {
+      const auto tile = numbers(node, "tile", 2);
+      return Structure::none(tile[0], tile[1]);
+    }
     if (name == "factored") return Structure::factored(number(node, "group"));
     require(node, name == "labels",
-            fmt::format("tensor '{}': '{}' is none of elements, tiles, factored, labels", tensor,
-                        name));
+            fmt::format("tensor '{}': '{}' is none of elements, tiles, factored, labels, none",
+                        tensor, name));
     return Structure::from_labels(read_labels(node, text(node, "labels")));
   }
 
@@ -287,22 +211,20 @@ class Reader {
 
   Partition make_partition(std::vector<TensorPartition> tensors) const {
     try {
-      return Partition(layout_, fmt::format("file {}", path_.string()), std::move(tensors));
+      return Partition(layout_, fmt::format("file {}", path().string()), std::move(tensors));
     } catch (const InputError& error) {
-      throw InputError(fmt::format("{}: {}", path_.string(), error.what()));
+      throw InputError(fmt::format("{}: {}", path().string(), error.what()));
     }
   }
 
-  std::filesystem::path path_;
   const ParameterLayout& layout_;
-  YAML::Node root_;
   std::vector<std::vector<Evidence>> evidence_;
 };
 
 }  // namespace
 
 PartitionFile read_partition(const std::filesystem::path& path, const ParameterLayout& layout) {
-  return Reader(path, layout).read();
+  return PartitionReader(path, layout).read();
 }
 
 }  // namespace blockwise

@@ -20,6 +20,8 @@
 //                    | factored         with group: rows; v_ij = r_i c_j / mean(r) in every group
 //                    | labels           with labels: "0*12 1*4 0*2", block numbers of the elements,
 //                                       row by row, NUMBER*REPETITIONS
+//                    | none             no second moment, v = 1; with tile: [rows, columns], which
+//                                       may each have a learning rate, see block_rates.hpp
 //           evidence: {key: number}     what spoke for it; may be absent
 #pragma once
 

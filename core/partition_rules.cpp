@@ -115,6 +115,7 @@ std::string block_shape(const PartitionSection& s) {
     case Structure::Kind::elements:
       return "1";
     case Structure::Kind::tiles:
+    case Structure::Kind::none:
       return fmt::format("{} x {}", std::min(s.structure.tile_rows, s.rows),
                          std::min(s.structure.tile_columns, s.columns));
     case Structure::Kind::factored:

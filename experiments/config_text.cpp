@@ -107,8 +107,9 @@ std::string config_hash(RunConfig config) {
   config.trainer.threads = defaults.threads;
   config.trainer.checkpoint_every = defaults.checkpoint_every;
   config.trainer.keep_checkpoints = defaults.keep_checkpoints;
-  const auto partition = file_content(config.optimizer.partition.file);
-  return sha256(to_yaml(std::move(config)) + partition).substr(0, 16);
+  const auto files =
+      file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
+  return sha256(to_yaml(std::move(config)) + files).substr(0, 16);
 }
 
 }  // namespace blockwise

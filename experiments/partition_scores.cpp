@@ -186,7 +186,7 @@ std::string slim_adam(const SectionScores& section) {
 }
 
 std::string number(double value) {
-  return std::isfinite(value) ? fmt::format("{:.2f}", value) : "-";
+  return std::isfinite(value) ? fmt::format("{:.3g}", value) : "-";
 }
 
 }  // namespace

@@ -28,6 +28,15 @@ kernels::AdamStep AdamOptions::step(const StepInfo& info) const {
   return step;
 }
 
+at::Tensor momentum_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                                    const AdamOptions& options, const StepInfo& info) {
+  const auto old = w.clone();
+  m.mul_(options.beta1).add_(g, 1.0 - options.beta1);
+  w.mul_(1.0 - info.learning_rate * info.weight_decay);
+  w.sub_(m * (info.learning_rate / (1.0 - std::pow(options.beta1, double(info.step)))));
+  return (w - old).to(at::kDouble).square().sum();
+}
+
 at::Tensor adam_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
                                 const at::Tensor& v, const AdamOptions& options,
                                 const StepInfo& info) {

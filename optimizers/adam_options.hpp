@@ -27,4 +27,8 @@ at::Tensor adam_section_tensors(const at::Tensor& w, const at::Tensor& g, const 
                                 const at::Tensor& v, const AdamOptions& options,
                                 const StepInfo& info);
 
+// The same with v = 1 and no eps: a step along the average of gradients; shapes alike.
+at::Tensor momentum_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                                    const AdamOptions& options, const StepInfo& info);
+
 }  // namespace blockwise

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "optimizers/block_rate_steps.hpp"
 
 namespace blockwise {
 namespace {
@@ -37,6 +38,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
       store_(store),
       partition_(config.make_partition(store.layout())),
       rule_(config.spec->build()),
+      rates_(config.make_block_rates(store.layout(), partition_)),
       fused_(store.device().is_cpu() && store.parameters().scalar_type() == at::kFloat) {
   const auto options = store.parameters().options().dtype(at::kFloat);
   for (const auto& kind : rule_->state()) {
@@ -75,6 +77,37 @@ StepReport Optimizer::step(double learning_rate) {
   return report;
 }
 
+bool Optimizer::scales(std::size_t i) const {
+  return rates_ && !std::ranges::all_of(rates_->tensors[i], &SectionRates::all_one);
+}
+
+at::Tensor Optimizer::keep(std::size_t i) {
+  const auto& w = blocks_[i].parameter;
+  if (!before_.defined()) {
+    std::int64_t most = 0;
+    for (const auto& block : blocks_) most = std::max(most, block.parameter.numel());
+    before_ = at::empty({most}, w.options());
+  }
+  const auto kept = before_.narrow(0, 0, w.numel());
+  kept.copy_(w.view({-1}));
+  return kept;
+}
+
+double Optimizer::update_fused(std::size_t i, const StepInfo& info) {
+  if (!scales(i)) return rule_->update_cpu(blocks_[i], info, workspace_);
+  const auto before = keep(i);
+  rule_->update_cpu(blocks_[i], info, workspace_);
+  return scale_step_cpu(before, blocks_[i].parameter, blocks_[i].partition, rates_->tensors[i],
+                        workspace_);
+}
+
+at::Tensor Optimizer::update_tensors(std::size_t i, const StepInfo& info) {
+  if (!scales(i)) return rule_->update_tensors(blocks_[i], info);
+  const auto before = keep(i);
+  rule_->update_tensors(blocks_[i], info);
+  return scale_step_tensors(before, blocks_[i].parameter, blocks_[i].partition, rates_->tensors[i]);
+}
+
 double Optimizer::update_all(const StepInfo& common) {
   double moved = 0.0;
   at::Tensor moved_on_device;
@@ -82,9 +115,9 @@ double Optimizer::update_all(const StepInfo& common) {
     StepInfo info = common;
     info.weight_decay = weight_decay_[i];
     if (fused_) {
-      moved += rule_->update_cpu(blocks_[i], info, workspace_);
+      moved += update_fused(i, info);
     } else {
-      const auto square = rule_->update_tensors(blocks_[i], info);
+      const auto square = update_tensors(i, info);
       moved_on_device = moved_on_device.defined() ? moved_on_device + square : square;
     }
     store_.publish(i);

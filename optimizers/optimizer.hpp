@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +44,11 @@ class Optimizer {
 
  private:
   double update_all(const StepInfo& common);
+  // Of the i-th tensor, rates per block included; the tensor form returns a 0-d tensor.
+  double update_fused(std::size_t i, const StepInfo& info);
+  at::Tensor update_tensors(std::size_t i, const StepInfo& info);
+  bool scales(std::size_t i) const;
+  at::Tensor keep(std::size_t i);
 
   OptimizerConfig config_;
   ParameterStore& store_;
@@ -51,6 +57,8 @@ class Optimizer {
   std::vector<std::pair<std::string, at::Tensor>> state_;
   std::vector<BlockUpdate> blocks_;
   std::vector<double> weight_decay_;  // per block
+  std::optional<BlockRates> rates_;
+  at::Tensor before_;  // with rates: room for the largest tensor as it was before its step
   kernels::Workspace workspace_;
   std::int64_t steps_ = 0;
   bool fused_;

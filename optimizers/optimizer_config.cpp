@@ -41,6 +41,14 @@ void OptimizerConfig::visit(FieldVisitor& v) {
   v.begin_section({"partition", "which elements share a second moment"});
   partition.visit(v);
   v.end_section();
+  v.text({"block_lr", "file with a learning rate, or a factor of it, per block of the partition"},
+         block_lr);
+}
+
+std::optional<BlockRates> OptimizerConfig::make_block_rates(const ParameterLayout& layout,
+                                                            const Partition& chosen) const {
+  if (block_lr.empty()) return std::nullopt;
+  return read_block_rates(block_lr, layout, chosen);
 }
 
 Partition OptimizerConfig::make_partition(const ParameterLayout& layout) const {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/block_rates.hpp"
 #include "core/clone_ptr.hpp"
 #include "core/fields.hpp"
 #include "core/partition_rules.hpp"
@@ -27,11 +29,15 @@ struct OptimizerConfig {
   std::vector<std::string> no_decay = {"norm", "bias"};
   double gradient_clip = 1.0;
   PartitionConfig partition;
+  std::string block_lr;
   ClonePtr<RuleSpec> spec;  // of `rule`; made by visit()
 
   void visit(FieldVisitor& v);
   // The partition of the rule: per element where the rule has none.
   Partition make_partition(const ParameterLayout& layout) const;
+  // Those of block_lr, of that partition; none without it.
+  std::optional<BlockRates> make_block_rates(const ParameterLayout& layout,
+                                             const Partition& partition) const;
 };
 
 }  // namespace blockwise

@@ -48,6 +48,9 @@ double adam_factored(const MatrixView& matrix, float* v, std::int64_t group_rows
 double adam_labels(const MatrixView& matrix, float* v, const std::int32_t* labels,
                    std::int64_t label_count, const AdamStep& step, Workspace& space);
 
+// No v, the root of it taken as 1: w <- decay w - step_size m.
+double momentum_step(const MatrixView& matrix, const AdamStep& step, Workspace& space);
+
 // SGD with momentum over n elements; b is the momentum buffer.
 double sgd_momentum(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step,
                     Workspace& space);

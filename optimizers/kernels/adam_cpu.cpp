@@ -226,6 +226,12 @@ double adam_per_element(const MatrixView& x, float* v, const AdamStep& step, Wor
   });
 }
 
+double momentum_step(const MatrixView& x, const AdamStep& step, Workspace& space) {
+  return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
+    return adam_uniform(x.w + begin, x.g + begin, x.m + begin, count, 1.0f, step);
+  });
+}
+
 double adam_tiles(const MatrixView& x, float* v, std::int64_t tile_rows, std::int64_t tile_columns,
                   const AdamStep& step, Workspace& space) {
   const TileGrid grid(x.rows, x.columns, tile_rows, tile_columns);

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/block_rate_steps.hpp"
 
 namespace blockwise {
 namespace {
@@ -21,14 +22,6 @@ at::Tensor tile_means(const at::Tensor& x, std::int64_t tile_rows, std::int64_t 
         .sum(at::IntArrayRef{1, 3});
   };
   return sums(x) / sums(at::ones_like(x));
-}
-
-// Values of a [bands, across] grid at every element of [rows, columns].
-at::Tensor spread_tiles(const at::Tensor& values, const PartitionSection& s) {
-  return values.repeat_interleave(std::min(s.structure.tile_rows, s.rows), 0)
-      .repeat_interleave(std::min(s.structure.tile_columns, s.columns), 1)
-      .narrow(0, 0, s.rows)
-      .narrow(1, 0, s.columns);
 }
 
 class AdamMini : public UpdateRule {
@@ -66,6 +59,11 @@ class AdamMini : public UpdateRule {
     auto moved = at::zeros({}, u.parameter.options().dtype(at::kDouble));
     for (const auto& section : u.partition.sections) {
       const auto g = matrix(u.gradient, section) * info.gradient_scale;
+      if (section.structure.kind == Structure::Kind::none) {
+        moved += momentum_section_tensors(matrix(u.parameter, section), g,
+                                          matrix(u.state[0], section), options_, info);
+        continue;
+      }
       const auto v = u.state[1].narrow(0, section.state_offset - first_value, section.state_size());
       moved += adam_section_tensors(matrix(u.parameter, section), g, matrix(u.state[0], section),
                                     update_moment(g, v, section), options_, info);
@@ -88,6 +86,8 @@ class AdamMini : public UpdateRule {
       case Structure::Kind::labels:
         return kernels::adam_labels(matrix, v, structure.labels.data(), structure.label_count, step,
                                     space);
+      case Structure::Kind::none:
+        return kernels::momentum_step(matrix, step, space);
     }
     return 0.0;
   }
@@ -106,7 +106,7 @@ class AdamMini : public UpdateRule {
       case Structure::Kind::tiles: {
         average(values, tile_means(squares, std::min(s.structure.tile_rows, s.rows),
                                    std::min(s.structure.tile_columns, s.columns)));
-        return spread_tiles(values.view({s.tile_grid_rows(), s.tile_grid_columns()}), s);
+        return spread_over_blocks(values, s);
       }
       case Structure::Kind::factored:
         return update_factors(squares, values, s, average);
@@ -119,6 +119,8 @@ class AdamMini : public UpdateRule {
         average(values, sums / counts);
         return values.index_select(0, labels).view({s.rows, s.columns});
       }
+      case Structure::Kind::none:
+        break;
     }
     return values;
   }

@@ -47,6 +47,7 @@ Partition mixed(const ParameterLayout& layout) {
   std::vector<std::int32_t> labels(static_cast<std::size_t>(first.size()));
   for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i / 5 % 3);
   first.structure = Structure::from_labels(labels);
+  tensors.back().sections.back().structure = Structure::none(2, 3);
   return Partition(layout, "mixed", std::move(tensors));
 }
 
@@ -147,7 +148,7 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
   CHECK_THROWS_WITH(w.read(w.changed("labels: \"0*5", "labels: \"0+5")),
                     Contains("is not NUMBER*REPETITIONS"));
   CHECK_THROWS_WITH(w.read(w.changed("structure: tiles", "structure: stripes")),
-                    Contains("'stripes' is none of elements, tiles, factored, labels"));
+                    Contains("'stripes' is none of elements, tiles, factored, labels, none"));
   // Valid, but not what the hash says; without the line it is taken.
   const auto edited = w.changed("tile: [1, 8]", "tile: [2, 8]");
   CHECK_THROWS_WITH(w.read(edited), Contains("drop the line 'hash'"));

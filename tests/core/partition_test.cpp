@@ -22,6 +22,7 @@ std::vector<std::int64_t> block_numbers(const PartitionSection& s) {
           numbers.push_back(i * s.columns + j);
           break;
         case Structure::Kind::tiles:
+        case Structure::Kind::none:
           numbers.push_back(i / s.structure.tile_rows * s.tile_grid_columns() +
                             j / s.structure.tile_columns);
           break;
