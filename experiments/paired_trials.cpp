@@ -30,6 +30,14 @@ double final_loss(const RunResult& run) {
 
 }  // namespace
 
+RunConfig trial_run(RunConfig config, std::int64_t steps) {
+  config.hessian = {};
+  config.discovery = {};
+  config.search_lr = {};
+  if (steps > 0) config.trainer.steps = steps;
+  return config;
+}
+
 bool PairedTrials::plan(const std::vector<Arm>& arms, std::int64_t seeds) {
   std::vector<std::pair<Arm, std::int64_t>> added;
   for (const auto& arm : arms) {

@@ -19,6 +19,9 @@ struct Arm {
   RunConfig config;
 };
 
+// A run as a trial: `steps` of it (0: all of them), nothing measured beside it.
+RunConfig trial_run(RunConfig config, std::int64_t steps);
+
 // Nats: the loss of a run that diverged, above any real one, and finite so that two do not differ.
 inline constexpr double kDivergedLoss = 1e3;
 

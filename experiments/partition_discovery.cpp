@@ -16,6 +16,7 @@
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/second_moments.hpp"
 #include "experiments/stop_signal.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/moment_evidence.hpp"
@@ -26,7 +27,6 @@ namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::int64_t kMomentGroups = 4;  // independent estimates of v
 constexpr const char* kGroup = "/probes";
 
 // ---- candidates ---------------------------------------------------------------------------------
@@ -300,26 +300,10 @@ class Discovery {
 
   // ---- gradients
 
-  // kMomentGroups estimates of E g^2, of batches behind those of the Hessian.
-  std::vector<at::Tensor> second_moments() {
-    const auto& h = d_.config.hessian;
-    std::vector<at::Tensor> moments(kMomentGroups);
-    const auto each = std::max<std::int64_t>(1, c_.gradient_batches / kMomentGroups);
-    for (std::int64_t b = 0; b < each * kMomentGroups; ++b) {
-      auto batch = d_.data->training_examples((h.batches + b) * h.batch_size, h.batch_size);
-      batch = {batch.inputs.to(device_), batch.targets.to(device_)};
-      if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(h.dtype());
-      Curvature one(*model_, *store_, {batch}, ProductMethod::fresh_graph);
-      const auto squared = one.gradient().to(at::kCPU, at::kDouble).square() / double(each);
-      auto& group = moments[static_cast<std::size_t>(b % kMomentGroups)];
-      group = group.defined() ? group + squared : squared;
-      observe_(++products_, "second moments");
-    }
-    return moments;
-  }
-
   void moments() {
-    const auto moments = second_moments();
+    const auto moments =
+        second_moments(*model_, *store_, *d_.data, d_.config.hessian, c_.gradient_batches,
+                       [&] { observe_(++products_, "second moments"); });
     for (std::size_t s = 0; s < sections_.size(); ++s) {
       if (!sections_[s].is_matrix) continue;
       std::vector<at::Tensor> v;
@@ -396,12 +380,9 @@ class Discovery {
     fs::create_directories(path.parent_path());
     if (!fs::exists(path))
       write_file_atomically(path, partition_text(d_.layout, {partition, {}, {}, {}}));
-    auto config = d_.config;
+    auto config = trial_run(d_.config, c_.trial_steps);
     config.optimizer.partition = {};
     config.optimizer.partition.file = path.string();
-    config.hessian = {};
-    config.discovery = {};
-    if (c_.trial_steps > 0) config.trainer.steps = c_.trial_steps;
     return {id, config};
   }
 

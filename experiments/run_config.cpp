@@ -107,6 +107,7 @@ void RunConfig::visit(FieldVisitor& v) {
   visit_section(v, {"trainer", "steps, batches, evaluation, checkpoints", true}, trainer);
   visit_section(v, {"hessian", "curvature: of `spectrum`, and every k steps of a run"}, hessian);
   visit_section(v, {"discovery", "of `partition`: what it looks for"}, discovery);
+  visit_section(v, {"search_lr", "of `search-lr`: which rates it looks for, and how"}, search_lr);
   v.check("name", name.find('/') == std::string::npos ? "" : "a name cannot hold '/'");
   v.check("schedule.warmup_steps",
           schedule.warmup_steps <= trainer.steps

@@ -11,6 +11,7 @@
 #include "core/model.hpp"
 #include "experiments/discovery_config.hpp"
 #include "experiments/hessian_config.hpp"
+#include "experiments/rate_search_config.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/schedule.hpp"
 
@@ -61,6 +62,7 @@ struct RunConfig {
   TrainerConfig trainer;
   HessianConfig hessian;
   DiscoveryConfig discovery;
+  RateSearchConfig search_lr;
 
   void visit(FieldVisitor& v);
 };

@@ -18,6 +18,7 @@ CommandAction add_generate_options(CLI::App& verb);
 CommandAction add_export_options(CLI::App& verb);
 CommandAction add_spectrum_options(CLI::App& verb);
 CommandAction add_partition_options(CLI::App& verb);
+CommandAction add_search_lr_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 const std::vector<Command>& commands() {
@@ -51,6 +52,11 @@ const std::vector<Command>& commands() {
        "A partition from the Hessian or from gradients, as a file for optimizer.partition",
        "blockwise partition configs/gpt2-tiny.yaml --model runs/gpt2-tiny --max-state 0.01",
        add_partition_options},
+      {"search-lr",
+       "The best learning rate of every block of a partition, as a file for optimizer.block_lr",
+       "blockwise search-lr configs/gpt2-tiny.yaml --set optimizer.rule=blockwise_sgd --method "
+       "curvature",
+       add_search_lr_options},
       {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
        "blockwise list optimizers", add_list_options},
   };

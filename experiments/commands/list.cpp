@@ -123,15 +123,27 @@ void list_discovery() {
   config.visit(printer);
 }
 
+void list_search_lr() {
+  fmt::print("search_lr\n");
+  RateSearchConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
+}
+
 struct Topic {
   const char* name;
   void (*print)();
 };
 
-constexpr Topic kTopics[] = {
-    {"optimizers", list_optimizers}, {"models", list_models},         {"data", list_data},
-    {"schedules", list_schedules},   {"partitions", list_partitions}, {"trainer", list_trainer},
-    {"hessian", list_hessian},       {"discovery", list_discovery}};
+constexpr Topic kTopics[] = {{"optimizers", list_optimizers},
+                             {"models", list_models},
+                             {"data", list_data},
+                             {"schedules", list_schedules},
+                             {"partitions", list_partitions},
+                             {"trainer", list_trainer},
+                             {"hessian", list_hessian},
+                             {"discovery", list_discovery},
+                             {"search_lr", list_search_lr}};
 
 }  // namespace
 

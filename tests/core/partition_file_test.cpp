@@ -129,7 +129,8 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
   (void)w.read(w.text);
   CHECK_THROWS_WITH(
       read_partition(w.folder / "partition.yaml", other),
-      Contains("the model has no tensor 'transformer.wte.weight': a partition of another model"));
+      Contains(
+          "the model has no tensor 'transformer.wte.weight': a partition file of another model"));
   // A fused tensor: rows 0..8 query, 8..16 key, 16..24 value.
   CHECK_THROWS_WITH(w.read(w.changed("rows: [8, 16]", "rows: [4, 16]")),
                     Contains("tensor 'transformer.h.0.attn.c_attn.weight': rows [4, 16] overlap") &&

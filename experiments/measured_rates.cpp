@@ -1,0 +1,223 @@
+#include "experiments/measured_rates.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "experiments/measured_store.hpp"
+#include "experiments/second_moments.hpp"
+#include "experiments/statistics.hpp"
+#include "experiments/stop_signal.hpp"
+#include "hessian/best_rate.hpp"
+#include "hessian/curvature_operators.hpp"
+
+namespace blockwise {
+namespace {
+
+// Finished samples, a line each; a line that was cut off is measured again.
+class ProgressFile {
+ public:
+  ProgressFile(const std::string& path, const std::string& hash) : path_(path) {
+    std::ifstream file(path);
+    std::string line;
+    if (!std::getline(file, line)) {
+      append(hash);
+      return;
+    }
+    require_input(line == hash,
+                  "{}: a search with another configuration ({}, this one is {}). Give this one "
+                  "another --output, or delete the file.",
+                  path, line, hash);
+    while (std::getline(file, line)) take(line);
+  }
+
+  const CurvatureEnds* find(std::int64_t sample, std::size_t target) const {
+    const auto at = done_.find({sample, target});
+    return at == done_.end() ? nullptr : &at->second;
+  }
+
+  void add(std::int64_t sample, std::size_t target, const CurvatureEnds& r) {
+    append(fmt::format("{} {} {} {} {} {} end", sample, target, r.largest, r.smallest, r.error,
+                       r.products));
+    done_[{sample, target}] = r;
+  }
+
+ private:
+  void append(const std::string& line) const {
+    std::ofstream(path_, std::ios::app) << line << "\n";
+  }
+
+  void take(const std::string& line) {
+    std::istringstream words(line);
+    std::int64_t sample = 0;
+    std::size_t target = 0;
+    CurvatureEnds r;
+    std::string end;
+    words >> sample >> target >> r.largest >> r.smallest >> r.error >> r.products >> end;
+    if (end == "end") done_[{sample, target}] = r;
+  }
+
+  std::string path_;
+  std::map<std::pair<std::int64_t, std::size_t>, CurvatureEnds> done_;
+};
+
+class Measurement {
+ public:
+  Measurement(const RateMeasurement& what, const std::vector<RateTarget>& targets,
+              const std::function<void(const std::string&)>& observe)
+      : w_(what),
+        targets_(targets),
+        observe_(observe),
+        device_(resolve_device(what.config.trainer.device)),
+        store_(measured_store(what.config, what.layout, device_)),
+        model_(what.config.model.spec->build(*store_)),
+        result_{false, std::vector<MeasuredRate>(targets.size())} {}
+
+  MeasuredRates run() {
+    const auto& c = w_.config.search_lr;
+    if (c.needs_products() && !curvature()) return std::move(result_);
+    if (c.needs_gradients()) mean_v();
+    result_.finished = true;
+    return std::move(result_);
+  }
+
+ private:
+  std::vector<Batch> batches(std::int64_t sample) const {
+    const auto& h = w_.config.hessian;
+    std::vector<Batch> all;
+    for (std::int64_t i = 0; i < h.batches; ++i) {
+      auto batch = w_.data.training_examples((sample * h.batches + i) * h.batch_size, h.batch_size);
+      if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(h.dtype());
+      all.push_back({batch.inputs.to(device_), batch.targets.to(device_)});
+    }
+    return all;
+  }
+
+  bool curvature() {
+    ProgressFile progress(w_.progress, w_.hash);
+    const auto samples = w_.config.search_lr.samples;
+    std::vector<std::vector<CurvatureEnds>> found(targets_.size());
+    for (std::int64_t sample = 0; sample < samples; ++sample) {
+      if (!curvature_of(sample, progress, found)) return false;
+    }
+    const double damping = w_.config.search_lr.damping * largest(found);
+    for (std::size_t t = 0; t < targets_.size(); ++t) take(found[t], damping, result_.rates[t]);
+    return true;
+  }
+
+  bool curvature_of(std::int64_t sample, ProgressFile& progress,
+                    std::vector<std::vector<CurvatureEnds>>& found) {
+    const auto& h = w_.config.hessian;
+    Curvature curvature(*model_, *store_, batches(sample), h.product_method());
+    for (std::size_t t = 0; t < targets_.size(); ++t) {
+      if (stop_requested()) return false;
+      const auto* known = progress.find(sample, t);
+      if (known == nullptr) {
+        const CurvatureOperator tensor(curvature, h.curvature_kind(),
+                                       ParameterSubset(w_.layout, {targets_[t].tensor}));
+        const RestrictedOperator block(tensor, targets_[t].index.to(device_));
+        progress.add(sample, t, curvature_ends(block, w_.config.search_lr.ends_options()));
+        known = progress.find(sample, t);
+      }
+      found[t].push_back(*known);
+      observe_(w_.layout.blocks()[targets_[t].tensor].name);
+    }
+    return true;
+  }
+
+  static double largest(const std::vector<std::vector<CurvatureEnds>>& found) {
+    double most = 0.0;
+    for (const auto& samples : found) {
+      for (const auto& s : samples) most = std::max(most, s.largest);
+    }
+    return most;
+  }
+
+  static void take(const std::vector<CurvatureEnds>& samples, double damping, MeasuredRate& rate) {
+    std::vector<double> rates;
+    double widest = 0.0;
+    for (const auto& s : samples) {
+      const double best = s.best_rate(damping);
+      if (best > 0.0) {
+        rates.push_back(best);
+        widest = std::max(widest, s.error / s.sum(damping));
+      }
+      rate.largest += s.largest / double(samples.size());
+      rate.smallest += s.smallest / double(samples.size());
+      rate.products += s.products;
+    }
+    if (rates.empty()) return;
+    rate.curvature = log_interval(rates);
+    rate.curvature.low *= std::max(0.0, 1.0 - widest);
+    rate.curvature.high *= 1.0 + widest;
+  }
+
+  void mean_v() {
+    const auto& c = w_.config.search_lr;
+    const auto moments = second_moments(*model_, *store_, w_.data, w_.config.hessian,
+                                        c.gradient_batches, [&] { observe_("second moments"); });
+    for (std::size_t t = 0; t < targets_.size(); ++t) {
+      const auto& block = w_.layout.blocks()[targets_[t].tensor];
+      std::vector<double> rates;
+      for (const auto& moment : moments) {
+        const double mean = moment.narrow(0, block.offset, block.size())
+                                .index_select(0, targets_[t].index)
+                                .mean()
+                                .item<double>();
+        if (mean > 0.0) rates.push_back(w_.config.optimizer.learning_rate / std::sqrt(mean));
+      }
+      if (!rates.empty()) result_.rates[t].mean_v = log_interval(rates);
+    }
+  }
+
+  const RateMeasurement& w_;
+  const std::vector<RateTarget>& targets_;
+  const std::function<void(const std::string&)>& observe_;
+  at::Device device_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<Model> model_;
+  MeasuredRates result_;
+};
+
+}  // namespace
+
+std::vector<RateTarget> rate_targets(const Partition& partition, const std::string& per) {
+  std::vector<RateTarget> targets;
+  for (std::size_t t = 0; t < partition.tensors().size(); ++t) {
+    const auto& sections = partition.tensors()[t].sections;
+    for (std::size_t s = 0; s < sections.size(); ++s) {
+      auto alone = sections[s];
+      const auto first = alone.row_begin * alone.columns;
+      const bool whole = per == "section" || alone.structure.kind == Structure::Kind::elements;
+      alone.row_begin = 0;
+      const auto labels = at::tensor(TensorPartition{{alone}}.labels(), at::kLong);
+      for (std::int64_t b = 0; b < (whole ? 1 : alone.block_count()); ++b) {
+        const auto within =
+            whole ? at::arange(alone.size(), at::kLong) : labels.eq(b).nonzero().reshape({-1});
+        targets.push_back({t, s, whole ? -1 : b, within + first});
+      }
+    }
+  }
+  return targets;
+}
+
+MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,
+                            const std::function<void(const std::string&)>& observe) {
+  return Measurement(what, targets, observe).run();
+}
+
+RateInterval log_interval(const std::vector<double>& values) {
+  std::vector<double> logs;
+  for (const double v : values) logs.push_back(std::log(v));
+  const auto summary = summarize(logs);
+  const double width = summary.half_width.value_or(0.0);
+  return {std::exp(summary.mean), std::exp(summary.mean - width), std::exp(summary.mean + width)};
+}
+
+}  // namespace blockwise

@@ -1,0 +1,60 @@
+// `blockwise search-lr`: the best learning rate of every block of a run's partition, written as a
+// file that `optimizer.block_lr` takes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/parameter_layout.hpp"
+#include "experiments/measured_rates.hpp"
+#include "experiments/rate_trials.hpp"
+#include "hessian/product_memory.hpp"
+
+namespace blockwise {
+
+struct ResolvedRateSearch {
+  RunConfig config;
+  std::string hash;
+  std::shared_ptr<const Dataset> data;
+  ParameterLayout layout;
+  Partition partition;
+  std::vector<RateTarget> targets;  // of what is measured at the point
+  std::int64_t products = 0;        // with the Hessian, at most
+  std::int64_t units = 0;           // of progress: blocks and gradients
+  ProductMemory memory;
+};
+
+// Throws InputError where the rule takes no partition, or memory does not suffice.
+ResolvedRateSearch resolve_rate_search(RunConfig config);
+
+// x sections at a rate of their own, everything else AdamW.
+struct LeftOut {
+  std::vector<std::size_t> targets;      // of ResolvedRateSearch::targets
+  double mean_v = 0.0, curvature = 0.0;  // geometric means over the targets
+  RateInterval rate;                     // searched
+  PairedTest to_adamw;                   // of the best rate's loss
+  bool at_end = false;                   // of the grid: the best rate may lie beyond
+};
+
+struct RateSearchOutcome {
+  bool finished = false;   // otherwise a signal stopped it
+  bool exhausted = false;  // max_trials ended it
+  std::string file;        // DIR/rates.yaml; leave_out: that of the last number of sections
+  std::vector<MeasuredRate> measured;  // of the targets
+  std::vector<GroupRate> groups;       // coordinate
+  std::vector<LeftOut> left_out;
+};
+
+// Writes DIR/rates.yaml and DIR/rates.csv in the configuration's output folder, and by leave_out
+// DIR/partition.yaml. A stopped search goes on from DIR/samples.txt and the finished runs in
+// DIR/trials and gives the same files. Trials are processes of `program`, `jobs` at a time.
+RateSearchOutcome search_rates(
+    const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
+    const std::function<void(std::int64_t, const std::string&)>& observe);
+
+// What was found, a line per section (of blocks the median), group or set that was left out.
+std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome);
+
+}  // namespace blockwise

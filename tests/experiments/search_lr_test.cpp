@@ -1,0 +1,167 @@
+// The verb `search-lr`, and training with what it writes.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "core/io/atomic_file.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/rate_trials.hpp"
+#include "experiments/run_recorder.hpp"
+#include "experiments/trainer.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Search {
+  TemporaryFolder folder;
+  Search() {
+    write_small_corpus(folder.path());
+    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), 4));
+  }
+  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
+    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
+    return run_program(arguments, shell);
+  }
+  std::vector<std::string> arguments(const std::string& method,
+                                     const std::vector<std::string>& settings) const {
+    std::vector<std::string> all = {
+        "search-lr", "--method", method, "--output", (folder / "found").string(), "--jobs", "2"};
+    for (const auto& setting : settings) all.insert(all.end(), {"--set", setting});
+    return all;
+  }
+  std::string file() const { return (folder / "found/rates.yaml").string(); }
+  BlockRates rates() const {
+    const auto run = resolve(YamlDocument::load(folder / "run.yaml").run_config());
+    return read_block_rates(file(), run.layout, run.config.optimizer.make_partition(run.layout));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("search-lr: rates from curvature per block, killed and resumed alike, train") {
+  const Search s;
+  const auto arguments = s.arguments(
+      "curvature", {"search_lr.samples=2", "search_lr.per=block", "search_lr.damping=0.01"});
+  const auto first = s.run(arguments);
+  INFO(first.errors);
+  REQUIRE(first.exit_code == 0);
+  CHECK_THAT(first.output, Contains("products with the Hessian") && Contains("implied by mean(v)"));
+  const auto text = content(s.file());
+  const auto table = content(s.folder / "found/rates.csv");
+  int killed = 0;
+  for (const std::string seconds : {"0.6", "1.0"}) {
+    fs::remove_all(s.folder / "found");
+    if (s.run(arguments, "timeout -s KILL " + seconds).exit_code != 0) ++killed;
+    REQUIRE(s.run(arguments).exit_code == 0);
+    CHECK(content(s.file()) == text);
+    CHECK(content(s.folder / "found/rates.csv") == table);
+  }
+  CHECK(killed >= 1);
+  for (const auto& tensor : s.rates().tensors) {
+    for (const auto& section : tensor) {
+      REQUIRE(section.low.size() == section.rate.size());
+      for (std::size_t b = 0; b < section.rate.size(); ++b) {
+        CHECK(section.rate[b] > 0.0);
+        CHECK(section.low[b] <= section.rate[b]);
+        CHECK(section.rate[b] <= section.high[b]);
+      }
+    }
+  }
+  for (const std::string rule : {"blockwise_sgd", "adam_mini"}) {
+    const auto trained =
+        s.run({"train", "--set", "optimizer.rule=" + rule, "--set", "optimizer.learning_rate=0.001",
+               "--set", "optimizer.block_lr=" + s.file(), "--output", (s.folder / rule).string()});
+    INFO(trained.errors);
+    CHECK(trained.exit_code == 0);
+    CHECK(read_run(s.folder / rule / "run.h5").steps.size() == 4);
+  }
+}
+
+TEST_CASE("search-lr: coordinate search takes what gains, and its bound on runs holds") {
+  const Search s;
+  // A rate that is far too small: every group that matters gains by a larger one.
+  auto arguments =
+      s.arguments("coordinate",
+                  {"optimizer.learning_rate=1e-4", "search_lr.max_trials=18", "search_lr.points=3",
+                   "trainer.checkpoint_every=0", "trainer.evaluate_every=0"});
+  CHECK(s.run(arguments, "timeout -s INT 3").exit_code != 2);
+  const auto first = s.run(arguments);
+  INFO(first.errors);
+  REQUIRE(first.exit_code == 0);
+  CHECK_THAT(first.output, Contains("max_trials ended the search") && Contains("not reached"));
+  const auto text = content(s.file());
+  std::int64_t runs = 0;
+  for ([[maybe_unused]] const auto& entry :
+       fs::directory_iterator(s.folder / "found/trials/members")) {
+    ++runs;
+  }
+  CHECK(runs <= 18);
+  bool larger = false;
+  for (const auto& tensor : s.rates().tensors) larger = larger || tensor.front().of(0) > 1.0;
+  CHECK(larger);
+  fs::remove_all(s.folder / "found");
+  REQUIRE(s.run(arguments).exit_code == 0);
+  CHECK(content(s.file()) == text);
+}
+
+TEST_CASE("search-lr: leave-x-out writes the partition that its rate goes with") {
+  const Search s;
+  const auto result = s.run(s.arguments(
+      "leave_out", {"search_lr.left_out=[2]", "search_lr.points=3", "search_lr.samples=1",
+                    "search_lr.trial_seeds=2", "trainer.checkpoint_every=0"}));
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  const auto partition = (s.folder / "found/partition.yaml").string();
+  CHECK_THAT(content(partition), Contains("structure: none"));
+  CHECK_THAT(content(s.folder / "found/rates.csv"), Contains("left_out,sections,rate"));
+  const auto trained = s.run({"train", "--set", "optimizer.block_lr=" + s.file(), "--set",
+                              "optimizer.partition.file=" + partition});
+  INFO(trained.errors);
+  CHECK(trained.exit_code == 0);
+  const auto other = s.run({"train", "--set", "optimizer.block_lr=" + s.file(), "--output",
+                            (s.folder / "other").string()});
+  CHECK(other.exit_code == 2);
+  CHECK_THAT(other.errors, Contains("rates.yaml:") && Contains("of the partition"));
+}
+
+TEST_CASE("search-lr: bad input is one sentence") {
+  const Search s;
+  const auto refused = [&](const std::string& method, const std::string& setting) {
+    const auto result = s.run(s.arguments(method, {setting}));
+    CHECK(result.exit_code == 2);
+    return result.errors;
+  };
+  CHECK_THAT(refused("curvature", "optimizer.rule=adamw"), Contains("'adamw' has no partition"));
+  CHECK_THAT(refused("leave_out", "optimizer.rule=blockwise_sgd"), Contains("is to be adam_mini"));
+  CHECK_THAT(refused("leave_out", "search_lr.left_out=[99]"), Contains("99 of"));
+  CHECK_THAT(refused("gradient", "seed=1"), Contains("search_lr.method"));
+  CHECK_THAT(refused("coordinate", "search_lr.points=4"), Contains("an odd number of points"));
+}
+
+TEST_CASE("rate trials: a parabola's vertex, and the interval of logarithms") {
+  const auto f = [](double x) { return 3.0 * (x - 0.25) * (x - 0.25) + 1.0; };
+  CHECK(parabola_vertex(f(-0.5), f(0.0), f(0.5), 0.5) == Approx(0.25));
+  CHECK(parabola_vertex(1.0, 1.0, 1.0, 0.5) == 0.0);   // flat
+  CHECK(parabola_vertex(0.0, 1.0, 1.5, 0.5) == -0.5);  // bent the other way
+  CHECK(parabola_vertex(9.0, 1.0, 1.0, 0.5) == Approx(0.25));
+  // Student's t of three values: 4.303 standard errors.
+  const auto interval = log_interval({1.0, std::exp(1.0), std::exp(2.0)});
+  CHECK(interval.value == Approx(std::exp(1.0)));
+  CHECK(interval.high / interval.value ==
+        Approx(std::exp(4.302653 / std::sqrt(3.0))).epsilon(1e-5));
+  CHECK(interval.low * interval.high == Approx(interval.value * interval.value));
+}
