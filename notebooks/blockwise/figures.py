@@ -4,6 +4,7 @@
     python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --output run.pdf
     python -m blockwise.figures runs/quickstart/members/adam_mini-lr0.003-s1 --partition \\
         --output partition.svg
+    python -m blockwise.figures runs/quickstart-partition/partition.yaml --output found.png
     python -m blockwise.figures runs/gpt2-spectrum --output spectrum.png
 
 A sweep's figure has the validation loss of each group's best configuration, the final loss by
@@ -31,6 +32,7 @@ from .hdf5_file import RunFileError
 from .hessian_matrix_drawing import matrix_figure
 from .memory_drawing import memory_parts_figure, planned_memory_figure, position_loss_figure
 from .partition_drawing import partition_picture
+from .partition_file import read_partition_file
 from .run_drawing import run_figure, time_split
 from .runs import read_run, read_sweep
 from .spectra import read_spectrum
@@ -65,11 +67,13 @@ __all__ = [
 
 
 def draw(folder: Path, partition: bool = False) -> Figure:
-    """The figure of a sweep folder, a run folder, a run file, or a spectrum folder or file.
+    """The figure of a sweep folder, a run folder or file, a spectrum's, or a partition file.
 
     A folder with both a spectrum and a run gives the spectrum, but its partition with `partition`.
     Raises RunFileError where `folder` is none of them.
     """
+    if folder.suffix == ".yaml":
+        return partition_picture(read_partition_file(folder))
     if folder.is_dir() and (folder / "manifest.json").exists():
         sweep = read_sweep(folder)
         if partition:
@@ -110,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m blockwise.figures", description="Draws a sweep, a run or a spectrum."
     )
-    parser.add_argument("folder", type=Path, help="folder of a sweep, a run or a spectrum")
+    parser.add_argument("folder", type=Path, help="folder of a sweep, a run or a spectrum; partition file")
     parser.add_argument("--output", type=_figure_path, required=True, help=".png, .pdf or .svg")
     parser.add_argument(
         "--partition", action="store_true", help="of a run: which parameters share a second moment"

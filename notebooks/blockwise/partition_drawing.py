@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .partition_file import PartitionFile
 from .runs import Run
 from .style import GREY, INK, figure_style
 
@@ -121,8 +122,8 @@ class _Box:
     height: float
 
 
-def partition_picture(run: Run) -> Figure:
-    """The partition of a run: one tensor per role, and in it the elements that share a value.
+def partition_picture(run: Run | PartitionFile) -> Figure:
+    """The partition of a run or a file: one tensor per role, and in it the elements that share a value.
 
     Output rows go from top to bottom, a vector lies on its side. Tiles are drawn with their edges,
     single elements as small squares, a factored section as the product of a bar with a value per
@@ -179,7 +180,7 @@ def representative_tensors(partition: pd.DataFrame) -> list[pd.DataFrame]:
     return [partition[partition["tensor"] == name].sort_values("row_begin") for name in names]
 
 
-def _summary(run: Run) -> str:
+def _summary(run: Run | PartitionFile) -> str:
     elements = int((run.partition["rows"] * run.partition["columns"]).sum())
     values = int(run.partition["state_elements"].sum())
     return (
