@@ -15,6 +15,7 @@ PYTHON_MODULE := PYTHONPATH=notebooks .venv/bin/python -m
 BLOCKWISE := build/release/blockwise
 
 QUICKSTART := runs/quickstart
+FOUND := $(QUICKSTART)/found/partition.yaml
 NOVELS := data/austen/train.txt data/austen/validation.txt
 TOKENS_byte := data/austen-byte
 TOKENS_bpe := data/austen-bpe$(VOCAB_SIZE)
@@ -46,16 +47,23 @@ test: configure ## install what is missing, build everything, run every test
 	@$(CTEST) --preset release --parallel $(JOBS)
 
 .PHONY: quickstart
-quickstart: build corpus ## AdamW against Adam-mini on a small model: table and figure
+quickstart: build corpus ## find a partition, compare it with Adam-mini's and AdamW: table and figure
+	@$(MAKE) --no-print-directory --silent $(FOUND)
+	@$(BLOCKWISE) search-lr configs/quickstart.yaml --output $(QUICKSTART)/rates --set optimizer.rule=adam_mini \
+	  --set optimizer.partition.file=$(FOUND)
 	@$(BLOCKWISE) sweep configs/quickstart.yaml --jobs $(shell nproc)
 	@$(BLOCKWISE) report $(QUICKSTART)
 	@$(MAKE) --no-print-directory --silent $(QUICKSTART)/figure.png
 	@echo
 	@echo "Runs    $(QUICKSTART)/members/*/run.h5 (HDF5; h5py and pandas read them as they are)"
 	@echo "Figure  $(QUICKSTART)/figure.png"
+	@echo "Found   $(FOUND), $(QUICKSTART)/rates/rates.csv"
 	@echo "Next    $(BLOCKWISE) report $(QUICKSTART) --csv > quickstart.csv"
 	@echo "        $(BLOCKWISE) list"
 	@echo "        copy configs/quickstart.yaml, change a learning rate, run '$(BLOCKWISE) sweep' on it"
+
+$(FOUND):
+	$(BLOCKWISE) partition configs/quickstart.yaml --output $(@D)
 
 # Drawn again when a run is newer; the runs are the sweep's business, not make's.
 $(QUICKSTART)/figure.png: $(wildcard $(QUICKSTART)/members/*/run.h5)

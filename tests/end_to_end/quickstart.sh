@@ -18,23 +18,33 @@ fail() {
 bytes=$(cat "$source/LICENSE" "$source/README.md" | wc -c)
 grep -q "\"tokens\": $bytes" "$work/tokens/manifest.json" || fail "not one token per byte"
 
+small=(--set data.train="$work/tokens/train.bin" --set data.validation="$work/tokens/validation.bin"
+  --set data.validation_tokens=1024 --set data.sequence_length=32 --set model.n_layer=1
+  --set model.n_embd=16 --set trainer.steps=6 --set trainer.micro_batch_size=4
+  --set trainer.evaluate_every=3 --set schedule.warmup_steps=2)
+found="$work/runs/found/partition.yaml"
+"$program" partition "$source/configs/quickstart.yaml" "${small[@]}" --output "$work/runs/found" \
+  --set discovery.vectors=2
+"$program" search-lr "$source/configs/quickstart.yaml" "${small[@]}" --output "$work/runs/rates" \
+  --set optimizer.rule=adam_mini --set optimizer.partition.file="$found" --set search_lr.samples=1
+[ -s "$work/runs/rates/rates.yaml" ] || fail "no rates"
+groups="[{name: adamw, set: {optimizer.rule: adamw}}, {name: adam_mini, set: {optimizer.rule: adam_mini}},
+  {name: found, set: {optimizer.rule: adam_mini, optimizer.partition.file: $found}}]"
+
 sweep() {
-  "$program" sweep "$source/configs/quickstart.yaml" --jobs 2 --json \
-    --set data.train="$work/tokens/train.bin" --set data.validation="$work/tokens/validation.bin" \
-    --set data.validation_tokens=1024 --set data.sequence_length=32 --set model.n_layer=1 \
-    --set model.n_embd=16 --set trainer.steps=6 --set trainer.micro_batch_size=4 \
-    --set trainer.evaluate_every=3 --set schedule.warmup_steps=2 --set sweep.seeds='[1, 2]' \
+  "$program" sweep "$source/configs/quickstart.yaml" --jobs 2 --json "${small[@]}" \
+    --set sweep.seeds='[1, 2]' --set sweep.groups="$groups" \
     --set sweep.parameters='{optimizer.learning_rate: {values: [1.0e-3, 1.0e-2]}}' \
     --set output="$work/runs"
 }
-sweep | grep -q '"finished":8,' || fail "not all members finished"
+sweep | grep -q '"finished":12,' || fail "not all members finished"
 before=$(stat -c %Y.%s "$work"/runs/members/*/run.h5)
-sweep | grep -q '"finished":8,' || fail "the second call did not find the members finished"
+sweep | grep -q '"finished":12,' || fail "the second call did not find the members finished"
 [ "$before" = "$(stat -c %Y.%s "$work"/runs/members/*/run.h5)" ] || fail "the second call ran again"
 
 "$program" report "$work/runs" | tee "$work/table.txt"
 grep -q adam_mini "$work/table.txt" || fail "the table has no adam_mini"
-[ "$("$program" report "$work/runs" --csv | wc -l)" = 5 ] || fail "the CSV has not one line per configuration"
+[ "$("$program" report "$work/runs" --csv | wc -l)" = 7 ] || fail "the CSV has not one line per configuration"
 "$program" report "$work/runs" --json | "$python" -m json.tool > /dev/null
 
 "$python" -m blockwise.figures "$work/runs" --output "$work/figure.png"
