@@ -41,6 +41,11 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
   v.integer({"codes", "sign codes per vector and level"}, codes, {2, kMany});
   v.integer({"gradient_batches", "of hessian.batch_size, whose squared gradients make the moment"},
             gradient_batches, {8, kMany});
+  v.integer({"validation_vectors",
+             "fresh probes that measure the chosen blocks again, on the same and on other batches; "
+             "0: none"},
+            validation_vectors, {0, kMany});
+  v.check("validation_vectors", validation_vectors == 1 ? "1, but errors take two of them" : "");
   v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
   v.integer({"trial_steps", "loss: steps of a training run; 0: trainer.steps"}, trial_steps,
             {0, kMany});

@@ -18,6 +18,7 @@ struct DiscoveryConfig {
   std::int64_t vectors = 16;
   std::int64_t codes = 4;
   std::int64_t gradient_batches = 16;
+  std::int64_t validation_vectors = 4;
   bool shuffle = false;
   std::int64_t trial_steps = 0;
   std::int64_t trial_seeds = 5;

@@ -13,8 +13,10 @@ namespace blockwise {
 
 // The first batches * batch_size training examples of the run's order: fixed, so that measurements
 // along a run are of one function. Vectors in `dtype`.
+// `sample` 1, 2, ... are the ones behind them.
 std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
-                                   at::Device device, at::ScalarType dtype = at::kFloat);
+                                   at::Device device, at::ScalarType dtype = at::kFloat,
+                                   std::int64_t sample = 0);
 
 // One of them as sizes only, on the meta device.
 Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data,

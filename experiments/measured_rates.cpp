@@ -10,6 +10,7 @@
 
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
 #include "experiments/second_moments.hpp"
 #include "experiments/statistics.hpp"
@@ -88,17 +89,6 @@ class Measurement {
   }
 
  private:
-  std::vector<Batch> batches(std::int64_t sample) const {
-    const auto& h = w_.config.hessian;
-    std::vector<Batch> all;
-    for (std::int64_t i = 0; i < h.batches; ++i) {
-      auto batch = w_.data.training_examples((sample * h.batches + i) * h.batch_size, h.batch_size);
-      if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(h.dtype());
-      all.push_back({batch.inputs.to(device_), batch.targets.to(device_)});
-    }
-    return all;
-  }
-
   bool curvature() {
     ProgressFile progress(w_.progress, w_.hash);
     const auto samples = w_.config.search_lr.samples;
@@ -114,7 +104,8 @@ class Measurement {
   bool curvature_of(std::int64_t sample, ProgressFile& progress,
                     std::vector<std::vector<CurvatureEnds>>& found) {
     const auto& h = w_.config.hessian;
-    Curvature curvature(*model_, *store_, batches(sample), h.product_method());
+    Curvature curvature(*model_, *store_, hessian_batches(h, w_.data, device_, h.dtype(), sample),
+                        h.product_method());
     for (std::size_t t = 0; t < targets_.size(); ++t) {
       if (stop_requested()) return false;
       const auto* known = progress.find(sample, t);

@@ -132,7 +132,8 @@ class Discovery {
     }
     auto partition = chosen_partition(d_.layout, "discovered by " + c_.objective, sections_);
     const auto path = folder_ / "partition.yaml";
-    write_file_atomically(path, partition_text(d_.layout, file_of(partition)));
+    validate(outcome.validation);
+    write_file_atomically(path, partition_text(d_.layout, file_of(partition, outcome.validation)));
     fs::remove(state_path());
     outcome.finished = true;
     outcome.file = path.string();
@@ -401,9 +402,44 @@ class Discovery {
     return true;
   }
 
+  // ---- validation
+
+  // Of all matrices side by side.
+  at::Tensor chosen_labels(std::int64_t& blocks) const {
+    std::vector<at::Tensor> labels;
+    for (const auto s : searched_) {
+      const auto& section = sections_[s].candidates[sections_[s].chosen].section;
+      labels.push_back(labels_of(s, section) + blocks);
+      blocks += section.block_count();
+    }
+    return at::cat(labels);
+  }
+
+  void validate(std::vector<PartitionValidation>& found) {
+    if (c_.validation_vectors == 0 || !c_.needs_products()) return;
+    const auto& h = d_.config.hessian;
+    std::int64_t blocks = 0;
+    const auto labels = chosen_labels(blocks);
+    // Codes of another seed than the search's.
+    const auto seed = stream_seed(c_.code_plan().seed, RandomStream::probe, 1);
+    const CodePlan plan{c_.validation_vectors, c_.codes, seed};
+    for (const std::string which : {"the same", "other"}) {
+      Curvature curvature(
+          *model_, *store_,
+          hessian_batches(h, *d_.data, device_, h.dtype(), which == "other" ? 1 : 0),
+          h.product_method());
+      const CurvatureOperator a(curvature, h.curvature_kind(),
+                                ParameterSubset(d_.layout, searched_tensors(d_.layout)));
+      const auto energies = block_energies(a, labels, blocks, plan);
+      found.push_back({which, energies.share, energies.share_error});
+      observe_(products_ += energies.products, "validation");
+    }
+  }
+
   // ---- the file
 
-  PartitionFile file_of(const Partition& partition) const {
+  PartitionFile file_of(const Partition& partition,
+                        const std::vector<PartitionValidation>& validation) const {
     PartitionFile file;
     file.partition = partition;
     file.provenance = {{"program", program_version()},
@@ -413,6 +449,11 @@ class Discovery {
                        {"products", fmt::format("{}", c_.needs_products() ? d_.products : 0)},
                        {"gradients", fmt::format("{:.0f}", d_.gradients)},
                        {"shuffled", c_.shuffle ? "yes" : "no"}};
+    for (const auto& v : validation) {
+      file.provenance.emplace_back(
+          v.batches == "other" ? "validation_other_batches" : "validation",
+          fmt::format("{:.4f} ± {:.4f} of the Hessian's energy", v.share, v.share_error));
+    }
     file.evidence.resize(d_.layout.blocks().size());
     for (const auto& section : sections_) {
       const auto& c = section.candidates[section.chosen];
@@ -449,6 +490,12 @@ class Discovery {
 
 }  // namespace
 
+double PartitionValidation::cosine() const { return std::sqrt(std::clamp(share, 0.0, 1.0)); }
+
+double PartitionValidation::relative_error() const {
+  return std::sqrt(std::clamp(1.0 - share, 0.0, 1.0));
+}
+
 namespace {
 
 void require_trial_rule(const OptimizerConfig& optimizer) {
@@ -479,11 +526,13 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
     for (const auto t : tensors) discovery.products += discovery.layout.blocks()[t].size();
   }
   discovery.units += c.gradient_batches / kMomentGroups * kMomentGroups;
+  const auto validation = c.needs_products() ? 2 * c.validation_vectors * c.codes : 0;
+  discovery.units += validation;
   const auto parts =
       c.scope == "tensor" && !h.exact ? std::ssize(searched_tensors(discovery.layout)) : 1;
-  discovery.gradients =
-      double(discovery.products * parts) * product_cost(h.product_method(), h.curvature_kind()) +
-      double(c.gradient_batches) / double(h.batches);
+  discovery.gradients = double(discovery.products * parts + validation) *
+                            product_cost(h.product_method(), h.curvature_kind()) +
+                        double(c.gradient_batches) / double(h.batches);
   discovery.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *data, h.dtype()),
                      h.batches, h.product_method(), h.curvature_kind());

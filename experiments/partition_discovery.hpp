@@ -26,11 +26,23 @@ struct ResolvedDiscovery {
 // Throws InputError where a candidate or the batches do not fit, or memory does not suffice.
 ResolvedDiscovery resolve_discovery(RunConfig config);
 
+// How well D_P, the Hessian's blocks of a partition, stands for the Hessian H of all matrices
+// together: E ||D_P v||^2 / E ||H v||^2 over Rademacher v. As <D_P v, H v> has the mean ||D_P v||^2
+// too, the cosine of the two vectors is its root, and ||H v - D_P v|| / ||H v|| the root of what is
+// left to 1.
+struct PartitionValidation {
+  std::string batches;  // the same or others
+  double share = 0.0, share_error = 0.0;
+  double cosine() const;
+  double relative_error() const;
+};
+
 struct DiscoveryOutcome {
   bool finished = false;  // otherwise a signal stopped it
   std::string file;
   Partition partition;
   std::vector<SectionScores> sections;
+  std::vector<PartitionValidation> validation;
   // By loss: what the trials said, and whether max_trials ended them.
   std::vector<SearchDecision> decisions;
   bool exhausted = false;

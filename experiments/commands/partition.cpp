@@ -62,6 +62,12 @@ void print_outcome(const std::string& config, const ResolvedDiscovery& discovery
     fmt::print(
         "max_trials ended the search; this is the best so far. With more of them it goes on.\n");
   }
+  for (const auto& v : outcome.validation) {
+    fmt::print(
+        "fresh probes, {} batches: the blocks hold {:.3f} ± {:.3f} of the Hessian's energy; "
+        "D_P v against H v: cosine {:.2f}, relative error {:.2f}\n",
+        v.batches, v.share, v.share_error, v.cosine(), v.relative_error());
+  }
   const auto values = outcome.partition.state_size();
   fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
              100.0 * double(values) / double(discovery.layout.size()));

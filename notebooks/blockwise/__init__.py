@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .hdf5_file import RunFileError
     from .intervals import MeanInterval, mean_interval, t_quantile
     from .memory_drawing import memory_savings
+    from .partition_file import PartitionFile, read_partition_file
     from .plans import ProgramError, program, read_evaluation, read_plans
     from .runs import (
         Member,
@@ -84,6 +85,7 @@ __all__ = [
     "Bulk",
     "MeanInterval",
     "Member",
+    "PartitionFile",
     "ProgramError",
     "Run",
     "RunFileError",
@@ -122,6 +124,7 @@ __all__ = [
     "program",
     "quadrature_trace",
     "read_evaluation",
+    "read_partition_file",
     "read_plans",
     "read_run",
     "read_spectrum",
@@ -149,6 +152,7 @@ _MODULES = {
     "hdf5_file": ("RunFileError",),
     "intervals": ("MeanInterval", "mean_interval", "t_quantile"),
     "memory_drawing": ("memory_savings",),
+    "partition_file": ("PartitionFile", "read_partition_file"),
     "plans": ("ProgramError", "program", "read_evaluation", "read_plans"),
     "spectra": ("Spectrum", "read_spectrum"),
     "spectral_density": (
