@@ -30,6 +30,10 @@ struct Curvature::Graph {
 };
 
 Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+                     ProductMethod method)
+    : Curvature(model, store, std::move(batches), method, model.output_loss()) {}
+
+Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
                      ProductMethod method, const OutputLoss& output_loss)
     : model_(model),
       store_(store),

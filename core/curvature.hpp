@@ -47,8 +47,10 @@ class Curvature {
   // Keeps references. Throws InputError for no batch, no target that counts, or a loss that is not
   // finite.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
-            ProductMethod method = ProductMethod::kept_graph,
-            const OutputLoss& output_loss = cross_entropy_loss());
+            ProductMethod method = ProductMethod::kept_graph);
+  // Of another loss than the model's own.
+  Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+            ProductMethod method, const OutputLoss& output_loss);
   ~Curvature();
   Curvature(const Curvature&) = delete;
   Curvature& operator=(const Curvature&) = delete;

@@ -13,6 +13,7 @@
 #include "core/fields.hpp"
 #include "core/forward_context.hpp"
 #include "core/linear.hpp"
+#include "core/output_loss.hpp"
 #include "core/parameter_store.hpp"
 
 namespace blockwise {
@@ -27,8 +28,10 @@ class Model {
 
   // tokens [B, T] -> [B, T, vocabulary]; vectors [B, features] -> [B, classes].
   at::Tensor logits(const at::Tensor& inputs, ForwardContext& context) const;
-  // Mean cross-entropy in nats over the targets that count; a scalar tensor with a graph.
-  at::Tensor loss(const Batch& batch, ForwardContext& context) const;
+  // What is made of the logits; the cross-entropy in nats unless a model says otherwise.
+  virtual const OutputLoss& output_loss() const { return cross_entropy_loss(); }
+  // Its mean over the targets that count; a scalar tensor with a graph.
+  virtual at::Tensor loss(const Batch& batch, ForwardContext& context) const;
 };
 
 class ModelSpec {

@@ -46,7 +46,27 @@ class SquaredErrorLoss : public OutputLoss {
   }
 };
 
+class SquaredNormLoss : public OutputLoss {
+ public:
+  std::int64_t counted(const at::Tensor& targets) const override { return targets.numel(); }
+  at::Tensor mean(const at::Tensor& z, const at::Tensor&, const at::Tensor& count) const override {
+    return z.square().sum() / count;
+  }
+  at::Tensor rows(const at::Tensor& z, const at::Tensor&) const override {
+    return z.square().sum(1);
+  }
+  at::Tensor hessian_product(const at::Tensor&, const at::Tensor&, const at::Tensor& count,
+                             const at::Tensor& u) const override {
+    return 2.0 * u / count;
+  }
+};
+
 }  // namespace
+
+const OutputLoss& squared_norm_loss() {
+  static const SquaredNormLoss loss;
+  return loss;
+}
 
 const OutputLoss& cross_entropy_loss() {
   static const CrossEntropyLoss loss;

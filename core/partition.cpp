@@ -39,6 +39,11 @@ void check_section(const ParameterBlock& block, const PartitionSection& section,
                 "partition of '{}': tiles of {} x {}", block.name, structure.tile_rows,
                 structure.tile_columns);
   if (structure.kind == Structure::Kind::labels) check_labels(block.name, section);
+  require_input(
+      section.merged < 0 ||
+          (structure.kind == Structure::Kind::tiles && section.block_count() == 1),
+      "partition of '{}': merged sections are one tile each, this one is {} with {} blocks",
+      block.name, structure_name(structure.kind), section.block_count());
 }
 
 }  // namespace

@@ -48,6 +48,9 @@ struct PartitionSection {
   std::int64_t columns = 0;
   Structure structure;
   std::int64_t state_offset = 0;  // within the partition's flat state; set by Partition
+  // Sections with one number of 0 or more share their value, across tensors: the mean over all of
+  // their elements. Each keeps it. Only whole sections, that is one tile each.
+  std::int64_t merged = -1;
 
   std::int64_t size() const { return rows * columns; }
   std::int64_t tile_grid_rows() const;     // tiles and factored groups down the rows

@@ -46,11 +46,15 @@ std::string structure_text(const Structure& s) {
   return name;
 }
 
+std::string merged_text(const PartitionSection& section) {
+  return section.merged < 0 ? "" : fmt::format(", merged: {}", section.merged);
+}
+
 std::string section_text(const PartitionSection& section, const Evidence& evidence) {
   std::string out =
-      fmt::format("      - {{rows: [{}, {}], role: {}, rule: {}, structure: {}", section.row_begin,
-                  section.row_begin + section.rows, role_name(section.role), section.rule,
-                  structure_text(section.structure));
+      fmt::format("      - {{rows: [{}, {}], role: {}, rule: {}, structure: {}{}",
+                  section.row_begin, section.row_begin + section.rows, role_name(section.role),
+                  section.rule, structure_text(section.structure), merged_text(section));
   if (!evidence.empty()) {
     std::string numbers;
     for (const auto& [key, value] : evidence) {
@@ -69,7 +73,8 @@ std::string partition_hash(const ParameterLayout& layout, const Partition& parti
   for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
     text += fmt::format("{} {}\n", layout.blocks()[i].name, shape_text(layout.blocks()[i]));
     for (const auto& s : partition.tensors()[i].sections) {
-      text += fmt::format("{} {} {}\n", s.row_begin, s.rows, structure_text(s.structure));
+      text += fmt::format("{} {} {}{}\n", s.row_begin, s.rows, structure_text(s.structure),
+                          merged_text(s));
     }
   }
   return sha256(text);
@@ -162,6 +167,7 @@ class PartitionReader : private TensorFileReader {
     section.rows = rows[1] - rows[0];
     section.columns = block.columns();
     section.structure = read_structure(node, block.name);
+    if (node["merged"]) section.merged = number(node, "merged");
     return section;
   }
 

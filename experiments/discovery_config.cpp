@@ -46,6 +46,18 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
              "0: none"},
             validation_vectors, {0, kMany});
   v.check("validation_vectors", validation_vectors == 1 ? "1, but errors take two of them" : "");
+  v.integer({"sample",
+             "which batches: 0 the first hessian.batches of the run's order, 1 those behind them, "
+             "and so on"},
+            sample, {0, kMany});
+  v.integer({"condition_blocks",
+             "per role and structure, the chosen one's and adam_mini's: blocks whose condition "
+             "number is measured; not with signal_to_noise"},
+            condition_blocks, {0, kMany});
+  v.boolean({"merge",
+             "sections that stay whole share one value where the couplings between them are above "
+             "those of shuffled codes"},
+            merge);
   v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
   v.integer({"trial_steps", "loss: steps of a training run; 0: trainer.steps"}, trial_steps,
             {0, kMany});

@@ -19,6 +19,9 @@ struct DiscoveryConfig {
   std::int64_t codes = 4;
   std::int64_t gradient_batches = 16;
   std::int64_t validation_vectors = 4;
+  std::int64_t sample = 0;
+  std::int64_t condition_blocks = 1;
+  bool merge = false;
   bool shuffle = false;
   std::int64_t trial_steps = 0;
   std::int64_t trial_seeds = 5;

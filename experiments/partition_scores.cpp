@@ -158,6 +158,7 @@ Partition chosen_partition(const ParameterLayout& layout, const std::string& nam
     const auto& chosen = section.candidates[section.chosen];
     auto part = chosen.section;
     part.rule = chosen.name;
+    part.merged = section.merged;
     tensors[section.tensor].sections.push_back(part);
   }
   return Partition(layout, name, std::move(tensors));
@@ -191,11 +192,13 @@ std::string number(double value) {
 
 }  // namespace
 
-const CandidateScore* adam_mini_candidate(const SectionScores& section) {
+std::optional<std::size_t> adam_mini_candidate(const SectionScores& section) {
   const auto role = section.candidates.front().section.role;
   const bool heads = role == ParameterRole::query || role == ParameterRole::key;
-  const auto* head = heads ? find(section, "head") : nullptr;
-  return head != nullptr ? head : find(section, "row");
+  const auto* found = heads ? find(section, "head") : nullptr;
+  if (found == nullptr) found = find(section, "row");
+  if (found == nullptr) return std::nullopt;
+  return static_cast<std::size_t>(found - section.candidates.data());
 }
 
 std::string discovery_report(const ParameterLayout& layout,
@@ -210,15 +213,48 @@ std::string discovery_report(const ParameterLayout& layout,
   for (const auto& section : sections) {
     if (!section.is_matrix) continue;
     const auto& c = section.candidates[section.chosen];
+    const auto adam_mini = adam_mini_candidate(section);
     const auto with_error = [](double value, double error) {
       return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
     };
     out += fmt::format(fmt::runtime(line), layout.blocks()[section.tensor].name, width,
                        role_name(c.section.role), c.name, fmt::format("{:.3f}", c.loss),
                        with_error(c.lift, c.lift_error), with_error(c.inside, c.inside_error),
-                       number(c.signal_to_noise), loss_of(adam_mini_candidate(section)),
+                       number(c.signal_to_noise),
+                       loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
                        loss_of(find(section, "row")), loss_of(find(section, "column")),
                        loss_of(find(section, "whole")), slim_adam(section));
+  }
+  return out;
+}
+
+std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {
+  std::string out =
+      "tensor,role,layer,section,candidate,rows,columns,values,chosen,adam_mini,lift,lift_error,"
+      "share,chance,inside,inside_error,diagonal_inside,diagonal_inside_error,spread,"
+      "signal_to_noise,condition,loss,loss_error\n";
+  std::size_t tensor = layout.blocks().size(), number = 0;
+  for (const auto& section : sections) {
+    number = section.tensor == tensor ? number + 1 : 0;
+    tensor = section.tensor;
+    if (!section.is_matrix) continue;
+    const auto& block = layout.blocks()[tensor];
+    const auto adam_mini = adam_mini_candidate(section);
+    for (std::size_t i = 0; i < section.candidates.size(); ++i) {
+      const auto& c = section.candidates[i];
+      out +=
+          fmt::format("{},{},{},{},{},{},{},{},{},{}", block.name, role_name(c.section.role),
+                      block.layer, number, c.name, c.section.rows, c.section.columns,
+                      c.section.state_size(), i == section.chosen ? 1 : 0, adam_mini == i ? 1 : 0);
+      const bool blocks = std::isfinite(c.lift);
+      for (const double value :
+           {c.lift, c.lift_error, blocks ? c.share : kNotMeasured, blocks ? c.chance : kNotMeasured,
+            c.inside, c.inside_error, c.diagonal_inside, c.diagonal_inside_error, c.spread,
+            c.signal_to_noise, c.condition, c.loss, c.loss_error}) {
+        out += std::isfinite(value) ? fmt::format(",{:.6g}", value) : ",";
+      }
+      out += "\n";
+    }
   }
   return out;
 }

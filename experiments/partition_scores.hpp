@@ -1,6 +1,8 @@
 // Candidates of every section of a model, what speaks for each, and the choice.
 #pragma once
 
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,19 +11,25 @@
 
 namespace blockwise {
 
+inline constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
+
 struct CandidateScore {
   std::string name;
   PartitionSection section;  // with the candidate's structure
   // Share of the section's Hessian energy inside the blocks, above random blocks of equal sizes;
   // NaN where it was not measured or the structure has no blocks.
-  double lift = 0.0, lift_error = 0.0;
+  double lift = kNotMeasured, lift_error = kNotMeasured;
   // Behind the lift: the share, that of random blocks, and how far each vector's share is off; all
   // candidates have the same vectors. Empty: the share is exact.
   double share = 0.0, chance = 0.0;
   std::vector<double> deviations;
-  double inside = 1.0,
-         inside_error = 0.0;  // variance of log v left inside, see moment_evidence.hpp
+  // Share of the variance of log v that is left inside the blocks, and its root in nats; see
+  // moment_evidence.hpp. The share also of log |diagonal of the Hessian|.
+  double inside = 1.0, inside_error = 0.0, spread = 0.0;
+  double diagonal_inside = kNotMeasured, diagonal_inside_error = kNotMeasured;
   double signal_to_noise = 0.0;
+  // Of a sample of the blocks, damped, geometric mean; see best_rate.hpp.
+  double condition = kNotMeasured;
   // What the objective makes of it, lower is better, and its standard error.
   double loss = 1.0, loss_error = 0.0;
 };
@@ -31,6 +39,7 @@ struct SectionScores {
   bool is_matrix = true;   // vectors are kept per element and not searched
   std::vector<CandidateScore> candidates;
   std::size_t chosen = 0;
+  std::int64_t merged = -1;  // sections with one number share one value; see partition.hpp
 };
 
 // Fills loss: energy 1 - lift (1 where the lift is not above 0 with 99 % confidence), homogeneity
@@ -49,7 +58,7 @@ void choose(const DiscoveryConfig& config, std::int64_t parameters,
 
 // The candidate that the rule adam_mini takes: heads for query and key, rows elsewhere; none where
 // the section has neither.
-const CandidateScore* adam_mini_candidate(const SectionScores& section);
+std::optional<std::size_t> adam_mini_candidate(const SectionScores& section);
 
 Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
                            const std::vector<SectionScores>& sections);
@@ -57,5 +66,8 @@ Partition chosen_partition(const ParameterLayout& layout, const std::string& nam
 // Sections by candidate: the chosen one, its evidence, and what rules score beside it.
 std::string discovery_report(const ParameterLayout& layout,
                              const std::vector<SectionScores>& sections);
+
+// All that was measured, a line per section of a matrix and candidate; empty: not measured.
+std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections);
 
 }  // namespace blockwise

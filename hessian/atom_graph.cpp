@@ -43,7 +43,13 @@ at::Tensor atom_grams(const at::Tensor& y, const at::Tensor& labels, std::int64_
   return grams.masked_fill_(at::eye(k, at::TensorOptions().dtype(at::kBool)).unsqueeze(0), 0.0);
 }
 
-at::Tensor symmetric(const at::Tensor& x) { return (x + x.t()) / 2.0; }
+// x_ij and x_ji both estimate ||A_ij||^2, with noise in proportion to what their rows i and j hold:
+// the mean of the two that has the least of it.
+at::Tensor symmetric(const at::Tensor& x, const at::Tensor& rows) {
+  const auto size = (rows / rows.max().clamp_min(1e-300)).clamp_min(1e-12);
+  const auto w = size.square().reciprocal().unsqueeze(1).expand_as(x);
+  return (x * w + (x * w).t()) / (w + w.t());
+}
 
 double pairs(double n) { return n * (n - 1.0) / 2.0; }
 
@@ -211,7 +217,7 @@ PairCounts count_pairs(const std::vector<std::int64_t>& a, const std::vector<std
 }  // namespace
 
 AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int64_t atoms,
-                     const CodePlan& plan, const std::function<void()>& observe) {
+                     const CodePlan& plan, const std::function<bool()>& observe) {
   check_equal(labels.numel(), a.rows(), "labels of the atoms");
   AtomGraph graph;
   graph.links = at::zeros({atoms, atoms}, at::kDouble);
@@ -226,17 +232,19 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
       const auto coded = v * s[k].index_select(0, labels);
       y.push_back(a(coded.to(a.options())).to(at::kCPU, at::kDouble));
       ++graph.products;
-      if (observe) observe();
+      if (observe && !observe()) return graph;
     }
     const auto products = at::stack(y);
     graph.rows.index_add_(0, labels, products.square().mean(0), 1.0 / double(plan.vectors));
     const auto grams = atom_grams(products, labels, atoms);
-    graph.links += symmetric(coded_links(grams, s)) / double(plan.vectors);
+    graph.links += coded_links(grams, s) / double(plan.vectors);
     for (std::size_t m = 0; m < graph.null.size(); ++m) {
       const auto foreign = signs({plan.codes, atoms}, plan.seed, 2 + m, std::uint64_t(i));
-      graph.null[m] += symmetric(coded_links(grams, foreign)) / double(plan.vectors);
+      graph.null[m] += coded_links(grams, foreign) / double(plan.vectors);
     }
   }
+  graph.links = symmetric(graph.links, graph.rows);
+  for (auto& map : graph.null) map = symmetric(map, graph.rows);
   return graph;
 }
 

@@ -25,9 +25,10 @@ struct AtomGraph {
 };
 
 // labels: int64 [rows] on the CPU, the atom of every element, 0 .. atoms - 1. Cost: vectors * codes
-// products, and memory for `codes` of them.
+// products, and memory for `codes` of them. `observe` is told after every product and may return
+// false to stop; `products` then says how many there were and nothing else is of use.
 AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int64_t atoms,
-                     const CodePlan& plan, const std::function<void()>& observe = {});
+                     const CodePlan& plan, const std::function<bool()>& observe = {});
 
 // A group number per atom, counted in the order in which groups begin. Links are divided by the
 // roots of their atoms' sums of links, so that large atoms do not attract. The two groups with the

@@ -33,6 +33,11 @@ double CurvatureEnds::best_rate(double damping) const {
   return sum(damping) > 0.0 ? 2.0 / sum(damping) : 0.0;
 }
 
+double CurvatureEnds::condition(double damping) const {
+  if (largest <= 0.0) return 1.0;
+  return (1.0 + damping) / (std::max(smallest, 0.0) / largest + damping);
+}
+
 CurvatureEnds curvature_ends(const LinearOperator& a, const CurvatureEndsOptions& options) {
   auto generator = make_generator(options.seed, RandomStream::probe, std::uint64_t{1} << 42, 0);
   const auto on_host = a.options().dtype(at::kDouble).device(at::kCPU);

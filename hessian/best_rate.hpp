@@ -19,6 +19,9 @@ struct CurvatureEnds {
 
   double sum(double damping) const;
   double best_rate(double damping) const;  // 0: no curvature at all
+  // Of A with its negative eigenvalues taken as 0, damped by a share of the largest one:
+  //   (1 + damping) / (max(smallest, 0) / largest + damping), at most 1 + 1 / damping.
+  double condition(double damping) const;
 };
 
 struct CurvatureEndsOptions {

@@ -72,6 +72,8 @@ Inside inside_log_variance(const std::vector<at::Tensor>& v, const PartitionSect
   };
   Inside result;
   result.share = ratio(left, whole);
+  const double terms = double(count * (count - 1) * v.front().numel());
+  result.variance = std::max(0.0, left.sum().item<double>() / terms);
   double mean = 0.0, squares = 0.0;
   for (std::int64_t g = 0; g < count; ++g) {
     auto keep = at::ones({count, count}, at::kDouble);

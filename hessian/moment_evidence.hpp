@@ -1,5 +1,6 @@
-// What the second moments of gradients say about structures: how much of the spread of log v lies
-// inside groups that are to share a value, and SlimAdam's signal-to-noise ratio.
+// What the second moments of gradients, or the diagonal of the Hessian, say about structures: how
+// much of the spread of log v lies inside groups that are to share a value, and SlimAdam's
+// signal-to-noise ratio.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,6 +14,7 @@ namespace blockwise {
 struct Inside {
   double share = 1.0;  // of the variance of log v
   double standard_error = 0.0;
+  double variance = 0.0;  // of log v inside groups, noise left out; not below 0
 };
 
 // Share of the variance of log v that a structure leaves inside its groups: 0 where one value per

@@ -27,7 +27,7 @@ PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSect
     check_equal(level.labels.numel(), a.rows(), "labels of an operator's rows");
   }
   inside_ = at::zeros({std::ssize(levels_), plan.vectors, std::ssize(sections_)}, at::kDouble);
-  diagonal_sum_ = at::zeros({a.rows()}, at::kDouble);
+  diagonal_sums_ = at::zeros({kDiagonalGroups, a.rows()}, at::kDouble);
   diagonal_squares_ = at::zeros({std::ssize(sections_)}, at::kDouble);
 }
 
@@ -69,7 +69,7 @@ void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& ob
     inside_[l][vector].copy_((section_sums(sum.square()) - squares) / pairs);
     diagonal.addcmul_(sum, v, 1.0 / double(plan_.codes * std::ssize(levels_)));
   }
-  diagonal_sum_ += diagonal;
+  diagonal_sums_.select(0, vector % kDiagonalGroups) += diagonal;
   diagonal_squares_ += section_sums(diagonal.square());
 }
 
@@ -80,7 +80,12 @@ PartitionEnergies PartitionProbes::result() const {
     energies.inside.push_back(inside_[l].narrow(0, 0, done_));
   }
   const double pairs = double(done_ * std::max<std::int64_t>(1, done_ - 1));
-  energies.diagonal = (section_sums(diagonal_sum_.square()) - diagonal_squares_) / pairs;
+  energies.diagonal = (section_sums(diagonal_sums_.sum(0).square()) - diagonal_squares_) / pairs;
+  const auto groups = std::min(done_, kDiagonalGroups);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const auto vectors = (done_ - g + kDiagonalGroups - 1) / kDiagonalGroups;
+    energies.diagonals.push_back(diagonal_sums_[g] / double(vectors));
+  }
   return energies;
 }
 
@@ -91,7 +96,8 @@ void PartitionProbes::save(Hdf5File& file, const std::string& group) const {
   file.set_attribute(group, "levels", std::ssize(levels_));
   file.set_attribute(group, "done", done_);
   write_tensor(file, group + "/inside", inside_, "samples by level, vector and section");
-  write_tensor(file, group + "/diagonal_sum", diagonal_sum_, "estimates of the diagonal, summed");
+  write_tensor(file, group + "/diagonal_sums", diagonal_sums_,
+               "estimates of the diagonal, summed, by group of vectors");
   write_tensor(file, group + "/diagonal_squares", diagonal_squares_, "their squares by section");
 }
 
@@ -101,7 +107,7 @@ void PartitionProbes::load(const Hdf5File& file, const std::string& group) {
   expect_attribute(file, group, "levels", std::ssize(levels_));
   done_ = file.integer_attribute(group, "done");
   inside_.copy_(read_tensor(file, group + "/inside", inside_));
-  diagonal_sum_.copy_(read_tensor(file, group + "/diagonal_sum", diagonal_sum_));
+  diagonal_sums_.copy_(read_tensor(file, group + "/diagonal_sums", diagonal_sums_));
   diagonal_squares_.copy_(read_tensor(file, group + "/diagonal_squares", diagonal_squares_));
 }
 

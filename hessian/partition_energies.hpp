@@ -26,6 +26,8 @@ struct VectorSection {
   std::int64_t begin = 0, size = 0;
 };
 
+inline constexpr std::int64_t kDiagonalGroups = 4;
+
 struct EnergyLevel {
   at::Tensor labels;  // int64 [rows] on the CPU; blocks lie within sections
   std::int64_t block_count = 0;
@@ -36,6 +38,9 @@ struct PartitionEnergies {
   // v, which all levels share.
   std::vector<at::Tensor> inside;
   at::Tensor diagonal;  // [sections]: energy of the diagonal, noise left out
+  // Estimates of the diagonal, float64 [rows], from disjoint sets of the vectors: as many as there
+  // are vectors, kDiagonalGroups at most. Their noise is independent.
+  std::vector<at::Tensor> diagonals;
 };
 
 class PartitionProbes {
@@ -64,7 +69,7 @@ class PartitionProbes {
   CodePlan plan_;
   std::int64_t done_ = 0;
   at::Tensor inside_;            // [levels, vectors, sections]
-  at::Tensor diagonal_sum_;      // [rows], over vectors
+  at::Tensor diagonal_sums_;     // [kDiagonalGroups, rows], over vectors
   at::Tensor diagonal_squares_;  // [sections]
 };
 

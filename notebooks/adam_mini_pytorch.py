@@ -12,6 +12,8 @@ consecutive rows. `structure` says which elements of a section share a second mo
     labels     those with the same number, "NUMBER*REPETITIONS ...", row by row
     none       v = 1
 
+Sections with one number `merged` share one value, the mean of g^2 over all of them.
+
 Names are those of the file: where a framework calls its tensors otherwise, rename them before.
 Needs torch and pyyaml.
 """
@@ -54,6 +56,7 @@ class Section:
         self.tile: list[int] = section.get("tile", [section.get("group", 1), 1])
         runs = [run.split("*") for run in section.get("labels", "").split()]
         self.labels = torch.tensor([int(n) for n, times in runs for _ in range(int(times))])
+        self.merged: int | None = section.get("merged")
         self.beta2 = beta2
         self.moments: dict[str, Tensor] = {}
 
@@ -61,8 +64,10 @@ class Section:
         moment = self.moments.setdefault(name, torch.zeros_like(value))
         return moment.mul_(self.beta2).add_(value, alpha=1 - self.beta2)
 
-    def second_moment(self, square: Tensor) -> Tensor:
+    def second_moment(self, square: Tensor, merged_means: dict[int, Tensor]) -> Tensor:
         """v at every element, after the squared gradient of this step."""
+        if self.merged is not None:
+            return self.average("v", merged_means[self.merged])
         if self.structure == "elements":
             return self.average("v", square)
         tile = min(self.tile[0], square.shape[0]), min(self.tile[1], square.shape[1])
@@ -112,9 +117,21 @@ class AdamMini(torch.optim.Optimizer):
             if group["params"][0].grad is not None:
                 yield group, group["params"][0]
 
+    def _merged_means(self) -> dict[int, Tensor]:
+        """The mean of g^2 over all sections that share a value, by their number."""
+        squares: dict[int, list[Tensor]] = {}
+        for group, parameter in self._tensors():
+            rows_of = parameter.grad.view(parameter.shape[0], -1)
+            for section in group["sections"]:
+                if section.merged is not None:
+                    part = rows_of[section.rows].square().flatten()
+                    squares.setdefault(section.merged, []).append(part)
+        return {number: torch.cat(parts).mean() for number, parts in squares.items()}
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         self.steps += 1
+        merged_means = self._merged_means()
         for group, parameter in self._tensors():
             beta1, beta2 = group["betas"]
             state = self.state[parameter]
@@ -131,7 +148,7 @@ class AdamMini(torch.optim.Optimizer):
 
                 direction = part(m) / (1 - beta1**self.steps)
                 if section.structure != "none":
-                    v = section.second_moment(part(parameter.grad).square())
+                    v = section.second_moment(part(parameter.grad).square(), merged_means)
                     root = (v / (1 - beta2**self.steps)).sqrt()
                     direction = direction / (root + group["eps"])
                 part(parameter).sub_(direction, alpha=group["lr"])

@@ -11,6 +11,14 @@ struct AdamOptions {
   double beta2 = 0.95;
   double eps = 1e-8;
 
+  // One step of a second moment: v <- keep v + add g'^2, corrected by 1 / bias. beta2 = 1 is Adam's
+  // limit that theory takes (Zhang et al., arXiv 2406.16793, Sec. 2): the first squared gradient
+  // stays, v_t = g_1'^2.
+  struct MomentStep {
+    double keep, add, bias;
+  };
+  MomentStep second_moment(std::int64_t step) const;
+
   void visit(FieldVisitor& v);
   // In double; bias corrections 1 - beta^t as in Kingma and Ba, arXiv 1412.6980, Algorithm 1.
   kernels::AdamStep step(const StepInfo& info) const;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "core/error.hpp"
 #include "optimizers/block_rate_steps.hpp"
@@ -58,6 +59,25 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
     blocks_.push_back(std::move(update));
     weight_decay_.push_back(decays(config, block.role) ? config.weight_decay : 0.0);
   }
+  collect_merged();
+}
+
+// Views of the sections that share a value, by the number that they have in the partition.
+void Optimizer::collect_merged() {
+  const auto kinds = rule_->state();
+  const auto moment =
+      std::ranges::find(kinds, StateKind::Extent::per_partition_value, &StateKind::extent);
+  if (moment == kinds.end()) return;
+  const auto& values = state_[static_cast<std::size_t>(moment - kinds.begin())].second;
+  std::map<std::int64_t, std::vector<MergedSection>> by_number;
+  for (const auto& update : blocks_) {
+    for (const auto& s : update.partition.sections) {
+      if (s.merged < 0) continue;
+      const auto gradient = update.gradient.view({-1}).narrow(0, s.row_begin * s.columns, s.size());
+      by_number[s.merged].push_back({gradient, values.narrow(0, s.state_offset, 1)});
+    }
+  }
+  for (auto& [number, sections] : by_number) merged_.push_back(std::move(sections));
 }
 
 StepReport Optimizer::step(double learning_rate) {
@@ -111,6 +131,7 @@ at::Tensor Optimizer::update_tensors(std::size_t i, const StepInfo& info) {
 double Optimizer::update_all(const StepInfo& common) {
   double moved = 0.0;
   at::Tensor moved_on_device;
+  for (const auto& sections : merged_) rule_->update_merged(sections, common, workspace_);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     StepInfo info = common;
     info.weight_decay = weight_decay_[i];

@@ -43,6 +43,7 @@ class Optimizer {
   void use_tensor_operations() { fused_ = false; }
 
  private:
+  void collect_merged();
   double update_all(const StepInfo& common);
   // Of the i-th tensor, rates per block included; the tensor form returns a 0-d tensor.
   double update_fused(std::size_t i, const StepInfo& info);
@@ -57,6 +58,7 @@ class Optimizer {
   std::vector<std::pair<std::string, at::Tensor>> state_;
   std::vector<BlockUpdate> blocks_;
   std::vector<double> weight_decay_;  // per block
+  std::vector<std::vector<MergedSection>> merged_;
   std::optional<BlockRates> rates_;
   at::Tensor before_;  // with rates: room for the largest tensor as it was before its step
   kernels::Workspace workspace_;

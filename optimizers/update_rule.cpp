@@ -8,6 +8,11 @@ namespace blockwise {
 #include "optimizers/registry.inc"
 #undef BLOCKWISE_RULE
 
+void UpdateRule::update_merged(const std::vector<MergedSection>&, const StepInfo&,
+                               kernels::Workspace&) const {
+  throw InputError("this optimizer rule knows no partition whose sections are merged");
+}
+
 const std::vector<RuleEntry>& update_rules() {
   static const std::vector<RuleEntry> rules = {
 #define BLOCKWISE_RULE(name, maker) {name, maker},

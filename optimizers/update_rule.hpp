@@ -38,6 +38,12 @@ struct BlockUpdate {
   std::vector<at::Tensor> state;  // flat views in the order of UpdateRule::state()
 };
 
+// A section of a tensor whose value is shared across tensors; see PartitionSection::merged.
+struct MergedSection {
+  at::Tensor gradient;  // [elements of the section], contiguous
+  at::Tensor value;     // [1], of the rule's state per partition value
+};
+
 class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
@@ -48,6 +54,10 @@ class UpdateRule {
   // The same step in plain tensor operations, on any device; where there is no kernel, and as a
   // second oracle. Returns the sum of (w_new - w_old)^2 as a 0-d tensor on the device.
   virtual at::Tensor update_tensors(const BlockUpdate& update, const StepInfo& info) const = 0;
+  // Before the updates of a step: the value of sections that share one, which the updates leave as
+  // it is. Throws InputError unless the rule can do it.
+  virtual void update_merged(const std::vector<MergedSection>& sections, const StepInfo& info,
+                             kernels::Workspace& space) const;
 };
 
 // What the YAML's `optimizer.rule` turns into.

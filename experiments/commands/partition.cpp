@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +17,7 @@ namespace {
 
 struct PartitionOptions {
   std::string config, model, output, objective;
-  std::vector<std::string> assignments;
+  std::vector<std::string> assignments, agree_with;
   double max_state = 0.0;
   std::int64_t threads = -1;
   std::int64_t jobs = 1;
@@ -52,8 +53,26 @@ void print_plan(const ResolvedDiscovery& discovery) {
              c.trial_steps > 0 ? c.trial_steps : discovery.config.trainer.steps);
 }
 
+void print_merged(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {
+  std::map<std::int64_t, std::string> names;
+  for (const auto& section : sections) {
+    if (section.merged < 0) continue;
+    auto& list = names[section.merged];
+    list += (list.empty() ? "" : ", ") + layout.blocks()[section.tensor].name;
+  }
+  for (const auto& [number, list] : names) fmt::print("merged into one value: {}\n", list);
+}
+
+void print_agreement(const ParameterLayout& layout, const Partition& found,
+                     const std::string& path) {
+  const auto agreement = partition_agreement(layout, found, read_partition(path, layout).partition);
+  fmt::print(
+      "agreement with {}: adjusted Rand {:.3f}, the same structure in {:.0f} % of {} sections\n",
+      path, agreement.adjusted_rand, 100.0 * agreement.same_structure, agreement.sections);
+}
+
 void print_outcome(const std::string& config, const ResolvedDiscovery& discovery,
-                   const DiscoveryOutcome& outcome) {
+                   const DiscoveryOutcome& outcome, const std::vector<std::string>& agree_with) {
   const bool by_loss = discovery.config.discovery.by_loss();
   if (by_loss)
     fmt::print("By training:\n{}\nWhat energy says of it:\n", decisions_report(outcome.decisions));
@@ -65,9 +84,13 @@ void print_outcome(const std::string& config, const ResolvedDiscovery& discovery
   for (const auto& v : outcome.validation) {
     fmt::print(
         "fresh probes, {} batches: the blocks hold {:.3f} ± {:.3f} of the Hessian's energy; "
-        "D_P v against H v: cosine {:.2f}, relative error {:.2f}\n",
-        v.batches, v.share, v.share_error, v.cosine(), v.relative_error());
+        "D_P v against H v: cosine {:.2f}, relative error {:.2f}; along the gradient cosine "
+        "{:.2f} ± {:.2f}, relative error {:.2f} ± {:.2f}\n",
+        v.batches, v.share, v.share_error, v.cosine(), v.relative_error(), v.gradient_cosine,
+        v.gradient_cosine_error, v.gradient_relative_error, v.gradient_relative_error_error);
   }
+  print_merged(discovery.layout, outcome.sections);
+  for (const auto& path : agree_with) print_agreement(discovery.layout, outcome.partition, path);
   const auto values = outcome.partition.state_size();
   fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
              100.0 * double(values) / double(discovery.layout.size()));
@@ -95,6 +118,8 @@ void print_json(const DiscoveryOutcome& outcome) {
 
 int partition_command(const PartitionOptions& options) {
   const auto discovery = resolve_discovery(read_config(options));
+  // Files that do not fit are an error before the work, not after it.
+  for (const auto& path : options.agree_with) read_partition(path, discovery.layout);
   if (!options.json) print_plan(discovery);
   if (options.dry_run) return 0;
   install_stop_handlers();
@@ -111,7 +136,7 @@ int partition_command(const PartitionOptions& options) {
   if (options.json) {
     print_json(outcome);
   } else if (outcome.finished) {
-    print_outcome(options.config, discovery, outcome);
+    print_outcome(options.config, discovery, outcome, options.agree_with);
   } else {
     fmt::print("Stopped; the same command goes on.\n");
   }
@@ -153,6 +178,12 @@ CommandAction add_partition_options(CLI::App& verb) {
                   "bound on the second moment's values: a share of the parameters, or 0.1%")
       ->transform(CLI::Validator(share, "SHARE"));
   verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option(
+          "--agree-with", options->agree_with,
+          "partition file of another seed, other batches or another checkpoint: how far the "
+          "two agree; may be repeated")
       ->take_all()
       ->allow_extra_args(false);
   verb.add_option("--output", options->output, "folder; default: that of the run, and -partition");

@@ -12,7 +12,6 @@ files of --corpus.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from .block_matrix_drawing import coupling_figure, distance_figure
 from .class_drawing import class_figure
 from .energy_drawing import energy_figure
 from .hessian_tables import class_table, heterogeneity_table, neuron_table, structure_table
-from .plans import REPOSITORY, ProgramError, program
+from .plans import REPOSITORY, ProgramError, run_program
 from .spectra import read_spectrum
 from .spectrum_drawing import block_spectra_figure
 from .style import save_figure
@@ -105,14 +104,8 @@ STUDIES = {
 
 def measure(name: str, folder: Path, settings: dict[str, str]) -> None:
     """Runs the study's configuration into the folder; its progress goes to stderr."""
-    command = [str(program()), STUDIES[name].verb, f"configs/hessian/{name}.yaml"]
-    for key, value in ({"output": str(folder)} | settings).items():
-        command += ["--set", f"{key}={value}"]
-    if not program().is_file():
-        raise ProgramError(f"there is no {program()}: `make build` makes it")
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise ProgramError(f"{' '.join(command)}: exit code {done.returncode}")
+    command = [STUDIES[name].verb, f"configs/hessian/{name}.yaml"]
+    run_program(command, {"output": str(folder)} | settings)
 
 
 def settings_of(study: Study, small: bool, corpus: Path | None) -> dict[str, str]:

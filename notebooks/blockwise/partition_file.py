@@ -24,7 +24,8 @@ class PartitionFile:
 
     partition: a row per section of a tensor. tensor; role; rule (what chose it); structure
         (elements, tiles, factored, labels or none); row_begin; rows; columns; tile_rows;
-        tile_columns; blocks; state_elements (values of the second moment); and what spoke for it,
+        tile_columns; blocks; state_elements (values of the second moment); merged (sections with
+        one number of 0 or more share one value, -1: with none); and what spoke for it,
         a column `evidence_KEY` each, not a number where there was none.
     """
 
@@ -87,5 +88,6 @@ def _row(tensor: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
         "tile_columns": tile_columns,
         "blocks": blocks,
         "state_elements": values,
+        "merged": section.get("merged", -1),
         **{f"evidence_{key}": value for key, value in (section.get("evidence") or {}).items()},
     }

@@ -25,6 +25,14 @@ struct AdamStep {
   float inverse_root_bias = 1;  // 1 / sqrt(1 - beta2^t)
   float eps = 0;
   float gradient_scale = 1;
+
+  // For a second moment that is up to date already.
+  AdamStep with_fixed_moment() const {
+    auto step = *this;
+    step.beta2 = 1;
+    step.one_minus_beta2 = 0;
+    return step;
+  }
 };
 
 struct SgdStep {

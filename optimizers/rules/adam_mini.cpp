@@ -45,7 +45,8 @@ class AdamMini : public UpdateRule {
                                        u.gradient.data_ptr<float>() + at,
                                        u.state[0].data_ptr<float>() + at, section.rows, columns};
       float* v = u.state[1].data_ptr<float>() + (section.state_offset - first_value);
-      moved += update_section(matrix, v, section.structure, step, space);
+      moved += update_section(matrix, v, section.structure,
+                              section.merged < 0 ? step : step.with_fixed_moment(), space);
     }
     return moved;
   }
@@ -66,12 +67,35 @@ class AdamMini : public UpdateRule {
       }
       const auto v = u.state[1].narrow(0, section.state_offset - first_value, section.state_size());
       moved += adam_section_tensors(matrix(u.parameter, section), g, matrix(u.state[0], section),
-                                    update_moment(g, v, section), options_, info);
+                                    update_moment(g, v, section, options_.second_moment(info.step)),
+                                    options_, info);
     }
     return moved;
   }
 
+  // v <- beta2 v + (1 - beta2) (sum of all sections' g'^2) / (number of their elements)
+  void update_merged(const std::vector<MergedSection>& sections, const StepInfo& info,
+                     kernels::Workspace& space) const override {
+    const auto step = options_.step(info);
+    double squares = 0.0, count = 0.0;
+    for (const auto& s : sections) {
+      squares += squared_norm(s.gradient, space);
+      count += double(s.gradient.numel());
+    }
+    const double scale = info.gradient_scale * info.gradient_scale;
+    const float old = sections.front().value.item<float>();
+    const float v = kernels::second_moment(old, float(squares * scale / count), step);
+    for (const auto& s : sections) s.value.fill_(v);
+  }
+
  private:
+  static double squared_norm(const at::Tensor& g, kernels::Workspace& space) {
+    if (g.is_cpu() && g.scalar_type() == at::kFloat) {
+      return kernels::squared_norm(g.data_ptr<float>(), g.numel(), space);
+    }
+    return g.to(at::kDouble).square().sum().item<double>();
+  }
+
   static double update_section(const kernels::MatrixView& matrix, float* v,
                                const Structure& structure, const kernels::AdamStep& step,
                                kernels::Workspace& space) {
@@ -93,10 +117,10 @@ class AdamMini : public UpdateRule {
   }
 
   // Updates the section's values from g' and returns v at every element, [rows, columns].
-  at::Tensor update_moment(const at::Tensor& g, const at::Tensor& values,
-                           const PartitionSection& s) const {
+  at::Tensor update_moment(const at::Tensor& g, const at::Tensor& values, const PartitionSection& s,
+                           const AdamOptions::MomentStep& step) const {
     const auto average = [&](const at::Tensor& moment, const at::Tensor& square) {
-      moment.mul_(options_.beta2).add_(square.reshape(moment.sizes()), 1.0 - options_.beta2);
+      moment.mul_(step.keep).add_(square.reshape(moment.sizes()), step.add);
     };
     const auto squares = g.square();
     switch (s.structure.kind) {
@@ -104,6 +128,7 @@ class AdamMini : public UpdateRule {
         average(values, squares);
         return values.view({s.rows, s.columns});
       case Structure::Kind::tiles: {
+        if (s.merged >= 0) return values.view({1, 1});
         average(values, tile_means(squares, std::min(s.structure.tile_rows, s.rows),
                                    std::min(s.structure.tile_columns, s.columns)));
         return spread_over_blocks(values, s);

@@ -28,7 +28,8 @@ class AdamW : public UpdateRule {
 
   at::Tensor update_tensors(const BlockUpdate& u, const StepInfo& info) const override {
     const auto g = u.gradient.view({-1}) * info.gradient_scale;
-    u.state[1].mul_(options_.beta2).addcmul_(g, g, 1.0 - options_.beta2);
+    const auto moment = options_.second_moment(info.step);
+    u.state[1].mul_(moment.keep).addcmul_(g, g, moment.add);
     return adam_section_tensors(u.parameter.view({-1}), g, u.state[0], u.state[1], options_, info);
   }
 

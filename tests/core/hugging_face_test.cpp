@@ -129,7 +129,7 @@ TEST_CASE("A written folder is read back bit for bit, whole and in shards") {
   }
 }
 
-TEST_CASE("bfloat16 folders hold rounded weights; tokenizer files go along") {
+TEST_CASE("bfloat16 folders hold rounded weights, tokenizer files go along") {
   TemporaryFolder folder;
   copy_folder(kGolden / "llama", folder / "in");
   std::ofstream(folder / "in/tokenizer.json") << "{}";

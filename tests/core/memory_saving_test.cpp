@@ -162,7 +162,7 @@ TEST_CASE("A mixed-precision store keeps masters, copies and their bytes apart")
   CHECK(store.compute_bytes() == 2 * (layout.size() - kept) + 4 * kept);
 }
 
-TEST_CASE("Single tensors stay float32 by name; a name that is none is an error") {
+TEST_CASE("Single tensors stay float32 by name, a name that is none is an error") {
   const auto layout = small_models()[1].spec()->layout();
   const MixedPrecision head_only{{}, {"lm_head.weight"}};
   const ParameterStore store(layout, at::kCPU, at::kFloat, head_only);

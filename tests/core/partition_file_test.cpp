@@ -30,7 +30,7 @@ bool same(const Partition& a, const Partition& b) {
     for (std::size_t s = 0; s < x.size(); ++s) {
       const bool equal = x[s].role == y[s].role && x[s].row_begin == y[s].row_begin &&
                          x[s].rows == y[s].rows && x[s].rule == y[s].rule &&
-                         same(x[s].structure, y[s].structure);
+                         x[s].merged == y[s].merged && same(x[s].structure, y[s].structure);
       if (!equal) return false;
     }
   }

@@ -170,7 +170,7 @@ TEST_CASE("Mixed precision resumes bit-equal, from float32 masters") {
                     [](const auto& kind) { return kind.first == "master_weights"; }));
 }
 
-TEST_CASE("Text tokenizers decode bytes and pieces; whole characters come out of the stream") {
+TEST_CASE("Text tokenizers decode bytes and pieces, whole characters come out of the stream") {
   TemporaryFolder folder;
   const auto write = [&](const nlohmann::json& json) {
     std::ofstream(folder / "tokenizer.json") << json;

@@ -1,8 +1,11 @@
 // The verb `partition`, and training with what it writes.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <sstream>
 
 #include "core/io/atomic_file.hpp"
 #include "core/partition_file.hpp"
@@ -62,6 +65,31 @@ std::vector<std::string> chosen(const std::string& path, const ParameterLayout& 
   return names;
 }
 
+// A line of scores.csv by column, keyed "tensor candidate".
+using Scores = std::map<std::string, std::map<std::string, std::string>>;
+
+std::vector<std::string> cells(const std::string& line) {
+  std::vector<std::string> out;
+  std::istringstream stream(line);
+  for (std::string cell; std::getline(stream, cell, ',');) out.push_back(cell);
+  return out;
+}
+
+Scores scores(const fs::path& path) {
+  std::istringstream file(content(path));
+  std::string line;
+  std::getline(file, line);
+  const auto names = cells(line);
+  Scores all;
+  while (std::getline(file, line)) {
+    const auto values = cells(line);
+    std::map<std::string, std::string> row;
+    for (std::size_t i = 0; i < values.size(); ++i) row[names[i]] = values[i];
+    all[row["tensor"] + " " + row["candidate"]] = row;
+  }
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("partition: identical seeds give identical files, and a run takes them") {
@@ -115,7 +143,7 @@ TEST_CASE("partition: killed and started again it gives the same file") {
 }
 
 // One layer, eight tokens, width 16, four heads: exact Hessians per tensor.
-TEST_CASE("partition: by energy, query and key fall into heads; shuffled, nothing is found") {
+TEST_CASE("partition: by energy, query and key fall into heads, shuffled, nothing is found") {
   const TemporaryFolder folder;
   const auto config =
       (fs::path(BLOCKWISE_SOURCE_DIR) / "configs/hessian/transformer-exact.yaml").string();
@@ -143,6 +171,124 @@ TEST_CASE("partition: by energy, query and key fall into heads; shuffled, nothin
       CHECK((section.rule == "whole" || section.columns == 1));
     }
   }
+}
+
+// A tanh MLP on classes: energies per row and column, estimated and exact.
+TEST_CASE("partition: estimated energies of a tanh MLP agree with exact ones within their errors") {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "mlp.yaml",
+                        "name: mlp\noutput: " + (folder / "run").string() +
+                            "\ndata: {kind: gaussian_classes, features: 12, classes: 6}\n"
+                            "model: {family: mlp, hidden: [10], activation: tanh, bias: false}\n"
+                            "optimizer: {rule: adamw, learning_rate: 1.0e-2}\n"
+                            "trainer: {steps: 150, micro_batch_size: 64, checkpoint_every: 150}\n"
+                            "hessian: {precision: fp64, batch_size: 256}\n"
+                            "discovery: {vectors: 24, codes: 4, gradient_batches: 8,\n"
+                            "            candidates: [row, column, tile_16]}\n");
+  const auto config = (folder / "mlp.yaml").string();
+  const auto trained = run_program({"train", config});
+  INFO(trained.errors);
+  REQUIRE(trained.exit_code == 0);
+  for (const auto& model : {std::string(), (folder / "run").string()}) {
+    const auto found = [&](const std::string& exact) {
+      const auto output = folder / ("found" + exact);
+      fs::remove_all(output);
+      std::vector<std::string> arguments = {"partition",     config,  "--output",
+                                            output.string(), "--set", "hessian.exact=" + exact};
+      if (!model.empty()) arguments.insert(arguments.end(), {"--model", model});
+      const auto result = run_program(arguments);
+      INFO(result.errors);
+      REQUIRE(result.exit_code == 0);
+      return scores(output / "scores.csv");
+    };
+    const auto exact = found("true"), estimated = found("false");
+    int compared = 0;
+    for (const auto& [key, row] : exact) {
+      if (row.at("lift").empty()) continue;
+      const auto& other = estimated.at(key);
+      const double error = std::stod(other.at("lift_error"));
+      INFO(model << " " << key << ": " << row.at("lift") << " and " << other.at("lift") << " ± "
+                 << error);
+      // 3.5 standard errors of 24 vectors: one in 600 is beyond them by chance.
+      CHECK(std::abs(std::stod(other.at("lift")) - std::stod(row.at("lift"))) < 3.5 * error);
+      CHECK(error < 0.2);
+      ++compared;
+    }
+    CHECK(compared == 4);  // two tensors, rows and columns
+  }
+}
+
+TEST_CASE("partition: its blocks are measured again, and compared with other partitions") {
+  const Prepared p;
+  const auto arguments = [&](const std::string& output, std::vector<std::string> more) {
+    std::vector<std::string> all = {"partition", "--output", (p.folder / output).string(), "--set",
+                                    "discovery.vectors=4"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  REQUIRE(p.run(arguments("found", {})).exit_code == 0);
+  REQUIRE(p.run(arguments("seed", {"--set", "discovery.seed=1"})).exit_code == 0);
+  const auto other = (p.folder / "seed/partition.yaml").string();
+  const auto result = p.run(arguments(
+      "sample", {"--set", "discovery.sample=1", "--agree-with", p.file(), "--agree-with", other}));
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("fresh probes, the same batches") &&
+                                Contains("fresh probes, other batches") &&
+                                Contains("along the gradient cosine"));
+  CHECK_THAT(result.output, Contains("agreement with " + p.file() + ": adjusted Rand ") &&
+                                Contains("agreement with " + other));
+  CHECK_THAT(content(p.file()), Contains("validation_other_batches:") && Contains("condition: "));
+  // Itself: every group and every structure.
+  const auto same = p.run(arguments("again", {"--agree-with", p.file()}));
+  CHECK_THAT(same.output, Contains("adjusted Rand 1.000, the same structure in 100 % of"));
+  const auto wrong = p.run(arguments("again", {"--agree-with", "nothing.yaml"}));
+  CHECK(wrong.exit_code == 2);
+  CHECK_THAT(wrong.errors, Contains("nothing.yaml: no such partition file"));
+}
+
+TEST_CASE("partition: whole sections merge where the Hessian couples them, not where it does not") {
+  const Prepared p;
+  const auto merged = [&](const std::vector<std::string>& more) {
+    fs::remove_all(p.folder / "found");
+    std::vector<std::string> settings = {"discovery.merge=true", "discovery.candidates=[whole]"};
+    settings.insert(settings.end(), more.begin(), more.end());
+    const auto result = p.discover(settings);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return result.output;
+  };
+  const auto output = merged({});
+  CHECK_THAT(output, Contains("merged into one value: "));
+  CHECK_THAT(content(p.file()), Contains("merged: 0"));
+  CHECK_THAT(content(p.folder / "found/couplings.csv"), Contains("tensor,role,group,other_tensor"));
+  const auto trained = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
+                              "optimizer.partition.file=" + p.file()});
+  INFO(trained.errors);
+  CHECK(trained.exit_code == 0);
+  CHECK(read_run(p.folder / "run/run.h5").steps.size() == 6);
+}
+
+// Three blocks without anything between them.
+TEST_CASE("partition: blocks that are not coupled are not merged") {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "quadratic.yaml",
+                        "name: q\noutput: " + (folder / "run").string() +
+                            "\ndata: {kind: no_data}\n"
+                            "model: {family: quadratic, blocks: 4, block_size: 12}\n"
+                            "optimizer: {rule: adamw, learning_rate: 1.0e-2}\n"
+                            "trainer: {steps: 2, micro_batch_size: 1}\n"
+                            "hessian: {batches: 1, batch_size: 1, precision: fp64}\n");
+  const auto result =
+      run_program({"partition", (folder / "quadratic.yaml").string(), "--output",
+                   (folder / "found").string(), "--set", "discovery.merge=true", "--set",
+                   "discovery.candidates=[whole]", "--set", "discovery.gradient_batches=8"});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.output, !Contains("merged into one value"));
+  CHECK_THAT(content(folder / "found/partition.yaml"), !Contains("merged"));
+  CHECK_THAT(result.output, Contains("the blocks hold 1.000 ± 0.000") &&
+                                Contains("cosine 1.00, relative error 0.00"));
 }
 
 TEST_CASE("partition: by loss, it decides from paired runs, goes on when stopped, and ends alike") {

@@ -89,7 +89,7 @@ TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
   check_same(p.run("whole"), p.run("killed"));
 }
 
-TEST_CASE("SIGTERM stops at a step boundary with a checkpoint; the same command continues",
+TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command continues",
           "[resume]") {
   const Prepared p;
   REQUIRE(run_program({"train", p.config, "--output", p.run("whole")}).exit_code == 0);

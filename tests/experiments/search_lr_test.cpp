@@ -138,6 +138,24 @@ TEST_CASE("search-lr: leave-x-out writes the partition that its rate goes with")
   CHECK_THAT(other.errors, Contains("rates.yaml:") && Contains("of the partition"));
 }
 
+TEST_CASE("search-lr: on a quadratic every block gets the optimum") {
+  const TemporaryFolder folder;
+  const auto config = (fs::path(BLOCKWISE_SOURCE_DIR) / "configs/studies/quadratics.yaml").string();
+  const auto result = run_program({"search-lr", config, "--output", folder.path().string(), "--set",
+                                   "optimizer.rule=blockwise_sgd"});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  auto document = YamlDocument::load(config);
+  const auto run = resolve(document.run_config());
+  const auto rates = read_block_rates(folder / "rates.yaml", run.layout,
+                                      run.config.optimizer.make_partition(run.layout));
+  for (std::size_t b = 0; b < 3; ++b) {
+    // Eigenvalues from l to 8 l, l = 1, sqrt(125), 125.
+    const double best = 2.0 / (9.0 * std::pow(125.0, double(b) / 2.0));
+    CHECK(rates.tensors[b][0].of(0) == Approx(best).epsilon(0.05));
+  }
+}
+
 TEST_CASE("search-lr: bad input is one sentence") {
   const Search s;
   const auto refused = [&](const std::string& method, const std::string& setting) {

@@ -214,7 +214,7 @@ TEST_CASE("Tied weights: the Hessian is the untied one, summed over the copies")
   CHECK(relative(tied.dense(CurvatureKind::hessian, batch), expected) < kRounding);
 }
 
-TEST_CASE("The same examples twice have the same Hessian; ignored targets have none") {
+TEST_CASE("The same examples twice have the same Hessian, ignored targets have none") {
   Point point("mlp", mlp(4, {5}, 3, "tanh"));
   const auto batch = classified(6, 4, 3);
   const auto h = point.dense(CurvatureKind::hessian, batch);

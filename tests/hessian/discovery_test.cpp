@@ -1,9 +1,12 @@
 // What discovery rests on: energies of planted blocks by level, and evidence from second moments.
 #include <cmath>
 
+#include "core/error.hpp"
 #include "core/random_stream.hpp"
+#include "hessian/best_rate.hpp"
 #include "hessian/moment_evidence.hpp"
 #include "hessian/partition_energies.hpp"
+#include "hessian/partition_fidelity.hpp"
 #include "hessian/saved_tensors.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -140,4 +143,67 @@ TEST_CASE("Signal to noise is mean over spread, by groups") {
   CHECK(signal_to_noise(v, section(10, 16, Structure::tiles(1, 16))) == Approx(4.0));
   CHECK(signal_to_noise(v, section(10, 16, Structure::tiles(10, 1))) < 4.0);
   CHECK(std::isinf(signal_to_noise(v, section(10, 16, Structure::per_element()))));
+}
+
+TEST_CASE("Estimates of the diagonal come from disjoint vectors, and their mean is the diagonal") {
+  const auto p = planted(0.2);
+  const DenseOperator a(p.matrix);
+  const std::vector<VectorSection> sections = {{0, 384}};
+  const CodePlan plan{.vectors = 202, .codes = 2, .seed = 5};
+  const auto found = measured(a, sections, {{p.atoms, 64}}, plan);
+  REQUIRE(found.diagonals.size() == 4);
+  const auto truth = p.matrix.diagonal();
+  auto mean = at::zeros_like(truth);
+  for (const auto& d : found.diagonals) mean += d / 4.0;
+  // An estimate from one vector is off by the row's other elements, of which two codes leave at
+  // most all; over 202 vectors that is a root of 202 less. 5 of them for 384 elements.
+  const auto noise = (p.matrix.square().sum(1) - truth.square()).sqrt() / std::sqrt(202.0);
+  CHECK(((mean - truth).abs() < 5.0 * noise).all().item<bool>());
+  CHECK(((mean - truth).norm() / truth.norm()).item<double>() < 0.15);
+  // Groups share no vector: what they are off by does not agree.
+  const auto first = found.diagonals[0] - truth, second = found.diagonals[1] - truth;
+  CHECK(std::abs((first.dot(second) / (first.norm() * second.norm())).item<double>()) < 0.25);
+  // Fewer vectors than groups.
+  CHECK(measured(a, sections, {{p.atoms, 64}}, {.vectors = 3, .codes = 2, .seed = 5})
+            .diagonals.size() == 3);
+}
+
+TEST_CASE("Cosine and error of the blocks' product are those of the matrix") {
+  for (const double noise : {0.0, 0.5}) {
+    const auto p = planted(noise);
+    const DenseOperator a(p.matrix);
+    const auto x = gaussian({384}, 9);
+    const auto same = p.groups.unsqueeze(0).eq(p.groups.unsqueeze(1));
+    const auto inside = (p.matrix * same).mv(x), whole = p.matrix.mv(x);
+    const double cosine = (inside.dot(whole) / (inside.norm() * whole.norm())).item<double>();
+    const double error = ((inside - whole).norm() / whole.norm()).item<double>();
+    const auto found = partition_fidelity(a, p.groups, 8, x, 200, 1);
+    INFO("noise " << noise << " cosine " << cosine << " error " << error);
+    CHECK(found.products == 201);
+    CHECK(std::abs(found.cosine - cosine) <= 4.0 * found.cosine_error + 1e-6);
+    CHECK(std::abs(found.relative_error - error) <= 4.0 * found.relative_error_error + 1e-6);
+    CHECK(found.cosine_error < 0.05);
+    CHECK(found.relative_error_error < 0.05);
+  }
+  const auto p = planted(0.5);
+  CHECK_THROWS_AS(
+      partition_fidelity(DenseOperator(p.matrix), p.groups, 8, at::zeros({384}, at::kDouble), 4, 1),
+      InputError);
+}
+
+TEST_CASE("The condition number of a block takes negative eigenvalues as 0 and is damped") {
+  const auto ends = [](std::vector<double> values) {
+    return curvature_ends(DenseOperator(at::tensor(values, at::kDouble).diag()), {});
+  };
+  CHECK(ends({2.0, 4.0, 8.0}).condition(0.0) == Approx(4.0));
+  CHECK(ends({2.0, 4.0, 8.0}).condition(0.25) == Approx(1.25 / 0.5));
+  CHECK(ends({-1.0, 4.0, 8.0}).condition(1e-3) == Approx(1001.0));
+  CHECK(ends({0.0, 0.0}).condition(1e-3) == 1.0);
+}
+
+TEST_CASE("The spread inside groups is in nats") {
+  const auto column = 0.5 * gaussian({1, 32}, 2);
+  const std::vector<at::Tensor> v(3, column.expand({8, 32}).exp());
+  const auto found = inside_log_variance(v, section(8, 32, Structure::tiles(1, 32)));
+  CHECK(found.variance == Approx(column.var(false).item<double>()));
 }

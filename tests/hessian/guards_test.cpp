@@ -86,7 +86,7 @@ TEST_CASE("With norms on heads only the value symmetry is claimed") {
   CHECK(worst(checks) < 1e-13);
 }
 
-TEST_CASE("Difference products pass at their own precision; a noisy operator is caught") {
+TEST_CASE("Difference products pass at their own precision, a noisy operator is caught") {
   Setup setup(small_models()[0], at::kDouble);
   Curvature differences(*setup.model, *setup.store, {setup.batch},
                         ProductMethod::central_difference);

@@ -60,6 +60,7 @@ class RunSpec:
     rate: float = 3e-3
     seed: int = 1
     floor: float = 1.55
+    final_loss: float | None = None  # of the validation set; shifts its curve
     status: str = "finished"
     message: str = ""
     config: str = "seed: 1\noptimizer:\n  rule: adamw\n  learning_rate: 0.003\n"
@@ -254,6 +255,8 @@ def _steps(spec: RunSpec) -> dict[str, np.ndarray]:
 def _evaluations(spec: RunSpec) -> dict[str, np.ndarray]:
     step = np.arange(0, spec.steps + 1, spec.evaluate_every, dtype="i8")
     loss = validation_loss(spec, step)
+    if spec.final_loss is not None:
+        loss += spec.final_loss - loss[-1]
     return {
         "step": step,
         "tokens": step * TOKENS_PER_STEP,
@@ -302,8 +305,12 @@ def write_sweep(
                 spec = change(name, spec) if change else spec
                 if spec is not None:
                     write_run(folder / "members" / name / "run.h5", spec)
-    manifest = {"format": "blockwise-sweep", "version": 1, "name": "quickstart",
-                "hash": "fedcba9876543210", "baseline": "adamw", "members": members}  # fmt: skip
+    return _write_manifest(folder, "quickstart", "adamw", members)
+
+
+def _write_manifest(folder: Path, name: str, baseline: str, members: list[dict[str, Any]]) -> Path:
+    manifest = {"format": "blockwise-sweep", "version": 1, "name": name,
+                "hash": "fedcba9876543210", "baseline": baseline, "members": members}  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
     return folder
@@ -313,8 +320,33 @@ def _manifest_entry(name: str, group: str, rate: float, seed: int) -> dict[str, 
     overrides: dict[str, Any] = {"optimizer.rule": group, "optimizer.learning_rate": rate}
     if group == "adam_mini":
         overrides["optimizer.partition.rule"] = "adam_mini"
+    return _entry(name, group, seed, overrides)
+
+
+def _entry(name: str, group: str, seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
     return {"id": name, "group": group, "seed": seed, "overrides": overrides,
             "config": f"members/{name}/config.yaml", "run": f"members/{name}/run.h5"}  # fmt: skip
+
+
+@dataclass
+class PlannedRun:
+    """A member of a sweep; without a spec it has not begun."""
+
+    group: str
+    seed: int
+    overrides: dict[str, Any]
+    spec: RunSpec | None
+
+
+def write_planned(folder: Path, baseline: str, runs: Iterable[PlannedRun]) -> Path:
+    """A sweep of any members."""
+    members = []
+    for number, run in enumerate(runs):
+        name = f"{run.group}-{number}-s{run.seed}"
+        members.append(_entry(name, run.group, run.seed, run.overrides))
+        if run.spec is not None:
+            write_run(folder / "members" / name / "run.h5", run.spec)
+    return _write_manifest(folder, folder.name, baseline, members)
 
 
 def usual_accidents(name: str, spec: RunSpec) -> RunSpec | None:

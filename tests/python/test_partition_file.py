@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from blockwise.figures import draw, main
 from blockwise.hdf5_file import RunFileError
 from blockwise.partition_file import read_partition_file
@@ -92,13 +93,29 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def merge_whole(file: Path, roles: tuple[str, str]) -> None:
+    """Makes the sections of two roles whole, with one value for both of them."""
+    document = yaml.safe_load(file.read_text())
+    del document["hash"]
+    for tensor in document["tensors"]:
+        for section in tensor["sections"]:
+            if section["role"] in roles:
+                rows = section["rows"][1] - section["rows"][0]
+                section |= {"structure": "tiles", "tile": [rows, tensor["shape"][1]], "merged": 3}
+                section.pop("group", None)
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
 def blockwise(*arguments: object) -> None:
     done = subprocess.run([program(), *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("merged", [(), ("mlp_in", "value")], ids=["found", "merged"])
 @pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
-def test_ten_steps_in_plain_pytorch_are_the_programs(tmp_path: Path) -> None:
+def test_ten_steps_in_plain_pytorch_are_the_programs(
+    tmp_path: Path, merged: tuple[str, str]
+) -> None:
     torch = pytest.importorskip("torch")
     from adam_mini_pytorch import AdamMini
 
@@ -110,6 +127,9 @@ def test_ten_steps_in_plain_pytorch_are_the_programs(tmp_path: Path) -> None:
     blockwise("partition", run, "--objective", "homogeneity", "--output", found, "--set", vectors)
     file = found / "partition.yaml"
     assert {"factored", "tiles", "elements"} >= set(read_partition_file(file).partition.structure)
+    if merged:
+        merge_whole(file, merged)
+        assert (read_partition_file(file).partition["merged"] == 3).sum() == 2
     # At rate 0 the first step changes nothing: its checkpoint is the start.
     start = tmp_path / "start"
     still = ["optimizer.learning_rate=0", "trainer.steps=1"]

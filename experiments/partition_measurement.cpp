@@ -1,0 +1,265 @@
+#include "experiments/partition_measurement.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/random_stream.hpp"
+#include "experiments/second_moments.hpp"
+#include "experiments/stop_signal.hpp"
+#include "hessian/best_rate.hpp"
+#include "hessian/dense.hpp"
+#include "hessian/moment_evidence.hpp"
+#include "hessian/saved_tensors.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr const char* kGroup = "/probes";
+constexpr std::size_t kEnoughEstimates = 3;  // for what independent noise leaves
+
+// Rows without a gradient have v = 0, of which there is no logarithm: they get the smallest value
+// that is.
+at::Tensor with_floor(const at::Tensor& v) {
+  const auto positive = v.masked_select(v.gt(0.0));
+  return v.clamp_min(positive.numel() > 0 ? positive.min().item<double>() : 1.0);
+}
+
+std::unique_ptr<LinearOperator> searched_operator(const ResolvedDiscovery& d,
+                                                  Curvature& curvature) {
+  const auto kind = d.config.hessian.curvature_kind();
+  const auto matrices = searched_tensors(d.layout);
+  if (d.config.discovery.scope == "model") {
+    return std::make_unique<CurvatureOperator>(curvature, kind,
+                                               ParameterSubset(d.layout, matrices));
+  }
+  std::vector<ParameterSubset> each;
+  for (const auto tensor : matrices) each.emplace_back(d.layout, std::vector{tensor});
+  return std::make_unique<BlockDiagonalOperator>(curvature, kind, each);
+}
+
+}  // namespace
+
+PartitionMeasurement::PartitionMeasurement(const DiscoveryPoint& point,
+                                           const SectionVectors& vectors,
+                                           std::vector<SectionScores>& sections, std::string state,
+                                           const std::function<void(const std::string&)>& observe)
+    : point_(point),
+      d_(point.discovery),
+      c_(point.discovery.config.discovery),
+      vectors_(vectors),
+      sections_(sections),
+      state_(std::move(state)),
+      observe_(observe) {}
+
+bool PartitionMeasurement::energies() {
+  return d_.config.hessian.exact ? exact_energies() : probed_energies();
+}
+
+// ---- estimated ----------------------------------------------------------------------------------
+
+bool PartitionMeasurement::probed_energies() {
+  const auto curvature = point_.curvature();
+  const auto a = searched_operator(d_, *curvature);
+  const auto names = level_names(sections_);
+  std::vector<EnergyLevel> levels;
+  for (const auto& name : names) levels.push_back(vectors_.level(sections_, name));
+  PartitionProbes probes(*a, vectors_.in_matrices(), std::move(levels), c_.code_plan());
+  if (std::filesystem::exists(state_)) probes.load(open_state(), kGroup);
+  const bool finished = probes.run([&] { observe_("energies"); },
+                                   [&] {
+                                     save(probes);
+                                     return !stop_requested();
+                                   });
+  if (!finished) return false;
+  save(probes);
+  take_energies(names, probes.result());
+  return !stop_requested();
+}
+
+Hdf5File PartitionMeasurement::open_state() const {
+  auto file = Hdf5File::open_for_reading(state_);
+  const auto hash = file.text_attribute(kGroup, "hash");
+  require_input(hash == d_.hash,
+                "{}: a search with another configuration (hash {}, this one is {}). Give this "
+                "one another --output, or delete the file.",
+                state_, hash, d_.hash);
+  return file;
+}
+
+void PartitionMeasurement::save(const PartitionProbes& probes) const {
+  save_state(state_, [&](Hdf5File& file) {
+    probes.save(file, kGroup);
+    file.set_attribute(kGroup, "hash", d_.hash);
+  });
+}
+
+void PartitionMeasurement::take_energies(const std::vector<std::string>& names,
+                                         const PartitionEnergies& energies) {
+  const auto whole = std::ranges::find(names, "whole") - names.begin();
+  const auto& all = energies.inside[static_cast<std::size_t>(whole)];
+  for (std::int64_t place = 0; place < std::ssize(vectors_.searched()); ++place) {
+    const auto s = vectors_.searched()[static_cast<std::size_t>(place)];
+    auto& candidates = sections_[s].candidates;
+    for (std::size_t l = 0; l < names.size(); ++l) {
+      const auto found = std::ranges::find(candidates, names[l], &CandidateScore::name);
+      if (found == candidates.end()) continue;
+      take_share(*found, s, energies.inside[l].select(1, place), all.select(1, place),
+                 energies.diagonal[place].item<double>());
+    }
+    const auto& range = vectors_.in_matrices()[static_cast<std::size_t>(place)];
+    Diagonals estimates;
+    for (const auto& d : energies.diagonals) {
+      estimates.push_back(d.narrow(0, range.begin, range.size));
+    }
+    take_diagonal(s, estimates);
+  }
+}
+
+// The share is a ratio of means over vectors; its error is the spread of inside - share * whole.
+void PartitionMeasurement::take_share(CandidateScore& candidate, std::size_t section,
+                                      const at::Tensor& inside, const at::Tensor& whole,
+                                      double diagonal) const {
+  const double energy = whole.mean().item<double>();
+  if (energy <= 0.0) return;
+  candidate.share = inside.mean().item<double>() / energy;
+  const auto deviations = ((inside - candidate.share * whole) / energy).contiguous();
+  const auto* first = deviations.data_ptr<double>();
+  candidate.deviations.assign(first, first + deviations.numel());
+  const double error = deviations.std().item<double>() / std::sqrt(double(deviations.numel()));
+  take_lift(candidate, section, error, diagonal / energy);
+}
+
+void PartitionMeasurement::take_lift(CandidateScore& candidate, std::size_t section,
+                                     double share_error, double diagonal_share) const {
+  candidate.chance =
+      random_share(vectors_.labels(section, candidate.section), candidate.section.block_count(),
+                   std::clamp(diagonal_share, 0.0, 1.0));
+  if (candidate.name == "whole" || candidate.chance >= 1.0) return;
+  candidate.lift = coupling_lift(candidate.share, candidate.chance);
+  candidate.lift_error = share_error / (1.0 - candidate.chance);
+}
+
+// The variance of log |diagonal| inside groups.
+void PartitionMeasurement::take_diagonal(std::size_t section, const Diagonals& estimates) {
+  if (estimates.size() < kEnoughEstimates) return;
+  std::vector<at::Tensor> sizes;
+  for (const auto& d : estimates) {
+    sizes.push_back(vectors_.matrix(section, with_floor(d.abs())));
+  }
+  for (auto& candidate : sections_[section].candidates) {
+    const auto found = inside_log_variance(sizes, candidate.section);
+    candidate.diagonal_inside = found.share;
+    candidate.diagonal_inside_error = found.standard_error;
+  }
+}
+
+// ---- exact --------------------------------------------------------------------------------------
+
+// Every searched tensor's diagonal block as a matrix.
+bool PartitionMeasurement::exact_energies() {
+  const auto curvature = point_.curvature();
+  for (const auto tensor : searched_tensors(d_.layout)) {
+    if (stop_requested()) return false;
+    const CurvatureOperator a(*curvature, d_.config.hessian.curvature_kind(),
+                              ParameterSubset(d_.layout, {tensor}));
+    take_matrix(tensor, to_dense(a));
+    observe_(d_.layout.blocks()[tensor].name);
+  }
+  return true;
+}
+
+void PartitionMeasurement::take_matrix(std::size_t tensor, const at::Tensor& matrix) {
+  for (const auto s : vectors_.searched()) {
+    if (sections_[s].tensor != tensor) continue;
+    const auto range = vectors_.in_tensor(s);
+    const auto own = matrix.narrow(0, range.begin, range.size).narrow(1, range.begin, range.size);
+    const double energy = own.square().sum().item<double>();
+    const double diagonal = own.diagonal().square().sum().item<double>();
+    for (auto& candidate : sections_[s].candidates) {
+      if (!has_blocks(candidate.section) || energy == 0.0) continue;
+      candidate.share = inside_energy(own, vectors_.labels(s, candidate.section)) / energy;
+      take_lift(candidate, s, 0.0, diagonal / energy);
+    }
+    take_diagonal(s, Diagonals(kEnoughEstimates, own.diagonal().contiguous()));
+  }
+}
+
+// ---- gradients ----------------------------------------------------------------------------------
+
+void PartitionMeasurement::moments() {
+  const auto moments = second_moments(*point_.model, *point_.store, *d_.data, d_.config.hessian,
+                                      c_.gradient_batches, [&] { observe_("second moments"); });
+  for (const auto s : vectors_.searched()) {
+    const auto& range = vectors_.in_all(s);
+    std::vector<at::Tensor> v;
+    at::Tensor sum;
+    for (const auto& moment : moments) {
+      v.push_back(vectors_.matrix(s, with_floor(moment.narrow(0, range.begin, range.size))));
+      sum = sum.defined() ? sum + v.back() : v.back();
+    }
+    for (auto& candidate : sections_[s].candidates) {
+      const auto found = inside_log_variance(v, candidate.section);
+      candidate.inside = found.share;
+      candidate.inside_error = found.standard_error;
+      candidate.spread = std::sqrt(found.variance);
+      candidate.signal_to_noise = signal_to_noise(sum, candidate.section);
+    }
+  }
+}
+
+// ---- blocks -------------------------------------------------------------------------------------
+
+bool PartitionMeasurement::conditions() {
+  if (c_.condition_blocks == 0) return true;
+  std::map<ParameterRole, std::vector<std::size_t>> by_role;
+  for (const auto s : vectors_.searched()) {
+    by_role[sections_[s].candidates.front().section.role].push_back(s);
+  }
+  const auto curvature = point_.curvature();
+  const auto stream = stream_seed(static_cast<std::uint64_t>(c_.seed), RandomStream::sampling);
+  for (const auto& [role, of_role] : by_role) {
+    const auto s = of_role[uniform_index(stream, std::uint64_t(role), of_role.size())];
+    auto& section = sections_[s];
+    const std::set<std::size_t> looked_at = {section.chosen,
+                                             adam_mini_candidate(section).value_or(section.chosen)};
+    for (const auto i : looked_at) {
+      if (stop_requested()) return false;
+      auto& candidate = section.candidates[i];
+      candidate.condition = condition(*curvature, s, candidate);
+    }
+    // As many units as were planned, whichever structures there turned out to be.
+    for (std::int64_t i = 0; i < 2 * c_.condition_blocks; ++i) observe_("condition numbers");
+  }
+  return true;
+}
+
+// Geometric mean over the sample, of blocks of at least two elements.
+double PartitionMeasurement::condition(Curvature& curvature, std::size_t section,
+                                       const CandidateScore& candidate) {
+  const auto& part = candidate.section;
+  if (part.block_count() == part.size()) return 1.0;
+  const CurvatureOperator tensor(curvature, d_.config.hessian.curvature_kind(),
+                                 ParameterSubset(d_.layout, {sections_[section].tensor}));
+  const auto labels = vectors_.labels(section, part);
+  const auto begin = vectors_.in_tensor(section).begin;
+  const auto stream = stream_seed(static_cast<std::uint64_t>(c_.seed), RandomStream::sampling,
+                                  section + 1, std::uint64_t(part.block_count()));
+  const auto count = std::min(c_.condition_blocks, part.block_count());
+  double logs = 0.0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto block = uniform_index(stream, std::uint64_t(i), std::uint64_t(part.block_count()));
+    const auto index = labels.eq(std::int64_t(block)).nonzero().reshape({-1}) + begin;
+    const RestrictedOperator a(tensor, index.to(point_.device));
+    const auto ends = curvature_ends(a, {0.05, kConditionProducts, std::uint64_t(c_.seed)});
+    logs += std::log(ends.condition(d_.config.hessian.damping)) / double(count);
+  }
+  return std::exp(logs);
+}
+
+}  // namespace blockwise
