@@ -14,7 +14,7 @@ namespace blockwise {
 namespace {
 
 constexpr std::int64_t kNullMaps = 20;
-constexpr double kOneSided99 = 2.326;
+const double kOneOfHundred = std::log(100.0);  // exp(-x) = 1 %
 
 at::Tensor signs(const std::vector<std::int64_t>& shape, std::uint64_t seed, std::uint64_t what,
                  std::uint64_t which) {
@@ -45,10 +45,21 @@ at::Tensor atom_grams(const at::Tensor& y, const at::Tensor& labels, std::int64_
 
 // x_ij and x_ji both estimate ||A_ij||^2, with noise in proportion to what their rows i and j hold:
 // the mean of the two that has the least of it.
-at::Tensor symmetric(const at::Tensor& x, const at::Tensor& rows) {
+at::Tensor weights_of(const at::Tensor& rows) {
   const auto size = (rows / rows.max().clamp_min(1e-300)).clamp_min(1e-12);
-  const auto w = size.square().reciprocal().unsqueeze(1).expand_as(x);
+  return size.square().reciprocal().unsqueeze(1).expand({rows.numel(), rows.numel()});
+}
+
+at::Tensor symmetric(const at::Tensor& x, const at::Tensor& rows) {
+  const auto w = weights_of(rows);
   return (x * w + (x * w).t()) / (w + w.t());
+}
+
+// The two directions have signs of their own, so the larger weight of both counts.
+at::Tensor symmetric_peaks(const at::Tensor& peaks, const at::Tensor& rows) {
+  const auto w = weights_of(rows);
+  const auto weighted = peaks.unsqueeze(1) * w;
+  return at::maximum(weighted, weighted.t()) / (w + w.t());
 }
 
 double pairs(double n) { return n * (n - 1.0) / 2.0; }
@@ -59,6 +70,7 @@ class Grouping {
   explicit Grouping(const AtomGraph& graph)
       : n_(graph.links.size(0)), links_(normalised(graph.links, graph.rows)) {
     for (const auto& map : graph.null) null_.push_back(normalised(map, graph.rows));
+    peaks_ = normalised(graph.peaks, graph.rows);
     links_.fill_diagonal_(0.0);
     total_ = links_.sum().item<double>();
     const auto strengths = links_.sum(1);
@@ -105,7 +117,8 @@ class Grouping {
     return between(links_, a, b) - strength(a) * strength(b) / total_;
   }
 
-  bool above_null(const Group& a, const Group& b, double deviations) const {
+  // Chance to be above it: exp(-x).
+  bool above_null(const Group& a, const Group& b, double x) const {
     double sum = 0.0, squares = 0.0;
     for (const auto& map : null_) {
       const double value = between(map, a, b);
@@ -115,17 +128,25 @@ class Grouping {
     const double count = double(null_.size());
     const double mean = sum / count;
     const double deviation = std::sqrt(std::max(0.0, squares / count - mean * mean));
-    return between(links_, a, b) > mean + deviations * deviation;
+    return between(links_, a, b) > mean + deviation * std::sqrt(2.0 * x) + 2.0 * peak(a, b) * x;
   }
 
-  // Of all pairs of groups together no more than 1 % shall be above it by chance; for a normal
-  // variable P(x > z) < exp(-z^2 / 2) / 2.
-  double deviations_of_all() const {
-    return std::sqrt(2.0 * std::log(std::max(1.0, pairs(double(groups_.size()))) / 0.02));
+  double peak(const Group& a, const Group& b) const {
+    const auto view = peaks_.accessor<double, 2>();
+    double most = 0.0;
+    for (const auto i : a) {
+      for (const auto j : b) most = std::max(most, view[i][j]);
+    }
+    return most;
+  }
+
+  // Of all pairs of groups together no more than 1 % shall be above it by chance.
+  double one_of_all() const {
+    return kOneOfHundred + std::log(std::max(1.0, pairs(double(groups_.size()))));
   }
 
   bool merge_best() {
-    const double deviations = deviations_of_all();
+    const double x = one_of_all();
     double most = 0.0;
     std::size_t first = 0, second = 0;
     for (std::size_t a = 0; a < groups_.size(); ++a) {
@@ -133,7 +154,7 @@ class Grouping {
         const double links = double(groups_[a].size() * groups_[b].size());
         const double value = between(links_, groups_[a], groups_[b]) / links;
         const bool worth = value > most && gain(groups_[a], groups_[b]) > 0.0;
-        if (!worth || !above_null(groups_[a], groups_[b], deviations)) continue;
+        if (!worth || !above_null(groups_[a], groups_[b], x)) continue;
         most = value;
         first = a;
         second = b;
@@ -164,7 +185,7 @@ class Grouping {
     for (auto group = groups_.begin(); group != groups_.end(); ++group) {
       if (group == home || group->size() < 2) continue;
       const double value = gain({atom}, *group);
-      if (value <= most || !above_null({atom}, *group, kOneSided99)) continue;
+      if (value <= most || !above_null({atom}, *group, kOneOfHundred)) continue;
       most = value;
       best = group;
     }
@@ -185,7 +206,7 @@ class Grouping {
   }
 
   std::int64_t n_;
-  at::Tensor links_;
+  at::Tensor links_, peaks_;
   std::vector<at::Tensor> null_;
   double total_ = 0.0;
   std::vector<double> strength_;
@@ -222,6 +243,7 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
   AtomGraph graph;
   graph.links = at::zeros({atoms, atoms}, at::kDouble);
   graph.rows = at::zeros({atoms}, at::kDouble);
+  auto peaks = at::zeros({atoms}, at::kDouble);
   graph.null.assign(std::size_t(kNullMaps), {});
   for (auto& map : graph.null) map = at::zeros({atoms, atoms}, at::kDouble);
   for (std::int64_t i = 0; i < plan.vectors; ++i) {
@@ -238,6 +260,8 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
     graph.rows.index_add_(0, labels, products.square().mean(0), 1.0 / double(plan.vectors));
     const auto grams = atom_grams(products, labels, atoms);
     graph.links += coded_links(grams, s) / double(plan.vectors);
+    const auto scale = double(plan.codes * (plan.codes - 1) * plan.vectors);
+    peaks = at::maximum(peaks, at::linalg_eigvalsh(grams).amax(1) / scale);
     for (std::size_t m = 0; m < graph.null.size(); ++m) {
       const auto foreign = signs({plan.codes, atoms}, plan.seed, 2 + m, std::uint64_t(i));
       graph.null[m] += coded_links(grams, foreign) / double(plan.vectors);
@@ -245,6 +269,7 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
   }
   graph.links = symmetric(graph.links, graph.rows);
   for (auto& map : graph.null) map = symmetric(map, graph.rows);
+  graph.peaks = symmetric_peaks(peaks, graph.rows);
   return graph;
 }
 

@@ -18,8 +18,12 @@
 namespace blockwise {
 
 struct AtomGraph {
-  at::Tensor links;              // [atoms, atoms] float64, symmetric: ||A_ij||_F^2, may be negative
-  at::Tensor rows;               // [atoms]: sum over j of ||A_ij||_F^2
+  at::Tensor links;  // [atoms, atoms] float64, symmetric: ||A_ij||_F^2, may be negative
+  at::Tensor rows;   // [atoms]: sum over j of ||A_ij||_F^2
+  // [atoms, atoms]: the largest weight that one direction has in a link, a quadratic form of signs.
+  // Where an atom's products all lie along one line, the noise is that direction's square, whose
+  // tail is far above a normal one's.
+  at::Tensor peaks;
   std::vector<at::Tensor> null;  // links from foreign signs
   std::int64_t products = 0;
 };
@@ -34,9 +38,11 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
 // roots of their atoms' sums of links, so that large atoms do not attract. The two groups with the
 // strongest mean link (average linkage) that gain modularity (Newman, PRE 69, 066133, 2004, eq. 2:
 // links inside beyond those that the atoms' sums make likely) are merged, as long as the links
-// between them exceed those of the null with 99 % confidence for all pairs together. Then atoms
-// move to the group of several that gains most, above the null with 99 % confidence, until none
-// does (Blondel et al., J. Stat. Mech. P10008, 2008). O(atoms^3).
+// between them exceed those of the null with 99 % confidence for all pairs together, by the tail of
+// a quadratic form X with the standard deviation d and the largest weight p,
+//   P(X > d sqrt(2 x) + 2 p x) < exp(-x)   (Laurent and Massart, Ann. Stat. 28, 2000, Lemma 1).
+// Then atoms move to the group of several that gains most, above the null with 99 % confidence,
+// until none does (Blondel et al., J. Stat. Mech. P10008, 2008). O(atoms^3).
 std::vector<std::int64_t> group_atoms(const AtomGraph& graph);
 
 // Of two groupings: agreement of pairs beyond chance, 1 for equal ones (Hubert and Arabie 1985).

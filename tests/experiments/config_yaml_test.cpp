@@ -93,7 +93,8 @@ TEST_CASE("Each mistake is one sentence with its place") {
   CHECK(error_of(with("1.0e-3", ".nan")) ==
         "x.yaml:10:18: optimizer.learning_rate: '.nan' is not a number");
   CHECK(error_of(with("family: llama", "family: lama")) ==
-        "x.yaml:6:11: model.family: 'lama' is none of gpt2, llama, mlp, did you mean 'llama'?");
+        "x.yaml:6:11: model.family: 'lama' is none of gpt2, llama, mlp, quadratic, did you mean "
+        "'llama'?");
   CHECK_THAT(error_of(with("query: factored", "query: facored")),
              Contains("did you mean 'factored'"));
   CHECK(error_of(with("steps: 10", "steps: 10\n  steps: 11")) ==

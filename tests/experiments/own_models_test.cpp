@@ -80,7 +80,7 @@ TEST_CASE("eval predicts every token but the first once, in windows") {
 }
 
 TEST_CASE(
-    "A run, its checkpoint and its export evaluate alike; bits per byte come from the manifest") {
+    "A run, its checkpoint and its export evaluate alike, bits per byte come from the manifest") {
   const SmallRun small;
   const auto eval = [&](const std::string& model) {
     return last_word(

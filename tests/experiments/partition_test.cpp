@@ -149,8 +149,11 @@ TEST_CASE("partition: by energy, query and key fall into heads, shuffled, nothin
       (fs::path(BLOCKWISE_SOURCE_DIR) / "configs/hessian/transformer-exact.yaml").string();
   const auto layout = resolve(YamlDocument::load(config).run_config()).layout;
   const auto discover = [&](const std::string& name, std::vector<std::string> settings) {
-    std::vector<std::string> arguments = {"partition", config, "--output",
-                                          (folder / name).string()};
+    std::vector<std::string> arguments = {"partition", config,
+                                          "--output",  (folder / name).string(),
+                                          "--set",     "hessian.batch_size=16",
+                                          "--set",     "discovery.condition_blocks=0",
+                                          "--set",     "discovery.validation_vectors=0"};
     for (const auto& setting : settings) arguments.insert(arguments.end(), {"--set", setting});
     const auto result = run_program(arguments);
     INFO(result.errors);
