@@ -45,13 +45,17 @@ void scale_down(YamlDocument& document, const fs::path& folder) {
     for (const auto* key : {"data.sequence_length", "data.validation_tokens"}) set(key, "16");
     for (const auto* key : {"data.vocab_size", "model.vocab_size"}) set(key, "0");
   }
-  if (config.model.family != "mlp") {
+  if (config.model.spec->context_length() > 0) {
     for (const auto* key : {"model.n_layer", "model.n_head"}) set(key, "2");
     set("model.n_embd", "16");
   }
   if (config.model.family == "llama") set("model.n_kv_head", "0");
-  // A partition file is of the model before it was scaled down.
+  // Files of partitions and rates are of the model before it was scaled down.
   if (!config.optimizer.partition.file.empty()) set("optimizer.partition.file", "''");
+  if (!config.optimizer.block_lr.empty()) {
+    set("optimizer.block_lr", "''");
+    set("optimizer.learning_rate", "1e-4");  // the file's values are rates, this was their factor
+  }
 }
 
 }  // namespace
