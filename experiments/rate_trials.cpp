@@ -86,14 +86,21 @@ class GridSearch {
 
   RateInterval value() const {
     std::vector<double> values;
+    const double centre = points_[best_].value;
+    if (at_end() || diverged(best_ - 1) || diverged(best_ + 1)) {
+      return {centre, centre / ratio_, centre * ratio_};
+    }
     const auto seeds = trials_.losses(points_[best_].arm).size();
     for (std::size_t seed = 0; seed < seeds; ++seed) values.push_back(value_of(seed));
     return log_interval(values);
   }
 
+  bool diverged(std::size_t i) const {
+    return std::ranges::count(trials_.losses(points_[i].arm), kDivergedLoss) > 0;
+  }
+
   double value_of(std::size_t seed) const {
     const double centre = points_[best_].value;
-    if (at_end()) return centre;
     const auto loss = [&](std::size_t i) { return trials_.losses(points_[i].arm)[seed]; };
     return centre * std::exp(parabola_vertex(loss(best_ - 1), loss(best_), loss(best_ + 1),
                                              std::log(ratio_)));

@@ -22,8 +22,8 @@ struct GridOutcome {
   double best = 0.0;    // point of the grid
   bool at_end = false;  // of the grid, widened as far as it may be: the best may lie beyond
   // Where the loss is lowest: per seed the vertex of the parabola through the best point and its
-  // neighbours over log value, at an end of the grid the point itself; Student's interval of the
-  // logarithms over seeds.
+  // neighbours over log value; Student's interval of the logarithms over seeds. At an end of the
+  // grid, or where a neighbour diverged, the point itself, and its neighbours as the interval.
   RateInterval value;
   PairedTest to_baseline;  // the best point's loss minus the baseline's
 };
