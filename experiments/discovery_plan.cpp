@@ -111,7 +111,7 @@ void count_products(ResolvedDiscovery& d, const RunConfig& config) {
   if (c.needs_products()) {
     const auto blocks = 2 * c.condition_blocks * roles_of(d.layout);
     const auto validation =
-        c.validation_vectors > 0 ? 2 * (c.validation_vectors + 1) * c.codes + 2 : 0;
+        c.validation_vectors > 0 ? 2 * (c.validation_vectors * c.codes + kGradientCodes + 1) : 0;
     each += blocks * kConditionProducts;
     whole += validation;
     d.units += blocks + validation;

@@ -36,6 +36,8 @@ std::vector<std::size_t> searched_tensors(const ParameterLayout& layout);
 
 // Products that the condition number of one block takes, at most.
 inline constexpr std::int64_t kConditionProducts = 30;
+// Sign codes for the blocks' product with the gradient, which no average over vectors helps.
+inline constexpr std::int64_t kGradientCodes = 32;
 // Vectors and sign codes of the map of couplings between sections.
 inline constexpr std::int64_t kCouplingVectors = 2, kCouplingCodes = 48;
 

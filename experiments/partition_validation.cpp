@@ -52,10 +52,9 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
       block_energies(a, blocks.labels, blocks.block_count, {c.validation_vectors, c.codes, seed});
   observe(energies.products);
   const auto gradient = gradient_of_matrices(point, *curvature);
-  const auto codes = std::max<std::int64_t>(3, c.codes);
   const auto along =
-      partition_fidelity(a, blocks.labels, blocks.block_count, gradient, codes, seed);
-  observe(c.codes + 1);
+      partition_fidelity(a, blocks.labels, blocks.block_count, gradient, kGradientCodes, seed);
+  observe(along.products);
   return {further == 0 ? "the same" : "other",
           energies.share,
           energies.share_error,

@@ -27,7 +27,7 @@ struct PartitionValidation {
 };
 
 // On the search's batches and on those behind them; empty where discovery.validation_vectors is 0.
-// Cost: 2 (vectors + 1) codes + 2 products. Empty, too, when a signal stopped it.
+// Cost: 2 (vectors * codes + kGradientCodes + 1) products. Empty, too, when a signal stopped it.
 std::vector<PartitionValidation> validate_partition(
     const DiscoveryPoint& point, const SectionVectors& vectors,
     const std::vector<SectionScores>& sections,
