@@ -23,11 +23,14 @@ PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSect
   require_input(plan.vectors >= 2 && plan.codes >= 2,
                 "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
                 plan.codes);
-  for (const auto& level : levels_) {
+  const auto device = a.options().device();
+  for (auto& level : levels_) {
     check_equal(level.labels.numel(), a.rows(), "labels of an operator's rows");
+    level.labels = level.labels.to(device);
   }
   inside_ = at::zeros({std::ssize(levels_), plan.vectors, std::ssize(sections_)}, at::kDouble);
-  diagonal_sums_ = at::zeros({kDiagonalGroups, a.rows()}, at::kDouble);
+  diagonal_sums_ =
+      at::zeros({kDiagonalGroups, a.rows()}, at::TensorOptions(at::kDouble).device(device));
   diagonal_squares_ = at::zeros({std::ssize(sections_)}, at::kDouble);
 }
 
@@ -51,16 +54,20 @@ at::Tensor PartitionProbes::section_sums(const at::Tensor& x) const {
 }
 
 void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& observe) {
-  const auto v = signs(a_.columns(), plan_.seed, vector, 0);
-  auto diagonal = at::zeros({a_.rows()}, at::kDouble);
+  // Signs are drawn on the host, the same for every device; sums of vectors stay where the products
+  // are.
+  const auto device = a_.options().device();
+  const auto v = signs(a_.columns(), plan_.seed, vector, 0).to(device);
+  auto diagonal = at::zeros_like(v);
   for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
     const auto& level = levels_[static_cast<std::size_t>(l)];
-    auto sum = at::zeros({a_.rows()}, at::kDouble);
+    auto sum = at::zeros_like(v);
     auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
     for (std::int64_t k = 0; k < plan_.codes; ++k) {
-      const auto code = signs(level.block_count, plan_.seed, vector, 1 + l * plan_.codes + k);
+      const auto code =
+          signs(level.block_count, plan_.seed, vector, 1 + l * plan_.codes + k).to(device);
       const auto coded = code.index_select(0, level.labels);
-      const auto y = a_((coded * v).to(a_.options())).to(at::kCPU, at::kDouble).mul_(coded);
+      const auto y = a_((coded * v).to(a_.options())).to(at::kDouble).mul_(coded);
       sum += y;
       squares += section_sums(y.square());
       if (observe) observe();
@@ -84,7 +91,7 @@ PartitionEnergies PartitionProbes::result() const {
   const auto groups = std::min(done_, kDiagonalGroups);
   for (std::int64_t g = 0; g < groups; ++g) {
     const auto vectors = (done_ - g + kDiagonalGroups - 1) / kDiagonalGroups;
-    energies.diagonals.push_back(diagonal_sums_[g] / double(vectors));
+    energies.diagonals.push_back((diagonal_sums_[g] / double(vectors)).to(at::kCPU));
   }
   return energies;
 }
