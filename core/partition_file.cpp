@@ -168,6 +168,9 @@ class PartitionReader : private TensorFileReader {
     section.columns = block.columns();
     section.structure = read_structure(node, block.name);
     if (node["merged"]) section.merged = number(node, "merged");
+    require(
+        node, !node["merged"] || section.merged >= 0,
+        fmt::format("tensor '{}': merged is {}, must be at least 0", block.name, section.merged));
     return section;
   }
 

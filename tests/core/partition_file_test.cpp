@@ -150,6 +150,9 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
                     Contains("is not NUMBER*REPETITIONS"));
   CHECK_THROWS_WITH(w.read(w.changed("structure: tiles", "structure: stripes")),
                     Contains("'stripes' is none of elements, tiles, factored, labels, none"));
+  CHECK_THROWS_WITH(
+      w.read(w.changed("structure: tiles", "merged: -3, structure: tiles")),
+      Contains("tensor 'transformer.") && Contains("merged is -3, must be at least 0"));
   // Valid, but not what the hash says; without the line it is taken.
   const auto edited = w.changed("tile: [1, 8]", "tile: [2, 8]");
   CHECK_THROWS_WITH(w.read(edited), Contains("drop the line 'hash'"));
