@@ -8,7 +8,6 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
-#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -17,18 +16,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Prepared {
-  TemporaryFolder folder;
-  std::string config;
-  explicit Prepared(std::int64_t steps = 12) : config((folder / "run.yaml").string()) {
-    write_small_corpus(folder.path());
-    write_file_atomically(config, small_run_yaml(folder.path(), steps));
-  }
-  ProgramResult train(const std::vector<std::string>& more = {},
-                      const std::string& prefix = "") const {
-    std::vector<std::string> arguments = {"train", config};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_program(arguments, prefix);
+struct Prepared : SmallRunFolder {
+  explicit Prepared(std::int64_t steps = 12) : SmallRunFolder(steps) {}
+  ProgramResult train(std::vector<std::string> more = {}, const std::string& prefix = "") const {
+    more.insert(more.begin(), "train");
+    return run(more, prefix);
   }
   // Runs 12 steps, then asks for more, so that a resume has something to do.
   void stop_half_way() const {

@@ -28,13 +28,10 @@ namespace {
 const std::string kGolden = BLOCKWISE_SOURCE_DIR "/tests/golden/hugging_face/";
 
 // A finished small run.
-struct SmallRun {
-  TemporaryFolder folder;
-  std::string run;
-  SmallRun() : run((folder / "run").string()) {
-    write_small_corpus(folder.path());
-    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path()));
-    REQUIRE(run_program({"train", (folder / "run.yaml").string(), "--output", run}).exit_code == 0);
+struct SmallRun : SmallRunFolder {
+  std::string output;
+  SmallRun() : SmallRunFolder(12), output((folder / "run").string()) {
+    REQUIRE(run_program({"train", config, "--output", output}).exit_code == 0);
   }
   std::string path(const std::string& name) const { return (folder / name).string(); }
 };
@@ -59,7 +56,7 @@ double mean_loss(const Model& model, const at::Tensor& tokens) {
 
 TEST_CASE("eval predicts every token but the first once, in windows") {
   const SmallRun small;
-  const auto loaded = load_model(small.run, at::kCPU);
+  const auto loaded = load_model(small.output, at::kCPU);
   const TokenSequence tokens(find_token_files(small.path("validation.bin")), TokenLayout::llmc);
   const std::int64_t length = 7;
   const auto result = evaluate_tokens(*loaded.model, tokens, at::kCPU, {length, 3}, [](auto) {});
@@ -87,11 +84,12 @@ TEST_CASE(
         run_program({"eval", "--model", model, "--tokens", small.path("validation.bin"),
                      "--sequence-length", "16", "--json"}));
   };
-  REQUIRE(run_program({"export", "--model", small.run, "--output", small.path("out")}).exit_code ==
-          0);
-  const auto run = eval(small.run);
+  REQUIRE(
+      run_program({"export", "--model", small.output, "--output", small.path("out")}).exit_code ==
+      0);
+  const auto run = eval(small.output);
   CHECK(eval(small.path("out"))["loss"] == run["loss"]);
-  const auto checkpoint = small.run + "/checkpoints/step_00000012";
+  const auto checkpoint = small.output + "/checkpoints/step_00000012";
   CHECK(eval(checkpoint)["loss"] == run["loss"]);
   CHECK(run["perplexity"].get<double>() == Approx(std::exp(run["loss"].get<double>())));
   CHECK(run["loss_by_position"].size() == 16);
@@ -120,7 +118,7 @@ TEST_CASE("A run starts from a given model and keeps its sizes") {
       "sequence_length: 16, validation_tokens: 256}}\n"
       "optimizer: {{rule: adam_mini, learning_rate: 0.0}}\n"
       "trainer: {{steps: 1, micro_batch_size: 2}}\n",
-      small.run, small.folder.path().string());
+      small.output, small.folder.path().string());
   write_file_atomically(small.folder / "tuned.yaml", yaml);
   const auto result =
       run_program({"train", small.path("tuned.yaml"), "--output", small.path("tuned")});
@@ -128,7 +126,8 @@ TEST_CASE("A run starts from a given model and keeps its sizes") {
   REQUIRE(result.exit_code == 0);
   // A learning rate of 0 changes nothing: the first evaluation is the last one of the first run, up
   // to the order of sums, as the micro-batches differ.
-  const auto before = read_run(small.run + "/run.h5"), after = read_run(small.path("tuned/run.h5"));
+  const auto before = read_run(small.output + "/run.h5"),
+             after = read_run(small.path("tuned/run.h5"));
   CHECK(after.evaluations.front().loss == Approx(before.evaluations.back().loss).epsilon(1e-6));
   const auto wrong = run_program({"train", small.path("tuned.yaml"), "--set", "model.family=gpt2"});
   CHECK(wrong.exit_code == 2);
@@ -249,7 +248,7 @@ TEST_CASE("Greedy sampling with the cache takes the tokens that whole passes wou
 TEST_CASE("generate gives the same text for the same seed, and ends at the context's end") {
   const SmallRun small;
   const auto generate = [&](const std::string& seed, const std::string& tokens) {
-    return run_program({"generate", "--model", small.run, "--prompt", "01", "--tokens", tokens,
+    return run_program({"generate", "--model", small.output, "--prompt", "01", "--tokens", tokens,
                         "--seed", seed, "--threads", "1"});
   };
   const auto first = generate("1", "8");
@@ -258,10 +257,10 @@ TEST_CASE("generate gives the same text for the same seed, and ends at the conte
   CHECK(generate("1", "8").output == first.output);
   CHECK(generate("2", "8").output != first.output);
   CHECK(generate("1", "10000").exit_code == 0);
-  const auto empty = run_program({"generate", "--model", small.run, "--prompt", ""});
+  const auto empty = run_program({"generate", "--model", small.output, "--prompt", ""});
   CHECK(empty.exit_code == 2);
   CHECK_THAT(empty.errors, Contains("the prompt is empty"));
-  const auto strange = run_program({"generate", "--model", small.run, "--prompt", "a"});
+  const auto strange = run_program({"generate", "--model", small.output, "--prompt", "a"});
   CHECK(strange.exit_code == 2);
   CHECK_THAT(strange.errors, Contains("token 97, the model's vocabulary has 64"));
 }

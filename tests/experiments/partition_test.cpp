@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <sstream>
 
@@ -23,21 +21,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-struct Prepared {
-  TemporaryFolder folder;
-  Prepared() {
-    write_small_corpus(folder.path());
-    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), 6));
-  }
-  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
-    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
-    return run_program(arguments, shell);
-  }
+struct Prepared : SmallRunFolder {
+  Prepared() : SmallRunFolder(6) {}
   std::vector<std::string> discovery(const std::vector<std::string>& settings) const {
     std::vector<std::string> arguments = {"partition", "--output", (folder / "found").string(),
                                           "--set", "discovery.vectors=3"};
@@ -76,7 +61,7 @@ std::vector<std::string> cells(const std::string& line) {
 }
 
 Scores scores(const fs::path& path) {
-  std::istringstream file(content(path));
+  std::istringstream file(read_text_file(path));
   std::string line;
   std::getline(file, line);
   const auto names = cells(line);
@@ -99,10 +84,10 @@ TEST_CASE("partition: identical seeds give identical files, and a run takes them
   REQUIRE(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("products with the Hessian") && Contains("slim_adam") &&
                                Contains("optimizer.partition.file="));
-  const auto text = content(p.file());
+  const auto text = read_text_file(p.file());
   fs::remove_all(p.folder / "found");
   REQUIRE(p.discover({"discovery.objective=homogeneity"}).exit_code == 0);
-  CHECK(content(p.file()) == text);
+  CHECK(read_text_file(p.file()) == text);
   CHECK(!fs::exists(p.folder / "found/probes.h5"));
   const auto trained = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
                               "optimizer.partition.file=" + p.file()});
@@ -131,13 +116,13 @@ TEST_CASE("partition: killed and started again it gives the same file") {
   const Prepared p;
   const std::vector<std::string> settings = {"discovery.codes=6"};
   REQUIRE(p.discover(settings).exit_code == 0);
-  const auto whole = content(p.file());
+  const auto whole = read_text_file(p.file());
   int killed = 0;
   for (const std::string seconds : {"0.5", "0.8", "1.1"}) {
     fs::remove_all(p.folder / "found");
     if (p.run(p.discovery(settings), "timeout -s KILL " + seconds).exit_code != 0) ++killed;
     REQUIRE(p.discover(settings).exit_code == 0);
-    CHECK(content(p.file()) == whole);
+    CHECK(read_text_file(p.file()) == whole);
   }
   CHECK(killed >= 1);
 }
@@ -241,7 +226,8 @@ TEST_CASE("partition: its blocks are measured again, and compared with other par
                                 Contains("along the gradient cosine"));
   CHECK_THAT(result.output, Contains("agreement with " + p.file() + ": adjusted Rand ") &&
                                 Contains("agreement with " + other));
-  CHECK_THAT(content(p.file()), Contains("validation_other_batches:") && Contains("condition: "));
+  CHECK_THAT(read_text_file(p.file()),
+             Contains("validation_other_batches:") && Contains("condition: "));
   // Itself: every group and every structure.
   const auto same = p.run(arguments("again", {"--agree-with", p.file()}));
   CHECK_THAT(same.output, Contains("adjusted Rand 1.000, the same structure in 100 % of"));
@@ -263,8 +249,9 @@ TEST_CASE("partition: whole sections merge where the Hessian couples them, not w
   };
   const auto output = merged({});
   CHECK_THAT(output, Contains("merged into one value: "));
-  CHECK_THAT(content(p.file()), Contains("merged: 0"));
-  CHECK_THAT(content(p.folder / "found/couplings.csv"), Contains("tensor,role,group,other_tensor"));
+  CHECK_THAT(read_text_file(p.file()), Contains("merged: 0"));
+  CHECK_THAT(read_text_file(p.folder / "found/couplings.csv"),
+             Contains("tensor,role,group,other_tensor"));
   const auto trained = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
                               "optimizer.partition.file=" + p.file()});
   INFO(trained.errors);
@@ -289,7 +276,7 @@ TEST_CASE("partition: blocks that are not coupled are not merged") {
   INFO(result.errors);
   REQUIRE(result.exit_code == 0);
   CHECK_THAT(result.output, !Contains("merged into one value"));
-  CHECK_THAT(content(folder / "found/partition.yaml"), !Contains("merged"));
+  CHECK_THAT(read_text_file(folder / "found/partition.yaml"), !Contains("merged"));
   CHECK_THAT(result.output, Contains("the blocks hold 1.000 ± 0.000") &&
                                 Contains("cosine 1.00, relative error 0.00"));
 }
@@ -307,8 +294,8 @@ TEST_CASE("partition: by loss, it decides from paired runs, goes on when stopped
   INFO(first.errors);
   REQUIRE(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("By training:") && Contains("propose"));
-  const auto text = content(p.file());
-  const auto decisions = content(p.folder / "found/decisions.csv");
+  const auto text = read_text_file(p.file());
+  const auto decisions = read_text_file(p.folder / "found/decisions.csv");
   CHECK_THAT(decisions, Contains("stage,role,candidate") && Contains("refine,"));
   std::int64_t runs = 0;
   for (const auto& entry : fs::directory_iterator(p.folder / "found/trials/members")) {
@@ -318,8 +305,8 @@ TEST_CASE("partition: by loss, it decides from paired runs, goes on when stopped
   CHECK(runs <= 24);
   fs::remove_all(p.folder / "found");
   REQUIRE(p.run(arguments).exit_code == 0);
-  CHECK(content(p.file()) == text);
-  CHECK(content(p.folder / "found/decisions.csv") == decisions);
+  CHECK(read_text_file(p.file()) == text);
+  CHECK(read_text_file(p.folder / "found/decisions.csv") == decisions);
   auto wrong = p.discovery({"discovery.objective=loss", "optimizer.rule=adamw"});
   const auto refused = p.run(wrong);
   CHECK(refused.exit_code == 2);

@@ -12,7 +12,6 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
-#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -21,14 +20,9 @@ namespace {
 
 constexpr std::int64_t kSteps = 40;
 
-struct Prepared {
-  TemporaryFolder folder;
-  std::string config;
-  Prepared() : config((folder / "run.yaml").string()) {
-    write_small_corpus(folder.path());
-    write_file_atomically(config, small_run_yaml(folder.path(), kSteps));
-  }
-  std::string run(const std::string& name) const { return (folder / name).string(); }
+struct Prepared : SmallRunFolder {
+  Prepared() : SmallRunFolder(kSteps) {}
+  std::string path(const std::string& name) const { return (folder / name).string(); }
 };
 
 // Everything of a run that must not depend on interruptions; times do.
@@ -64,7 +58,7 @@ int wait_for(pid_t process) {
 
 TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
   const Prepared p;
-  REQUIRE(run_program({"train", p.config, "--output", p.run("whole")}).exit_code == 0);
+  REQUIRE(run_program({"train", p.config, "--output", p.path("whole")}).exit_code == 0);
   const unsigned seed = std::random_device{}();
   INFO("seed " << seed);
   std::mt19937 random(seed);
@@ -74,45 +68,45 @@ TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
   int killed = 0, starts = 0;
   while (killed < 20 && starts < 200) {
     ++starts;
-    const pid_t process = start_program({"train", p.config, "--output", p.run("killed")});
+    const pid_t process = start_program({"train", p.config, "--output", p.path("killed")});
     ::usleep(moment(random));
     ::kill(process, SIGKILL);
     if (wait_for(process) == -SIGKILL) {
       ++killed;
       continue;
     }
-    check_same(p.run("whole"), p.run("killed"));  // it finished between kills: start over
-    std::filesystem::remove_all(p.run("killed"));
+    check_same(p.path("whole"), p.path("killed"));  // it finished between kills: start over
+    std::filesystem::remove_all(p.path("killed"));
   }
   CHECK(killed == 20);
-  REQUIRE(run_program({"train", p.config, "--output", p.run("killed")}).exit_code == 0);
-  check_same(p.run("whole"), p.run("killed"));
+  REQUIRE(run_program({"train", p.config, "--output", p.path("killed")}).exit_code == 0);
+  check_same(p.path("whole"), p.path("killed"));
 }
 
 TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command continues",
           "[resume]") {
   const Prepared p;
-  REQUIRE(run_program({"train", p.config, "--output", p.run("whole")}).exit_code == 0);
-  const pid_t process = start_program({"train", p.config, "--output", p.run("stopped")});
-  while (!Hdf5File::is_hdf5(p.run("stopped") + "/run.h5")) ::usleep(2'000);
+  REQUIRE(run_program({"train", p.config, "--output", p.path("whole")}).exit_code == 0);
+  const pid_t process = start_program({"train", p.config, "--output", p.path("stopped")});
+  while (!Hdf5File::is_hdf5(p.path("stopped") + "/run.h5")) ::usleep(2'000);
   ::usleep(30'000);
   ::kill(process, SIGTERM);
   CHECK(wait_for(process) == 0);
-  const auto stopped = read_run(p.run("stopped") + "/run.h5");
+  const auto stopped = read_run(p.path("stopped") + "/run.h5");
   if (stopped.state == RunState::interrupted) {
-    REQUIRE(!checkpoint_steps(p.run("stopped")).empty());
-    CHECK(checkpoint_steps(p.run("stopped")).back() == stopped.last_step);
+    REQUIRE(!checkpoint_steps(p.path("stopped")).empty());
+    CHECK(checkpoint_steps(p.path("stopped")).back() == stopped.last_step);
   }
-  REQUIRE(run_program({"train", p.config, "--output", p.run("stopped")}).exit_code == 0);
-  check_same(p.run("whole"), p.run("stopped"));
+  REQUIRE(run_program({"train", p.config, "--output", p.path("stopped")}).exit_code == 0);
+  check_same(p.path("whole"), p.path("stopped"));
 }
 
 TEST_CASE("A finished run is left as it is", "[resume]") {
   const Prepared p;
   REQUIRE(run_program({"train", p.config}).exit_code == 0);
-  const auto before = read_text_file(p.run("run") + "/run.h5");
+  const auto before = read_text_file(p.path("run") + "/run.h5");
   const auto again = run_program({"train", p.config, "--json"});
   CHECK(again.exit_code == 0);
   CHECK_THAT(again.output, blockwise::testing::Contains("\"state\":\"finished\""));
-  CHECK(read_text_file(p.run("run") + "/run.h5") == before);
+  CHECK(read_text_file(p.path("run") + "/run.h5") == before);
 }

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
 #include "core/io/atomic_file.hpp"
 #include "experiments/config_yaml.hpp"
@@ -21,21 +19,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-struct Search {
-  TemporaryFolder folder;
-  Search() {
-    write_small_corpus(folder.path());
-    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), 4));
-  }
-  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
-    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
-    return run_program(arguments, shell);
-  }
+struct Search : SmallRunFolder {
+  Search() : SmallRunFolder(4) {}
   std::vector<std::string> arguments(const std::string& method,
                                      const std::vector<std::string>& settings) const {
     std::vector<std::string> all = {
@@ -60,15 +45,15 @@ TEST_CASE("search-lr: rates from curvature per block, killed and resumed alike, 
   INFO(first.errors);
   REQUIRE(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("products with the Hessian") && Contains("implied by mean(v)"));
-  const auto text = content(s.file());
-  const auto table = content(s.folder / "found/rates.csv");
+  const auto text = read_text_file(s.file());
+  const auto table = read_text_file(s.folder / "found/rates.csv");
   int killed = 0;
   for (const std::string seconds : {"0.6", "1.0"}) {
     fs::remove_all(s.folder / "found");
     if (s.run(arguments, "timeout -s KILL " + seconds).exit_code != 0) ++killed;
     REQUIRE(s.run(arguments).exit_code == 0);
-    CHECK(content(s.file()) == text);
-    CHECK(content(s.folder / "found/rates.csv") == table);
+    CHECK(read_text_file(s.file()) == text);
+    CHECK(read_text_file(s.folder / "found/rates.csv") == table);
   }
   CHECK(killed >= 1);
   for (const auto& tensor : s.rates().tensors) {
@@ -103,7 +88,7 @@ TEST_CASE("search-lr: coordinate search takes what gains, and its bound on runs 
   INFO(first.errors);
   REQUIRE(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("max_trials ended the search") && Contains("not reached"));
-  const auto text = content(s.file());
+  const auto text = read_text_file(s.file());
   std::int64_t runs = 0;
   for ([[maybe_unused]] const auto& entry :
        fs::directory_iterator(s.folder / "found/trials/members")) {
@@ -115,7 +100,7 @@ TEST_CASE("search-lr: coordinate search takes what gains, and its bound on runs 
   CHECK(larger);
   fs::remove_all(s.folder / "found");
   REQUIRE(s.run(arguments).exit_code == 0);
-  CHECK(content(s.file()) == text);
+  CHECK(read_text_file(s.file()) == text);
 }
 
 TEST_CASE("search-lr: leave-x-out writes the partition that its rate goes with") {
@@ -126,8 +111,8 @@ TEST_CASE("search-lr: leave-x-out writes the partition that its rate goes with")
   INFO(result.errors);
   REQUIRE(result.exit_code == 0);
   const auto partition = (s.folder / "found/partition.yaml").string();
-  CHECK_THAT(content(partition), Contains("structure: none"));
-  CHECK_THAT(content(s.folder / "found/rates.csv"), Contains("left_out,sections,rate"));
+  CHECK_THAT(read_text_file(partition), Contains("structure: none"));
+  CHECK_THAT(read_text_file(s.folder / "found/rates.csv"), Contains("left_out,sections,rate"));
   const auto trained = s.run({"train", "--set", "optimizer.block_lr=" + s.file(), "--set",
                               "optimizer.partition.file=" + partition});
   INFO(trained.errors);

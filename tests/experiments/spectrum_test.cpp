@@ -5,14 +5,12 @@
 #include <numeric>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "experiments/hessian_recorder.hpp"
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
-#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -20,16 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Prepared {
-  TemporaryFolder folder;
-  explicit Prepared(std::int64_t steps = 6) {
-    write_small_corpus(folder.path());
-    write_file_atomically(folder / "run.yaml", small_run_yaml(folder.path(), steps));
-  }
-  ProgramResult run(std::vector<std::string> arguments, const std::string& shell = "") const {
-    arguments.insert(arguments.begin() + 1, (folder / "run.yaml").string());
-    return run_program(arguments, shell);
-  }
+struct Prepared : SmallRunFolder {
+  explicit Prepared(std::int64_t steps = 6) : SmallRunFolder(steps) {}
   ProgramResult spectrum(const std::vector<std::string>& settings,
                          std::vector<std::string> arguments = {}) const {
     arguments.insert(arguments.begin(),

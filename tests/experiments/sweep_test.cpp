@@ -3,7 +3,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/io/atomic_file.hpp"
@@ -11,7 +10,6 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
-#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -20,12 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Prepared {
-  TemporaryFolder folder;
-  std::string config;
-  Prepared() : config((folder / "sweep.yaml").string()) {
-    write_small_corpus(folder.path());
-    write_file_atomically(config, small_run_yaml(folder.path(), 6) + R"(sweep:
+const std::string kSweep = R"(sweep:
   seeds: [1, 2]
   baseline: adamw
   parameters:
@@ -35,12 +28,13 @@ struct Prepared {
       set: {optimizer.rule: adamw}
     - name: adam_mini
       set: {optimizer.rule: adam_mini}
-)");
-  }
-  ProgramResult sweep(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> arguments = {"sweep", config, "--jobs", "2"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_program(arguments);
+)";
+
+struct Prepared : SmallRunFolder {
+  Prepared() : SmallRunFolder(6, kSweep) {}
+  ProgramResult sweep(std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"sweep", "--jobs", "2"});
+    return run(more);
   }
   fs::path member(const std::string& id) const {
     return folder / "run" / "members" / id / "run.h5";

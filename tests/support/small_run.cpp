@@ -75,4 +75,16 @@ trainer:
                      folder.string(), steps);
 }
 
+SmallRunFolder::SmallRunFolder(std::int64_t steps, const std::string& more)
+    : config((folder / "run.yaml").string()) {
+  write_small_corpus(folder.path());
+  write_file_atomically(config, small_run_yaml(folder.path(), steps) + more);
+}
+
+ProgramResult SmallRunFolder::run(std::vector<std::string> arguments,
+                                  const std::string& prefix) const {
+  arguments.insert(arguments.begin() + 1, config);
+  return run_program(arguments, prefix);
+}
+
 }  // namespace blockwise::testing
