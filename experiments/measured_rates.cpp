@@ -211,4 +211,8 @@ RateInterval log_interval(const std::vector<double>& values) {
   return {std::exp(summary.mean), std::exp(summary.mean - width), std::exp(summary.mean + width)};
 }
 
+const PartitionSection& section_of(const Partition& partition, const RateTarget& target) {
+  return partition.tensors()[target.tensor].sections[target.section];
+}
+
 }  // namespace blockwise

@@ -24,6 +24,8 @@ struct RateTarget {
 // In the layout's order. per: section or block, as search_lr.per.
 std::vector<RateTarget> rate_targets(const Partition& partition, const std::string& per);
 
+const PartitionSection& section_of(const Partition& partition, const RateTarget& target);
+
 // Geometric: a value and its 95 % interval.
 struct RateInterval {
   double value = 0.0;

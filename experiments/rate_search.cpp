@@ -12,12 +12,11 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/folder_lock.hpp"
 #include "core/io/sha256.hpp"
-#include "core/memory_meter.hpp"
 #include "core/partition_file.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/config_text.hpp"
-#include "experiments/hessian_batches.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/rate_report.hpp"
 
 namespace blockwise {
 namespace {
@@ -42,7 +41,7 @@ class RateSearch {
     if (result == Result::stopped) return std::move(outcome_);
     outcome_.exhausted = result == Result::exhausted;
     if (!c_.by_trials()) write(s_.partition, measured_rates());
-    write_file_atomically(folder_ / "rates.csv", table());
+    write_file_atomically(folder_ / "rates.csv", rate_table(s_, outcome_));
     fs::remove(folder_ / "samples.txt");
     outcome_.finished = true;
     return std::move(outcome_);
@@ -157,7 +156,7 @@ class RateSearch {
   std::vector<std::size_t> pick(std::int64_t count) const {
     std::vector<std::size_t> left;
     for (std::size_t t = 0; t < s_.targets.size(); ++t) {
-      if (!is_vector(section_of(t))) left.push_back(t);
+      if (!is_vector(section_of(s_.partition, s_.targets[t]))) left.push_back(t);
     }
     require_input(count <= std::ssize(left), "search_lr.left_out: {} of {} sections of matrices",
                   count, left.size());
@@ -171,10 +170,6 @@ class RateSearch {
     }
     std::ranges::sort(picked);
     return picked;
-  }
-
-  const PartitionSection& section_of(std::size_t target) const {
-    return s_.partition.tensors()[s_.targets[target].tensor].sections[s_.targets[target].section];
   }
 
   // One value per element, none in the targets.
@@ -234,63 +229,6 @@ class RateSearch {
     return Result::measured;
   }
 
-  // ---- the table
-
-  std::string table() const {
-    if (c_.method == "coordinate") return groups_table();
-    if (c_.method == "leave_out") return left_out_table();
-    return targets_table();
-  }
-
-  std::string targets_table() const {
-    std::string out =
-        "tensor,role,layer,section,block,elements,curvature,curvature_low,curvature_high,"
-        "largest,smallest,products,mean_v,mean_v_low,mean_v_high\n";
-    for (std::size_t t = 0; t < s_.targets.size(); ++t) {
-      const auto& target = s_.targets[t];
-      const auto& r = outcome_.measured[t];
-      const auto& block = s_.layout.blocks()[target.tensor];
-      out += fmt::format(
-          "{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{},{:.6g},{:.6g},"
-          "{:.6g}\n",
-          block.name, role_name(section_of(t).role), block.layer, target.section, target.block,
-          target.index.numel(), r.curvature.value, r.curvature.low, r.curvature.high, r.largest,
-          r.smallest, r.products, r.mean_v.value, r.mean_v.low, r.mean_v.high);
-    }
-    return out;
-  }
-
-  std::string groups_table() const {
-    std::string out = "group,factor,best,low,high,difference,half_width,p_value,taken\n";
-    for (const auto& g : outcome_.groups) {
-      const auto test = g.test.value_or(PairedTest{});
-      out += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n", g.group.name,
-                         g.factor, g.best.value, g.best.low, g.best.high, test.difference.mean,
-                         test.difference.half_width.value_or(NAN), test.p_value.value_or(NAN),
-                         g.taken ? 1 : 0);
-    }
-    return out;
-  }
-
-  std::string left_out_table() const {
-    std::string out =
-        "left_out,sections,rate,low,high,mean_v,curvature,difference,half_width,p_value,at_end\n";
-    for (const auto& l : outcome_.left_out) {
-      std::string names;
-      for (const auto t : l.targets) {
-        names += fmt::format("{}{}:{}", names.empty() ? "" : " ",
-                             s_.layout.blocks()[s_.targets[t].tensor].name,
-                             role_name(section_of(t).role));
-      }
-      out += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n",
-                         l.targets.size(), names, l.rate.value, l.rate.low, l.rate.high, l.mean_v,
-                         l.curvature, l.to_adamw.difference.mean,
-                         l.to_adamw.difference.half_width.value_or(NAN),
-                         l.to_adamw.p_value.value_or(NAN), l.at_end ? 1 : 0);
-    }
-    return out;
-  }
-
   const ResolvedRateSearch& s_;
   const RateSearchConfig& c_;
   const std::function<void(std::int64_t, const std::string&)>& observe_;
@@ -301,42 +239,6 @@ class RateSearch {
 
 }  // namespace
 
-ResolvedRateSearch resolve_rate_search(RunConfig config) {
-  require_input(config.optimizer.spec->uses_partition(),
-                "search-lr: optimizer.rule '{}' has no partition whose blocks could have rates; "
-                "--set optimizer.rule=adam_mini or blockwise_sgd",
-                config.optimizer.rule);
-  ResolvedRateSearch search;
-  search.data = config.data.spec->open(static_cast<std::uint64_t>(config.seed));
-  config.model.spec->adapt_to(search.data->shape());
-  search.layout = config.model.spec->layout();
-  search.partition = config.optimizer.make_partition(search.layout);
-  const auto& c = config.search_lr;
-  const auto& h = config.hessian;
-  require_input(c.method != "leave_out" || config.optimizer.rule == "adam_mini",
-                "search_lr.method leave_out trains with AdamW beside what is left out: "
-                "optimizer.rule is to be adam_mini, not '{}'",
-                config.optimizer.rule);
-  search.targets = rate_targets(search.partition, c.by_trials() ? "section" : c.per);
-  for (const auto& target : search.targets) {
-    search.products += std::min<std::int64_t>(c.products, target.index.numel()) * c.samples;
-  }
-  if (!c.needs_products()) search.products = 0;
-  search.units = (c.needs_products() ? std::ssize(search.targets) * c.samples : 0) +
-                 (c.needs_gradients() ? std::max<std::int64_t>(1, c.gradient_batches / 4) * 4 : 0);
-  search.memory =
-      product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),
-                     h.batches, h.product_method(), h.curvature_kind());
-  const auto available = available_bytes(resolve_device(config.trainer.device));
-  require_input(!c.needs_products() || available == 0 || search.memory.peak <= available,
-                "search-lr: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
-                "hessian.batches or batch_size, method fresh_graph or finite_difference",
-                double(search.memory.peak) / double(1 << 30), double(available) / double(1 << 30));
-  search.hash = config_hash(config);
-  search.config = std::move(config);
-  return search;
-}
-
 RateSearchOutcome search_rates(
     const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
     const std::function<void(std::int64_t, const std::string&)>& observe) {
@@ -345,74 +247,6 @@ RateSearchOutcome search_rates(
   write_file_atomically(fs::path(search.config.output) / "config.yaml", to_yaml(search.config));
   set_threads(search.config.trainer.threads);
   return RateSearch(search, observe).run(program, jobs);
-}
-
-namespace {
-
-std::string interval_text(const RateInterval& e) {
-  return e.value > 0.0 ? fmt::format("{:>9.3g} [{:.3g}, {:.3g}]", e.value, e.low, e.high) : "-";
-}
-
-std::string difference_text(const PairedTest& test) {
-  const auto width = test.difference.half_width;
-  return fmt::format("{:+.4f}{}", test.difference.mean,
-                     width ? fmt::format(" ± {:.4f}", *width) : "");
-}
-
-std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<36} {:<18} {:>6}  {:<28} {:<28}\n", "tensor", "role", "block",
-                                "best rate, curvature", "implied by mean(v)");
-  constexpr std::size_t kMostLines = 60;
-  for (std::size_t t = 0; t < std::min(kMostLines, s.targets.size()); ++t) {
-    const auto& target = s.targets[t];
-    const auto& section = s.partition.tensors()[target.tensor].sections[target.section];
-    out += fmt::format(
-        "{:<36} {:<18} {:>6}  {:<28} {:<28}\n", s.layout.blocks()[target.tensor].name,
-        role_name(section.role), target.block < 0 ? "all" : fmt::format("{}", target.block),
-        interval_text(outcome.measured[t].curvature), interval_text(outcome.measured[t].mean_v));
-  }
-  if (s.targets.size() > kMostLines) {
-    out += fmt::format("and {} more, in rates.csv\n", s.targets.size() - kMostLines);
-  }
-  return out;
-}
-
-std::string groups_report(const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<22} {:>7}  {:<28} {}\n", "group", "factor", "lowest loss at",
-                                "difference, nats");
-  for (const auto& g : outcome.groups) {
-    out += fmt::format("{:<22} {:>7.3g}  {:<28} {}\n", g.group.name, g.factor,
-                       interval_text(g.best), g.test ? difference_text(*g.test) : "not reached");
-  }
-  return out;
-}
-
-std::string left_out_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<9} {:<28} {:>9} {:>10} {:<22} {}\n", "left out",
-                                "searched rate", "mean(v)", "curvature", "loss - AdamW's", "what");
-  for (const auto& l : outcome.left_out) {
-    std::string names;
-    for (const auto t : l.targets) {
-      const auto& target = s.targets[t];
-      names +=
-          fmt::format("{}{} {}", names.empty() ? "" : ", ",
-                      role_name(s.partition.tensors()[target.tensor].sections[target.section].role),
-                      s.layout.blocks()[target.tensor].layer);
-    }
-    out += fmt::format("{:<9} {:<28} {:>9.3g} {:>10.3g} {:<22} {}{}\n", l.targets.size(),
-                       interval_text(l.rate), l.mean_v, l.curvature, difference_text(l.to_adamw),
-                       names, l.at_end ? "; the best is at the grid's end" : "");
-  }
-  return out;
-}
-
-}  // namespace
-
-std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome) {
-  const auto& method = search.config.search_lr.method;
-  if (method == "coordinate") return groups_report(outcome);
-  if (method == "leave_out") return left_out_report(search, outcome);
-  return measured_report(search, outcome);
 }
 
 }  // namespace blockwise

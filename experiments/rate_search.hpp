@@ -3,31 +3,13 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "core/parameter_layout.hpp"
-#include "experiments/measured_rates.hpp"
+#include "experiments/rate_plan.hpp"
 #include "experiments/rate_trials.hpp"
-#include "hessian/product_memory.hpp"
 
 namespace blockwise {
-
-struct ResolvedRateSearch {
-  RunConfig config;
-  std::string hash;
-  std::shared_ptr<const Dataset> data;
-  ParameterLayout layout;
-  Partition partition;
-  std::vector<RateTarget> targets;  // of what is measured at the point
-  std::int64_t products = 0;        // with the Hessian, at most
-  std::int64_t units = 0;           // of progress: blocks and gradients
-  ProductMemory memory;
-};
-
-// Throws InputError where the rule takes no partition, or memory does not suffice.
-ResolvedRateSearch resolve_rate_search(RunConfig config);
 
 // x sections at a rate of their own, everything else AdamW.
 struct LeftOut {
@@ -53,8 +35,5 @@ struct RateSearchOutcome {
 RateSearchOutcome search_rates(
     const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
     const std::function<void(std::int64_t, const std::string&)>& observe);
-
-// What was found, a line per section (of blocks the median), group or set that was left out.
-std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome);
 
 }  // namespace blockwise

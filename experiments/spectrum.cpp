@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+#include <utility>
+
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
@@ -82,6 +85,61 @@ void set_state(Hdf5File& file, RunState state, const std::string& message) {
   file.flush();
 }
 
+std::optional<SpectrumOutcome> finished_before(const ResolvedSpectrum& spectrum) {
+  const auto path = file_of(spectrum.config);
+  if (!fs::exists(path)) return std::nullopt;
+  const auto file = Hdf5File::open_for_reading(path);
+  require_same(file, spectrum);
+  if (state_of(file) != RunState::finished) return std::nullopt;
+  return SpectrumOutcome{RunState::finished, path.string(), read_hessian_rows(file),
+                         spectrum.plan.measurement.tables};
+}
+
+struct OpenFile {
+  Hdf5File file;
+  HessianRows done;  // what an interrupted measurement left
+};
+
+OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
+  const auto path = file_of(spectrum.config);
+  if (!fs::exists(path)) {
+    OpenFile created{create_file(spectrum, provenance), {}};
+    created.file.start_swmr();
+    return created;
+  }
+  auto file = Hdf5File::open_for_appending(path);
+  keep_complete_hessian_rows(file);
+  auto done = read_hessian_rows(file);
+  file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
+  file.start_swmr();
+  return {std::move(file), std::move(done)};
+}
+
+// ---- the measurement ----------------------------------------------------------------------------
+
+// False: a signal stopped it.
+bool measure_into(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
+                  at::Device device, const ProductObserver& observe) {
+  const auto& config = spectrum.config;
+  const MemoryMeter meter(device);
+  const auto store = measured_store(config, spectrum.layout, device);
+  const auto model = config.model.spec->build(*store);
+  std::int64_t products = 0;
+  const MeasurementSinks sinks = {
+      [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
+      [&](std::size_t block, const at::Tensor& matrix) { write_exact_matrix(file, block, matrix); },
+      [&](std::size_t block, const auto& vectors) { write_vectors(file, block, vectors); },
+      [&](const std::string& what) { observe(++products, what); },
+      stop_requested,
+      [&] { return meter.peak_allocated(); }};
+  Curvature curvature(
+      *model, *store,
+      hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
+      config.hessian.product_method());
+  return measure_hessian(config.hessian, spectrum.plan.measurement.tables, curvature, 0, done,
+                         fs::path(config.output) / "lanczos.h5", sinks);
+}
+
 }  // namespace
 
 ResolvedSpectrum resolve_spectrum(RunConfig config) {
@@ -97,54 +155,20 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
 
 SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe) {
   const auto& config = spectrum.config;
-  const auto path = file_of(config);
-  const auto& tables = spectrum.plan.measurement.tables;
   const auto device = resolve_device(config.trainer.device);
   const int threads = set_threads(config.trainer.threads);
   fs::create_directories(config.output);
   const FolderLock lock(config.output);
-  HessianRows done;
-  const bool is_new = !fs::exists(path);
-  if (!is_new) {
-    const auto file = Hdf5File::open_for_reading(path);
-    require_same(file, spectrum);
-    if (state_of(file) == RunState::finished) {
-      return {RunState::finished, path.string(), read_hessian_rows(file), tables};
-    }
-  }
-  auto file = is_new ? create_file(spectrum, make_provenance(device, threads, config.seed))
-                     : Hdf5File::open_for_appending(path);
-  if (!is_new) {
-    keep_complete_hessian_rows(file);
-    done = read_hessian_rows(file);
-    file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
-  }
-  file.start_swmr();
+  if (auto before = finished_before(spectrum)) return std::move(*before);
+  auto [file, done] = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
-
-  const MemoryMeter meter(device);
-  const auto store = measured_store(config, spectrum.layout, device);
-  const auto model = config.model.spec->build(*store);
-  std::int64_t products = 0;
-  const MeasurementSinks sinks = {
-      [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
-      [&](std::size_t block, const at::Tensor& matrix) { write_exact_matrix(file, block, matrix); },
-      [&](std::size_t block, const auto& vectors) { write_vectors(file, block, vectors); },
-      [&](const std::string& what) { observe(++products, what); },
-      stop_requested,
-      [&] { return meter.peak_allocated(); }};
   try {
-    Curvature curvature(
-        *model, *store,
-        hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
-        config.hessian.product_method());
-    const bool finished = measure_hessian(config.hessian, tables, curvature, 0, done,
-                                          fs::path(config.output) / "lanczos.h5", sinks);
+    const bool finished = measure_into(file, done, spectrum, device, observe);
     const auto state = finished ? RunState::finished : RunState::interrupted;
     set_state(file, state, finished ? "" : "stopped by a signal");
     auto rows = read_hessian_rows(file);
     file.close();
-    return {state, path.string(), std::move(rows), tables};
+    return {state, file_of(config).string(), std::move(rows), spectrum.plan.measurement.tables};
   } catch (const std::exception& error) {
     set_state(file, RunState::failed, error.what());
     file.close();

@@ -33,38 +33,36 @@ Estimate estimate(const at::Tensor& samples, std::int64_t products) {
   return {mean, error, products, n};
 }
 
-}  // namespace
+// One v under all its codes.
+struct CodedVector {
+  at::Tensor inside;   // float64 [blocks], unbiased for ||A_bb v_b||^2
+  double whole = 0.0;  // the mean of ||A (s . v)||^2
+};
 
-BlockEnergies block_energies(const LinearOperator& a, const at::Tensor& labels,
-                             std::int64_t block_count, const CodePlan& plan) {
-  check_equal(labels.numel(), a.rows(), "labels of an operator's rows");
-  require_input(plan.vectors >= 2 && plan.codes >= 2,
-                "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
-                plan.codes);
-  const auto products = plan.vectors * plan.codes;
-  auto inside = at::empty({plan.vectors, block_count}, at::kDouble);
-  auto whole = at::empty({plan.vectors}, at::kDouble);
-  for (std::int64_t i = 0; i < plan.vectors; ++i) {
-    const auto v = signs(a.columns(), code_generator(plan.seed, i, 0));
-    auto sum = at::zeros({a.rows()}, at::kDouble);
-    auto squares = at::zeros({block_count}, at::kDouble);
-    double total = 0.0;
-    for (std::int64_t k = 0; k < plan.codes; ++k) {
-      const auto code = signs(block_count, code_generator(plan.seed, i, k + 1));
-      const auto coded = code.index_select(0, labels);
-      const auto y = a((coded * v).to(a.options())).to(at::kCPU, at::kDouble).mul_(coded);
-      sum += y;
-      const auto squared = y.square();
-      squares += block_sums(squared, labels, block_count);
-      total += squared.sum().item<double>();
-    }
-    const double pairs = double(plan.codes * (plan.codes - 1));
-    inside.select(0, i).copy_(
-        (block_sums(sum.square(), labels, block_count) - squares).div_(pairs));
-    whole[i] = total / double(plan.codes);
+CodedVector coded_vector(const LinearOperator& a, const at::Tensor& labels,
+                         std::int64_t block_count, const CodePlan& plan, std::int64_t vector) {
+  const auto v = signs(a.columns(), code_generator(plan.seed, vector, 0));
+  auto sum = at::zeros({a.rows()}, at::kDouble);
+  auto squares = at::zeros({block_count}, at::kDouble);
+  double total = 0.0;
+  for (std::int64_t k = 0; k < plan.codes; ++k) {
+    const auto code = signs(block_count, code_generator(plan.seed, vector, k + 1));
+    const auto coded = code.index_select(0, labels);
+    const auto y = a((coded * v).to(a.options())).to(at::kCPU, at::kDouble).mul_(coded);
+    sum += y;
+    const auto squared = y.square();
+    squares += block_sums(squared, labels, block_count);
+    total += squared.sum().item<double>();
   }
+  const double pairs = double(plan.codes * (plan.codes - 1));
+  return {(block_sums(sum.square(), labels, block_count) - squares).div_(pairs),
+          total / double(plan.codes)};
+}
+
+// inside [vectors, blocks], whole [vectors].
+BlockEnergies summary(const at::Tensor& inside, const at::Tensor& whole, std::int64_t products) {
   BlockEnergies result;
-  for (std::int64_t b = 0; b < block_count; ++b) {
+  for (std::int64_t b = 0; b < inside.size(1); ++b) {
     result.blocks.push_back(estimate(inside.select(1, b), products));
   }
   const auto sums = inside.sum(1);
@@ -76,6 +74,24 @@ BlockEnergies block_energies(const LinearOperator& a, const at::Tensor& labels,
       estimate(sums - result.share * whole, products).standard_error / result.whole.value;
   result.products = products;
   return result;
+}
+
+}  // namespace
+
+BlockEnergies block_energies(const LinearOperator& a, const at::Tensor& labels,
+                             std::int64_t block_count, const CodePlan& plan) {
+  check_equal(labels.numel(), a.rows(), "labels of an operator's rows");
+  require_input(plan.vectors >= 2 && plan.codes >= 2,
+                "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
+                plan.codes);
+  auto inside = at::empty({plan.vectors, block_count}, at::kDouble);
+  auto whole = at::empty({plan.vectors}, at::kDouble);
+  for (std::int64_t i = 0; i < plan.vectors; ++i) {
+    const auto one = coded_vector(a, labels, block_count, plan, i);
+    inside.select(0, i).copy_(one.inside);
+    whole[i] = one.whole;
+  }
+  return summary(inside, whole, plan.vectors * plan.codes);
 }
 
 double inside_energy(const at::Tensor& matrix, const at::Tensor& labels) {

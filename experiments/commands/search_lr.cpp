@@ -7,6 +7,7 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/rate_report.hpp"
 #include "experiments/rate_search.hpp"
 #include "experiments/stop_signal.hpp"
 

@@ -1,0 +1,70 @@
+#include "experiments/rate_plan.hpp"
+
+#include <algorithm>
+
+#include "core/device.hpp"
+#include "core/error.hpp"
+#include "core/memory_meter.hpp"
+#include "experiments/config_text.hpp"
+#include "experiments/hessian_batches.hpp"
+
+namespace blockwise {
+namespace {
+
+void require_rule(const RunConfig& config) {
+  require_input(config.optimizer.spec->uses_partition(),
+                "search-lr: optimizer.rule '{}' has no partition whose blocks could have rates; "
+                "--set optimizer.rule=adam_mini or blockwise_sgd",
+                config.optimizer.rule);
+  require_input(config.search_lr.method != "leave_out" || config.optimizer.rule == "adam_mini",
+                "search_lr.method leave_out trains with AdamW beside what is left out: "
+                "optimizer.rule is to be adam_mini, not '{}'",
+                config.optimizer.rule);
+}
+
+void require_memory(const RunConfig& config, const ProductMemory& memory) {
+  const auto available = available_bytes(resolve_device(config.trainer.device));
+  require_input(!config.search_lr.needs_products() || available == 0 || memory.peak <= available,
+                "search-lr: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
+                "hessian.batches or batch_size, method fresh_graph or finite_difference",
+                double(memory.peak) / double(1 << 30), double(available) / double(1 << 30));
+}
+
+std::int64_t most_products(const RateSearchConfig& c, const std::vector<RateTarget>& targets) {
+  if (!c.needs_products()) return 0;
+  std::int64_t products = 0;
+  for (const auto& target : targets) {
+    products += std::min<std::int64_t>(c.products, target.index.numel()) * c.samples;
+  }
+  return products;
+}
+
+std::int64_t progress_units(const RateSearchConfig& c, std::int64_t targets) {
+  return (c.needs_products() ? targets * c.samples : 0) +
+         (c.needs_gradients() ? std::max<std::int64_t>(1, c.gradient_batches / 4) * 4 : 0);
+}
+
+}  // namespace
+
+ResolvedRateSearch resolve_rate_search(RunConfig config) {
+  require_rule(config);
+  ResolvedRateSearch search;
+  search.data = config.data.spec->open(static_cast<std::uint64_t>(config.seed));
+  config.model.spec->adapt_to(search.data->shape());
+  search.layout = config.model.spec->layout();
+  search.partition = config.optimizer.make_partition(search.layout);
+  const auto& c = config.search_lr;
+  const auto& h = config.hessian;
+  search.targets = rate_targets(search.partition, c.by_trials() ? "section" : c.per);
+  search.products = most_products(c, search.targets);
+  search.units = progress_units(c, std::ssize(search.targets));
+  search.memory =
+      product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),
+                     h.batches, h.product_method(), h.curvature_kind());
+  require_memory(config, search.memory);
+  search.hash = config_hash(config);
+  search.config = std::move(config);
+  return search;
+}
+
+}  // namespace blockwise

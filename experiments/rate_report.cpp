@@ -1,0 +1,137 @@
+#include "experiments/rate_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace blockwise {
+namespace {
+
+// ---- for programs
+
+std::string targets_table(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
+  std::string out =
+      "tensor,role,layer,section,block,elements,curvature,curvature_low,curvature_high,"
+      "largest,smallest,products,mean_v,mean_v_low,mean_v_high\n";
+  for (std::size_t t = 0; t < s.targets.size(); ++t) {
+    const auto& target = s.targets[t];
+    const auto& r = outcome.measured[t];
+    const auto& block = s.layout.blocks()[target.tensor];
+    out += fmt::format(
+        "{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{},{:.6g},{:.6g},"
+        "{:.6g}\n",
+        block.name, role_name(section_of(s.partition, target).role), block.layer, target.section,
+        target.block, target.index.numel(), r.curvature.value, r.curvature.low, r.curvature.high,
+        r.largest, r.smallest, r.products, r.mean_v.value, r.mean_v.low, r.mean_v.high);
+  }
+  return out;
+}
+
+std::string groups_table(const RateSearchOutcome& outcome) {
+  std::string out = "group,factor,best,low,high,difference,half_width,p_value,taken\n";
+  for (const auto& g : outcome.groups) {
+    const auto test = g.test.value_or(PairedTest{});
+    out += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n", g.group.name,
+                       g.factor, g.best.value, g.best.low, g.best.high, test.difference.mean,
+                       test.difference.half_width.value_or(NAN), test.p_value.value_or(NAN),
+                       g.taken ? 1 : 0);
+  }
+  return out;
+}
+
+std::string left_out_table(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
+  std::string out =
+      "left_out,sections,rate,low,high,mean_v,curvature,difference,half_width,p_value,at_end\n";
+  for (const auto& l : outcome.left_out) {
+    std::string names;
+    for (const auto t : l.targets) {
+      const auto& target = s.targets[t];
+      names +=
+          fmt::format("{}{}:{}", names.empty() ? "" : " ", s.layout.blocks()[target.tensor].name,
+                      role_name(section_of(s.partition, target).role));
+    }
+    out += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n",
+                       l.targets.size(), names, l.rate.value, l.rate.low, l.rate.high, l.mean_v,
+                       l.curvature, l.to_adamw.difference.mean,
+                       l.to_adamw.difference.half_width.value_or(NAN),
+                       l.to_adamw.p_value.value_or(NAN), l.at_end ? 1 : 0);
+  }
+  return out;
+}
+
+// ---- for people
+
+std::string interval_text(const RateInterval& e) {
+  return e.value > 0.0 ? fmt::format("{:>9.3g} [{:.3g}, {:.3g}]", e.value, e.low, e.high) : "-";
+}
+
+std::string difference_text(const PairedTest& test) {
+  const auto width = test.difference.half_width;
+  return fmt::format("{:+.4f}{}", test.difference.mean,
+                     width ? fmt::format(" ± {:.4f}", *width) : "");
+}
+
+std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
+  std::string out = fmt::format("{:<36} {:<18} {:>6}  {:<28} {:<28}\n", "tensor", "role", "block",
+                                "best rate, curvature", "implied by mean(v)");
+  constexpr std::size_t kMostLines = 60;
+  for (std::size_t t = 0; t < std::min(kMostLines, s.targets.size()); ++t) {
+    const auto& target = s.targets[t];
+    out += fmt::format(
+        "{:<36} {:<18} {:>6}  {:<28} {:<28}\n", s.layout.blocks()[target.tensor].name,
+        role_name(section_of(s.partition, target).role),
+        target.block < 0 ? "all" : fmt::format("{}", target.block),
+        interval_text(outcome.measured[t].curvature), interval_text(outcome.measured[t].mean_v));
+  }
+  if (s.targets.size() > kMostLines) {
+    out += fmt::format("and {} more, in rates.csv\n", s.targets.size() - kMostLines);
+  }
+  return out;
+}
+
+std::string groups_report(const RateSearchOutcome& outcome) {
+  std::string out = fmt::format("{:<22} {:>7}  {:<28} {}\n", "group", "factor", "lowest loss at",
+                                "difference, nats");
+  for (const auto& g : outcome.groups) {
+    out += fmt::format("{:<22} {:>7.3g}  {:<28} {}\n", g.group.name, g.factor,
+                       interval_text(g.best), g.test ? difference_text(*g.test) : "not reached");
+  }
+  return out;
+}
+
+std::string left_out_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
+  std::string out = fmt::format("{:<9} {:<28} {:>9} {:>10} {:<22} {}\n", "left out",
+                                "searched rate", "mean(v)", "curvature", "loss - AdamW's", "what");
+  for (const auto& l : outcome.left_out) {
+    std::string names;
+    for (const auto t : l.targets) {
+      const auto& target = s.targets[t];
+      names += fmt::format("{}{} {}", names.empty() ? "" : ", ",
+                           role_name(section_of(s.partition, target).role),
+                           s.layout.blocks()[target.tensor].layer);
+    }
+    out += fmt::format("{:<9} {:<28} {:>9.3g} {:>10.3g} {:<22} {}{}\n", l.targets.size(),
+                       interval_text(l.rate), l.mean_v, l.curvature, difference_text(l.to_adamw),
+                       names, l.at_end ? "; the best is at the grid's end" : "");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string rate_table(const ResolvedRateSearch& search, const RateSearchOutcome& outcome) {
+  const auto& method = search.config.search_lr.method;
+  if (method == "coordinate") return groups_table(outcome);
+  if (method == "leave_out") return left_out_table(search, outcome);
+  return targets_table(search, outcome);
+}
+
+std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome) {
+  const auto& method = search.config.search_lr.method;
+  if (method == "coordinate") return groups_report(outcome);
+  if (method == "leave_out") return left_out_report(search, outcome);
+  return measured_report(search, outcome);
+}
+
+}  // namespace blockwise
