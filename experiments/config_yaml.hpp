@@ -1,5 +1,5 @@
-// Strict YAML: the one file pair of the project that knows yaml-cpp. Every mistake is an InputError
-// "file:line:column: what, which bound, did you mean".
+// Strict YAML. Every mistake is an InputError "file:line:column: what, which bound, did you mean".
+// yaml-cpp stays behind this header.
 #pragma once
 
 #include <filesystem>
@@ -33,7 +33,7 @@ class YamlDocument {
   RunConfig run_config() const;  // a `sweep` section is left alone
   SweepConfig sweep_config() const;
 
-  struct Tree;
+  struct Tree;  // experiments/yaml_tree.hpp
 
  private:
   explicit YamlDocument(std::unique_ptr<Tree> tree);

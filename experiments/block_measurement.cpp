@@ -1,0 +1,83 @@
+#include "experiments/block_measurement.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "experiments/hessian_plan.hpp"
+
+namespace blockwise {
+
+void MeasurementScope::forget_state() const {
+  if (!state.empty()) std::filesystem::remove(state);
+}
+
+MeasurementProgress::MeasurementProgress(const HessianRows& done, std::int64_t step) {
+  for (const auto& row : done.summary) {
+    if (row.step == step) blocks.insert(row.block);
+  }
+  for (const auto& row : done.probes) {
+    if (row.step == step) probes[{row.block, row.probe}] = row;
+  }
+  for (const auto& row : done.quadrature) {
+    if (row.step != step) continue;
+    auto& probe = quadratures[row.block][row.probe];
+    probe.nodes.push_back(row.node);
+    probe.weights.push_back(row.weight);
+  }
+  const auto here = [&](const auto& rows) {
+    return std::ranges::any_of(rows, [&](const auto& row) { return row.step == step; });
+  };
+  symmetries = here(done.symmetries);
+  distances = here(done.distances);
+  for (const auto& row : done.couplings) {
+    if (row.step == step) couplings.insert(row.column_block);
+  }
+  for (const auto& row : done.energies) {
+    if (row.step == step) energies.insert(row.tensor);
+  }
+}
+
+BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t place)
+    : block(scope.tables.blocks[place]),
+      index(static_cast<std::int64_t>(place)),
+      plain(scope.curvature, scope.config.curvature_kind(), block),
+      a(plain, scope.sinks, block.name) {}
+
+at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
+  const ParameterSubset all(curvature.store().layout());
+  const auto parts = all.views(curvature.gradient());
+  std::vector<at::Tensor> chosen;
+  for (const auto tensor : block.subset.blocks()) chosen.push_back(parts[tensor]);
+  auto packed = at::empty({block.subset.size()}, curvature.gradient().options());
+  block.subset.pack(chosen, packed);
+  return block.extract(packed);
+}
+
+void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
+  auto& row = work.summary;
+  if (scope.config.guards) {
+    work.check = check_operator(work.a, probe_seed(scope.config));
+    row.noise = work.check.noise;
+    row.asymmetry = work.check.asymmetry;
+    row.nonlinearity = work.check.nonlinearity;
+    row.products += kCheckProducts;
+  }
+  row.step = scope.step;
+  row.block = work.index;
+  row.loss = scope.curvature.loss();
+  row.gradient_norm = block_gradient(scope.curvature, work.block).norm().item<double>();
+}
+
+void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
+               const std::vector<RitzPair>& pairs) {
+  std::int64_t top = 0, bottom = -1;
+  for (const auto& pair : pairs) {
+    const bool upper = top <= -1 - bottom;
+    const auto index = upper ? top++ : bottom--;
+    rows.eigenvalues.push_back({step, block, index, pair.value, pair.residual_bound,
+                                pair.residual < 0.0 ? kUnknown : pair.residual});
+  }
+}
+
+}  // namespace blockwise

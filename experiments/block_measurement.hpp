@@ -1,0 +1,65 @@
+// One block of the Hessian while it is measured, and what the parts of a measurement share.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "experiments/hessian_measurement.hpp"
+#include "experiments/hessian_relations.hpp"
+#include "hessian/guards.hpp"
+#include "hessian/spectral_density.hpp"
+
+namespace blockwise {
+
+struct MeasurementScope {
+  const HessianConfig& config;
+  const HessianTables& tables;
+  Curvature& curvature;
+  std::int64_t step;
+  std::filesystem::path state;  // of running processes; empty: none is kept
+  const MeasurementSinks& sinks;
+
+  bool stopped() const { return sinks.stop && sinks.stop(); }
+  // Whether a process left its state there in an earlier attempt.
+  bool has_state() const { return !state.empty() && std::filesystem::exists(state); }
+  void forget_state() const;
+};
+
+// What is there already, of this attempt and of earlier ones at the same step. Blocks, couplings
+// and energies by their index.
+struct MeasurementProgress {
+  MeasurementProgress(const HessianRows& done, std::int64_t step);
+
+  std::set<std::int64_t> blocks, couplings, energies;
+  std::map<std::pair<std::int64_t, std::int64_t>, ProbeRow> probes;        // by block and probe
+  std::map<std::int64_t, std::map<std::int64_t, Quadrature>> quadratures;  // block, then probe
+  bool symmetries = false, distances = false;
+};
+
+struct BlockMeasurement {
+  BlockMeasurement(const MeasurementScope& scope, std::size_t place);
+
+  const HessianBlock& block;
+  std::int64_t index;
+  BlockOperator plain;
+  ObservedOperator a;
+  OperatorCheck check;
+  SummaryRow summary;
+  HessianRows rows;  // recorded with the summary
+  SpectralDensity density;
+};
+
+// The block's part of the gradient, [block.size()].
+at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block);
+
+// The guards, where they are asked for (kCheckProducts products), loss and gradient.
+void check_block(const MeasurementScope& scope, BlockMeasurement& work);
+
+// `pairs` from both ends alternately, as eigenpair solvers return them: largest 0, 1, ..., smallest
+// -1, -2, ...
+void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
+               const std::vector<RitzPair>& pairs);
+
+}  // namespace blockwise

@@ -1,0 +1,36 @@
+#include "experiments/block_truth.hpp"
+
+#include <ATen/ATen.h>
+
+#include "experiments/block_estimates.hpp"
+#include "experiments/block_preconditioning.hpp"
+#include "hessian/dense.hpp"
+
+namespace blockwise {
+
+void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progress,
+                     BlockMeasurement& work) {
+  const auto matrix = to_dense(work.a);
+  if (scope.sinks.matrix) scope.sinks.matrix(static_cast<std::size_t>(work.index), matrix);
+  const auto values = symmetric_eigenvalues(matrix);
+  const auto n = static_cast<std::int64_t>(values.size());
+  HessianRows rows;
+  Quadrature spectrum{values, std::vector<double>(values.size(), 1.0 / double(n))};
+  for (std::int64_t i = 0; i < n; ++i) {
+    rows.eigenvalues.push_back(
+        {scope.step, work.index, i, values[static_cast<std::size_t>(n - 1 - i)], 0.0, 0.0});
+    rows.quadrature.push_back(
+        {scope.step, work.index, 0, values[static_cast<std::size_t>(i)], 1.0 / double(n)});
+  }
+  progress.quadratures[work.index][0] = spectrum;
+  auto& row = work.summary;
+  row.trace = matrix.trace().item<double>();
+  row.squared_frobenius = matrix.square().sum().item<double>();
+  row.trace_error = row.squared_frobenius_error = 0.0;
+  row.products += n;
+  work.rows.append(rows);
+  if (!scope.config.functions.empty()) record_functions(scope, work, {{spectrum}, n});
+  if (scope.config.preconditioning) exact_preconditioning(scope, work, matrix, spectrum);
+}
+
+}  // namespace blockwise
