@@ -23,9 +23,8 @@
 //                    | none             no second moment, v = 1; with tile: [rows, columns], which
 //                                       may each have a learning rate, see block_rates.hpp
 //           merged: NUMBER              0 or more: sections with one number share one value, the
-//           mean
-//                                       over the elements of all of them; each is one tile; may be
-//                                       absent
+//                                       mean over the elements of all of them; each is one tile;
+//                                       may be absent
 //           evidence: {key: number}     what spoke for it; may be absent
 #pragma once
 
