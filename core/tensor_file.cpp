@@ -4,15 +4,16 @@
 #include <charconv>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 
 namespace blockwise {
 
 TensorFileReader::TensorFileReader(const std::filesystem::path& path, std::string_view what,
                                    std::string_view format, std::int64_t version)
     : path_(path), what_(what) {
-  require_input(std::filesystem::is_regular_file(path), "{}: no such {}", path.string(), what);
+  const auto text = read_text_file(path);
   try {
-    root_.reset(YAML::LoadFile(path.string()));
+    root_.reset(YAML::Load(text));
   } catch (const YAML::Exception& error) {
     throw InputError(fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));
   }

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 #include "core/io/mapped_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/io/sha256.hpp"
@@ -43,7 +44,8 @@ std::string advice(const fs::path& folder) {
                      folder.string());
 }
 
-void verify_file(const fs::path& folder, const std::string& file, const nlohmann::json& marker) {
+void verify_file(const fs::path& folder, const std::string& file,
+                 const nlohmann::ordered_json& marker) {
   const auto mapped = map_file(folder / file);
   const auto bytes = mapped.bytes;
   const auto expected = marker["files"][file]["bytes"].get<std::size_t>();
@@ -56,7 +58,7 @@ void verify_file(const fs::path& folder, const std::string& file, const nlohmann
 
 void verify(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
   const auto path = folder / "checkpoint.json";
-  const auto marker = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto marker = read_json_file(path);
   try {
     require_input(marker.is_object() && marker.at("step").get<std::int64_t>() == step,
                   "{}: damaged checkpoint: not the marker of step {}. {}", path.string(), step,
@@ -152,7 +154,7 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {
   const auto path = folder / "checkpoint.json";
-  const auto marker = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto marker = read_json_file(path);
   try {
     verify_file(folder, kFiles[0], marker);
   } catch (const nlohmann::json::exception& error) {

@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/run_config_reader.hpp"
 #include "experiments/sweep_config_reader.hpp"
 #include "experiments/yaml_limits.hpp"

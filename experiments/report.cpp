@@ -8,7 +8,7 @@
 #include <tuple>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 #include "experiments/run_recorder.hpp"
 
 namespace blockwise {
@@ -45,7 +45,7 @@ Member read_member(const nlohmann::ordered_json& json, const fs::path& folder) {
 
 Manifest read_manifest(const fs::path& path) {
   try {
-    const auto json = nlohmann::ordered_json::parse(read_text_file(path));
+    const auto json = read_json_file(path);
     require_input(json.at("format") == "blockwise-sweep" && json.at("version") == 1,
                   "{}: not the manifest of a sweep, or of another version", path.string());
     Manifest manifest;

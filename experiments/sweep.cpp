@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
+#include "core/io/json_file.hpp"
 #include "core/io/sha256.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/trainer.hpp"
@@ -81,7 +82,7 @@ Json to_json(const SweepManifest& sweep) {
 }
 
 void check_frozen(const fs::path& path, const std::string& hash) {
-  const auto json = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto json = read_json_file(path);
   require_input(json.is_object() && json.contains("hash") && json["hash"].is_string(),
                 "{}: not the manifest of a sweep", path.string());
   require_input(json["hash"].get<std::string>() == hash,

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 
 namespace blockwise {
 namespace {
@@ -75,7 +75,7 @@ std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>&
   if (!std::filesystem::exists(path)) return std::nullopt;
   std::set<std::string> asked;
   for (const auto& file : token_files) asked.insert(file.filename().string());
-  const auto manifest = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto manifest = read_json_file(path);
   if (!manifest.is_object() || !manifest.contains("files")) return std::nullopt;
   try {
     for (const auto& split : manifest["files"]) {

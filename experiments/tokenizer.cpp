@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 #include "experiments/python.hpp"
 
 namespace blockwise {
@@ -80,7 +80,7 @@ std::string decode_pieces(const std::string& token) {
 }
 
 // True where a ByteLevel step is anywhere in the decoder or the pre-tokenizer.
-bool is_byte_level(const nlohmann::json& step) {
+bool is_byte_level(const nlohmann::ordered_json& step) {
   if (!step.is_object()) return false;
   if (step.value("type", "") == "ByteLevel") return true;
   for (const auto* list : {"decoders", "pretokenizers"}) {
@@ -95,7 +95,7 @@ bool is_byte_level(const nlohmann::json& step) {
 class JsonTokenizer : public Tokenizer {
  public:
   explicit JsonTokenizer(fs::path path) : path_(std::move(path)) {
-    const auto json = nlohmann::json::parse(read_text_file(path_), nullptr, false);
+    const auto json = read_json_file(path_);
     try {
       read(json);
     } catch (const nlohmann::json::exception& error) {
@@ -115,7 +115,7 @@ class JsonTokenizer : public Tokenizer {
   }
 
  private:
-  void read(const nlohmann::json& json) {
+  void read(const nlohmann::ordered_json& json) {
     const bool byte_level =
         is_byte_level(json.at("decoder")) ||
         (json.contains("pre_tokenizer") && is_byte_level(json["pre_tokenizer"]));
@@ -135,7 +135,7 @@ class JsonTokenizer : public Tokenizer {
 bool manifest_says_bytes(const fs::path& folder) {
   const auto path = folder / "manifest.json";
   if (!fs::exists(path)) return false;
-  const auto json = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto json = read_json_file(path);
   return json.is_object() && json.value("tokenizer", "") == "byte";
 }
 

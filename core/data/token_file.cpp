@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 #include "core/io/mapped_file.hpp"
 
 namespace blockwise {
@@ -205,7 +205,7 @@ std::int64_t TokenFileWriter::finish() {
 
 TokenManifest read_token_manifest(const std::filesystem::path& token_file) {
   const auto path = token_file.parent_path() / "manifest.json";
-  const auto json = nlohmann::json::parse(read_text_file(path), nullptr, false);
+  const auto json = read_json_file(path);
   const bool valid = json.is_object() && json.contains("format") &&
                      json["format"] == "blockwise-tokens" && json.contains("vocab_size") &&
                      json["vocab_size"].is_number_integer() && json.contains("tokenizer") &&

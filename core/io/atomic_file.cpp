@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <fstream>
 
 #include "core/error.hpp"
 
@@ -43,19 +42,6 @@ void sync_path(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0 || ::fsync(file) != 0) fail(path, "cannot be synced");
   ::close(file);
-}
-
-std::string read_text_file(const std::filesystem::path& path, std::size_t limit) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  require_input(!error, "{}: {}", path.string(), error.message());
-  require_input(size <= limit, "{}: {} bytes, at most {} are accepted", path.string(), size, limit);
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(size, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(size));
-  require_input(stream.gcount() == static_cast<std::streamsize>(size), "{}: cannot be read",
-                path.string());
-  return text;
 }
 
 }  // namespace blockwise

@@ -13,8 +13,4 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 // Flushes a finished file or folder to the disk.
 void sync_path(const std::filesystem::path& path);
 
-// The whole file as text. Throws InputError naming it when it cannot be read or is above `limit`
-// bytes.
-std::string read_text_file(const std::filesystem::path& path, std::size_t limit = 64u << 20);
-
 }  // namespace blockwise

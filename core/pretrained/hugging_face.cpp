@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/pretrained/hugging_face_format.hpp"
 
@@ -65,7 +66,7 @@ std::vector<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / kSingleFile)) return {kSingleFile};
   require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there", folder.string(),
                 kSingleFile, kIndexFile);
-  const auto index = nlohmann::json::parse(read_text_file(folder / kIndexFile), nullptr, false);
+  const auto index = read_json_file(folder / kIndexFile);
   const bool valid = index.is_object() && index.contains("weight_map") &&
                      index["weight_map"].is_object() && !index["weight_map"].empty();
   require_input(valid, "{}: no object 'weight_map'", (folder / kIndexFile).string());

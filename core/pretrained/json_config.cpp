@@ -3,18 +3,18 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "core/io/atomic_file.hpp"
+#include "core/io/json_file.hpp"
 
 namespace blockwise {
 
-JsonConfig::JsonConfig(std::string file, nlohmann::json object, std::string prefix)
+JsonConfig::JsonConfig(std::string file, nlohmann::ordered_json object, std::string prefix)
     : file_(std::move(file)), object_(std::move(object)), prefix_(std::move(prefix)) {
   require_input(object_.is_object(), "{}: {} is no JSON object", file_,
                 prefix_.empty() ? "the file" : prefix_);
 }
 
 JsonConfig JsonConfig::load(const std::filesystem::path& path) {
-  return {path.string(), nlohmann::json::parse(read_text_file(path), nullptr, false)};
+  return {path.string(), read_json_file(path)};
 }
 
 void JsonConfig::fail(const std::string& key, const std::string& what) const {
@@ -25,7 +25,7 @@ bool JsonConfig::has(const std::string& key) const {
   return object_.contains(key) && !object_[key].is_null();
 }
 
-const nlohmann::json& JsonConfig::at(const std::string& key) const {
+const nlohmann::ordered_json& JsonConfig::at(const std::string& key) const {
   if (!has(key)) fail(key, "is missing");
   return object_[key];
 }

@@ -14,7 +14,7 @@ namespace blockwise {
 class JsonConfig {
  public:
   static JsonConfig load(const std::filesystem::path& path);
-  JsonConfig(std::string file, nlohmann::json object, std::string prefix = "");
+  JsonConfig(std::string file, nlohmann::ordered_json object, std::string prefix = "");
 
   // A key that is there and not null.
   bool has(const std::string& key) const;
@@ -33,10 +33,10 @@ class JsonConfig {
   [[noreturn]] void fail(const std::string& key, const std::string& what) const;
 
  private:
-  const nlohmann::json& at(const std::string& key) const;
+  const nlohmann::ordered_json& at(const std::string& key) const;
 
   std::string file_;
-  nlohmann::json object_;
+  nlohmann::ordered_json object_;
   std::string prefix_;
 };
 

@@ -5,6 +5,7 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/folder_lock.hpp"
 #include "core/io/hdf5_file.hpp"
+#include "core/io/input_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
 #include "tests/support/temporary_folder.hpp"

@@ -7,6 +7,7 @@
 
 #include "core/data/token_sequence.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/partition_file.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/run_recorder.hpp"

@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/run_recorder.hpp"

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/rate_trials.hpp"
 #include "experiments/run_recorder.hpp"
