@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic_file import write_bytes_atomically
+from .input_file import read_bytes, read_json
 from .r_lazy_load import RDataError, read_character_vectors
 
 PACKAGE = "r-cran-janeaustenr"
@@ -154,14 +155,14 @@ def _sha256(content: bytes) -> str:
 def is_complete(folder: Path, package: Path | None = None) -> bool:
     """Whether the corpus is there as it was written (and, if given, out of this package)."""
     try:
-        corpus: dict[str, Any] = json.loads((folder / "corpus.json").read_bytes())
+        corpus: dict[str, Any] = read_json(folder / "corpus.json")
         if package is not None and _sha256(package.read_bytes()) != corpus["package"]["sha256"]:
             return False
         return all(
-            _sha256((folder / name).read_bytes()) == entry["sha256"]
+            _sha256(read_bytes(folder / name)) == entry["sha256"]
             for name, entry in corpus["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -1,15 +1,15 @@
 """Opens the HDF5 files that the program writes, also beside their writer, and says what is wrong.
 
 Files are opened in single-writer-multiple-reader mode, so that one can be read while it is being
-written and after its program was killed. Nothing here writes.
+written and after its program was killed. Nothing here writes. A file is trusted only after another
+process has walked through all of it (hdf5_guard.py); what it then lacks, or has in another type or
+shape than the program writes, is a RunFileError.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,14 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from .hdf5_guard import BusyError, EndlessError, GuardError, check_hdf5
+from .hdf5_walk import open_hdf5
+from .input_file import require_regular
+
 Content = TypeVar("Content")
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FORMAT_VERSION = 1
-_READ_ATTEMPTS = 20
 _RETRY_SECONDS = (0.05, 0.2)  # a file that is just being written may be caught between two states
 
 
@@ -62,21 +65,26 @@ def read_file(path: Path, kind: FileKind, read: Callable[[h5py.File], Content]) 
 
 def _read_once(path: Path, kind: FileKind, read: Callable[[h5py.File], Content]) -> Content:
     _check_signature(path, kind)
-    with _open(path, kind) as file:
-        try:
+    _check_whole(path, kind)
+    # Whatever a reader stumbles over in a file that is not what it says ends as one error.
+    try:
+        with open_hdf5(path) as file:
             _check_format(path, file, kind)
-            _check_extent(path, file)
             return read(file)
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise _damaged(path, kind, error) from error
+    except RunFileError:
+        raise
+    except Exception as error:
+        raise _damaged(path, kind, error) from error
 
 
 class _DamagedError(RunFileError):
     """What a file looks like that is damaged, or that is read in an unlucky moment."""
 
 
-def _damaged(path: Path, kind: FileKind, error: object) -> _DamagedError:
-    reason = str(error).strip("'\"")
+def _damaged(path: Path, kind: FileKind, error: Exception) -> _DamagedError:
+    # A KeyError prints its text between quotes.
+    reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    reason = " ".join(reason.split()) or type(error).__name__
     return _DamagedError(
         f"{path}: this {kind.name} file is damaged or was cut short ({reason}). Put a copy of it "
         f"back, or {kind.remedy}."
@@ -88,6 +96,7 @@ def _damaged(path: Path, kind: FileKind, error: object) -> _DamagedError:
 
 def _check_signature(path: Path, kind: FileKind) -> None:
     try:
+        require_regular(path)
         with path.open("rb") as stream:
             start = stream.read(len(_HDF5_SIGNATURE))
     except FileNotFoundError:
@@ -101,49 +110,29 @@ def _check_signature(path: Path, kind: FileKind) -> None:
         )
 
 
-def _open(path: Path, kind: FileKind) -> h5py.File:
-    """Opens for reading beside a writer; if HDF5 refuses that, as an ordinary file."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    _limit_read_attempts(access)
-    flags = h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ
+def _check_whole(path: Path, kind: FileKind) -> None:
     try:
-        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
-    except OSError as error:
-        try:
-            return h5py.File(path, "r")
-        except OSError:
-            pass
-        if isinstance(error, BlockingIOError):
-            raise RunFileError(
-                f"{path}: a program has just begun to write this file; try again in a moment."
-            ) from error
+        check_hdf5(path)
+    except BusyError as error:
+        raise RunFileError(
+            f"{path}: a program has just begun to write this file; try again in a moment."
+        ) from error
+    except EndlessError as error:  # not to be tried again
+        raise RunFileError(str(_damaged(path, kind, error))) from error
+    except GuardError as error:
         raise _damaged(path, kind, error) from error
-
-
-def _limit_read_attempts(access: Any) -> None:
-    """Makes HDF5 give up on damaged metadata after about a millisecond.
-
-    Beside a writer, it reads metadata with a wrong checksum again, 100 times, and waits twice as
-    long before each: for ever. `h5py.File(swmr=True)` hangs on such a file, and h5py has no call
-    for the number of attempts, but the library below it has.
-    """
-    try:
-        library = ctypes.CDLL(h5py.h5p.__file__)
-        set_attempts = library.H5Pset_metadata_read_attempts
-    except (OSError, AttributeError):
-        return  # only damaged files need it
-    set_attempts(ctypes.c_int64(access.id), ctypes.c_uint(_READ_ATTEMPTS))
+    except OSError as error:
+        raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _check_format(path: Path, file: h5py.File, kind: FileKind) -> None:
-    found = text(file.attrs.get("format", ""))
+    found = text_attribute(file, "format") if "format" in file.attrs else ""
     if found not in kind.formats:
         raise RunFileError(
             f"{path}: an HDF5 file, but not a {kind.name} (its attribute `format` is '{found}', a "
             f"{kind.name} has '{kind.formats[0]}'). {kind.give}."
         )
-    version = int(file.attrs.get("format_version", 0))
+    version = integer_attribute(file, "format_version")
     if version != _FORMAT_VERSION:
         raise RunFileError(
             f"{path}: format version {version}, this reader knows {_FORMAT_VERSION}. Use the "
@@ -151,75 +140,140 @@ def _check_format(path: Path, file: h5py.File, kind: FileKind) -> None:
         )
 
 
-def _check_extent(path: Path, file: h5py.File) -> None:
-    """Every dataset must lie inside the file.
-
-    HDF5 does not check this for files opened beside a writer, and would read zeros there.
-    """
-    datasets: list[h5py.Dataset] = []
-
-    def collect(_: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            datasets.append(item)
-
-    file.visititems(collect)
-    ends = [(dataset.name, _end(dataset)) for dataset in datasets]
-    size = path.stat().st_size  # after the ends: a file that is being written only grows
-    for name, end in ends:
-        if end > size:
-            raise ValueError(f"{name} goes to byte {end}, the file has {size}")
-
-
-def _end(dataset: h5py.Dataset) -> int:
-    """First byte after the dataset's values in the file; 0 while nothing is stored."""
-    if dataset.chunks is not None:
-        ends = [0]
-        dataset.id.chunk_iter(lambda chunk: ends.append(int(chunk.byte_offset + chunk.size)))
-        return max(ends)
-    offset = dataset.id.get_offset()
-    return 0 if offset is None else int(offset) + int(dataset.id.get_storage_size())
-
-
 # ---- what every file has -----------------------------------------------------------------------
 
 
-def read_frame(group: h5py.Group, known: Sequence[str]) -> pd.DataFrame:
-    """The columns of a group, as far as all of them go: a live file grows column by column.
+def read_frame(
+    group: h5py.Group,
+    known: Sequence[str],
+    *,
+    texts: Collection[str] = (),
+    integers: Collection[str] = (),
+    growing: bool = False,
+) -> pd.DataFrame:
+    """The columns of a group.
 
-    Those in `known` must exist and come first; further ones follow by name.
+    Those in `known` must exist and come first; further ones follow by name. Known columns are
+    numbers, but for those in `texts`; those in `integers` are whole ones. All must have the same
+    length, unless the group is growing: then the rows go as far as all of the columns do, because a
+    live file grows column by column.
     """
-    missing = [name for name in known if name not in group]
-    if missing:
-        raise KeyError(f"no dataset {group.name}/{missing[0]}")
+    kinds = {name: _kind(name, texts, integers) for name in known}
+    columns = {name: column(group, name, kind) for name, kind in kinds.items()}
     further = [name for name, item in group.items() if name not in known and _is_column(item)]
-    columns = {name: group[name][()] for name in (*known, *further)}
+    columns |= {name: column(group, name, _ANY) for name in further}
     rows = min(len(values) for values in columns.values())
+    if not growing:
+        for name, values in columns.items():
+            if len(values) != rows:
+                raise ValueError(f"{group.name}/{name}: {len(values)} rows, others have {rows}")
     return pd.DataFrame({name: _values(values[:rows]) for name, values in columns.items()})
 
 
+def _kind(name: str, texts: Collection[str], integers: Collection[str]) -> str:
+    if name in texts:
+        return _TEXT
+    return _INTEGER if name in integers else _NUMBER
+
+
 def _is_column(item: object) -> bool:
-    return isinstance(item, h5py.Dataset) and item.ndim == 1
+    return isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in _ANY
 
 
 def _values(values: np.ndarray) -> Any:
-    return [text(value) for value in values] if values.dtype.kind in "SO" else values
+    return [text(value) for value in values] if values.dtype.kind in _TEXT else values
 
 
 def read_provenance(file: h5py.File) -> dict[str, str | int]:
     """Program, commit, compiler, device, threads, ...: what made the file."""
-    return {name: _plain(value) for name, value in file["provenance"].attrs.items()}
+    place = subgroup(file, "provenance")
+    return {name: _plain(place, name) for name in place.attrs}
 
 
 def read_status(file: h5py.File) -> tuple[str, str]:
     """The name of the state that the writer is or was in, and its message."""
-    state = file["status/state"]
-    names = {value: name for name, value in h5py.check_enum_dtype(state.dtype).items()}
-    return names[int(state[()])], text(file["status/message"][()])
+    state = dataset(file, "status/state")
+    names = {value: name for name, value in (h5py.check_enum_dtype(state.dtype) or {}).items()}
+    number = scalar_integer(file, "status/state")
+    if number not in names:
+        raise ValueError(f"{state.name}: {number} is no state")
+    return names[number], scalar_text(file, "status/message")
+
+
+# ---- one thing, with its place in the error ----------------------------------------------------
+
+# Kinds of values, by the letters that NumPy has for them.
+_INTEGER, _NUMBER, _TEXT = "iu", "iuf", "SO"
+_ANY = _NUMBER + _TEXT
+_KIND_NAMES = {_INTEGER: "integers", _NUMBER: "numbers", _TEXT: "text", _ANY: "numbers or text"}
+
+
+def subgroup(parent: h5py.Group, name: str) -> h5py.Group:
+    place = f"{parent.name.rstrip('/')}/{name}"
+    item = parent.get(name)
+    if not isinstance(item, h5py.Group):
+        raise ValueError(f"no group {place}" if item is None else f"{place}: is no group")
+    return item
+
+
+def dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
+    place = f"{parent.name.rstrip('/')}/{name}"
+    item = parent.get(name)
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError(f"no dataset {place}" if item is None else f"{place}: is no dataset")
+    return item
+
+
+def column(parent: h5py.Group, name: str, kind: str = _NUMBER) -> np.ndarray:
+    """The values of a dataset with one dimension."""
+    return _read(dataset(parent, name), 1, kind)
+
+
+def scalar_integer(parent: h5py.Group, name: str) -> int:
+    return int(_read(dataset(parent, name), 0, _INTEGER)[()])
+
+
+def scalar_text(parent: h5py.Group, name: str) -> str:
+    return text(_read(dataset(parent, name), 0, _TEXT)[()])
+
+
+def _read(item: h5py.Dataset, dimensions: int, kind: str) -> np.ndarray:
+    if item.shape is None or item.ndim != dimensions:
+        raise ValueError(f"{item.name}: of shape {item.shape}, not of {dimensions} dimensions")
+    if item.dtype.kind not in kind or (item.dtype.kind == "O" and not _is_text(item.dtype)):
+        raise ValueError(f"{item.name}: of type {item.dtype}, not {_KIND_NAMES[kind]}")
+    return np.asarray(item[()])
+
+
+def _is_text(dtype: np.dtype) -> bool:
+    return h5py.check_string_dtype(dtype) is not None
+
+
+def text_attribute(item: h5py.HLObject, name: str) -> str:
+    value = _attribute(item, name)
+    if not isinstance(value, str | bytes):
+        raise ValueError(f"{item.name}: attribute '{name}' is no text")
+    return text(value)
+
+
+def integer_attribute(item: h5py.HLObject, name: str) -> int:
+    value = _attribute(item, name)
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"{item.name}: attribute '{name}' is no integer")
+    return int(value)
+
+
+def _attribute(item: h5py.HLObject, name: str) -> Any:
+    if name not in item.attrs:
+        raise ValueError(f"{item.name}: no attribute '{name}'")
+    return item.attrs[name]
+
+
+def _plain(item: h5py.HLObject, name: str) -> str | int:
+    value = item.attrs[name]
+    number = isinstance(value, int | np.integer)
+    return integer_attribute(item, name) if number else text_attribute(item, name)
 
 
 def text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: Any) -> str | int:
-    return int(value) if isinstance(value, int | np.integer) else text(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .csv_file import read_csv, require_numbers
 from .hdf5_file import RunFileError
 
 COLUMNS = (
@@ -32,12 +33,10 @@ def read_left_out(folder: str | os.PathLike[str]) -> pd.DataFrame:
     RunFileError where there is no such file, or another method wrote it.
     """
     path = Path(folder) / "rates.csv"
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise RunFileError(f"{path}: cannot be read: {error}") from error
+    table = read_csv(path)
     if list(table.columns) != list(COLUMNS):
         raise RunFileError(f"{path}: not of `blockwise search-lr --method leave_out`")
+    require_numbers(path, table, ("sections",))
     # The program writes 0 for a rate that was not measured.
     table[_RATES] = table[_RATES].where(table[_RATES] > 0)
     return table.astype({"at_end": bool})

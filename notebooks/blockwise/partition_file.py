@@ -8,14 +8,14 @@ The format is described in core/partition_file.hpp; notebooks/adam_mini_pytorch.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-
 from .hdf5_file import RunFileError
+from .yaml_file import read_yaml
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,45 +40,90 @@ def read_partition_file(path: Path | str) -> PartitionFile:
     """Raises RunFileError where the file is missing or is not one of version 1."""
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = read_yaml(path)
+    except OSError as error:
+        raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise RunFileError(f"{path}: cannot be read: {error}") from error
     ours = isinstance(document, dict) and document.get("format") == "blockwise-partition"
     if not ours or document.get("version") != 1:
         raise RunFileError(f"{path}: not a partition file of version 1")
+    try:
+        return _partition_file(path, document)
+    except ValueError as error:
+        raise RunFileError(f"{path}: {error}") from error
+
+
+def _partition_file(path: Path, document: dict[str, Any]) -> PartitionFile:
     rows = [
-        _row(tensor, section) for tensor in document["tensors"] for section in tensor["sections"]
+        _row(f"{place}.sections[{s}]", tensor, section)
+        for place, tensor in _entries(document, "tensors", "tensors")
+        for s, section in enumerate(_value(place, tensor, "sections", list))
     ]
-    provenance = dict(document.get("provenance") or {})
+    provenance = {}
+    if document.get("provenance") is not None:
+        provenance = _value("provenance", document, "provenance", dict)
     return PartitionFile(
         path=path,
-        provenance=provenance,
+        provenance={str(key): str(value) for key, value in provenance.items()},
         hash=str(document.get("hash", "")),
         partition_rule=f"by {provenance.get('objective', 'hand')}",
         partition=pd.DataFrame(rows),
     )
 
 
-def _row(tensor: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
-    shape = tensor["shape"]
-    begin, end = section["rows"]
+def _entries(node: dict[str, Any], key: str, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for i, entry in enumerate(_value(place, node, key, list)):
+        yield f"{place}[{i}]", _mapping(f"{place}[{i}]", entry)
+
+
+def _mapping(place: str, node: object) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        raise ValueError(f"{place}: a {type(node).__name__}, not a mapping")
+    return node
+
+
+def _value(place: str, node: dict[str, Any], key: str, kind: type) -> Any:
+    if key not in node:
+        raise ValueError(f"{place}: no '{key}'")
+    if not isinstance(node[key], kind):
+        raise ValueError(f"{place}: '{key}' is a {type(node[key]).__name__}, not a {kind.__name__}")
+    return node[key]
+
+
+def _sizes(place: str, node: dict[str, Any], key: str, counts: Collection[int]) -> list[int]:
+    """Whole numbers from 0 on, below 2^63, as the program has them."""
+    numbers = _value(place, node, key, list)
+    whole = all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+    if len(numbers) not in counts or not whole:
+        raise ValueError(f"{place}: '{key}' is {numbers}, not {counts} numbers of at least 0")
+    return numbers
+
+
+def _row(place: str, tensor: dict[str, Any], node: object) -> dict[str, Any]:
+    section = _mapping(place, node)
+    shape = _sizes(place, tensor, "shape", (1, 2))
+    begin, end = _sizes(place, section, "rows", (2,))
+    if not begin < end <= shape[0]:
+        raise ValueError(f"{place}: rows [{begin}, {end}] of {shape[0]}")
     rows, columns = end - begin, shape[1] if len(shape) > 1 else 1
-    structure = section["structure"]
-    tile = section.get("tile", [section.get("group", 1), 1])
-    tile_rows, tile_columns = min(tile[0], rows), min(tile[1], columns)
+    structure = _value(place, section, "structure", str)
+    tile_rows, tile_columns = _tile(place, section, rows, columns)
     down, across = -(-rows // tile_rows), -(-columns // tile_columns)
-    labels = section.get("labels", "").split()
-    blocks = {
+    counts = {
         "elements": rows * columns,
         "tiles": down * across,
         "none": down * across,
         "factored": down,
-        "labels": 1 + max((int(run.split("*")[0]) for run in labels), default=-1),
-    }[structure]
+        "labels": _label_count(place, section),
+    }
+    if structure not in counts:
+        raise ValueError(f"{place}: structure '{structure}' is none of {', '.join(counts)}")
+    blocks = counts[structure]
     values = {"factored": rows + down * columns, "none": 0}.get(structure, blocks)
     return {
-        "tensor": tensor["name"],
-        "role": section["role"],
+        "tensor": _value(place, tensor, "name", str),
+        "role": _value(place, section, "role", str),
         "rule": section.get("rule", "file"),
         "structure": structure,
         "row_begin": begin,
@@ -89,5 +134,36 @@ def _row(tensor: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
         "blocks": blocks,
         "state_elements": values,
         "merged": section.get("merged", -1),
-        **{f"evidence_{key}": value for key, value in (section.get("evidence") or {}).items()},
+        **_evidence(place, section),
     }
+
+
+def _tile(place: str, section: dict[str, Any], rows: int, columns: int) -> tuple[int, int]:
+    tile = [1, 1]
+    if "tile" in section:
+        tile = _sizes(place, section, "tile", (2,))
+    elif "group" in section:
+        tile = _sizes(place, {"group": [section["group"]]}, "group", (1,)) + [1]
+    if 0 in tile:
+        raise ValueError(f"{place}: a tile of {tile}")
+    return min(tile[0], rows), min(tile[1], max(columns, 1))
+
+
+def _label_count(place: str, section: dict[str, Any]) -> int:
+    if "labels" not in section:
+        return 0
+    runs = _value(place, section, "labels", str).split()
+    numbers = [run.split("*")[0] for run in runs]
+    if not all(number.isascii() and number.isdigit() and len(number) <= 10 for number in numbers):
+        raise ValueError(f"{place}: 'labels' are not of the form NUMBER*REPETITIONS")
+    return 1 + max(map(int, numbers), default=-1)
+
+
+def _evidence(place: str, section: dict[str, Any]) -> dict[str, float]:
+    if section.get("evidence") is None:
+        return {}
+    evidence = _value(place, section, "evidence", dict)
+    try:
+        return {f"evidence_{key}": float(value) for key, value in evidence.items()}
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: evidence: {error}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .csv_file import read_csv, require_numbers
 from .hdf5_file import RunFileError
 
 COLUMNS = (
@@ -15,6 +16,7 @@ COLUMNS = (
     "diagonal_inside", "diagonal_inside_error", "spread", "signal_to_noise", "condition", "loss",
     "loss_error",
 )  # fmt: skip
+_TEXTS = ("tensor", "role", "candidate")
 
 
 def read_scores(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -30,11 +32,10 @@ def read_scores(folder: str | os.PathLike[str]) -> pd.DataFrame:
     better). `_error`: standard errors. NaN: not measured, or not finite. Raises RunFileError.
     """
     path = Path(folder) / "scores.csv"
-    try:
-        scores = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise RunFileError(f"{path}: cannot be read: {error}") from error
+    scores = read_csv(path, keep_default_na=False, na_values=[""])
     missing = [name for name in COLUMNS if name not in scores]
     if missing:
         raise RunFileError(f"{path}: no column {', '.join(missing)}")
-    return scores[list(COLUMNS)]
+    scores = scores[list(COLUMNS)]
+    require_numbers(path, scores, _TEXTS)
+    return scores

@@ -26,8 +26,12 @@ from .hdf5_file import (
     read_frame,
     read_provenance,
     read_status,
-    text,
+    scalar_integer,
+    scalar_text,
+    subgroup,
+    text_attribute,
 )
+from .input_file import read_json
 from .intervals import mean_interval
 
 Override: TypeAlias = int | float | str | bool
@@ -47,10 +51,12 @@ _STEP_COLUMNS = (
     "tokens_per_second",
 )  # fmt: skip
 _EVALUATION_COLUMNS = ("step", "tokens", "loss", "perplexity", "seconds")
-_PARTITION_COLUMNS = (
-    "tensor", "role", "structure", "layer", "row_begin", "rows", "columns", "tile_rows",
-    "tile_columns", "blocks", "state_elements",
+_PARTITION_TEXTS = ("tensor", "role", "structure")
+_PARTITION_INTEGERS = (
+    "layer", "row_begin", "rows", "columns", "tile_rows", "tile_columns", "blocks",
+    "state_elements",
 )  # fmt: skip
+_COUNTS = ("step", "tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,22 +182,33 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def _run(path: Path, file: h5py.File) -> Run:
-    partition = file["partition"]
+    partition = subgroup(file, "partition")
     status, message = read_status(file)
+    # One that runs or was killed may have written some of the columns of its last rows.
+    growing = status in ("running", "failed")
     return Run(
         path=path,
-        config=text(file["config/yaml"][()]),
-        hash=text(file["config"].attrs["hash"]),
+        config=scalar_text(file, "config/yaml"),
+        hash=text_attribute(subgroup(file, "config"), "hash"),
         provenance=read_provenance(file),
-        steps=_growing_rows(read_frame(file["steps"], _STEP_COLUMNS)),
-        evaluations=_growing_rows(read_frame(file["evaluations"], _EVALUATION_COLUMNS)),
-        memory=_memory(file["memory"]),
-        partition_rule=text(partition.attrs["rule"]),
-        partition=read_frame(partition, _PARTITION_COLUMNS),
+        steps=_history(subgroup(file, "steps"), _STEP_COLUMNS, growing),
+        evaluations=_history(subgroup(file, "evaluations"), _EVALUATION_COLUMNS, growing),
+        memory=_memory(subgroup(file, "memory")),
+        partition_rule=text_attribute(partition, "rule"),
+        partition=read_frame(
+            partition,
+            (*_PARTITION_TEXTS, *_PARTITION_INTEGERS),
+            texts=_PARTITION_TEXTS,
+            integers=_PARTITION_INTEGERS,
+        ),
         status=status,
         message=message,
-        last_step=int(file["status/last_step"][()]),
+        last_step=scalar_integer(file, "status/last_step"),
     )
+
+
+def _history(group: h5py.Group, columns: Sequence[str], growing: bool) -> pd.DataFrame:
+    return _growing_rows(read_frame(group, columns, integers=_COUNTS, growing=growing))
 
 
 def _growing_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,7 +226,7 @@ def _memory(group: h5py.Group) -> pd.Series:
 
     def collect(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
-            sizes[name] = int(item[()])
+            sizes[name] = scalar_integer(group, name)
 
     group.visititems(collect)
     return pd.Series(sizes, name="bytes", dtype="int64")
@@ -229,29 +246,31 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
     try:
         members = tuple(_member(folder_path, entry) for entry in manifest["members"])
         name, hash_, baseline = (str(manifest[key]) for key in ("name", "hash", "baseline"))
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise RunFileError(f"{folder_path / 'manifest.json'}: incomplete: no {error}") from error
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise RunFileError(f"{folder_path / 'manifest.json'}: not of its format: {error}") from error
     runs: dict[str, Run] = {}
     unreadable: dict[str, str] = {}
     for member in members:
-        if not member.run.exists():
-            continue
         try:
-            runs[member.id] = read_run(member.run)
-        except RunFileError as error:
+            if member.run.exists():
+                runs[member.id] = read_run(member.run)
+        except (OSError, RunFileError) as error:
             unreadable[member.id] = str(error)
     return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except FileNotFoundError:
         raise RunFileError(
             f"{path}: there is no such file. Give the folder that `blockwise sweep` writes to."
         ) from None
     except (OSError, ValueError) as error:
-        raise RunFileError(f"{path}: cannot be read as JSON: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunFileError(f"{path}: cannot be read as JSON: {reason}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "blockwise-sweep":
         raise RunFileError(f"{path}: not the manifest of a sweep")
     if manifest.get("version") != 1:
@@ -269,8 +288,15 @@ def _member(folder: Path, entry: dict[str, Any]) -> Member:
         group=str(entry["group"]),
         seed=int(entry["seed"]),
         overrides=overrides,
-        run=folder / entry["run"],
+        run=folder / _inside(str(entry["run"])),
     )
+
+
+def _inside(name: str) -> str:
+    """A path below the sweep's folder; a manifest has no business elsewhere."""
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"run {name!r} is not below the sweep's folder")
+    return name
 
 
 def _override_names(sweep: Sweep) -> list[str]:

@@ -23,11 +23,14 @@ import pandas as pd
 from .hdf5_file import (
     FileKind,
     RunFileError,
+    dataset,
     read_file,
     read_frame,
     read_provenance,
     read_status,
-    text,
+    scalar_text,
+    subgroup,
+    text_attribute,
 )
 
 # Tables that are written once, and the columns that they have.
@@ -76,6 +79,10 @@ _NAMED_BY = {
     "tensor": "tensors",
     "function": "function_names",
 }
+
+
+_TEXTS = ("name", "role")
+_INTEGERS = ("step", *_NAMED_BY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,17 +201,15 @@ class Spectrum:
         group = f"hessian/vectors/{self.block_id(block)}"
         names = ("diagonal", "diagonal_error", "squared_row_norms", "squared_row_norms_error")
         how = "'diagonal_products'"
-        return pd.DataFrame(
-            {
-                name: read_file(
-                    self.path,
-                    _SPECTRUM_FILE,
-                    lambda file, name=name: _array(
-                        self.path, file, f"{group}/{name}", "diagonal", how
-                    ),
-                )
-                for name in names
-            }
+        return read_file(
+            self.path,
+            _SPECTRUM_FILE,
+            lambda file: pd.DataFrame(
+                {
+                    name: _array(self.path, file, f"{group}/{name}", "diagonal", how)
+                    for name in names
+                }
+            ),
         )
 
 
@@ -239,32 +244,39 @@ def read_spectrum(path: str | os.PathLike[str]) -> Spectrum:
 
 def _spectrum(path: Path, file: h5py.File) -> Spectrum:
     _check_measured(path, file)
-    group = file["hessian"]
+    group = subgroup(file, "hessian")
     status, message = read_status(file)
-    fixed = {name: read_frame(group[name], columns) for name, columns in _FIXED.items()}
-    growing = {
-        name: _with_names(_recorded_rows(read_frame(group[name], columns), status), fixed)
+    # One that runs or was killed may have written some of the columns of its last rows.
+    growing = status in ("running", "failed")
+    fixed = {
+        name: read_frame(subgroup(group, name), columns, texts=_TEXTS)
+        for name, columns in _FIXED.items()
+    }
+    tables = {
+        name: read_frame(subgroup(group, name), columns, integers=_INTEGERS, growing=growing)
         for name, columns in _GROWING.items()
     }
     return Spectrum(
         path=path,
-        config=text(file["config/yaml"][()]),
-        hash=text(file["config"].attrs["hash"]),
+        config=scalar_text(file, "config/yaml"),
+        hash=text_attribute(subgroup(file, "config"), "hash"),
         provenance=read_provenance(file),
         status=status,
         message=message,
         blocks=fixed["blocks"],
         parameters=fixed["parameters"],
-        **growing,
+        **{
+            name: _with_names(_recorded_rows(table, status), fixed)
+            for name, table in tables.items()
+        },
     )
 
 
 def _check_measured(path: Path, file: h5py.File) -> None:
     """A run file without the group, or with one that has no block, is whole but says nothing."""
-    if text(file.attrs["format"]) != "blockwise-run":
+    if text_attribute(file, "format") != "blockwise-run":
         return
-    group = file.get("hessian", {})
-    if "blocks" not in group or len(group["blocks/name"]) == 0:
+    if "hessian/blocks" not in file or len(dataset(file, "hessian/blocks/name")) == 0:
         raise RunFileError(
             f"{path}: this run has no Hessian measurements: give its YAML a section 'hessian' with "
             "'every'"
@@ -309,4 +321,4 @@ def _array(path: Path, file: h5py.File, name: str, what: str, how: str) -> np.nd
             f"{path}: no {what} of this block: run `blockwise spectrum` with {how} in the "
             "YAML's section 'hessian'"
         )
-    return np.asarray(file[name][()], dtype=np.float64)
+    return np.asarray(dataset(file, name)[()], dtype=np.float64)

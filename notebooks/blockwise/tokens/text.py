@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ..input_file import parse_json
 from .errors import InputError
 
 DocumentKind = Literal["file", "blank-line", "line", "jsonl"]
 DOCUMENT_KINDS: tuple[DocumentKind, ...] = ("file", "blank-line", "line", "jsonl")
 Split = Literal["train", "validation"]
+_LONGEST_LINE = 1 << 30  # bytes of a record, which is read at once
 _LONGEST_WORD = 1 << 20  # characters; longer ones are cut, so that memory is bounded
 
 
@@ -97,7 +98,10 @@ class TextReader:
 
     def _records(self, path: Path) -> Iterator[Piece]:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
+            lines = iter(lambda: stream.readline(_LONGEST_LINE + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > _LONGEST_LINE:
+                    raise InputError(f"{path}:{number}: more than {_LONGEST_LINE} bytes in a line")
                 self.on_read(len(line))
                 if line.isspace():
                     continue
@@ -129,7 +133,7 @@ def _cut(text: str, length: int) -> Iterator[Piece]:
 
 def _text_of(line: bytes, field: str, place: str) -> str:
     try:
-        record: Any = json.loads(line)
+        record: Any = parse_json(line)
     except UnicodeDecodeError as error:
         raise InputError(f"{place}: byte {error.start} of the line is not UTF-8") from None
     except ValueError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..input_file import read_json
 from .errors import InputError
 
 TokenLayout = Literal["llmc", "raw_uint16"]
@@ -178,7 +178,7 @@ def _publish(staging: Path, output: Path) -> None:
 def _named_files(manifest: Path) -> set[str]:
     """The files that belong to an old manifest; names only, nothing outside of its folder."""
     try:
-        content = json.loads(manifest.read_bytes())
+        content = read_json(manifest)
         shards = [shard for split in content["files"].values() for shard in split["shards"]]
         names = [shard["file"] for shard in shards] + [content.get("tokenizer_file")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..input_file import read_text
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 MIN_VOCAB_SIZE = 257  # the bytes and one merge
 MAX_VOCAB_SIZE = 1 << 20
+_TOKENIZER_LIMIT = 256 << 20  # bytes; those of the largest vocabularies have 35 million
 
 
 class Encoded(Protocol):
@@ -201,7 +203,7 @@ def load_tokenizer(path: Path, end_of_text: str) -> FileTokenizer:
     """The tokenizer of a tokenizer.json."""
     package = _package()
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_text(path, _TOKENIZER_LIMIT)
         tokenizer = package.Tokenizer.from_str(content)
     except Exception as error:  # the package raises nothing narrower
         raise InputError(f"{path}: not a tokenizer.json: {error}") from None
