@@ -11,8 +11,9 @@
 namespace blockwise {
 
 void prepare_tokens(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {python_interpreter(), "-m", "blockwise.tokens"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> module = {"blockwise.tokens"};
+  module.insert(module.end(), arguments.begin(), arguments.end());
+  auto words = python_command(module);
   std::vector<char*> pointers;
   for (auto& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);

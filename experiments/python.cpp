@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -24,14 +25,34 @@ fs::path checkout() {
   return fs::read_symlink("/proc/self/exe").parent_path().parent_path().parent_path();
 }
 
+// A signal that asks for a stop must not cut the text or the wait short.
 std::string read_all(int file) {
   std::string text;
   std::array<char, 4096> buffer{};
-  for (ssize_t n = 0; (n = ::read(file, buffer.data(), buffer.size())) > 0;) {
-    text.append(buffer.data(), static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = ::read(file, buffer.data(), buffer.size())) != 0;) {
+    if (n > 0) text.append(buffer.data(), static_cast<std::size_t>(n));
+    if (n < 0 && errno != EINTR) break;
   }
   ::close(file);
   return text;
+}
+
+int wait_for(pid_t process) {
+  int status = 0;
+  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+// `-m` itself would look into the current folder before all others.
+constexpr const char* kRunModule =
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)";
+
+std::string interpreter() {
+  if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
+  const auto own = checkout() / ".venv/bin/python";
+  return fs::exists(own) ? own.string() : "python3";
 }
 
 // Starts `words` with its standard output in the returned pipe.
@@ -59,25 +80,18 @@ std::pair<pid_t, int> start(std::vector<std::string>& words) {
 
 }  // namespace
 
-std::string python_interpreter() {
-  auto path = (checkout() / "notebooks").string();
-  if (const char* set = std::getenv("PYTHONPATH"); set != nullptr && *set != '\0') {
-    path += ':';
-    path += set;
-  }
-  ::setenv("PYTHONPATH", path.c_str(), 1);
-  if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
-  const auto own = checkout() / ".venv/bin/python";
-  return fs::exists(own) ? own.string() : "python3";
+std::vector<std::string> python_command(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {interpreter(), "-I", "-c", kRunModule,
+                                    (checkout() / "notebooks").string()};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return words;
 }
 
 std::string python_output(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {python_interpreter(), "-m"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  auto words = python_command(arguments);
   const auto [process, output] = start(words);
   auto text = read_all(output);
-  int status = 0;
-  ::waitpid(process, &status, 0);
+  const int status = wait_for(process);
   require_input(!WIFEXITED(status) || WEXITSTATUS(status) != 2, "{} refused its input; see above",
                 arguments[0]);
   if (status != 0) throw std::runtime_error(arguments[0] + " failed; see above");

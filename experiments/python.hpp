@@ -6,12 +6,15 @@
 
 namespace blockwise {
 
-// The interpreter: BLOCKWISE_PYTHON, that of .venv beside build/, or python3. Puts notebooks/
-// of this checkout before what PYTHONPATH holds.
-std::string python_interpreter();
+// The words that run `python -m ARGUMENTS...` isolated (-I): modules come from notebooks/ of this
+// checkout and from what the interpreter was installed with. Nothing is taken from the current
+// folder, from PYTHONPATH and its kin or from the user's own site-packages, so that a json.py
+// beside somebody's data is not run. The interpreter: BLOCKWISE_PYTHON, that of .venv beside
+// build/, or python3.
+std::vector<std::string> python_command(const std::vector<std::string>& arguments);
 
-// Standard output of `python -m ARGUMENTS...`. Throws InputError with its last line of errors where
-// it ends with exit code 2, std::runtime_error where it fails otherwise or cannot be started.
+// Standard output of that command. Throws InputError where it ends with exit code 2 (it has said
+// why), std::runtime_error where it fails otherwise or cannot be started.
 std::string python_output(const std::vector<std::string>& arguments);
 
 }  // namespace blockwise
