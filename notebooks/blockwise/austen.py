@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from .atomic_file import write_bytes_atomically
-from .input_file import read_bytes, read_json
+from .input_file import read_input
+from .json_file import read_json
 from .r_lazy_load import RDataError, read_character_vectors
 
 PACKAGE = "r-cran-janeaustenr"
@@ -159,7 +160,7 @@ def is_complete(folder: Path, package: Path | None = None) -> bool:
         if package is not None and _sha256(package.read_bytes()) != corpus["package"]["sha256"]:
             return False
         return all(
-            _sha256(read_bytes(folder / name)) == entry["sha256"]
+            _sha256(read_input(folder / name)) == entry["sha256"]
             for name, entry in corpus["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

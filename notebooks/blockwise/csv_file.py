@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from .hdf5_file import RunFileError
-from .input_file import read_bytes
+from .input_file import read_input
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """The table; `options` are those of pandas. Raises RunFileError where it cannot be read."""
     try:
-        return pd.read_csv(io.BytesIO(read_bytes(path)), **options)
+        return pd.read_csv(io.BytesIO(read_input(path)), **options)
     except OSError as error:
         raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
     except (OverflowError, ValueError) as error:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from .input_file import read_text
+from .input_file import read_input
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     path, text = arguments
     try:
-        tokenizer = Tokenizer.from_str(read_text(Path(path), 256 << 20))
+        tokenizer = Tokenizer.from_str(read_input(path, 256 << 20).decode("utf-8"))
     except Exception as error:  # the library raises its base class
         print(f"{path}: {error}", file=sys.stderr)
         return 2

@@ -20,7 +20,7 @@ import pandas as pd
 
 from .hdf5_guard import BusyError, EndlessError, GuardError, check_hdf5
 from .hdf5_walk import open_hdf5
-from .input_file import require_regular
+from .input_file import open_input
 
 Content = TypeVar("Content")
 
@@ -96,8 +96,7 @@ def _damaged(path: Path, kind: FileKind, error: Exception) -> _DamagedError:
 
 def _check_signature(path: Path, kind: FileKind) -> None:
     try:
-        require_regular(path)
-        with path.open("rb") as stream:
+        with open_input(path) as stream:
             start = stream.read(len(_HDF5_SIGNATURE))
     except FileNotFoundError:
         raise RunFileError(f"{path}: there is no such file. {kind.missing}.") from None

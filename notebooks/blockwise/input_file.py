@@ -1,60 +1,58 @@
-"""Reads files that somebody else wrote: regular ones only, with a bound on their size.
+"""Opens what somebody else wrote, as core/io/input_file.hpp does: regular files of a bounded size.
 
-A name may lead to a pipe, a device or a file without end; reading those hangs or fills the memory.
-Errors are OSError, whose `strerror` says what is wrong, and ValueError for what is no JSON.
+A name may lead to a pipe, a device or a file without end; reading those waits or fills the memory.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 TEXT_LIMIT = 64 << 20
 
 
-def require_regular(path: Path) -> int:
-    """The size in bytes of a regular file. Raises OSError where it is none."""
-    return _regular_size(path.stat(), path)
+def open_input(path: Path | str) -> BinaryIO:
+    """A regular file, open for reading; never waits. Raises OSError with the reason."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, f"is {_kind(mode)}, not a regular file", str(path))
 
 
-def read_bytes(path: Path, limit: int = TEXT_LIMIT) -> bytes:
-    """The whole file. Raises OSError where it is no regular file or has more than `limit` bytes."""
-    # Without O_NONBLOCK, opening a pipe waits for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def read_input(path: Path | str, limit: int = TEXT_LIMIT) -> bytes:
+    """The whole file. Raises OSError with the reason, also for more than `limit` bytes."""
+    with open_input(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"{size} bytes, at most {limit} are accepted", str(path))
+        return stream.read(limit)
+
+
+def first_hole(stream: BinaryIO) -> int | None:
+    """The byte at which a sparse file has its first hole. A text has none."""
+    status = os.fstat(stream.fileno())
+    if status.st_blocks * 512 >= status.st_size:
+        return None
     try:
-        _regular_size(os.fstat(descriptor), path)
-        with open(descriptor, "rb", closefd=False) as stream:
-            content = stream.read(limit + 1)
+        hole = os.lseek(stream.fileno(), 0, os.SEEK_HOLE)
+    except OSError:  # a file system that cannot say
+        return None
     finally:
-        os.close(descriptor)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"has more than {limit} bytes", str(path))
-    return content
+        stream.seek(0)
+    return hole if hole < status.st_size else None
 
 
-def _regular_size(status: os.stat_result, path: Path) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
-    return status.st_size
-
-
-def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
-    """The same as text. Raises ValueError where it is not UTF-8."""
-    return read_bytes(path, limit).decode("utf-8")
-
-
-def parse_json(content: str | bytes) -> Any:
-    """Raises ValueError for everything that is no JSON or is nested too deep to be read."""
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("is nested too deep") from None
-
-
-def read_json(path: Path, limit: int = TEXT_LIMIT) -> Any:
-    """Raises OSError as read_bytes does, and ValueError as parse_json does."""
-    return parse_json(read_bytes(path, limit))
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return "a device"
+    return "something else"

@@ -17,6 +17,9 @@ import pandas as pd
 from .hdf5_file import RunFileError
 from .yaml_file import read_yaml
 
+_VERSIONS = (1, 2)
+_LARGEST_FILE = 1 << 30  # bytes, as the program's reader
+
 
 @dataclass(frozen=True, eq=False)
 class PartitionFile:
@@ -37,21 +40,21 @@ class PartitionFile:
 
 
 def read_partition_file(path: Path | str) -> PartitionFile:
-    """Raises RunFileError where the file is missing or is not one of version 1."""
+    """Raises RunFileError where the file is missing or is not one of version 1 or 2."""
     path = Path(path)
     try:
-        document = read_yaml(path)
+        document = read_yaml(path, _LARGEST_FILE)
     except OSError as error:
         raise RunFileError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RunFileError(f"{path}: cannot be read: {error}") from error
+        raise RunFileError(f"{path}: cannot be read as YAML: {error}") from error
     ours = isinstance(document, dict) and document.get("format") == "blockwise-partition"
-    if not ours or document.get("version") != 1:
-        raise RunFileError(f"{path}: not a partition file of version 1")
+    if not ours or document.get("version") not in _VERSIONS:
+        raise RunFileError(f"{path}: not a partition file of version 1 or 2")
     try:
         return _partition_file(path, document)
     except ValueError as error:
-        raise RunFileError(f"{path}: {error}") from error
+        raise RunFileError(f"{path}: a damaged partition file: {error}") from error
 
 
 def _partition_file(path: Path, document: dict[str, Any]) -> PartitionFile:

@@ -31,8 +31,8 @@ from .hdf5_file import (
     subgroup,
     text_attribute,
 )
-from .input_file import read_json
 from .intervals import mean_interval
+from .json_file import read_json
 
 Override: TypeAlias = int | float | str | bool
 

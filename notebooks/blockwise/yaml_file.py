@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .input_file import read_text
+from .input_file import TEXT_LIMIT, read_input
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -19,10 +19,10 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read_yaml(path: Path) -> Any:
-    """Raises OSError as `input_file.read_bytes` does, and ValueError for what is no plain YAML."""
+def read_yaml(path: Path, limit: int = TEXT_LIMIT) -> Any:
+    """Raises OSError as `read_input` does, and ValueError for what is no plain YAML."""
     try:
-        return yaml.load(read_text(path), Loader=_PlainLoader)
+        return yaml.load(read_input(path, limit).decode("utf-8"), Loader=_PlainLoader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:

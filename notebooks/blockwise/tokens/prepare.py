@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ..input_file import first_hole, open_input
 from .encode import Separator, TokenRun, encode, first_to_validation
 from .errors import InputError
 from .progress import Progress, duration_text
@@ -95,13 +96,24 @@ def check(job: Job) -> None:
         )
     files = (*job.train, *job.validation)
     for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: there is no such file")
-        if file.stat().st_size == 0:
-            raise InputError(f"{file}: is empty")
+        _check_text(file)
     kinds = {document_kind(file, job.documents) for file in files}
     if job.text_field is not None and "jsonl" not in kinds:
         raise InputError(f"--text-field {job.text_field}: none of the files is read as JSON lines")
+
+
+def _check_text(file: Path) -> None:
+    try:
+        with open_input(file) as stream:
+            if os.fstat(stream.fileno()).st_size == 0:
+                raise InputError(f"{file}: is empty")
+            hole = first_hole(stream)
+    except FileNotFoundError:
+        raise InputError(f"{file}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from None
+    if hole is not None:
+        raise InputError(f"{file}: has a hole at byte {hole}: a sparse file, no text")
 
 
 def _check_split(job: Job) -> None:

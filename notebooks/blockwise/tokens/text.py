@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..input_file import parse_json
+from ..input_file import open_input
 from .errors import InputError
 
 DocumentKind = Literal["file", "blank-line", "line", "jsonl"]
 DOCUMENT_KINDS: tuple[DocumentKind, ...] = ("file", "blank-line", "line", "jsonl")
 Split = Literal["train", "validation"]
-_LONGEST_LINE = 1 << 30  # bytes of a record, which is read at once
 _LONGEST_WORD = 1 << 20  # characters; longer ones are cut, so that memory is bounded
+_LONGEST_LINE = 1 << 28  # bytes of a JSON record, which is held as a whole
 
 
 class Piece(NamedTuple):
@@ -61,7 +62,7 @@ class TextReader:
     def _blocks(self, path: Path) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(self.errors)
         position = 0
-        with path.open("rb") as stream:
+        with open_input(path) as stream:
             while block := stream.read(self.block_bytes):
                 pending = len(decoder.getstate()[0])
                 try:
@@ -97,11 +98,11 @@ class TextReader:
             yield Piece(rest, starts)
 
     def _records(self, path: Path) -> Iterator[Piece]:
-        with path.open("rb") as stream:
+        with open_input(path) as stream:
             lines = iter(lambda: stream.readline(_LONGEST_LINE + 1), b"")
             for number, line in enumerate(lines, 1):
                 if len(line) > _LONGEST_LINE:
-                    raise InputError(f"{path}:{number}: more than {_LONGEST_LINE} bytes in a line")
+                    raise InputError(f"{path}:{number}: a line of more than {_LONGEST_LINE} bytes")
                 self.on_read(len(line))
                 if line.isspace():
                     continue
@@ -133,11 +134,13 @@ def _cut(text: str, length: int) -> Iterator[Piece]:
 
 def _text_of(line: bytes, field: str, place: str) -> str:
     try:
-        record: Any = parse_json(line)
+        record: Any = json.loads(line)
     except UnicodeDecodeError as error:
         raise InputError(f"{place}: byte {error.start} of the line is not UTF-8") from None
     except ValueError as error:
         raise InputError(f"{place}: not JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply") from None
     if not isinstance(record, dict):
         raise InputError(f"{place}: a {type(record).__name__}, not an object")
     if field not in record:

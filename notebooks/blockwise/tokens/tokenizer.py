@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..input_file import read_text
+from ..input_file import read_input
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 MIN_VOCAB_SIZE = 257  # the bytes and one merge
 MAX_VOCAB_SIZE = 1 << 20
-_TOKENIZER_LIMIT = 256 << 20  # bytes; those of the largest vocabularies have 35 million
+_LARGEST_FILE = 1 << 28  # bytes; the largest that are around have some 40 MB
 
 
 class Encoded(Protocol):
@@ -179,8 +179,7 @@ def gpt2_tokenizer(vocabulary: Path, merges: Path, end_of_text: str) -> FileToke
     """GPT-2's byte-level BPE from its vocabulary (JSON) and its list of merges."""
     package = _package()
     for path in (vocabulary, merges):
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file")
+        _read(path)  # the package opens it by itself, and would wait at a pipe
     try:
         model = package.models.BPE.from_file(str(vocabulary), str(merges))
     except Exception as error:  # the package raises nothing narrower
@@ -199,11 +198,21 @@ def gpt2_tokenizer(vocabulary: Path, merges: Path, end_of_text: str) -> FileToke
     return FileTokenizer("gpt2", tokenizer, end_of_text, None)
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return read_input(path, _LARGEST_FILE)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
 def load_tokenizer(path: Path, end_of_text: str) -> FileTokenizer:
     """The tokenizer of a tokenizer.json."""
     package = _package()
+    data = _read(path)
     try:
-        content = read_text(path, _TOKENIZER_LIMIT)
+        content = data.decode("utf-8")
         tokenizer = package.Tokenizer.from_str(content)
     except Exception as error:  # the package raises nothing narrower
         raise InputError(f"{path}: not a tokenizer.json: {error}") from None
