@@ -27,8 +27,8 @@ fence(eigen "^(Eigen|unsupported/Eigen|Spectra)/" "^(tests/)?hessian/|^tests/ora
       "Eigen and Spectra belong to hessian/")
 fence(yaml "^yaml-cpp/" "^experiments/yaml_(tree\\.hpp|limits\\.cpp)$|^core/tensor_file\\.hpp$"
       "yaml-cpp belongs to experiments/yaml_tree.hpp, experiments/yaml_limits.cpp and core/tensor_file.hpp")
-fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^core/io/hdf5_file\\.(hpp|cpp)$"
-      "HDF5 belongs to core/io/hdf5_file alone")
+fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests/core)/hdf5_[a-z_]+\\.(hpp|cpp)$"
+      "HDF5 belongs to core/io/hdf5_*.{hpp,cpp}")
 fence(highway "^hwy/" "^(tests/)?optimizers/kernels/" "Highway belongs to optimizers/kernels/")
 fence(cuda "^(cuda|cublas|curand|cusparse|cusolver|cufft|nvrtc|nvml|nvtx|nccl|cub/|thrust/|cooperative_groups)"
       "^(tests/)?optimizers/kernels/" "CUDA belongs to optimizers/kernels/")

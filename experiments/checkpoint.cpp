@@ -10,6 +10,7 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/mapped_file.hpp"
+#include "core/io/partial_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/io/sha256.hpp"
 
@@ -132,14 +133,18 @@ void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
                       const Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
   if (fs::exists(folder)) return;
-  auto partial = folder;
-  partial += ".partial";
+  const auto partial = partial_path(folder);
   fs::remove_all(partial);
-  fs::create_directories(partial);
+  fs::create_directories(partial.parent_path());
+  if (!fs::create_directory(partial)) {
+    throw std::runtime_error(
+        fmt::format("{}: somebody else has put a folder there", partial.string()));
+  }
   write_safetensors(partial / kFiles[0], parameter_tensors(store));
   write_safetensors(partial / kFiles[1], optimizer.state());
   write_marker(partial, step, config_hash);
-  fs::rename(partial, folder);
+  sync_path(partial);
+  rename_partial(folder);
   sync_path(folder.parent_path());
   prune(run, keep);
 }

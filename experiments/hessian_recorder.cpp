@@ -334,6 +334,7 @@ HessianRows read_hessian_rows(const Hdf5File& file) {
 
 void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step) {
   if (!file.has("/hessian")) return;
+  keep_complete_hessian_rows(file);
   HessianRows none;
   for_each_table(none, [&](auto& rows) { keep_rows_up_to<RowOf<decltype(rows)>>(file, step); });
   keep_rows_up_to<CommitRow>(file, step);

@@ -95,8 +95,8 @@ void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
 // All of them or none: flushed, then noted as complete.
 void append_hessian_rows(Hdf5File& file, const HessianRows& rows);
 HessianRows read_hessian_rows(const Hdf5File& file);
-// Before start_swmr(): drops the rows above `step` (of a file without the group nothing), or what a
-// killed writer left unfinished.
+// Before start_swmr(): drops what a killed writer left unfinished, which is measured again; the
+// first also the rows above `step`, and of a file without the group nothing.
 void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step);
 void keep_complete_hessian_rows(Hdf5File& file);
 

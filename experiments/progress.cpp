@@ -29,6 +29,12 @@ std::string bar(double share) {
   return text;
 }
 
+// Nobody may be reading: a terminal that is gone or a full disk under a log does not stop the work.
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 std::string duration_text(double seconds) {
@@ -56,7 +62,7 @@ void Progress::update(std::int64_t done, const std::string& note) {
 }
 
 void Progress::message(const std::string& line) {
-  fmt::print(stderr, "{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
+  print(fmt::format("{}{}\n", terminal_ ? "\r\x1b[K" : "", line));
   if (terminal_ && !finished_) draw(false);
 }
 
@@ -76,14 +82,10 @@ void Progress::draw(bool last) {
                          : fmt::format("{} left", fresh > 0 ? duration_text(left) : "?");
   const auto text = fmt::format("{} {}/{} | {}{}{}", title_, done_, total_, note_,
                                 note_.empty() ? "" : " | ", time);
-  if (!terminal_) {
-    fmt::print(stderr, "{}\n", text);
-    return;
-  }
+  if (!terminal_) return print(text + "\n");
   const auto room = terminal_columns() - std::min<std::size_t>(terminal_columns(), kBarWidth + 8);
-  fmt::print(stderr, "\r\x1b[K{} {:3.0f}% {}{}", bar(std::min(1.0, share)), 100.0 * share,
-             text.substr(0, room), last ? "\n" : "");
-  std::fflush(stderr);
+  print(fmt::format("\r\x1b[K{} {:3.0f}% {}{}", bar(std::min(1.0, share)), 100.0 * share,
+                    text.substr(0, room), last ? "\n" : ""));
 }
 
 }  // namespace blockwise

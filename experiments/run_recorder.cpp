@@ -142,8 +142,8 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
 
 }  // namespace
 
-RunRecorder::RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step)
-    : lock_(std::move(lock)), file_(std::move(file)), last_step_(step), safe_step_(step) {
+RunRecorder::RunRecorder(Hdf5File file, std::int64_t step)
+    : file_(std::move(file)), last_step_(step), safe_step_(step) {
   steps_.reserve(kBufferedRows);
   evaluations_.reserve(kBufferedRows);
   const auto evaluated = file_.integer_column("/evaluations/step");
@@ -156,7 +156,6 @@ RunRecorder::RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step)
 RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
                                 const ParameterLayout& layout, const Partition& partition,
                                 const std::optional<HessianTables>& hessian) {
-  FolderLock lock(path.parent_path());
   auto file = Hdf5File::create(path);
   write_header(file, {kFormat, kFormatVersion}, header.config_yaml, header.config_hash,
                header.provenance);
@@ -166,13 +165,12 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   write_partition(file, layout, partition);
   if (hessian) create_hessian_tables(file, layout, *hessian);
   write_status(file);
-  return RunRecorder(std::move(lock), std::move(file), 0);
+  return RunRecorder(std::move(file), 0);
 }
 
 RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
                                 std::int64_t step) {
   require_input(fs::exists(path), "{}: there is no such file", path.string());
-  FolderLock lock(path.parent_path());
   try {
     auto file = open_at(path, step);
     const auto hash = file.text_attribute("/config", "hash");
@@ -182,7 +180,7 @@ RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_
     file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
     file.write_text("/status/message", "");
     file.write_integer("/status/last_step", step);
-    return RunRecorder(std::move(lock), std::move(file), step);
+    return RunRecorder(std::move(file), step);
   } catch (const InputError& error) {
     throw InputError(
         fmt::format("{}. Move the file away to record the rest of the run in a new "
@@ -197,6 +195,9 @@ void RunRecorder::write(Action action) {
   if (!failure_.empty()) throw std::runtime_error(failure_);
   try {
     action();
+  } catch (const FileLostError& error) {  // and its rows with it
+    failure_ = error.what();
+    throw;
   } catch (const std::runtime_error& error) {
     failure_ = fmt::format("{}; the rows up to step {} are safe", error.what(), safe_step_);
     throw std::runtime_error(failure_);

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/io/folder_lock.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/parameter_layout.hpp"
 #include "core/partition.hpp"
@@ -53,20 +52,22 @@ struct RunHeader {
 class RunRecorder {
  public:
   // A new file with everything in it that does not change; starts single-writer-multiple-reader
-  // mode. Throws InputError where the file exists, or where another process writes to its folder.
+  // mode. Throws InputError where the file exists. Whoever records holds the folder's lock
+  // (core/io/folder_lock.hpp): two writers are kept apart by it and by nothing else.
   // `hessian` where the run measures curvature.
   static RunRecorder create(const std::filesystem::path& path, const RunHeader& header,
                             const ParameterLayout& layout, const Partition& partition,
                             const std::optional<HessianTables>& hessian = std::nullopt);
   // Continues the file of a run that stopped, in any way: rows above `step` are dropped, status is
   // running again. The new file takes the old one's place when it is complete, so whoever follows
-  // the old one has to open it again. Throws InputError where the file is damaged, where its config
-  // hash is not `config_hash`, or where another process writes to its folder.
+  // the old one has to open it again. Throws InputError where the file is damaged or where its
+  // config hash is not `config_hash`.
   static RunRecorder resume(const std::filesystem::path& path, const std::string& config_hash,
                             std::int64_t step);
 
   // Steps ascend within each kind of row. A write that fails throws std::runtime_error with the
-  // file, the reason and the step up to which rows are safe; every later call throws it again.
+  // file, the reason and the step up to which rows are safe; every later call throws it again. A
+  // file that somebody deletes, moves or cuts is noticed when rows are flushed.
   void record(const StepRecord& row);
   void record(const EvaluationRecord& row);
   // One measurement, whole: written and flushed with everything before it.
@@ -81,13 +82,12 @@ class RunRecorder {
   void close();
 
  private:
-  RunRecorder(FolderLock lock, Hdf5File file, std::int64_t step);
+  RunRecorder(Hdf5File file, std::int64_t step);
   template <typename Action>
   void write(Action action);
   template <typename Row>
   void buffer(std::vector<Row>& rows, std::int64_t& last_step, const Row& row);
 
-  FolderLock lock_;
   Hdf5File file_;
   std::vector<StepRecord> steps_;  // not yet in the file
   std::vector<EvaluationRecord> evaluations_;

@@ -85,6 +85,15 @@ void set_state(Hdf5File& file, RunState state, const std::string& message) {
   file.flush();
 }
 
+// The file may be what failed, so this gives up quietly.
+void record_failure(Hdf5File& file, const std::string& message) noexcept {
+  try {
+    set_state(file, RunState::failed, message);
+    file.close();
+  } catch (const std::exception&) {
+  }
+}
+
 std::optional<SpectrumOutcome> finished_before(const ResolvedSpectrum& spectrum) {
   const auto path = file_of(spectrum.config);
   if (!fs::exists(path)) return std::nullopt;
@@ -170,8 +179,7 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
     file.close();
     return {state, file_of(config).string(), std::move(rows), spectrum.plan.measurement.tables};
   } catch (const std::exception& error) {
-    set_state(file, RunState::failed, error.what());
-    file.close();
+    record_failure(file, error.what());
     throw;
   }
 }

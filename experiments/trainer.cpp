@@ -11,6 +11,7 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/folder_lock.hpp"
 #include "core/memory_meter.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
@@ -125,7 +126,6 @@ RunRecorder Run::open_recorder(int threads) {
     start_parameters();
   }
   if (step_ > 0 || fs::exists(path)) return resume_recorder(path);
-  fs::create_directories(folder_);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
                              hessian_tables());
@@ -342,7 +342,10 @@ ResolvedRun resolve(RunConfig config) {
 }
 
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
-  const auto path = fs::path(run.config.output) / "run.h5";
+  const fs::path folder = run.config.output;
+  fs::create_directories(folder);
+  const FolderLock lock(folder);  // before anything in it is read or written
+  const auto path = folder / "run.h5";
   if (fs::exists(path)) {
     const auto result = read_run(path);
     require_input(

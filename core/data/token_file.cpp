@@ -1,11 +1,7 @@
 #include "core/data/token_file.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -138,68 +134,41 @@ void TokenFile::check_vocabulary(std::int64_t vocab_size) const {
                                token, at, vocab_size));
 }
 
-struct TokenFileWriter::File {
-  std::filesystem::path partial;
-  std::FILE* stream = nullptr;
-
-  void write(const void* data, std::size_t bytes) {
-    if (std::fwrite(data, 1, bytes, stream) != bytes) fail();
-  }
-  [[noreturn]] void fail() const {
-    throw std::runtime_error(
-        fmt::format("{}: cannot be written: {}", partial.string(), std::strerror(errno)));
-  }
-};
-
 TokenFileWriter::TokenFileWriter(std::filesystem::path path, std::int64_t token_bytes)
-    : path_(std::move(path)), width_(token_bytes), file_(std::make_unique<File>()) {
+    : file_(std::move(path)), width_(token_bytes) {
   check_equal(width_ == 2 || width_ == 4, true, "a token has 2 or 4 bytes");
-  file_->partial = path_;
-  file_->partial += ".partial";
-  file_->stream = std::fopen(file_->partial.c_str(), "wb");
-  if (file_->stream == nullptr) file_->fail();
-  const std::array<char, kHeaderBytes> empty{};
-  file_->write(empty.data(), empty.size());
-}
-
-TokenFileWriter::~TokenFileWriter() {
-  if (file_->stream == nullptr) return;
-  std::fclose(file_->stream);
-  std::error_code ignored;
-  std::filesystem::remove(file_->partial, ignored);
+  const std::array<std::byte, kHeaderBytes> empty{};
+  file_.write(empty);
 }
 
 void TokenFileWriter::append(std::span<const std::uint16_t> tokens) {
   if (width_ != 2) return append(std::vector<std::uint32_t>(tokens.begin(), tokens.end()));
-  file_->write(tokens.data(), tokens.size_bytes());
-  count_ += static_cast<std::int64_t>(tokens.size());
+  write(std::as_bytes(tokens));
 }
 
 void TokenFileWriter::append(std::span<const std::uint32_t> tokens) {
-  if (width_ == 4) {
-    file_->write(tokens.data(), tokens.size_bytes());
-    count_ += static_cast<std::int64_t>(tokens.size());
-    return;
-  }
+  if (width_ == 4) return write(std::as_bytes(tokens));
   std::vector<std::uint16_t> narrow;
   for (const auto token : tokens) {
-    require_input(token <= UINT16_MAX, "{}: token {} does not fit 16 bits", path_.string(), token);
+    require_input(token <= UINT16_MAX, "{}: token {} does not fit 16 bits", file_.path().string(),
+                  token);
     narrow.push_back(static_cast<std::uint16_t>(token));
   }
   append(std::span<const std::uint16_t>(narrow));
 }
 
+void TokenFileWriter::write(std::span<const std::byte> bytes) {
+  file_.write(bytes);
+  count_ += static_cast<std::int64_t>(bytes.size()) / width_;
+}
+
 std::int64_t TokenFileWriter::finish() {
-  require_input(count_ <= INT32_MAX, "{}: {} tokens, a token file holds at most {}", path_.string(),
-                count_, INT32_MAX);
+  require_input(count_ <= INT32_MAX, "{}: {} tokens, a token file holds at most {}",
+                file_.path().string(), count_, INT32_MAX);
   const auto& flavour = width_ == 4 ? kWide : kNarrow;
   const Header header = {flavour.magic, flavour.version, static_cast<std::int32_t>(count_)};
-  if (std::fseek(file_->stream, 0, SEEK_SET) != 0) file_->fail();
-  file_->write(header.data(), sizeof(header));
-  if (std::fflush(file_->stream) != 0 || ::fsync(::fileno(file_->stream)) != 0) file_->fail();
-  std::fclose(file_->stream);
-  file_->stream = nullptr;
-  std::filesystem::rename(file_->partial, path_);
+  file_.write_at(0, std::as_bytes(std::span(header)));
+  file_.publish();
   return count_;
 }
 

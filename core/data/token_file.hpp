@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "core/io/partial_file.hpp"
+
 namespace blockwise {
 
 enum class TokenLayout {
@@ -57,9 +59,6 @@ class TokenFileWriter {
  public:
   // `token_bytes` is 2 or 4.
   explicit TokenFileWriter(std::filesystem::path path, std::int64_t token_bytes = 2);
-  ~TokenFileWriter();
-  TokenFileWriter(const TokenFileWriter&) = delete;
-  TokenFileWriter& operator=(const TokenFileWriter&) = delete;
   // Throws InputError for a token that does not fit the width.
   void append(std::span<const std::uint16_t> tokens);
   void append(std::span<const std::uint32_t> tokens);
@@ -67,10 +66,10 @@ class TokenFileWriter {
   std::int64_t finish();
 
  private:
-  struct File;
-  std::filesystem::path path_;
+  void write(std::span<const std::byte> bytes);
+
+  PartialFile file_;
   std::int64_t width_;
-  std::unique_ptr<File> file_;
   std::int64_t count_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// HDF5 through its C API: the only file of the project that includes hdf5.h is hdf5_file.cpp.
+// HDF5 through its C API: hdf5.h is included by the files core/io/hdf5_*.cpp and by no other.
 //
 // Writers create every group, dataset and attribute first and then call start_swmr(): from then on
 // readers (h5py with swmr=True) may follow the file, and a killed writer loses nothing that was
@@ -12,23 +12,34 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace blockwise {
 
+// The file that is written is no longer under its name, or shorter than it was: somebody else
+// deleted, moved, replaced or cut it. Nothing that was written is certain to be kept.
+class FileLostError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 class Hdf5File {
  public:
   // A new file; an old one under the name is an error (InputError).
   static Hdf5File create(const std::filesystem::path& path);
-  // Reading; a live or killed writer's file too (swmr read), as it is at this moment. A dataset
-  // that lies beyond the end of a truncated file is an error when it is read.
+  // Reading; a live or killed writer's file too (swmr read), as it is at this moment. HDF5 crashes
+  // or hangs on some damaged files, so every file is first read by a process that may die
+  // (core/io/trial_process.hpp): a fork, and reading everything but plain arrays twice; about 3 ms
+  // for a run's file. InputError for a file that it does not survive, that is truncated or damaged
+  // anywhere, or with a group inside itself.
   static Hdf5File open_for_reading(const std::filesystem::path& path);
   // Continues a file, also a killed writer's: into a copy that takes the file's name in
-  // start_swmr() or close(). (Writing on in a killed writer's file, as `h5clear -s` allows, can
-  // overwrite its newest rows: the end of the used space is the last thing that HDF5 notes in a
-  // flush.)
+  // start_swmr() or close(). The copy is made by a process that may die, as for reading. (Writing
+  // on in a killed writer's file, as `h5clear -s` allows, can overwrite its newest rows: the end of
+  // the used space is the last thing that HDF5 notes in a flush.)
   static Hdf5File open_for_appending(const std::filesystem::path& path);
   // True for an existing file that starts with HDF5's signature.
   static bool is_hdf5(const std::filesystem::path& path);
@@ -93,6 +104,8 @@ class Hdf5File {
   std::vector<std::string> children(const std::string& group) const;  // names, sorted
 
   void start_swmr();
+  // Both throw FileLostError where the file is no longer in its place. What they return from has
+  // reached the operating system, after close() the disk.
   void flush();
   void close();
 

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <span>
 
+#include "core/io/partial_file.hpp"
+
 namespace blockwise {
 
 class MappedWriter {
@@ -20,18 +22,12 @@ class MappedWriter {
   MappedWriter& operator=(const MappedWriter&) = delete;
 
   std::span<std::byte> bytes() const { return bytes_; }  // zeros at first
+  // Once; bytes() is empty from then on.
   void commit();
 
  private:
-  void allocate(std::size_t size);
-  void release();
-  [[noreturn]] void fail(int error) const;
-
-  std::filesystem::path path_;
-  std::filesystem::path partial_;
-  int file_ = -1;
+  PartialFile file_;
   std::span<std::byte> bytes_;
-  bool committed_ = false;
 };
 
 }  // namespace blockwise

@@ -3,6 +3,12 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
 #include "core/error.hpp"
 #include "experiments/provenance.hpp"
 
@@ -83,6 +89,46 @@ int parse_and_run(CLI::App& program, int argc, char** argv) {
   return 2;
 }
 
+// Standard error may be what fails; there is nowhere else to say it.
+int fail(int code, const std::string& what) {
+  const auto line = "blockwise: " + what + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  return code;
+}
+
+int fail_to_print(const char* reason) {
+  return fail(1, fmt::format("standard output: cannot be written: {}", reason));
+}
+
+// fmt::print throws one of these, and so do the functions of std::filesystem.
+int failure_of_system(const std::system_error& error) {
+  const auto reason = error.code().message();
+  if (std::ferror(stdout) != 0) return fail_to_print(reason.c_str());
+  const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (file == nullptr) return fail(1, fmt::format("the run failed: {}", error.what()));
+  return fail(1, fmt::format("the run failed: {}: {}", file->path1().string(), reason));
+}
+
+int run_and_explain(CLI::App& program, int argc, char** argv) {
+  try {
+    return parse_and_run(program, argc, argv);
+  } catch (const InputError& error) {
+    return fail(2, error.what());
+  } catch (const std::system_error& error) {
+    return failure_of_system(error);
+  } catch (const c10::Error& error) {
+    return fail(1, fmt::format("the run failed: {}", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return fail(1, fmt::format("the run failed: {}", error.what()));
+  }
+}
+
+// What was printed counts when it has arrived: a full disk shows only here.
+int flush_output(int code) {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  return written || code != 0 ? code : fail_to_print(std::strerror(errno));
+}
+
 }  // namespace
 
 int run_program(int argc, char** argv) {
@@ -92,18 +138,7 @@ int run_program(int argc, char** argv) {
   program.footer(
       "Exit codes: 0 done, 1 the run failed, 2 bad input.\n"
       "`blockwise VERB --help` shows a verb's options and an example.");
-  try {
-    return parse_and_run(program, argc, argv);
-  } catch (const InputError& error) {
-    fmt::print(stderr, "blockwise: {}\n", error.what());
-    return 2;
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "blockwise: the run failed: {}\n", error.what_without_backtrace());
-    return 1;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "blockwise: the run failed: {}\n", error.what());
-    return 1;
-  }
+  return flush_output(run_and_explain(program, argc, argv));
 }
 
 }  // namespace blockwise

@@ -187,7 +187,7 @@ void draw_figure(const std::string& folder) {
     python_output({"blockwise.figures", folder, "--output", figure});
     fmt::print("Figure  {}\n", figure);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "blockwise: no figure: {}\n", error.what());
+    std::fputs(fmt::format("blockwise: no figure: {}\n", error.what()).c_str(), stderr);
   }
 }
 

@@ -291,7 +291,7 @@ TEST_CASE("HDF5: a disk that is full from the start leaves nothing behind") {
   });
   const auto result = writer.wait();
   CHECK(result.exit_code == 1);
-  CHECK_THAT(result.text, Contains("a.h5: the file: cannot be written: File too large"));
+  CHECK_THAT(result.text, Contains("a.h5: /last: cannot be written: File too large"));
   CHECK(fs::is_empty(folder.path()));
 }
 

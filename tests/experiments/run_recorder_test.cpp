@@ -245,15 +245,21 @@ TEST_CASE("RunRecorder: what cannot be resumed says what to do") {
   CHECK(!fs::exists(folder / "run.h5.partial"));
 }
 
-TEST_CASE("RunRecorder: one writer at a time") {
+TEST_CASE("RunRecorder: a file that is deleted says so, and not that its rows are safe") {
   const TemporaryFolder folder;
   auto recorder = create_example_run(folder / "run.h5");
-  recorder.flush();
-  CHECK_THROWS_WITH(RunRecorder::resume(folder / "run.h5", kHash, 0),
-                    Contains("another process is writing"));
   record_steps(recorder, 1, 2);
-  recorder.close();
-  check_steps(read_run(folder / "run.h5"), 2);
+  recorder.flush();
+  fs::remove(folder / "run.h5");
+  record_steps(recorder, 3, 4);
+  CHECK_THROWS_AS(recorder.flush(), FileLostError);
+  try {
+    recorder.set_status(RunState::finished, "", 4);
+    FAIL("no error");
+  } catch (const std::runtime_error& error) {
+    CHECK_THAT(error.what(), Contains("run.h5: was deleted, moved or replaced"));
+    CHECK(std::string(error.what()).find("safe") == std::string::npos);
+  }
 }
 
 TEST_CASE("RunRecorder: rows out of order are a defect of the caller") {

@@ -1,0 +1,183 @@
+// What the program writes to, when it is not there, full, taken away or wanted by two.
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
+#include "experiments/checkpoint.hpp"
+#include "experiments/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+using blockwise::testing::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A script with the program as $B; its exit code.
+int shell(const std::string& script) {
+  const int status = std::system(("B='" + program_path() + "'; " + script).c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void check_one_sentence(const ProgramResult& result, int code) {
+  INFO(result.errors);
+  CHECK(result.exit_code == code);
+  const auto at = result.errors.rfind("blockwise: ");
+  REQUIRE(at != std::string::npos);
+  CHECK(std::count(result.errors.begin() + static_cast<std::ptrdiff_t>(at), result.errors.end(),
+                   '\n') == 1);
+  // A sentence of ours, not of a library.
+  CHECK(result.errors.find("filesystem error") == std::string::npos);
+}
+
+// Every verb that prints or writes, with what it needs; the folder has a run of four steps.
+std::vector<std::vector<std::string>> verbs(const SmallRunFolder& small,
+                                            const std::string& output) {
+  const auto run = (small.folder / "run").string();
+  const auto tokens = (small.folder / "validation.bin").string();
+  return {{"train", small.config, "--output", output},
+          {"spectrum", small.config, "--output", output, "--set", "hessian.lanczos_steps=2",
+           "--no-figure"},
+          {"partition", small.config, "--output", output},
+          {"search-lr", small.config, "--set", "optimizer.rule=blockwise_sgd", "--method",
+           "curvature", "--output", output},
+          {"export", "--model", run, "--output", output}};
+}
+
+std::vector<std::vector<std::string>> printing_verbs(const SmallRunFolder& small) {
+  const auto run = (small.folder / "run").string();
+  const auto tokens = (small.folder / "validation.bin").string();
+  return {{"report", run},
+          {"report", run, "--json"},
+          {"list"},
+          {"plan", small.config},
+          {"train", small.config},
+          {"train", small.config, "--dry-run"},
+          {"eval", "--model", run, "--tokens", tokens, "--sequence-length", "16"},
+          {"--help"},
+          {"--version"}};
+}
+
+}  // namespace
+
+TEST_CASE("Output: standard output on a full disk is an error of every verb") {
+  const SmallRunFolder small(4);
+  REQUIRE(small.run({"train"}).exit_code == 0);
+  for (const auto& words : printing_verbs(small)) {
+    INFO(words[0]);
+    std::string command = "$B";
+    for (const auto& word : words) command += " '" + word + "'";
+    const auto errors = (small.folder / "err").string();
+    CHECK(shell(command + " > /dev/full 2> " + errors) == 1);
+    CHECK(read_text_file(errors) ==
+          "blockwise: standard output: cannot be written: No space left on device\n");
+  }
+}
+
+TEST_CASE("Output: a full disk under the progress lines stops nothing") {
+  const SmallRunFolder small(4);
+  CHECK(shell("$B train " + small.config + " > /dev/null 2> /dev/full") == 0);
+  CHECK(read_run(small.folder / "run/run.h5").state == RunState::finished);
+}
+
+TEST_CASE("Output: a file where a folder is to be is named by every verb") {
+  const SmallRunFolder small(4);
+  REQUIRE(small.run({"train"}).exit_code == 0);
+  write_file_atomically(small.folder / "file", "in the way");
+  for (const auto& output : {small.folder / "file", small.folder / "file/below"}) {
+    for (const auto& words : verbs(small, output.string())) {
+      INFO(words[0]);
+      const auto result = run_program(words);
+      CHECK((result.exit_code == 1 || result.exit_code == 2));
+      check_one_sentence(result, result.exit_code);
+      CHECK_THAT(result.errors, Contains(output.string()));
+    }
+  }
+  CHECK(read_text_file(small.folder / "file") == "in the way");
+}
+
+TEST_CASE("Output: closed standard streams lead nowhere, not into the run's file") {
+  const SmallRunFolder small(4);
+  REQUIRE(shell("$B train " + small.config + " --progress-lines <&- >&- 2>&-") == 0);
+  const auto run = read_run(small.folder / "run/run.h5");
+  CHECK(run.state == RunState::finished);
+  CHECK(run.steps.size() == 4);
+  const auto bytes = read_text_file(small.folder / "run/run.h5");
+  CHECK(bytes.find("progress ") == std::string::npos);
+  CHECK(bytes.find("finished after") == std::string::npos);
+  CHECK(shell("$B report " + (small.folder / "run").string() + " <&- >&- 2>&-") == 0);
+}
+
+TEST_CASE("Output: a limit on file sizes is an error, not a signal") {
+  const SmallRunFolder small(60);
+  const auto result =
+      small.run({"train", "--set", "model.n_embd=64"}, "trap - XFSZ; ulimit -f 40;");
+  check_one_sentence(result, 1);
+  CHECK_THAT(result.errors, Contains("File too large"));
+}
+
+TEST_CASE("Output: a run that is deleted, moved or replaced under way says so") {
+  const SmallRunFolder small(100'000);
+  const auto run = (small.folder / "run").string();
+  const std::string what =
+      GENERATE("rm -r $R", "rm $R/run.h5", "mv $R $R-moved", "mv $R/run.h5 $R/other.h5",
+               "cp $R/run.h5 $R/x; mv $R/x $R/run.h5");
+  INFO(what);
+  const auto errors = (small.folder / "err").string();
+  const auto code = shell(fmt::format(
+      "R={}; $B train {} >/dev/null 2>{} & P=$!; while ! [ -e $R/checkpoints ]; do sleep 0.01; "
+      "done; {}; wait $P",
+      run, small.config, errors, what));
+  CHECK(code == 1);
+  CHECK_THAT(read_text_file(errors),
+             Contains("run.h5: was deleted, moved or replaced by somebody else"));
+  CHECK(!fs::exists(fs::path(run) / "checkpoints/step_00000003.partial"));
+}
+
+TEST_CASE("Output: of simultaneous starts one runs and the others say so") {
+  const SmallRunFolder small(40);
+  std::string script;
+  for (int i = 0; i < 6; ++i) {
+    script +=
+        fmt::format("( $B train {} >/dev/null 2>{}/err{}; echo $? > {}/code{} ) & ", small.config,
+                    small.folder.path().string(), i, small.folder.path().string(), i);
+  }
+  REQUIRE(shell(script + "wait") == 0);
+  int done = 0;
+  for (int i = 0; i < 6; ++i) {
+    const auto code = read_text_file(small.folder / fmt::format("code{}", i));
+    const auto errors = read_text_file(small.folder / fmt::format("err{}", i));
+    INFO(errors);
+    if (code == "0\n") {
+      ++done;
+      continue;
+    }
+    CHECK(code == "2\n");
+    CHECK_THAT(errors, Contains("another process is writing to this folder"));
+  }
+  CHECK(done >= 1);  // one that came late finds a finished run
+  CHECK(read_run(small.folder / "run/run.h5").steps.size() == 40);
+}
+
+TEST_CASE("Output: links that were put in the way of partial files are not followed") {
+  const SmallRunFolder small(6);
+  const auto run = small.folder / "run";
+  fs::create_directories(run / "checkpoints");
+  fs::create_directories(small.folder / "elsewhere");
+  write_file_atomically(small.folder / "victim", "precious");
+  fs::create_symlink(small.folder / "victim", run / "config.yaml.partial");
+  fs::create_symlink(small.folder / "victim", run / "run.h5.partial");
+  fs::create_symlink(small.folder / "elsewhere", run / "checkpoints/step_00000003.partial");
+  CHECK(small.run({"train"}).exit_code == 0);
+  CHECK(read_text_file(small.folder / "victim") == "precious");
+  CHECK(fs::is_empty(small.folder / "elsewhere"));
+  CHECK(read_run(run / "run.h5").steps.size() == 6);
+  CHECK(checkpoint_steps(run) == std::vector<std::int64_t>{3, 6});
+}
