@@ -4,6 +4,7 @@
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell bash cmake/parallel_jobs.sh)
+FUZZ_SECONDS ?= 60
 TOKENIZER ?= byte
 VOCAB_SIZE ?= 2048
 
@@ -24,10 +25,10 @@ TOKENS = $(or $(TOKENS_$(TOKENIZER)),$(error TOKENIZER is "$(TOKENIZER)", not by
 .PHONY: help
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo "Options: JOBS=N compilers at once; PYTHON=python3.12 for .venv; Torch_DIR=... to use a"
-	@echo "LibTorch that is already here; for corpus TOKENIZER=bpe VOCAB_SIZE=2048."
+	@echo "LibTorch that is already here; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60."
 
 .PHONY: dependencies
 dependencies: ## install what is missing: Debian packages, .venv, LibTorch
@@ -45,6 +46,28 @@ build: configure ## install what is missing and build build/release/blockwise
 test: configure ## install what is missing, build everything, run every test
 	@$(CMAKE) --build --preset release --parallel $(JOBS)
 	@$(CTEST) --preset release --parallel $(JOBS)
+
+.PHONY: fuzz-programs
+fuzz-programs:
+	@PYTHON='$(PYTHON)' bash cmake/install_dependencies.sh fuzz
+	@$(CMAKE) --preset fuzz -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --build --preset fuzz --parallel $(JOBS)
+
+.PHONY: fuzz
+fuzz: fuzz-programs configure ## every reader against made up inputs, FUZZ_SECONDS=60 for each, with clang
+	@BLOCKWISE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CTEST) --preset release -L fuzz --parallel $(JOBS)
+
+.PHONY: sanitize
+sanitize: configure ## every test under the sanitizers of addresses and undefined behaviour
+	@$(CMAKE) --preset asan -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --build --preset asan --parallel $(JOBS)
+	@$(CTEST) --preset asan --parallel $(JOBS)
+
+.PHONY: sanitize-threads
+sanitize-threads: configure ## what runs on several threads under the sanitizer of threads
+	@$(CMAKE) --preset tsan -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --build --preset tsan --parallel $(JOBS)
+	@$(CTEST) --preset tsan
 
 .PHONY: quickstart
 quickstart: build corpus ## find a partition, compare it with Adam-mini's and AdamW: table and figure

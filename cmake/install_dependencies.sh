@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: Debian packages, the virtual environment .venv,
 # and LibTorch as the torch wheel. With nothing missing it takes a moment and no network.
-#   bash cmake/install_dependencies.sh
+#   bash cmake/install_dependencies.sh          # for the program and its tests
+#   bash cmake/install_dependencies.sh fuzz     # and for fuzzing
 # Environment: PYTHON names the interpreter for .venv; Torch_DIR or CMAKE_PREFIX_PATH leads to a
 # LibTorch (2.11 to 2.15) that is used instead of the wheel.
 set -euo pipefail
@@ -11,6 +12,9 @@ readonly torch_requirement="torch==2.13.0"
 readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for CMakePresets.json
 readonly cmake_minimum="3.25"
 readonly venv_python=".venv/bin/python"
+package_lists=(cmake/debian_packages.txt)
+[[ ${1:-} != fuzz ]] || package_lists+=(cmake/debian_packages_fuzz.txt)
+readonly package_lists
 
 say() { printf 'blockwise: %s\n' "$*"; }
 fail() {
@@ -84,7 +88,7 @@ install_debian_packages() {
 require_system_packages() {
   local names=() missing=() name
   if command -v dpkg-query >/dev/null; then
-    mapfile -t names < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' cmake/debian_packages.txt)
+    mapfile -t names < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' "${package_lists[@]}")
     mapfile -t missing < <(missing_packages "${names[@]}" "$@")
     [[ ${#missing[@]} -eq 0 ]] || install_debian_packages "${missing[@]}"
     return

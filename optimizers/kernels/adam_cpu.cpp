@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "optimizers/kernels/parallel_loop.hpp"
+
 namespace blockwise::kernels {
 namespace {
 
@@ -21,8 +23,7 @@ template <typename Task>
 double parallel_sum(std::int64_t count, std::int64_t elements, Workspace& space, const Task& task) {
   space.partials.assign(static_cast<std::size_t>(count), 0.0);
   double* partials = space.partials.data();
-#pragma omp parallel for schedule(static) if (elements > 2 * kChunk)
-  for (std::int64_t i = 0; i < count; ++i) partials[i] = task(i);
+  parallel_loop(count, elements > 2 * kChunk, [&](std::int64_t i) { partials[i] = task(i); });
   return std::accumulate(space.partials.begin(), space.partials.end(), 0.0);
 }
 

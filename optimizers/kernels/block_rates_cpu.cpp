@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "optimizers/kernels/parallel_loop.hpp"
+
 namespace blockwise::kernels {
 namespace {
 
@@ -21,8 +23,8 @@ double over_rows(std::int64_t rows, std::int64_t columns, Workspace& space, cons
   constexpr std::int64_t kElementsForThreads = 1 << 15;
   space.partials.assign(static_cast<std::size_t>(rows), 0.0);
   double* partials = space.partials.data();
-#pragma omp parallel for schedule(static) if (rows * columns > kElementsForThreads)
-  for (std::int64_t i = 0; i < rows; ++i) partials[i] = row(i);
+  parallel_loop(rows, rows * columns > kElementsForThreads,
+                [&](std::int64_t i) { partials[i] = row(i); });
   return std::accumulate(space.partials.begin(), space.partials.end(), 0.0);
 }
 

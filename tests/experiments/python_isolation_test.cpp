@@ -20,8 +20,9 @@ class TrappedFolder {
  public:
   TrappedFolder() {
     fs::create_directory(folder_ / "blockwise");
-    for (const auto* name : {"json", "runpy", "numpy", "tokenizers", "argparse", "sitecustomize",
-                             "usercustomize", "startup", "blockwise/__init__", "blockwise/tokens"}) {
+    for (const auto* name :
+         {"json", "runpy", "numpy", "tokenizers", "argparse", "sitecustomize", "usercustomize",
+          "startup", "blockwise/__init__", "blockwise/tokens"}) {
       write_file_atomically(folder_ / (std::string(name) + ".py"),
                             fmt::format("open(r'{}', 'w').close()\n", executed().string()));
     }
@@ -62,10 +63,10 @@ TEST_CASE("Preparing tokens runs no module of the current folder or of PYTHONPAT
   const TrappedFolder trapped;
   const TemporaryFolder data;
   write_file_atomically(data / "a.txt", "abab abba baab abab abba baab");
-  const auto result = run_program({"data", "--train", (data / "a.txt").string(), "--output",
-                                   (data / "tokens").string(), "--validation-fraction", "0.5",
-                                   "--tokenizer", "bpe", "--vocab-size", "257"},
-                                  trapped.prefix());
+  const auto result = run_program(
+      {"data", "--train", (data / "a.txt").string(), "--output", (data / "tokens").string(),
+       "--validation-fraction", "0.5", "--tokenizer", "bpe", "--vocab-size", "257"},
+      trapped.prefix());
   INFO(result.errors);
   CHECK(result.exit_code == 0);
   CHECK_FALSE(fs::exists(trapped.executed()));
@@ -78,9 +79,9 @@ TEST_CASE("Encoding a prompt runs no module of the current folder or of PYTHONPA
   INFO(trained.errors);
   REQUIRE(trained.exit_code == 0);
   write_file_atomically(small.folder / "tokenizer.json", kTokenizer);
-  const auto result = run_program({"generate", "--model", (small.folder / "run").string(),
-                                   "--prompt", "abba", "--tokens", "2"},
-                                  trapped.prefix());
+  const auto result = run_program(
+      {"generate", "--model", (small.folder / "run").string(), "--prompt", "abba", "--tokens", "2"},
+      trapped.prefix());
   INFO(result.errors);
   CHECK(result.exit_code == 0);
   CHECK_FALSE(fs::exists(trapped.executed()));

@@ -1,0 +1,34 @@
+// checkpoint.json beside whole files: loaded to go on, and for its parameters alone.
+#include <memory>
+
+#include "experiments/checkpoint.hpp"
+#include "tests/fuzz/small_model.hpp"
+#include "tests/fuzz/support.hpp"
+
+using namespace blockwise;
+
+namespace {
+
+// A run with one checkpoint, of step 3.
+struct Run {
+  fuzz::InputFolder folder;
+  ParameterStore store{fuzz::small_model()->layout(), at::kCPU};
+  std::unique_ptr<Optimizer> optimizer;
+
+  Run() {
+    OptimizerConfig config;
+    testing::set_fields(config, {{"rule", "adamw"}, {"learning_rate", 1e-3}});
+    optimizer = std::make_unique<Optimizer>(config, store);
+    write_checkpoint(folder.path(), 3, 1, "0123456789abcdef", store, *optimizer);
+  }
+};
+
+}  // namespace
+
+FUZZ_TARGET(bytes) {
+  static Run run;
+  const auto checkpoint = checkpoint_folder(run.folder.path(), 3);
+  run.folder.write("checkpoints/step_00000003/checkpoint.json", bytes);
+  fuzz::accepts([&] { load_parameters(checkpoint, run.store); });
+  load_checkpoint(run.folder.path(), 3, "0123456789abcdef", run.store, *run.optimizer);
+}
