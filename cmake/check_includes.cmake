@@ -25,8 +25,8 @@ macro(fence name headers where rule)
 endmacro()
 fence(eigen "^(Eigen|unsupported/Eigen|Spectra)/" "^(tests/)?hessian/|^tests/oracles/"
       "Eigen and Spectra belong to hessian/")
-fence(yaml "^yaml-cpp/" "^experiments/yaml_(tree\\.hpp|limits\\.cpp)$|^core/tensor_file\\.hpp$"
-      "yaml-cpp belongs to experiments/yaml_tree.hpp, experiments/yaml_limits.cpp and core/tensor_file.hpp")
+fence(yaml "^yaml-cpp/" "^experiments/yaml_tree\\.hpp$|^core/(tensor_file\\.hpp|yaml_text\\.[ch]pp)$"
+      "yaml-cpp belongs to core/yaml_text, core/tensor_file.hpp and experiments/yaml_tree.hpp")
 fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests/core)/hdf5_[a-z_]+\\.(hpp|cpp)$"
       "HDF5 belongs to core/io/hdf5_*.{hpp,cpp}")
 fence(highway "^hwy/" "^(tests/)?optimizers/kernels/" "Highway belongs to optimizers/kernels/")

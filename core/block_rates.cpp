@@ -39,48 +39,58 @@ class RatesReader : private TensorFileReader {
  public:
   RatesReader(const std::filesystem::path& path, const ParameterLayout& layout,
               const Partition& partition)
-      : TensorFileReader(path, "file of block rates", kFormat, kVersion),
-        layout_(layout),
+      : TensorFileReader(path, "file of block rates", kFormat, kVersion, layout),
         partition_(partition) {}
 
   BlockRates read() {
-    const auto hash = partition_hash(layout_, partition_);
-    require(root(), text(root(), "partition") == hash,
-            fmt::format("of the partition {}, the run's is {}",
-                        text(root(), "partition").substr(0, 12), hash.substr(0, 12)));
+    require_keys(root(),
+                 {"format", "version", "partition", "learning_rate", "provenance", "tensors"});
+    check_partition();
     BlockRates rates;
-    rates.learning_rate = real(root(), text(root(), "learning_rate"));
+    rates.learning_rate = rate(root(), text(root(), "learning_rate"));
     rates.provenance = provenance();
-    rates.tensors.resize(layout_.blocks().size());
-    for_each_tensor(layout_, [&](const YAML::Node& node, std::size_t place) {
+    rates.tensors.resize(layout().blocks().size());
+    for_each_tensor([&](const YAML::Node& node, std::size_t place) {
       rates.tensors[place] = read_tensor(node, place);
     });
     return rates;
   }
 
  private:
-  double real(const YAML::Node& node, const std::string& word) const {
+  // Older files name the partition by the hash that does not cover the roles.
+  void check_partition() const {
+    const auto theirs = text(root(), "partition"), ours = partition_hash(layout(), partition_);
+    require(root(), theirs == ours || theirs == partition_hash_without_roles(layout(), partition_),
+            fmt::format("of the partition {}, the run's is {}", theirs.substr(0, 12),
+                        ours.substr(0, 12)));
+  }
+
+  double rate(const YAML::Node& node, const std::string& word) const {
     double value = 0.0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
     require(node,
             error == std::errc() && end == word.data() + word.size() && std::isfinite(value) &&
                 value >= 0.0,
-            fmt::format("'{}' is not a rate of at least 0", word));
+            fmt::format("'{}' is not a rate of at least 0", word.substr(0, 40)));
     return value;
   }
 
   std::vector<SectionRates> read_tensor(const YAML::Node& node, std::size_t place) const {
-    const auto& name = layout_.blocks()[place].name;
+    const auto& name = layout().blocks()[place].name;
+    require_keys(node, {"name", "sections"});
     const auto& sections = partition_.tensors()[place].sections;
-    const auto list = node["sections"];
-    require(node, list && list.IsSequence() && list.size() == sections.size(),
+    const auto entries = list(node, "sections");
+    require(node, entries.size() == sections.size(),
             fmt::format("tensor '{}': 'sections' is to have {} entries", name, sections.size()));
     std::vector<SectionRates> rates;
-    for (std::size_t s = 0; s < sections.size(); ++s) {
-      rates.push_back({runs(list[s], "rate", name, sections[s].block_count()), {}, {}});
-      if (!list[s]["low"]) continue;
-      rates.back().low = runs(list[s], "low", name, sections[s].block_count());
-      rates.back().high = runs(list[s], "high", name, sections[s].block_count());
+    auto section = sections.begin();
+    for (const auto& entry : entries) {
+      require_keys(entry, {"rate", "low", "high"});
+      const auto blocks = (section++)->block_count();
+      rates.push_back({runs(entry, "rate", name, blocks), {}, {}});
+      if (!has(entry, "low") && !has(entry, "high")) continue;
+      rates.back().low = runs(entry, "low", name, blocks);
+      rates.back().high = runs(entry, "high", name, blocks);
     }
     return rates;
   }
@@ -108,13 +118,14 @@ class RatesReader : private TensorFileReader {
       const auto* end = word.data() + word.size();
       const auto [last, error] = std::from_chars(word.data() + star + 1, end, count);
       require(node, error == std::errc() && last == end && count > 0 && count <= blocks,
-              fmt::format("tensor '{}': '{}' is not VALUE*REPETITIONS of {} blocks", tensor, word,
-                          blocks));
+              fmt::format("tensor '{}': '{}' is not VALUE*REPETITIONS of {} blocks", tensor,
+                          word.substr(0, 40), blocks));
     }
-    values.insert(values.end(), static_cast<std::size_t>(count), real(node, word.substr(0, star)));
+    require(node, count <= blocks - std::ssize(values),
+            fmt::format("tensor '{}': more values than its {} blocks", tensor, blocks));
+    values.insert(values.end(), static_cast<std::size_t>(count), rate(node, word.substr(0, star)));
   }
 
-  const ParameterLayout& layout_;
   const Partition& partition_;
 };
 

@@ -7,7 +7,7 @@
 // YAML, UTF-8:
 //   format: blockwise-rates
 //   version: 1
-//   partition: SHA-256, the partition's hash, see partition_file.hpp
+//   partition: SHA-256, the partition's hash, see partition_file.hpp; or that without the roles
 //   learning_rate: R                    the one that the values go with
 //   provenance: {any keys: text}        how they were found
 //   tensors:                            every tensor of the model once, by name

@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
 
 namespace blockwise {
 namespace {
 
+// Far beyond any machine, and low enough that sums and byte counts of a model cannot overflow.
+constexpr std::int64_t kMostParameters = std::int64_t{1} << 48;
+
 void check_heads(const ParameterBlock& block, const Heads& heads, std::int64_t rows) {
   if (heads.count == 0) return;
   const std::int64_t axis = heads.axis == Heads::Axis::rows ? rows : block.columns();
-  require_input(heads.count * heads.dim == axis,
+  require_input(heads.dim > 0 && axis % heads.dim == 0 && axis / heads.dim == heads.count,
                 "parameter '{}': {} heads of dimension {} do not fill an axis of length {}",
                 block.name, heads.count, heads.dim, axis);
 }
@@ -22,11 +26,13 @@ void check_block(const ParameterBlock& block) {
     require_input(length > 0, "parameter '{}' has an axis of length {}, at least 1 is needed",
                   block.name, length);
   }
+  checked_product(fmt::format("elements of parameter '{}'", block.name), block.shape,
+                  kMostParameters);
   check_heads(block, block.heads, block.rows());
   std::int64_t rows = 0;
   for (const auto& section : block.sections) {
     check_heads(block, section.heads, section.rows);
-    rows += section.rows;
+    rows = checked_sum("rows of the fused sections", rows, section.rows);
   }
   require_input(block.sections.empty() || rows == block.rows(),
                 "parameter '{}': its fused sections have {} rows, the tensor has {}", block.name,
@@ -44,7 +50,7 @@ ParameterLayout::ParameterLayout(std::vector<ParameterBlock> blocks) : blocks_(s
       require_input(names.insert(tied).second, "two parameters are named '{}'", tied);
     }
     block.offset = size_;
-    size_ += block.size();
+    size_ = checked_sum("parameters of the model", size_, block.size(), kMostParameters);
   }
 }
 

@@ -2,17 +2,20 @@
 
 #include <algorithm>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
 
 namespace blockwise {
 namespace {
 
-std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 void check_labels(const std::string& tensor, const PartitionSection& section) {
   const auto& labels = section.structure.labels;
   require_input(static_cast<std::int64_t>(labels.size()) == section.size(),
                 "partition of '{}': {} labels for {} elements", tensor, labels.size(),
+                section.size());
+  const auto count = section.structure.label_count;
+  require_input(count >= 1 && count <= section.size(),
+                "partition of '{}': the largest label is {}, of {} elements", tensor, count - 1,
                 section.size());
   std::vector<bool> used(static_cast<std::size_t>(section.structure.label_count), false);
   for (const auto label : labels) {
@@ -26,11 +29,21 @@ void check_labels(const std::string& tensor, const PartitionSection& section) {
                 unused - used.begin());
 }
 
+// A tile beyond its section is the section: the same blocks, and numbers that sums can be made of.
+void fit_tiles(PartitionSection& section) {
+  auto& structure = section.structure;
+  structure.tile_rows = std::min(structure.tile_rows, section.rows);
+  structure.tile_columns = std::min(structure.tile_columns, section.columns);
+}
+
 void check_section(const ParameterBlock& block, const PartitionSection& section,
                    std::int64_t expected_row) {
   require_input(section.row_begin == expected_row && section.rows > 0,
                 "partition of '{}': a section starts at row {} with {} rows, row {} comes next",
                 block.name, section.row_begin, section.rows, expected_row);
+  require_input(section.rows <= block.rows() - expected_row,
+                "partition of '{}': {} of its {} rows are covered", block.name,
+                std::uint64_t(expected_row) + std::uint64_t(section.rows), block.rows());
   require_input(section.columns == block.columns(),
                 "partition of '{}': a section has {} columns, the tensor has {}", block.name,
                 section.columns, block.columns());
@@ -69,7 +82,7 @@ Structure Structure::from_labels(std::vector<std::int32_t> labels) {
   Structure result;
   result.kind = Kind::labels;
   const auto largest = std::max_element(labels.begin(), labels.end());
-  result.label_count = largest == labels.end() ? 0 : *largest + 1;
+  result.label_count = largest == labels.end() ? 0 : std::int64_t{*largest} + 1;
   result.labels = std::move(labels);
   return result;
 }
@@ -176,6 +189,7 @@ Partition::Partition(const ParameterLayout& layout, std::string rule,
     std::int64_t row = 0;
     for (auto& section : tensors_[i].sections) {
       check_section(block, section, row);
+      fit_tiles(section);
       section.state_offset = state_size_;
       state_size_ += section.state_size();
       row += section.rows;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "core/error.hpp"
 #include "core/io/sha256.hpp"
@@ -12,7 +13,9 @@ namespace blockwise {
 namespace {
 
 constexpr const char* kFormat = "blockwise-partition";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kLargestNumber = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kVersionWithoutRoles = 1;  // whose hash does not cover them
 
 std::string shape_text(const ParameterBlock& block) {
   return fmt::format("[{}]", fmt::join(block.shape, ", "));
@@ -66,18 +69,29 @@ std::string section_text(const PartitionSection& section, const Evidence& eviden
   return out + "}\n";
 }
 
-}  // namespace
-
-std::string partition_hash(const ParameterLayout& layout, const Partition& partition) {
+std::string hash_of(const ParameterLayout& layout, const std::vector<TensorPartition>& tensors,
+                    bool with_roles) {
   std::string text;
   for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
     text += fmt::format("{} {}\n", layout.blocks()[i].name, shape_text(layout.blocks()[i]));
-    for (const auto& s : partition.tensors()[i].sections) {
-      text += fmt::format("{} {} {}{}\n", s.row_begin, s.rows, structure_text(s.structure),
-                          merged_text(s));
+    for (const auto& s : tensors[i].sections) {
+      text += fmt::format("{} {} ", s.row_begin, s.rows);
+      if (with_roles) text += fmt::format("{} ", role_name(s.role));
+      text += fmt::format("{}{}\n", structure_text(s.structure), merged_text(s));
     }
   }
   return sha256(text);
+}
+
+}  // namespace
+
+std::string partition_hash(const ParameterLayout& layout, const Partition& partition) {
+  return hash_of(layout, partition.tensors(), true);
+}
+
+std::string partition_hash_without_roles(const ParameterLayout& layout,
+                                         const Partition& partition) {
+  return hash_of(layout, partition.tensors(), false);
 }
 
 std::string partition_text(const ParameterLayout& layout, const PartitionFile& file) {
@@ -108,30 +122,53 @@ namespace {
 class PartitionReader : private TensorFileReader {
  public:
   PartitionReader(const std::filesystem::path& path, const ParameterLayout& layout)
-      : TensorFileReader(path, "partition file", kFormat, kVersion), layout_(layout) {}
+      : TensorFileReader(path, "partition file", kFormat, kVersion, layout) {}
 
   PartitionFile read() {
-    std::vector<TensorPartition> tensors(layout_.blocks().size());
+    require_keys(root(), {"format", "version", "hash", "model", "provenance", "tensors"});
+    std::vector<TensorPartition> tensors(layout().blocks().size());
     evidence_.resize(tensors.size());
-    for_each_tensor(layout_, [&](const YAML::Node& node, std::size_t place) {
+    for_each_tensor([&](const YAML::Node& node, std::size_t place) {
       tensors[place] = read_tensor(node, place);
     });
+    check_model();
+    const auto content = hash_of(layout(), tensors, version() > kVersionWithoutRoles);
     PartitionFile file;
     file.evidence = std::move(evidence_);
     file.provenance = provenance();
     file.partition = make_partition(std::move(tensors));
-    file.hash = partition_hash(layout_, file.partition);
-    const auto hash = root()["hash"];
-    require(root(), !hash || hash.Scalar() == file.hash,
-            "its content is not what its hash says: drop the line 'hash' where it was changed on "
-            "purpose");
+    file.hash = partition_hash(layout(), file.partition);
+    check_hash(content);
     return file;
   }
 
  private:
+  void check_model() const {
+    if (!has(root(), "model")) return;
+    const auto model = child(root(), "model");
+    require_keys(model, {"parameters", "tensors"});
+    const auto check = [&](const char* key, std::int64_t ours) {
+      if (!has(model, key)) return;
+      const auto theirs = number(model, key, {});
+      require(model, theirs == ours,
+              fmt::format("a partition of a model with {} {}, this one has {}", theirs, key, ours));
+    };
+    check("parameters", layout().size());
+    check("tensors", std::ssize(layout().blocks()));
+  }
+
+  // `content` is the hash of what stands in the file, not of what is made of it.
+  void check_hash(const std::string& content) const {
+    if (!has(root(), "hash")) return;
+    require(root(), text(root(), "hash") == content,
+            "its content is not what its hash says: drop the line 'hash' where it was changed on "
+            "purpose");
+  }
+
   TensorPartition read_tensor(const YAML::Node& node, std::size_t place) {
-    const auto& block = layout_.blocks()[place];
-    const auto shape = numbers(node, "shape", 0);
+    const auto& block = layout().blocks()[place];
+    require_keys(node, {"name", "shape", "sections"});
+    const auto shape = numbers(node, "shape", 0, {});
     require(
         node, shape == block.shape,
         fmt::format("tensor '{}' has the shape [{}], the model's has {}: a partition of another "
@@ -139,8 +176,7 @@ class PartitionReader : private TensorFileReader {
                     block.name, fmt::join(shape, ", "), shape_text(block)));
     TensorPartition tensor;
     std::int64_t next = 0;
-    require(node, node["sections"] && node["sections"].IsSequence(), "'sections' is missing");
-    for (const auto& part : node["sections"]) {
+    for (const auto& part : list(node, "sections")) {
       tensor.sections.push_back(read_section(part, block, next));
       next += tensor.sections.back().rows;
       evidence_[place].push_back(read_evidence(part));
@@ -153,7 +189,9 @@ class PartitionReader : private TensorFileReader {
 
   PartitionSection read_section(const YAML::Node& node, const ParameterBlock& block,
                                 std::int64_t next) const {
-    const auto rows = numbers(node, "rows", 2);
+    require_keys(node, {"rows", "role", "rule", "structure", "tile", "group", "labels", "merged",
+                        "evidence"});
+    const auto rows = numbers(node, "rows", 2, {});
     const auto range = fmt::format("tensor '{}': rows [{}, {}]", block.name, rows[0], rows[1]);
     require(node, rows[0] >= next,
             range + fmt::format(" overlap the ones before, {} is next", next));
@@ -161,49 +199,75 @@ class PartitionReader : private TensorFileReader {
     require(node, rows[1] > rows[0] && rows[1] <= block.rows(),
             range + fmt::format(" of {}", block.rows()));
     PartitionSection section;
-    section.role = role_from_name(text(node, "role"));
-    section.rule = node["rule"] ? node["rule"].Scalar() : "file";
+    section.rule = has(node, "rule") ? text(node, "rule") : "file";
     section.row_begin = rows[0];
     section.rows = rows[1] - rows[0];
     section.columns = block.columns();
-    section.structure = read_structure(node, block.name);
-    if (node["merged"]) section.merged = number(node, "merged");
-    require(
-        node, !node["merged"] || section.merged >= 0,
-        fmt::format("tensor '{}': merged is {}, must be at least 0", block.name, section.merged));
+    section.role = read_role(node, block, section);
+    section.structure = read_structure(node, block.name, section.size());
+    if (has(node, "merged")) section.merged = number(node, "merged", {0, kLargestNumber});
     return section;
   }
 
-  Structure read_structure(const YAML::Node& node, const std::string& tensor) const {
+  // Rules go by the role, so it is the model's: that of the fused section which the rows lie in, or
+  // that of the whole tensor.
+  ParameterRole read_role(const YAML::Node& node, const ParameterBlock& block,
+                          const PartitionSection& section) const {
+    const auto name = text(node, "role");
+    std::vector<std::string> allowed = {std::string(role_name(block.role))};
+    std::int64_t begin = 0;
+    for (const auto& fused : block.sections) {
+      const bool inside =
+          begin <= section.row_begin && section.row_begin + section.rows <= begin + fused.rows;
+      if (inside) allowed.emplace_back(role_name(fused.role));
+      begin += fused.rows;
+    }
+    require(node, std::ranges::count(allowed, name) > 0,
+            fmt::format("tensor '{}': the role of rows [{}, {}] is '{}', in the model it is {}",
+                        block.name, section.row_begin, section.row_begin + section.rows, name,
+                        fmt::join(allowed, " or ")));
+    return role_from_name(name);
+  }
+
+  Structure read_structure(const YAML::Node& node, const std::string& tensor,
+                           std::int64_t elements) const {
     const auto name = text(node, "structure");
     if (name == "elements") return Structure::per_element();
     if (name == "tiles") {
-      const auto tile = numbers(node, "tile", 2);
+      const auto tile = numbers(node, "tile", 2, {1, kLargestNumber});
       return Structure::tiles(tile[0], tile[1]);
     }
     if (name == "none") {
-      const auto tile = numbers(node, "tile", 2);
+      const auto tile = numbers(node, "tile", 2, {1, kLargestNumber});
       return Structure::none(tile[0], tile[1]);
     }
-    if (name == "factored") return Structure::factored(number(node, "group"));
+    if (name == "factored") return Structure::factored(number(node, "group", {1, kLargestNumber}));
     require(node, name == "labels",
             fmt::format("tensor '{}': '{}' is none of elements, tiles, factored, labels, none",
                         tensor, name));
-    return Structure::from_labels(read_labels(node, text(node, "labels")));
+    return Structure::from_labels(read_labels(node, text(node, "labels"), tensor, elements));
   }
 
-  std::vector<std::int32_t> read_labels(const YAML::Node& node, const std::string& runs) const {
+  // The runs say how many labels there are; no more than elements are ever held.
+  std::vector<std::int32_t> read_labels(const YAML::Node& node, const std::string& runs,
+                                        const std::string& tensor, std::int64_t elements) const {
     std::vector<std::int32_t> labels;
     const char* at = runs.data();
     const char* end = at + runs.size();
     while (at != end) {
-      std::int32_t label = 0, count = 0;
+      std::int64_t label = 0, count = 0;
       const auto first = std::from_chars(at, end, label);
       const bool star = first.ec == std::errc() && first.ptr != end && *first.ptr == '*';
       const auto second = star ? std::from_chars(first.ptr + 1, end, count) : first;
       require(node, star && second.ec == std::errc() && count > 0,
-              fmt::format("labels: '{}' is not NUMBER*REPETITIONS", std::string(at, end)));
-      labels.insert(labels.end(), static_cast<std::size_t>(count), label);
+              fmt::format("labels: '{}' is not NUMBER*REPETITIONS",
+                          runs.substr(static_cast<std::size_t>(at - runs.data()), 40)));
+      require(node, label >= 0 && label < std::min(elements, kLargestNumber),
+              fmt::format("tensor '{}': label {} of {} elements", tensor, label, elements));
+      require(node, count <= elements - std::ssize(labels),
+              fmt::format("tensor '{}': more labels than its {} elements", tensor, elements));
+      labels.insert(labels.end(), static_cast<std::size_t>(count),
+                    static_cast<std::int32_t>(label));
       at = second.ptr;
       while (at != end && *at == ' ') ++at;
     }
@@ -212,21 +276,20 @@ class PartitionReader : private TensorFileReader {
 
   Evidence read_evidence(const YAML::Node& node) const {
     Evidence evidence;
-    for (const auto& entry : node["evidence"]) {
-      evidence.emplace_back(entry.first.Scalar(), entry.second.as<double>());
+    for (const auto& [key, word] : texts(node, "evidence")) {
+      evidence.emplace_back(key, real(node, "evidence." + key, word));
     }
     return evidence;
   }
 
   Partition make_partition(std::vector<TensorPartition> tensors) const {
     try {
-      return Partition(layout_, fmt::format("file {}", path().string()), std::move(tensors));
+      return Partition(layout(), fmt::format("file {}", path().string()), std::move(tensors));
     } catch (const InputError& error) {
       throw InputError(fmt::format("{}: {}", path().string(), error.what()));
     }
   }
 
-  const ParameterLayout& layout_;
   std::vector<std::vector<Evidence>> evidence_;
 };
 

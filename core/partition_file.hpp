@@ -3,7 +3,7 @@
 //
 // YAML, UTF-8:
 //   format: blockwise-partition
-//   version: 1
+//   version: 2                          or 1, whose hash does not cover the roles
 //   hash: SHA-256 of the sections, see partition_hash(); a file that was changed by hand must drop
 //     this line
 //   model: {parameters: N, tensors: T}
@@ -13,7 +13,7 @@
 //       shape: [rows, columns]          or [n] of a vector, which is n rows of one column
 //       sections:                       consecutive rows, in order, that cover the tensor
 //         - rows: [begin, end]          from begin up to, without, end
-//           role: query
+//           role: query                 as in the model: of these rows, or of the whole tensor
 //           rule: head                  what chose it, for reports
 //           structure: elements         one value per element
 //                    | tiles            with tile: [rows, columns]; the last ones may be smaller
@@ -26,6 +26,7 @@
 //                                       mean over the elements of all of them; each is one tile;
 //                                       may be absent
 //           evidence: {key: number}     what spoke for it; may be absent
+// Numbers are whole, tiles, groups and merged below 2^31; no other keys, none twice.
 #pragma once
 
 #include <filesystem>
@@ -48,14 +49,16 @@ struct PartitionFile {
   std::string hash;
 };
 
-// 64 hexadecimal digits over names, shapes and structures, not over evidence or provenance.
+// 64 hexadecimal digits over names, shapes, roles and structures, all that an optimizer goes by;
+// not over evidence or provenance. Without the roles: what files of version 1 say.
 std::string partition_hash(const ParameterLayout& layout, const Partition& partition);
+std::string partition_hash_without_roles(const ParameterLayout& layout, const Partition& partition);
 
 // The text of the file: the same for the same content.
 std::string partition_text(const ParameterLayout& layout, const PartitionFile& file);
 
 // Throws InputError naming file, line and tensor: of another model, overlapping, incomplete,
-// changed.
+// changed, or a number out of its bounds.
 PartitionFile read_partition(const std::filesystem::path& path, const ParameterLayout& layout);
 
 }  // namespace blockwise

@@ -6,9 +6,9 @@
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/yaml_text.hpp"
 #include "experiments/run_config_reader.hpp"
 #include "experiments/sweep_config_reader.hpp"
-#include "experiments/yaml_limits.hpp"
 #include "experiments/yaml_tree.hpp"
 
 namespace blockwise {
@@ -31,13 +31,7 @@ YamlDocument YamlDocument::parse(const std::string& text, const std::string& nam
                 text.size(), kMaxBytes);
   auto tree = std::make_unique<Tree>();
   tree->name = name;
-  try {
-    check_yaml_limits(text, name);
-    tree->root = YAML::Load(text);
-  } catch (const YAML::Exception& error) {
-    throw InputError(
-        fmt::format("{}:{}:{}: {}", name, error.mark.line + 1, error.mark.column + 1, error.msg));
-  }
+  tree->root = parse_yaml(text, file_place(name));
   require_input(tree->root.IsMap(), "{}:1:1: keys and values are expected, there is {}", name,
                 shown(tree->root));
   return YamlDocument(std::move(tree));
@@ -66,11 +60,7 @@ void YamlDocument::set(const std::string& path, const std::string& value,
     walked = join_path(walked, key);
     node.reset(node[key]);
   }
-  try {
-    node = YAML::Load(value.empty() ? "''" : value);
-  } catch (const YAML::Exception& error) {
-    throw InputError(fmt::format("{}: {}", origin, error.msg));
-  }
+  node = parse_yaml(value.empty() ? "''" : value, [&](int, int) { return origin; });
   tree_->origins[path] = origin;
 }
 
@@ -84,8 +74,24 @@ void YamlDocument::set(const std::string& assignment) {
 
 bool YamlDocument::has_sweep() const { return std::as_const(tree_->root)["sweep"].IsDefined(); }
 
-RunConfig YamlDocument::run_config() const { return read_run_config(*tree_); }
+namespace {
 
-SweepConfig YamlDocument::sweep_config() const { return read_sweep_config(*tree_); }
+// The readers ask a node what it is before they take it as that. Where one did not, the place and
+// our words are still better than the library's.
+template <typename Read>
+auto read_tree(const YamlDocument::Tree& tree, const Read& read) {
+  try {
+    return read(tree);
+  } catch (const YAML::Exception& error) {
+    throw InputError(fmt::format("{}: a value of another kind than is expected here",
+                                 tree.place(error.mark, "")));
+  }
+}
+
+}  // namespace
+
+RunConfig YamlDocument::run_config() const { return read_tree(*tree_, read_run_config); }
+
+SweepConfig YamlDocument::sweep_config() const { return read_tree(*tree_, read_sweep_config); }
 
 }  // namespace blockwise

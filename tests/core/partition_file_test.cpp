@@ -119,10 +119,10 @@ TEST_CASE("Every rule and every candidate goes through a file") {
 TEST_CASE("A partition file that does not fit is one sentence with the tensor") {
   const Written w;
   CHECK_THROWS_WITH(read_partition(w.folder / "nothing.yaml", w.layout),
-                    Contains("no such partition file"));
+                    Contains("nothing.yaml: No such file"));
   CHECK_THROWS_WITH(w.read("steps: 3\n"), Contains("not a partition file"));
-  CHECK_THROWS_WITH(w.read(w.changed("version: 1", "version: 7")),
-                    Contains("version 7, this program reads 1"));
+  CHECK_THROWS_WITH(w.read(w.changed("version: 2", "version: 7")),
+                    Contains("version 7, this program reads 1 to 2"));
   const auto other = small_models()[3].spec()->layout();
   CHECK_THROWS_WITH(read_partition(w.folder / "partition.yaml", other),
                     Contains("version 7"));  // still the last one that was written
@@ -150,9 +150,8 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
                     Contains("is not NUMBER*REPETITIONS"));
   CHECK_THROWS_WITH(w.read(w.changed("structure: tiles", "structure: stripes")),
                     Contains("'stripes' is none of elements, tiles, factored, labels, none"));
-  CHECK_THROWS_WITH(
-      w.read(w.changed("structure: tiles", "merged: -3, structure: tiles")),
-      Contains("tensor 'transformer.") && Contains("merged is -3, must be at least 0"));
+  CHECK_THROWS_WITH(w.read(w.changed("structure: tiles", "merged: -3, structure: tiles")),
+                    Contains("partition.yaml:") && Contains("merged: -3 is out of bounds, 0 to"));
   // Valid, but not what the hash says; without the line it is taken.
   const auto edited = w.changed("tile: [1, 8]", "tile: [2, 8]");
   CHECK_THROWS_WITH(w.read(edited), Contains("drop the line 'hash'"));
@@ -166,4 +165,97 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
   const auto name = w.layout.blocks().back().name;
   shorter.erase(last);
   CHECK_THROWS_WITH(w.read(shorter), Contains("tensor '" + name + "' of the model is missing"));
+}
+
+TEST_CASE("A number out of its bounds in a partition file is one sentence with line and key") {
+  const Written w;
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    return input_error([&] { w.read(w.changed(from, to)); });
+  };
+  // Its rounded-up division would overflow, and the section would get too few values.
+  CHECK_THAT(refused("tile: [1, 8]", "tile: [9223372036854775807, 1]"),
+             Contains("partition.yaml:") &&
+                 Contains("tile: 9223372036854775807 is out of bounds, 1 to 2147483647"));
+  CHECK_THAT(refused("tile: [1, 8]", "tile: [0, 8]"), Contains("tile: 0 is out of bounds"));
+  CHECK_THAT(refused("tile: [1, 8]", "tile: [1, 99999999999999999999]"),
+             Contains("tile: '99999999999999999999' is not a whole number"));
+  CHECK_THAT(refused("tile: [1, 8]", "tile: [1]"), Contains("'tile' is to be a list of 2 numbers"));
+  CHECK_THAT(refused("tile: [1, 8]", "tile: 8"), Contains("'tile' is to be a list"));
+  CHECK_THAT(refused("group: 4", "group: -4"), Contains("group: -4 is out of bounds"));
+  CHECK_THAT(refused("rows: [8, 16]", "rows: [8, 9223372036854775807]"), Contains("of 24"));
+  CHECK_THAT(refused("rows: [8, 16]", "rows: [8, -16]"), Contains("rows [8, -16] of 24"));
+  // 8 GiB of labels for 88 elements.
+  CHECK_THAT(refused("labels: \"0*5", "labels: \"0*2147483647"),
+             Contains("'transformer.wte.weight': more labels than its 88 elements"));
+  CHECK_THAT(refused("labels: \"0*5", "labels: \"0*9223372036854775807"),
+             Contains("more labels than its 88 elements"));
+  CHECK_THAT(refused("labels: \"0*5", "labels: \"88*5"), Contains("label 88 of 88 elements"));
+  CHECK_THAT(refused("labels: \"0*5", "labels: \"-1*5"), Contains("label -1 of 88 elements"));
+  CHECK_THAT(refused("lift: 0.25", "lift: much"),
+             Contains("evidence.lift: 'much' is not a number"));
+  CHECK_THAT(refused("parameters: ", "parameters: 1"),
+             Contains("a model with 1") && Contains("parameters, this one has"));
+}
+
+TEST_CASE("A partition file of another build than expected is one sentence with its line") {
+  const Written w;
+  const auto text = [&](const std::string& content) {
+    return input_error([&] { w.read(content); });
+  };
+  const auto head = w.text.substr(0, w.text.find("tensors:\n"));
+  CHECK_THAT(text(head + "tensors: 3\n"), Contains("'tensors' is to be a list"));
+  CHECK_THAT(text(head + "tensors: [1, 2]\n"), Contains("'name' is missing"));
+  CHECK_THAT(text(head + "tensors:\n  - {name: [a]}\n"),
+             Contains("'name' is to be a single value"));
+  CHECK_THAT(text(w.changed("sections:", "sections: {}\n    parts:")),
+             Contains("unknown key 'parts'"));
+  CHECK_THAT(text(w.changed("role: query,", "role: query, role: query,")),
+             Contains("the key 'role' is there twice"));
+  CHECK_THAT(text(w.changed("structure: tiles", "structure: [tiles]")),
+             Contains("'structure' is to be a single value"));
+  CHECK_THAT(text(w.changed("objective: 'energy'", "objective: [energy]")),
+             Contains("'provenance' is to have single values"));
+  CHECK_THAT(text("hidden: [1, 2\n"), Contains("not YAML: a list in [ ] is not closed"));
+  CHECK_THAT(text(""), Contains("partition.yaml:1: not a partition file"));
+  CHECK_THAT(text(head + "tensors: " + std::string(17, '[') + std::string(17, ']') + "\n"),
+             Contains("nested deeper than 16 levels"));
+  std::string many = head + "tensors: [";
+  for (int i = 0; i < 200'000; ++i) many += "0,";
+  CHECK_THAT(text(many + "0]\n"), Contains("nodes once aliases are expanded"));
+}
+
+TEST_CASE("The hash covers the roles, and roles are the model's") {
+  const Written w;
+  auto tensors = w.file.partition.tensors();
+  const auto fused = w.layout.index_of("transformer.h.0.attn.c_attn.weight");
+  for (auto& section : tensors[fused].sections) section.role = ParameterRole::other;
+  const Partition other(w.layout, "other roles", tensors);
+  CHECK(partition_hash(w.layout, other) != partition_hash(w.layout, w.file.partition));
+  CHECK(partition_hash_without_roles(w.layout, other) ==
+        partition_hash_without_roles(w.layout, w.file.partition));
+  const auto as_value = input_error([&] { w.read(w.changed("role: query", "role: value")); });
+  CHECK_THAT(as_value, Contains("the role of rows [0, 8] is 'value', in the model it is "
+                                "other or query"));
+  // Of the whole tensor: what a rule that does not split fused tensors says. Not what was hashed.
+  CHECK_THAT(input_error([&] { w.read(w.changed("role: query", "role: other")); }),
+             Contains("its content is not what its hash says"));
+  CHECK_THAT(input_error([&] { w.read(w.changed("role: query", "role: querry")); }),
+             Contains("'querry', in the model it is other or query"));
+}
+
+TEST_CASE("Partition files of version 1 still open, with the hash that they have") {
+  const Written w;
+  const auto hash = partition_hash(w.layout, w.file.partition);
+  const auto old_hash = partition_hash_without_roles(w.layout, w.file.partition);
+  CHECK(hash != old_hash);
+  auto old = w.changed("version: 2", "version: 1");
+  CHECK_THAT(input_error([&] { w.read(old); }), Contains("not what its hash says"));
+  old.replace(old.find(hash), hash.size(), old_hash);
+  const auto read = w.read(old);
+  CHECK(same(read.partition, w.file.partition));
+  CHECK(read.hash == hash);  // what other files will name it by
+  // Their hash does not see a changed role; the model does.
+  auto changed = old;
+  changed.replace(changed.find("role: query"), 11, "role: value");
+  CHECK_THAT(input_error([&] { w.read(changed); }), Contains("in the model it is other or query"));
 }

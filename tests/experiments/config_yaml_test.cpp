@@ -107,7 +107,7 @@ TEST_CASE("Each mistake is one sentence with its place") {
              Contains("model: 'llama' is not a section"));
   CHECK_THAT(error_of(with("  n_layer: 2", "  n_layer: 2\n  n_head: 4\n  n_kv_head: 3")),
              Contains("x.yaml:9:14: model.n_kv_head: 3 does not divide n_head 4"));
-  CHECK_THAT(error_of("name: [a"), Contains("x.yaml:1:1: end of sequence flow not found"));
+  CHECK_THAT(error_of("name: [a"), Contains("x.yaml:1:1: not YAML: a list in [ ] is not closed"));
   CHECK_THAT(error_of("just text"), Contains("keys and values are expected"));
   CHECK_THAT(error_of(std::string(kRun) + "---\nname: b\n"), Contains("a second document"));
 }
@@ -147,6 +147,16 @@ TEST_CASE("YAML bombs are refused before anything is built") {
              Contains("nested deeper than 64 levels"));
   CHECK_THAT(error_of("name: " + std::string(2 << 20, 'x')), Contains("at most 1048576"));
   CHECK_THAT(error_of("a: &x [1, *x]"), Contains("an alias inside its own anchor"));
+  CHECK_THAT(error_of("a: b: c"), Contains("x.yaml:1:5: not YAML: a ':' where none can stand"));
+  CHECK_THAT(error_of("a: \"b"), Contains("not YAML: a quote is not closed"));
+  // What is set is as little to be trusted as what is read.
+  auto document = YamlDocument::parse(kRun, "x.yaml");
+  CHECK_THROWS_WITH(document.set("model.hidden=&x [1, *x]"),
+                    Contains("--set model.hidden=") && Contains("an alias inside its own anchor"));
+  CHECK_THROWS_WITH(document.set("model.hidden=" + std::string(100, '[') + std::string(100, ']')),
+                    Contains("nested deeper than 64"));
+  CHECK_THROWS_WITH(document.set("model.hidden=[1"),
+                    Contains("--set model.hidden=[1: not YAML: a list in [ ] is not closed"));
 }
 
 TEST_CASE("A sweep is read and expanded") {

@@ -234,7 +234,7 @@ TEST_CASE("partition: its blocks are measured again, and compared with other par
   CHECK_THAT(same.output, Contains("adjusted Rand 1.000, the same structure in 100 % of"));
   const auto wrong = p.run(arguments("again", {"--agree-with", "nothing.yaml"}));
   CHECK(wrong.exit_code == 2);
-  CHECK_THAT(wrong.errors, Contains("nothing.yaml: no such partition file"));
+  CHECK_THAT(wrong.errors, Contains("nothing.yaml: No such file"));
 }
 
 TEST_CASE("partition: whole sections merge where the Hessian couples them, not where it does not") {
@@ -340,5 +340,5 @@ TEST_CASE("partition: the bound on values holds, and bad input is one sentence")
   const auto missing = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
                               "optimizer.partition.file=nothing.yaml"});
   CHECK(missing.exit_code == 2);
-  CHECK_THAT(missing.errors, Contains("nothing.yaml: no such partition file"));
+  CHECK_THAT(missing.errors, Contains("nothing.yaml: No such file"));
 }

@@ -78,7 +78,7 @@ expect_allowed(optimizers/kernels/adam_cpu.cpp "<hwy/highway.h>")
 expect_allowed(optimizers/kernels/adam_cuda.cu "<cuda_runtime.h>")
 expect_allowed(experiments/a.cpp "\"hessian/b.hpp\"")
 expect_allowed(experiments/yaml_tree.hpp "<yaml-cpp/yaml.h>")
-expect_allowed(experiments/yaml_limits.cpp "<yaml-cpp/eventhandler.h>")
+expect_allowed(core/yaml_text.cpp "<yaml-cpp/eventhandler.h>")
 expect_allowed(experiments/report.cpp "<boost/math/distributions.hpp>")
 expect_allowed(tests/core/a.cpp "\"experiments/b.hpp\"")
 
