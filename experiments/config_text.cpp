@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
-#include <iterator>
 
+#include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
+#include "core/tensor_file.hpp"
 
 namespace blockwise {
 namespace {
@@ -93,9 +93,8 @@ namespace {
 
 // What a path stands for; nothing where there is none, which whoever reads it will say.
 std::string file_content(const std::string& path) {
-  if (path.empty()) return "";
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  if (path.empty() || !input_exists(path)) return "";
+  return read_text_file(path, kTensorFileLimit);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
 #include "experiments/second_moments.hpp"
@@ -24,8 +25,13 @@ namespace {
 // Finished samples, a line each; a line that was cut off is measured again.
 class ProgressFile {
  public:
-  ProgressFile(const std::string& path, const std::string& hash) : path_(path) {
-    std::ifstream file(path);
+  ProgressFile(const std::string& path, const std::string& hash, std::int64_t samples,
+               std::size_t targets)
+      : path_(path), samples_(samples), targets_(targets) {
+    constexpr std::size_t kHead = 4096, kLine = 256;
+    const auto lines = static_cast<std::size_t>(samples) * targets;
+    const bool there = input_exists(path);
+    std::istringstream file(there ? read_text_file(path, kHead + kLine * lines) : "");
     std::string line;
     if (!std::getline(file, line)) {
       append(hash);
@@ -51,7 +57,9 @@ class ProgressFile {
 
  private:
   void append(const std::string& line) const {
-    std::ofstream(path_, std::ios::app) << line << "\n";
+    std::ofstream file(path_, std::ios::app);
+    file << line << "\n" << std::flush;
+    if (!file) throw std::runtime_error(fmt::format("{}: cannot be written", path_));
   }
 
   void take(const std::string& line) {
@@ -61,10 +69,20 @@ class ProgressFile {
     CurvatureEnds r;
     std::string end;
     words >> sample >> target >> r.largest >> r.smallest >> r.error >> r.products >> end;
-    if (end == "end") done_[{sample, target}] = r;
+    if (end != "end") return;
+    require_input(sample >= 0 && sample < samples_ && target < targets_,
+                  "{}: sample {} of target {}, there are {} of {} targets", path_, sample, target,
+                  samples_, targets_);
+    require_input(
+        r.products >= 0 && r.error >= 0.0,
+        "{}: sample {} of target {} has {} products and an error of {}, both are at least 0", path_,
+        sample, target, r.products, r.error);
+    done_[{sample, target}] = r;
   }
 
   std::string path_;
+  std::int64_t samples_;
+  std::size_t targets_;
   std::map<std::pair<std::int64_t, std::size_t>, CurvatureEnds> done_;
 };
 
@@ -90,8 +108,8 @@ class Measurement {
 
  private:
   bool curvature() {
-    ProgressFile progress(w_.progress, w_.hash);
     const auto samples = w_.config.search_lr.samples;
+    ProgressFile progress(w_.progress, w_.hash, samples, targets_.size());
     std::vector<std::vector<CurvatureEnds>> found(targets_.size());
     for (std::int64_t sample = 0; sample < samples; ++sample) {
       if (!curvature_of(sample, progress, found)) return false;

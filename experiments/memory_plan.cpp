@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/autograd.hpp"
+#include "core/io/input_file.hpp"
 #include "core/meta_memory.hpp"
 #include "core/random_stream.hpp"
 #include "optimizers/optimizer.hpp"
@@ -18,7 +19,7 @@ namespace {
 DataShape shape_of(const RunConfig& config) {
   const auto stated = config.data.spec->stated_shape();
   const auto folder = config.data.spec->folder();
-  if (stated.classes > 0 || folder.empty() || !std::filesystem::exists(folder)) return stated;
+  if (stated.classes > 0 || folder.empty() || !input_exists(folder)) return stated;
   return config.data.spec->open(static_cast<std::uint64_t>(config.seed))->shape();
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "core/pretrained/hugging_face.hpp"
 #include "core/pretrained/llm_c.hpp"
 #include "experiments/checkpoint.hpp"
@@ -43,14 +44,14 @@ ModelSource newest_checkpoint(const fs::path& run) {
 }  // namespace
 
 ModelSource open_model(const fs::path& path) {
-  require_input(fs::exists(path), "{}: there is no such model", path.string());
+  require_input(input_exists(path), "{}: there is no such model", path.string());
   if (fs::is_regular_file(path)) return llm_c(path);
-  if (fs::exists(path / "config.json")) return hugging_face(path);
-  if (fs::exists(path / "checkpoint.json")) {
+  if (input_exists(path / "config.json")) return hugging_face(path);
+  if (input_exists(path / "checkpoint.json")) {
     const auto folder = fs::canonical(path);
     return checkpoint(folder.parent_path().parent_path(), checkpoint_step(folder));
   }
-  if (fs::exists(path / "config.yaml")) return newest_checkpoint(path);
+  if (input_exists(path / "config.yaml")) return newest_checkpoint(path);
   throw InputError(fmt::format(
       "{}: no model: neither config.json (Hugging Face), config.yaml (a run) nor checkpoint.json "
       "(a checkpoint of a run) is there",

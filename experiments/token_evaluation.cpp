@@ -72,7 +72,7 @@ TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens,
 
 std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>& token_files) {
   const auto path = token_files.front().parent_path() / "manifest.json";
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!input_exists(path)) return std::nullopt;
   std::set<std::string> asked;
   for (const auto& file : token_files) asked.insert(file.filename().string());
   const auto manifest = read_json_file(path);
@@ -81,11 +81,17 @@ std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>&
     for (const auto& split : manifest["files"]) {
       std::set<std::string> names;
       for (const auto& shard : split.at("shards")) names.insert(shard.at("file"));
-      if (names == asked) return split.at("bytes").get<std::int64_t>();
+      if (names != asked) continue;
+      const auto bytes = split.at("bytes").get<std::int64_t>();
+      require_input(bytes >= 1, "{}: a split of {} bytes, at least 1 is expected", path.string(),
+                    bytes);
+      return bytes;
     }
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(
-        fmt::format("{}: not a manifest of token files: {}", path.string(), error.what()));
+  } catch (const nlohmann::json::exception&) {
+    throw InputError(fmt::format(
+        "{}: not a manifest of token files: every entry of 'files' has 'bytes' and 'shards', each "
+        "with a 'file'",
+        path.string()));
   }
   return std::nullopt;
 }

@@ -134,7 +134,7 @@ class JsonTokenizer : public Tokenizer {
 
 bool manifest_says_bytes(const fs::path& folder) {
   const auto path = folder / "manifest.json";
-  if (!fs::exists(path)) return false;
+  if (!input_exists(path)) return false;
   const auto json = read_json_file(path);
   return json.is_object() && json.value("tokenizer", "") == "byte";
 }
@@ -142,7 +142,7 @@ bool manifest_says_bytes(const fs::path& folder) {
 }  // namespace
 
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder, std::int64_t vocab_size) {
-  if (fs::exists(folder / "tokenizer.json")) {
+  if (input_exists(folder / "tokenizer.json")) {
     return std::make_unique<JsonTokenizer>(folder / "tokenizer.json");
   }
   require_input(manifest_says_bytes(folder) || vocab_size == 256,

@@ -14,6 +14,8 @@
 namespace blockwise {
 namespace {
 
+constexpr std::int64_t kMostNumbers = std::int64_t{1} << 31;  // held in memory, 8 GiB
+
 struct GaussianOptions {
   std::int64_t features = 32;
   std::int64_t classes = 10;
@@ -81,6 +83,12 @@ class GaussianClassesSpec : public DatasetSpec {
               {1, 1 << 24});
     v.real({"separation", "norm of a class mean, in standard deviations of the noise's norm"},
            o_.separation, {0.0, 1e6});
+    const auto rows = o_.examples + o_.validation_examples + o_.classes;
+    v.check("examples", rows <= kMostNumbers / o_.features
+                            ? ""
+                            : fmt::format("{} examples and classes of {} features are more than {} "
+                                          "numbers",
+                                          rows, o_.features, kMostNumbers));
   }
 
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {

@@ -23,6 +23,9 @@ struct Flavour {
 constexpr Flavour kNarrow{20240520, 1, 2};
 constexpr Flavour kWide{20240801, 7, 4};
 
+// 2^37 tokens: more than anybody has put into one file, and read through in minutes.
+constexpr std::size_t kMostBytes = std::size_t{1} << 38;
+
 using Header = std::array<std::int32_t, 3>;
 
 Header header_of(std::span<const std::byte> bytes) {
@@ -61,7 +64,7 @@ std::int64_t first_at_or_above(const std::byte* bytes, std::int64_t count, std::
 }  // namespace
 
 TokenFile::TokenFile(const std::filesystem::path& path, TokenLayout layout) : path_(path) {
-  const auto file = map_file(path);
+  const auto file = map_file(path, kMostBytes);
   mapping_ = file.mapping;
   if (layout == TokenLayout::llmc) {
     read_header(file.bytes);
@@ -116,7 +119,7 @@ void TokenFile::refuse_header(std::span<const std::byte> bytes) const {
 }
 
 void TokenFile::copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const {
-  if (begin < 0 || count < 0 || begin + count > size_) {
+  if (begin < 0 || count < 0 || count > size_ || begin > size_ - count) {
     throw InvariantError(fmt::format("{}: tokens {} to {} of {} were asked for", path_.string(),
                                      begin, begin + count, size_));
   }

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 
 namespace blockwise {
 namespace {
@@ -13,11 +15,14 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> files_in(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().extension() == ".bin") {
-      files.push_back(entry.path());
-    }
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    std::error_code unknown;  // what it is, the reader will say
+    const bool is_folder = entry->is_directory(unknown);
+    if (!is_folder && entry->path().extension() == ".bin") files.push_back(entry->path());
   }
+  require_input(!error, "{}: {}", folder.string(), error.message());
   require_input(!files.empty(), "{}: this folder has no *.bin file", folder.string());
   return files;
 }
@@ -36,9 +41,10 @@ std::vector<fs::path> files_like(const std::string& pattern) {
 std::vector<fs::path> find_token_files(const std::string& place) {
   std::vector<fs::path> files = {place};
   // A file may have a star in its name.
-  if (fs::is_directory(place)) {
+  const bool there = input_exists(place);
+  if (there && fs::is_directory(place)) {
     files = files_in(place);
-  } else if (!fs::exists(place) && place.find('*') != std::string::npos) {
+  } else if (!there && place.find('*') != std::string::npos) {
     files = files_like(place);
   }
   std::sort(files.begin(), files.end(),
@@ -49,7 +55,7 @@ std::vector<fs::path> find_token_files(const std::string& place) {
 TokenSequence::TokenSequence(const std::vector<fs::path>& files, TokenLayout layout) : starts_{0} {
   for (const auto& path : files) {
     files_.emplace_back(path, layout);
-    starts_.push_back(starts_.back() + files_.back().size());
+    starts_.push_back(checked_sum("tokens of all files", starts_.back(), files_.back().size()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 
 namespace blockwise {
 namespace {
@@ -26,7 +27,7 @@ struct TokenOptions {
 std::vector<fs::path> require_files(const std::string& place) {
   const auto files = find_token_files(place);
   require_input(
-      fs::exists(files.front()),
+      input_exists(files.front()),
       "{}: there is no such token file. `make corpus` prepares the default corpus; `blockwise "
       "data --train TEXT --validation TEXT --output DIR` makes token files of any text",
       place);
@@ -51,7 +52,7 @@ void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
 std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_file) {
   if (options.vocab_size != 0) return options.vocab_size;
   const auto manifest = token_file.parent_path() / "manifest.json";
-  require_input(fs::exists(manifest),
+  require_input(input_exists(manifest),
                 "{}: there is no such file, so `vocab_size` must say how many tokens there are",
                 manifest.string());
   return read_token_manifest(token_file).vocab_size;

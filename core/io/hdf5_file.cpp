@@ -411,7 +411,7 @@ Hdf5File Hdf5File::create(const fs::path& path) {
 namespace {
 
 void require_hdf5(const fs::path& path) {
-  require_input(fs::exists(path), "{}: there is no such file", path.string());
+  require_input(input_exists(path), "{}: there is no such file", path.string());
   const InputFile regular(path);
   require_input(Hdf5File::is_hdf5(path), "{}: not an HDF5 file", path.string());
 }

@@ -40,6 +40,14 @@ InputFile::InputFile(const std::filesystem::path& path) {
 
 InputFile::~InputFile() { ::close(descriptor_); }
 
+bool input_exists(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto kind = std::filesystem::status(path, error).type();
+  const bool known = kind != std::filesystem::file_type::none;
+  require_input(known, "{}: {}", path.string(), error.message());
+  return kind != std::filesystem::file_type::not_found;
+}
+
 std::string read_text_file(const std::filesystem::path& path, std::size_t limit) {
   const InputFile file(path);
   require_input(file.bytes() <= limit, "{}: {} bytes, at most {} are accepted", path.string(),

@@ -27,6 +27,10 @@ class InputFile {
   std::size_t bytes_ = 0;
 };
 
+// Whether something has this name. Throws InputError "FILE: reason" where that cannot be known: a
+// loop of symbolic links, a folder that may not be entered, a name that is too long.
+bool input_exists(const std::filesystem::path& path);
+
 inline constexpr std::size_t kTextLimit = std::size_t{64} << 20;
 
 // The whole file as text. Throws InputError naming it where it is no regular file, cannot be read,

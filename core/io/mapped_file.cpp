@@ -4,22 +4,50 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/truncated_input.hpp"
 
 namespace blockwise {
+namespace {
 
-MappedFile map_file(const std::filesystem::path& path) {
+class Mapping {
+ public:
+  Mapping(const std::filesystem::path& path, const InputFile& file) : bytes_(map(path, file)) {
+    range_.emplace(path, bytes_);
+  }
+  ~Mapping() {
+    range_.reset();  // before the addresses can be another file's
+    ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  static std::span<const std::byte> map(const std::filesystem::path& path, const InputFile& file) {
+    void* address = ::mmap(nullptr, file.bytes(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+    require_input(address != MAP_FAILED, "{}: cannot be mapped: {}", path.string(),
+                  std::strerror(errno));
+    return {static_cast<const std::byte*>(address), file.bytes()};
+  }
+
+  std::span<const std::byte> bytes_;
+  std::optional<InputRange> range_;
+};
+
+}  // namespace
+
+MappedFile map_file(const std::filesystem::path& path, std::size_t limit) {
   const InputFile file(path);
-  const auto size = file.bytes();
-  if (size == 0) return {};
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
-  require_input(address != MAP_FAILED, "{}: cannot be mapped: {}", path.string(),
-                std::strerror(errno));
-  std::shared_ptr<const void> mapping(
-      address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  return {mapping, {static_cast<const std::byte*>(address), size}};
+  require_input(file.bytes() <= limit, "{}: {} bytes, at most {} are accepted", path.string(),
+                file.bytes(), limit);
+  if (file.bytes() == 0) return {};
+  const auto mapping = std::make_shared<const Mapping>(path, file);
+  return {mapping, mapping->bytes()};
 }
 
 }  // namespace blockwise

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <span>
 
@@ -13,8 +14,10 @@ struct MappedFile {
   std::span<const std::byte> bytes;
 };
 
-// Throws InputError naming the file where it cannot be opened or mapped. An empty file maps to an
-// empty span.
-MappedFile map_file(const std::filesystem::path& path);
+// Throws InputError naming the file where it cannot be opened or mapped, or has more than `limit`
+// bytes. An empty file maps to an empty span. A file that becomes shorter while it is mapped:
+// truncated_input.hpp.
+MappedFile map_file(const std::filesystem::path& path,
+                    std::size_t limit = std::numeric_limits<std::size_t>::max());
 
 }  // namespace blockwise

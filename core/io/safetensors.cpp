@@ -23,6 +23,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kPrefix = 8;  // the header's length
 constexpr std::size_t kHeaderLimit = 100'000'000;
 constexpr int kDeepest = 3;  // {"name": {"shape": [
+constexpr std::size_t kMostAxes = 16;
+constexpr std::int64_t kMostBools = std::int64_t{1} << 30;  // each is looked at
 
 struct Dtype {
   std::string_view name;
@@ -93,8 +95,11 @@ class Reader {
     const auto* text = reinterpret_cast<const char*>(bytes.data()) + kPrefix;
     try {
       return Json::parse(text, text + length, repeated_name_check());
-    } catch (const Json::exception& error) {
-      require(false, "the header is no JSON: {}", error.what());
+    } catch (const Json::parse_error& error) {
+      require(false, "the header is no JSON from its byte {} on", error.byte);
+      throw;
+    } catch (const Json::exception&) {
+      require(false, "the header is no JSON");
       throw;
     }
   }
@@ -144,6 +149,8 @@ class Reader {
   std::vector<std::int64_t> integers(const std::string& name, const char* key,
                                      const Json& values) const {
     require(values.is_array(), "tensor '{}': {} is no list", name, key);
+    require(values.size() <= kMostAxes, "tensor '{}': {} has {} numbers, at most {} are accepted",
+            name, key, values.size(), kMostAxes);
     std::vector<std::int64_t> result;
     for (const auto& value : values) {
       const bool whole =
@@ -211,6 +218,8 @@ class Reader {
   }
 
   void check_bools(const Entry& entry) const {
+    require(entry.end - entry.begin <= kMostBools, "tensor '{}': {} BOOLs, at most {} are accepted",
+            entry.name, entry.end - entry.begin, kMostBools);
     for (auto i = entry.begin; i < entry.end; ++i) {
       const auto value = std::to_integer<int>(data_[static_cast<std::size_t>(i)]);
       require(value <= 1, "tensor '{}': a BOOL with value {}", entry.name, value);

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "core/error.hpp"
+#include "core/io/truncated_input.hpp"
 #include "experiments/provenance.hpp"
 
 namespace blockwise {
@@ -100,13 +101,17 @@ int fail_to_print(const char* reason) {
   return fail(1, fmt::format("standard output: cannot be written: {}", reason));
 }
 
-// fmt::print throws one of these, and so do the functions of std::filesystem.
+// fmt::print throws one of these, and so do the functions of std::filesystem. A name that can be no
+// file's is bad input; a folder that cannot be made is the run's failure.
 int failure_of_system(const std::system_error& error) {
   const auto reason = error.code().message();
   if (std::ferror(stdout) != 0) return fail_to_print(reason.c_str());
   const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
   if (file == nullptr) return fail(1, fmt::format("the run failed: {}", error.what()));
-  return fail(1, fmt::format("the run failed: {}: {}", file->path1().string(), reason));
+  const auto place = fmt::format("{}: {}", file->path1().string(), reason);
+  const bool bad_name = error.code() == std::errc::too_many_symbolic_link_levels ||
+                        error.code() == std::errc::filename_too_long;
+  return bad_name ? fail(2, place) : fail(1, "the run failed: " + place);
 }
 
 int run_and_explain(CLI::App& program, int argc, char** argv) {
@@ -132,6 +137,7 @@ int flush_output(int code) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
+  end_on_truncated_input();
   CLI::App program("blockwise: memory-efficient training and Hessian analysis", "blockwise");
   program.require_subcommand(1);
   program.set_version_flag("--version", program_version());

@@ -215,12 +215,15 @@ TEST_CASE("A manifest that is none is refused") {
   CHECK(text(good) == "no error");
   CHECK(read_token_manifest(folder / "train.bin").vocab_size == 256);
   for (const std::string broken :
-       {"", "{", "[]", "null", "{\"format\":5}", R"({"format":"other"})",
+       {"[]", "null", "{\"format\":5}", R"({"format":"other"})",
         R"({"format":"blockwise-tokens","tokenizer":"byte"})",
         R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":"256"})",
         R"({"format":"blockwise-tokens","tokenizer":3,"vocab_size":256})"}) {
     INFO(broken);
     CHECK_THAT(text(broken), Contains("manifest.json: not a manifest"));
+  }
+  for (const std::string broken : {"", "{"}) {
+    CHECK_THAT(text(broken), Contains("manifest.json:1:") && Contains("not JSON"));
   }
   CHECK(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":70000})") ==
         "no error");

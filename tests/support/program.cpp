@@ -30,7 +30,9 @@ std::string read(const std::filesystem::path& path) {
 
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& prefix) {
   const TemporaryFolder folder;
-  std::string command = prefix + " exec " + quoted(BLOCKWISE_PROGRAM);
+  // `exec` is the shell's: after a program such as timeout it would be taken for another one.
+  const bool whole = prefix.empty() || prefix.ends_with(';');
+  std::string command = prefix + (whole ? " exec " : " ") + quoted(BLOCKWISE_PROGRAM);
   for (const auto& argument : arguments) command += ' ' + quoted(argument);
   command += " >" + quoted(folder / "out") + " 2>" + quoted(folder / "err") + " </dev/null";
   const int status = std::system(command.c_str());

@@ -14,7 +14,8 @@ struct ProgramResult {
   std::string errors;  // standard error
 };
 
-// `prefix` is a shell fragment before the program, for example "ulimit -f 100;".
+// `prefix` is a shell fragment before the program: commands that end in a semicolon, for example
+// "ulimit -f 100;", or a program that starts it, for example "timeout 5".
 ProgramResult run_program(const std::vector<std::string>& arguments,
                           const std::string& prefix = "");
 
