@@ -4,11 +4,12 @@
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <sys/resource.h>
-#include <fstream>
-#include <string>
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
+
+#include "core/error.hpp"
 
 namespace blockwise {
 
@@ -57,6 +58,16 @@ std::int64_t available_bytes(const c10::Device& device) {
     if (key == "MemAvailable:") return kibibytes * 1024;
   }
   return 0;
+}
+
+void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what) {
+  constexpr std::int64_t kAlwaysThere = std::int64_t{64} << 20;
+  if (bytes <= kAlwaysThere) return;
+  const auto available = available_bytes(device);
+  const auto gib = [](std::int64_t b) { return double(b) / double(1 << 30); };
+  require_input(available == 0 || bytes <= available,
+                "{}: this takes {:.2f} GiB, {:.2f} GiB are available", what, gib(bytes),
+                gib(available));
 }
 
 std::int64_t peak_resident_bytes() {

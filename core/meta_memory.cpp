@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "core/checked_math.hpp"
+
 namespace blockwise {
 
 struct MetaMemory::Counter {
@@ -37,7 +39,8 @@ class MetaMemory::CountingAllocator : public c10::Allocator {
 
   c10::DataPtr allocate(std::size_t bytes) override {
     const auto size = static_cast<std::int64_t>(bytes);
-    counter_->now += size;
+    counter_->now =
+        checked_sum("bytes of the step", std::max<std::int64_t>(0, counter_->now), size);
     counter_->peak = std::max(counter_->peak, counter_->now);
     auto* block = new Block{counter_, &counter_->now, size};
     return {nullptr, block, &release, c10::Device(c10::DeviceType::Meta)};

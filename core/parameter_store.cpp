@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "core/memory_meter.hpp"
 #include "core/random_stream.hpp"
 
 namespace blockwise {
@@ -24,15 +25,27 @@ std::vector<bool> kept_tensors(const ParameterLayout& layout,
   return kept;
 }
 
+// Parameters and gradients, and the copies that mixed precision computes with.
+void require_memory(const ParameterLayout& layout, const at::TensorOptions& options,
+                    const std::vector<bool>& kept) {
+  const auto width = static_cast<std::int64_t>(options.dtype().itemsize());
+  std::int64_t bytes = 2 * width * layout.size();
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    bytes += kept[i] ? 0 : 2 * layout.blocks()[i].size();
+  require_available(bytes, options.device(),
+                    fmt::format("a model of {} parameters", layout.size()));
+}
+
 }  // namespace
 
 ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype,
                                const std::optional<MixedPrecision>& mixed)
     : layout_(std::move(layout)) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
+  const auto kept = kept_tensors(layout_, mixed);
+  require_memory(layout_, options, kept);
   parameters_ = at::zeros({layout_.size()}, options);
   gradients_ = at::zeros({layout_.size()}, options);
-  const auto kept = kept_tensors(layout_, mixed);
   for (std::size_t i = 0; i < layout_.blocks().size(); ++i) {
     masters_.push_back(view(parameters_, i));
     gradient_views_.push_back(view(gradients_, i));

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "core/io/input_file.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_relations.hpp"
 #include "hessian/guards.hpp"
@@ -23,7 +24,7 @@ struct MeasurementScope {
 
   bool stopped() const { return sinks.stop && sinks.stop(); }
   // Whether a process left its state there in an earlier attempt.
-  bool has_state() const { return !state.empty() && std::filesystem::exists(state); }
+  bool has_state() const { return !state.empty() && input_exists(state); }
   void forget_state() const;
 };
 

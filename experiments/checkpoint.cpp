@@ -154,7 +154,13 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
   const auto folder = checkpoint_folder(run, step);
   verify(folder, step, config_hash);
   copy_parameters(folder, store);
-  optimizer.load_state(step, read_safetensors(folder / kFiles[1]).tensors);
+  const auto state = read_safetensors(folder / kFiles[1]);
+  try {
+    optimizer.load_state(step, state.tensors);
+  } catch (const InputError& error) {
+    throw InputError(
+        fmt::format("{}: {}. {}", (folder / kFiles[1]).string(), error.what(), advice(folder)));
+  }
 }
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {

@@ -111,9 +111,12 @@ std::int64_t keep_rows_up_to(Hdf5File& file, std::int64_t step) {
   return end == steps.begin() ? -1 : *std::prev(end);
 }
 
-// Keeps the first `count` rows.
+// Keeps the first `count` rows. Throws InputError where there are not as many.
 template <typename Row>
 void keep_first_rows(Hdf5File& file, std::int64_t count) {
+  const auto rows = row_count<Row>(file);
+  require_input(count >= 0 && count <= rows, "{}: {} rows are noted as complete, there are {}",
+                Table<Row>::group, count, rows);
   for (const auto& column : Table<Row>::columns) file.truncate(path_of(column), count);
 }
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <set>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/second_moments.hpp"
 #include "experiments/stop_signal.hpp"
@@ -70,7 +70,7 @@ bool PartitionMeasurement::probed_energies() {
   std::vector<EnergyLevel> levels;
   for (const auto& name : names) levels.push_back(vectors_.level(sections_, name));
   PartitionProbes probes(*a, vectors_.in_matrices(), std::move(levels), c_.code_plan());
-  if (std::filesystem::exists(state_)) probes.load(open_state(), kGroup);
+  if (input_exists(state_)) probes.load(open_state(), kGroup);
   const bool finished = probes.run([&] { observe_("energies"); },
                                    [&] {
                                      save(probes);

@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "experiments/model_source.hpp"
 
 namespace blockwise {
 namespace {
+
+// Targets of the largest micro-batch. Beyond any machine; times a width it is still no overflow.
+constexpr std::int64_t kMostBatchTokens = std::int64_t{1} << 30;
 
 template <typename Section>
 void visit_section(FieldVisitor& v, const Field& field, Section& section) {
@@ -117,6 +122,12 @@ void RunConfig::visit(FieldVisitor& v) {
           schedule.steps == 0 || schedule.steps >= trainer.steps
               ? ""
               : fmt::format("{} is below trainer.steps {}", schedule.steps, trainer.steps));
+  const auto length = std::max<std::int64_t>(1, data.spec->stated_shape().sequence_length);
+  v.check("trainer.micro_batch_size",
+          trainer.micro_batch_size <= kMostBatchTokens / length
+              ? ""
+              : fmt::format("{} x data.sequence_length {} is above {} tokens",
+                            trainer.micro_batch_size, length, kMostBatchTokens));
   if (output.empty()) output = "runs/" + name;
 }
 

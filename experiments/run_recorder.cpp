@@ -4,8 +4,10 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/file_header.hpp"
 #include "experiments/hdf5_table.hpp"
+#include "experiments/hessian_row_checks.hpp"
 
 namespace blockwise {
 namespace {
@@ -170,7 +172,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
 
 RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
                                 std::int64_t step) {
-  require_input(fs::exists(path), "{}: there is no such file", path.string());
+  require_input(input_exists(path), "{}: there is no such file", path.string());
   try {
     auto file = open_at(path, step);
     const auto hash = file.text_attribute("/config", "hash");
@@ -278,7 +280,10 @@ RunResult read_run(const fs::path& path) {
   run.last_step = file.integer("/status/last_step");
   run.steps = read_rows<StepRecord>(file);
   run.evaluations = read_rows<EvaluationRecord>(file);
-  if (file.has("/hessian")) run.hessian = read_hessian_rows(file);
+  if (file.has("/hessian")) {
+    run.hessian = read_hessian_rows(file);
+    check_hessian_rows(run.hessian, read_hessian_extents(file), path.string());
+  }
   run.parameter_bytes = file.integer("/memory/parameters");
   run.gradient_bytes = file.integer("/memory/gradients");
   run.optimizer_bytes = file.integer("/memory/optimizer_state");

@@ -9,10 +9,12 @@
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/folder_lock.hpp"
+#include "core/io/input_file.hpp"
 #include "core/memory_meter.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
+#include "experiments/hessian_row_checks.hpp"
 #include "experiments/measured_store.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/stop_signal.hpp"
@@ -75,8 +77,18 @@ void require_same(const Hdf5File& file, const ResolvedSpectrum& spectrum) {
                 path.string(), hash, spectrum.hash);
 }
 
-RunState state_of(const Hdf5File& file) {
-  return static_cast<RunState>(file.enum_value("/status/state"));
+RunState state_of(const Hdf5File& file, const fs::path& path) {
+  const auto state = file.enum_value("/status/state");
+  require_input(state >= 0 && state < std::ssize(run_state_names()), "{}: /status/state is {}",
+                path.string(), state);
+  return static_cast<RunState>(state);
+}
+
+HessianRows read_rows_of(const Hdf5File& file, const ResolvedSpectrum& spectrum) {
+  auto rows = read_hessian_rows(file);
+  check_hessian_rows(rows, extents_of(spectrum.plan.measurement.tables, spectrum.layout),
+                     file_of(spectrum.config).string());
+  return rows;
 }
 
 void set_state(Hdf5File& file, RunState state, const std::string& message) {
@@ -96,11 +108,11 @@ void record_failure(Hdf5File& file, const std::string& message) noexcept {
 
 std::optional<SpectrumOutcome> finished_before(const ResolvedSpectrum& spectrum) {
   const auto path = file_of(spectrum.config);
-  if (!fs::exists(path)) return std::nullopt;
+  if (!input_exists(path)) return std::nullopt;
   const auto file = Hdf5File::open_for_reading(path);
   require_same(file, spectrum);
-  if (state_of(file) != RunState::finished) return std::nullopt;
-  return SpectrumOutcome{RunState::finished, path.string(), read_hessian_rows(file),
+  if (state_of(file, path) != RunState::finished) return std::nullopt;
+  return SpectrumOutcome{RunState::finished, path.string(), read_rows_of(file, spectrum),
                          spectrum.plan.measurement.tables};
 }
 
@@ -111,14 +123,14 @@ struct OpenFile {
 
 OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
   const auto path = file_of(spectrum.config);
-  if (!fs::exists(path)) {
+  if (!input_exists(path)) {
     OpenFile created{create_file(spectrum, provenance), {}};
     created.file.start_swmr();
     return created;
   }
   auto file = Hdf5File::open_for_appending(path);
   keep_complete_hessian_rows(file);
-  auto done = read_hessian_rows(file);
+  auto done = read_rows_of(file, spectrum);
   file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
   file.start_swmr();
   return {std::move(file), std::move(done)};

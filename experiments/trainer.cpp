@@ -8,10 +8,12 @@
 #include <limits>
 
 #include "core/autograd.hpp"
+#include "core/checked_math.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/folder_lock.hpp"
+#include "core/io/input_file.hpp"
 #include "core/memory_meter.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
@@ -125,7 +127,7 @@ RunRecorder Run::open_recorder(int threads) {
   } else {
     start_parameters();
   }
-  if (step_ > 0 || fs::exists(path)) return resume_recorder(path);
+  if (step_ > 0 || input_exists(path)) return resume_recorder(path);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
                              hessian_tables());
@@ -309,12 +311,15 @@ RunOutcome outcome_of(const RunResult& result) {
 }
 
 void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
-  const auto micro = trainer.micro_batch_size * sequence_length;
+  const auto micro = checked_product("trainer.micro_batch_size x sequence_length",
+                                     {trainer.micro_batch_size, sequence_length});
   if (trainer.global_batch_tokens == 0) trainer.global_batch_tokens = micro;
   require_input(trainer.global_batch_tokens % micro == 0,
                 "trainer.global_batch_tokens is {}, not a multiple of micro_batch_size {} x "
                 "sequence_length {} = {}",
                 trainer.global_batch_tokens, trainer.micro_batch_size, sequence_length, micro);
+  checked_product("trainer.steps x trainer.global_batch_tokens",
+                  {trainer.steps, trainer.global_batch_tokens});
 }
 
 // Names are known once the model has its sizes.
@@ -346,7 +351,7 @@ RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
   fs::create_directories(folder);
   const FolderLock lock(folder);  // before anything in it is read or written
   const auto path = folder / "run.h5";
-  if (fs::exists(path)) {
+  if (input_exists(path)) {
     const auto result = read_run(path);
     require_input(
         result.config_hash == run.hash,

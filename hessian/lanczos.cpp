@@ -214,18 +214,33 @@ void Lanczos::save(Hdf5File& file, const std::string& group) const {
   write_tensor(file, group + "/next", next_, "the next vector");
 }
 
+namespace {
+
+// As many as the diagonal of T has numbers.
+std::int64_t saved_steps(const Hdf5File& file, const std::string& group, std::int64_t most) {
+  const auto shape = file.array_shape(group + "/alpha");
+  require_input(shape.size() == 1 && shape[0] >= 0 && shape[0] <= most,
+                "{}/alpha: [{}] numbers, this process has up to {} steps", group,
+                fmt::join(shape, ", "), most);
+  return shape[0];
+}
+
+}  // namespace
+
 void Lanczos::load(const Hdf5File& file, const std::string& group) {
   expect_attribute(file, group, "rows", a_.rows());
   expect_attribute(file, group, "reorthogonalisation",
                    static_cast<std::int64_t>(options_.reorthogonalisation));
-  const auto basis = read_tensor(file, group + "/basis", next_);
-  require_input(basis.size(0) <= basis_.capacity() && basis.size(1) == a_.rows(),
-                "{}/basis: {} vectors of {} elements, this process has room for {} of {}", group,
-                basis.size(0), basis.size(1), basis_.capacity(), a_.rows());
+  const auto steps = saved_steps(file, group, options_.steps);
+  const auto basis = read_rows_like(file, group + "/basis", next_, basis_.capacity());
+  // One vector per step where all are kept; the last two otherwise.
+  const bool whole = options_.reorthogonalisation != Reorthogonalisation::none;
+  require_input(basis.size(0) == (whole ? steps : std::min<std::int64_t>(steps, 2)),
+                "{}/basis: {} vectors after {} steps", group, basis.size(0), steps);
   basis_.truncate(0);
   for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
-  next_.copy_(read_tensor(file, group + "/next", next_));
-  t_ = {read_values(file, group + "/alpha"), read_values(file, group + "/beta")};
+  read_into(file, group + "/next", next_);
+  t_ = {read_values(file, group + "/alpha", steps), read_values(file, group + "/beta", steps)};
   broke_down_ = file.integer_attribute(group, "broke_down") != 0;
 }
 

@@ -112,10 +112,11 @@ void PartitionProbes::load(const Hdf5File& file, const std::string& group) {
   expect_attribute(file, group, "rows", a_.rows());
   expect_attribute(file, group, "sections", std::ssize(sections_));
   expect_attribute(file, group, "levels", std::ssize(levels_));
-  done_ = file.integer_attribute(group, "done");
-  inside_.copy_(read_tensor(file, group + "/inside", inside_));
-  diagonal_sums_.copy_(read_tensor(file, group + "/diagonal_sums", diagonal_sums_));
-  diagonal_squares_.copy_(read_tensor(file, group + "/diagonal_squares", diagonal_squares_));
+  const auto done = count_attribute(file, group, "done", plan_.vectors);
+  read_into(file, group + "/inside", inside_);
+  read_into(file, group + "/diagonal_sums", diagonal_sums_);
+  read_into(file, group + "/diagonal_squares", diagonal_squares_);
+  done_ = done;
 }
 
 }  // namespace blockwise

@@ -1,6 +1,7 @@
 #include "hessian/saved_tensors.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include "core/error.hpp"
 
@@ -30,19 +31,48 @@ void write_tensor(Hdf5File& file, const std::string& path, const at::Tensor& ten
   }
 }
 
-at::Tensor read_tensor(const Hdf5File& file, const std::string& path, const at::Tensor& like) {
-  auto tensor = at::empty(file.array_shape(path), like.options().device(at::kCPU));
+namespace {
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// The file's shape has been found right: it is what will be allocated.
+at::Tensor read_shaped(const Hdf5File& file, const std::string& path,
+                       const std::vector<std::int64_t>& shape, const at::TensorOptions& options) {
+  auto tensor = at::empty(shape, options.device(at::kCPU));
   const auto count = static_cast<std::size_t>(tensor.numel());
   if (tensor.scalar_type() == at::kDouble) {
     file.read_array(path, std::span<double>(tensor.data_ptr<double>(), count));
   } else {
     file.read_array(path, std::span<float>(tensor.data_ptr<float>(), count));
   }
-  return tensor.to(like.device());
+  return tensor;
 }
 
-std::vector<double> read_values(const Hdf5File& file, const std::string& path) {
-  std::vector<double> values(static_cast<std::size_t>(file.array_shape(path).at(0)));
+}  // namespace
+
+void read_into(const Hdf5File& file, const std::string& path, const at::Tensor& tensor) {
+  const auto shape = file.array_shape(path);
+  require_input(tensor.sizes() == shape, "{}: the shape is {}, this process has {}", path,
+                shape_text(shape), shape_text(tensor.sizes().vec()));
+  tensor.copy_(read_shaped(file, path, shape, tensor.options()));
+}
+
+at::Tensor read_rows_like(const Hdf5File& file, const std::string& path, const at::Tensor& like,
+                          std::int64_t most) {
+  const auto shape = file.array_shape(path);
+  require_input(shape.size() == 2 && shape[0] >= 0 && shape[0] <= most && shape[1] == like.size(-1),
+                "{}: the shape is {}, this process has room for {} rows of {}", path,
+                shape_text(shape), most, like.size(-1));
+  return read_shaped(file, path, shape, like.options()).to(like.device());
+}
+
+std::vector<double> read_values(const Hdf5File& file, const std::string& path, std::int64_t count) {
+  const auto shape = file.array_shape(path);
+  require_input(shape == std::vector{count}, "{}: the shape is {}, this process has [{}]", path,
+                shape_text(shape), count);
+  std::vector<double> values(static_cast<std::size_t>(count));
   file.read_array(path, std::span<double>(values));
   return values;
 }
@@ -51,6 +81,14 @@ void expect_attribute(const Hdf5File& file, const std::string& group, const std:
                       std::int64_t value) {
   const auto saved = file.integer_attribute(group, name);
   require_input(saved == value, "{}: {} is {}, this process has {}", group, name, saved, value);
+}
+
+std::int64_t count_attribute(const Hdf5File& file, const std::string& group,
+                             const std::string& name, std::int64_t most) {
+  const auto saved = file.integer_attribute(group, name);
+  require_input(saved >= 0 && saved <= most, "{}: {} is {}, allowed are 0 to {}", group, name,
+                saved, most);
+  return saved;
 }
 
 }  // namespace blockwise

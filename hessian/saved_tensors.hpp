@@ -17,11 +17,17 @@ void save_state(const std::filesystem::path& path, const std::function<void(Hdf5
 
 void write_tensor(Hdf5File& file, const std::string& path, const at::Tensor& tensor,
                   const char* doc);
-// In the dtype and on the device of `like`. Throws InputError where the file has another type.
-at::Tensor read_tensor(const Hdf5File& file, const std::string& path, const at::Tensor& like);
-std::vector<double> read_values(const Hdf5File& file, const std::string& path);
-// Throws InputError where the group's attribute is another number.
+// Into a tensor that is there. Throws InputError where the file's has another shape or type.
+void read_into(const Hdf5File& file, const std::string& path, const at::Tensor& tensor);
+// At most as many rows as `most`, each like those of `like` [., columns]. Throws InputError where
+// the file has more, other columns, or another type.
+at::Tensor read_rows_like(const Hdf5File& file, const std::string& path, const at::Tensor& like,
+                          std::int64_t most);
+std::vector<double> read_values(const Hdf5File& file, const std::string& path, std::int64_t count);
+// Throws InputError where the group's attribute is another number, or outside [0, most].
 void expect_attribute(const Hdf5File& file, const std::string& group, const std::string& name,
                       std::int64_t value);
+std::int64_t count_attribute(const Hdf5File& file, const std::string& group,
+                             const std::string& name, std::int64_t most);
 
 }  // namespace blockwise

@@ -178,19 +178,20 @@ void ThickRestart::save(Hdf5File& file, const std::string& group) const {
 void ThickRestart::load(const Hdf5File& file, const std::string& group) {
   expect_attribute(file, group, "rows", a_.rows());
   expect_attribute(file, group, "capacity", basis_.capacity());
-  products_ = file.integer_attribute(group, "products");
-  restarts_ = file.integer_attribute(group, "restarts");
+  products_ = count_attribute(file, group, "products", options_.most_products);
+  restarts_ = count_attribute(file, group, "restarts", products_);
   converged_ = file.integer_attribute(group, "converged") != 0;
   ended_ = file.integer_attribute(group, "ended") != 0;
-  const auto scales = read_values(file, group + "/scales");
-  residual_ = scales.at(0);
-  scale_ = scales.at(1);
+  const auto scales = read_values(file, group + "/scales", 2);
+  residual_ = scales[0];
+  scale_ = scales[1];
   const auto m = static_cast<std::size_t>(basis_.capacity());
   file.read_array(group + "/s", std::span<double>(s_.data(), m * m));
-  const auto basis = read_tensor(file, group + "/basis", next_);
+  const auto basis = read_rows_like(file, group + "/basis", next_, basis_.capacity());
+  require_input(!ended_ || basis.size(0) > 0, "{}: it has ended without a vector", group);
   basis_.truncate(0);
   for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
-  next_.copy_(read_tensor(file, group + "/next", next_));
+  read_into(file, group + "/next", next_);
 }
 
 }  // namespace blockwise

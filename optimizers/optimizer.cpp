@@ -7,7 +7,9 @@
 #include <cmath>
 #include <map>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
+#include "core/memory_meter.hpp"
 #include "optimizers/block_rate_steps.hpp"
 
 namespace blockwise {
@@ -27,6 +29,26 @@ std::int64_t offset_of(StateKind::Extent extent, const TensorPartition& partitio
                                                     : partition.sections.front().state_offset;
 }
 
+// Of every kind of state: values.
+std::vector<std::int64_t> state_sizes(const UpdateRule& rule, const ParameterLayout& layout,
+                                      const Partition& partition) {
+  std::vector<std::int64_t> sizes;
+  for (const auto& kind : rule.state()) {
+    const bool full = kind.extent == StateKind::Extent::per_parameter;
+    sizes.push_back(full ? layout.size() : partition.state_size());
+  }
+  return sizes;
+}
+
+void require_memory(const std::vector<std::int64_t>& sizes, at::Device device) {
+  std::int64_t bytes = 0;
+  for (const auto size : sizes) {
+    const std::int64_t of_kind = checked_product("bytes of the optimizer", {size, 4});
+    bytes = checked_sum("bytes of the optimizer", bytes, of_kind);
+  }
+  require_available(bytes, device, "the optimizer's state");
+}
+
 bool decays(const OptimizerConfig& config, ParameterRole role) {
   const auto& exempt = config.no_decay;
   return std::find(exempt.begin(), exempt.end(), role_name(role)) == exempt.end();
@@ -42,10 +64,10 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store)
       rates_(config.make_block_rates(store.layout(), partition_)),
       fused_(store.device().is_cpu() && store.parameters().scalar_type() == at::kFloat) {
   const auto options = store.parameters().options().dtype(at::kFloat);
-  for (const auto& kind : rule_->state()) {
-    const bool full = kind.extent == StateKind::Extent::per_parameter;
-    state_.emplace_back(
-        kind.name, at::zeros({full ? store.layout().size() : partition_.state_size()}, options));
+  const auto sizes = state_sizes(*rule_, store.layout(), partition_);
+  require_memory(sizes, store.device());
+  for (std::size_t k = 0; k < sizes.size(); ++k) {
+    state_.emplace_back(rule_->state()[k].name, at::zeros({sizes[k]}, options));
   }
   for (std::size_t i = 0; i < store.layout().blocks().size(); ++i) {
     const auto& block = store.layout().blocks()[i];

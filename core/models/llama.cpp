@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
 #include "core/models/checkpointed_layer.hpp"
 #include "core/models/key_value_cache.hpp"
@@ -271,6 +272,9 @@ void LlamaSpec::visit(FieldVisitor& v) {
 
 ParameterLayout LlamaSpec::layout() const {
   options_.sizes.require_known(family());
+  constexpr std::int64_t kMostAngles = std::int64_t{1} << 30;  // rotary ones, held in memory
+  checked_product("model.block_size x head_dim", {options_.sizes.block_size, options_.head_width()},
+                  kMostAngles);
   return LlamaLayoutBuilder(options_).build();
 }
 

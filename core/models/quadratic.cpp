@@ -18,6 +18,8 @@
 namespace blockwise {
 namespace {
 
+constexpr std::int64_t kMostParameters = 30'000;  // a matrix of 7.2 GB
+
 struct QuadraticOptions {
   std::int64_t blocks = 3;
   std::int64_t block_size = 30;
@@ -96,6 +98,11 @@ class QuadraticSpec : public ModelSpec {
             o_.block_condition <= o_.condition
                 ? ""
                 : fmt::format("{} is above model.condition, {}", o_.block_condition, o_.condition));
+    v.check("block_size", o_.blocks * o_.block_size <= kMostParameters
+                              ? ""
+                              : fmt::format("{} x {} blocks are above {} parameters, whose whole "
+                                            "matrix is held",
+                                            o_.block_size, o_.blocks, kMostParameters));
   }
 
   void adapt_to(const DataShape& data) override {

@@ -1,0 +1,133 @@
+// States of long computations that come back changed: every number in them is one that this process
+// could have written, or the file is refused.
+#include <ATen/ATen.h>
+
+#include "core/error.hpp"
+#include "hessian/lanczos.hpp"
+#include "hessian/linear_operator.hpp"
+#include "hessian/partition_energies.hpp"
+#include "hessian/saved_tensors.hpp"
+#include "hessian/thick_restart.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/set_fields.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+using blockwise::testing::Contains;
+
+namespace {
+
+const DenseOperator& operator_of_six() {
+  static const DenseOperator a(at::diag(at::arange(1, 7, at::kDouble)));
+  return a;
+}
+
+PartitionProbes probes() {
+  const auto halves = at::tensor({0, 0, 0, 1, 1, 1}, at::kLong);
+  return PartitionProbes(operator_of_six(), {{0, 3}, {3, 3}}, {{halves, 2}},
+                         {.vectors = 4, .codes = 2, .seed = 1});
+}
+
+Lanczos lanczos() { return {operator_of_six(), at::ones({6}, at::kDouble), {.steps = 4}}; }
+
+ThickRestart thick() {
+  EigenpairOptions options;
+  options.pairs = 1;
+  options.end = SpectrumEnd::largest;
+  return {operator_of_six(), at::ones({6}, at::kDouble), options};
+}
+
+// What loading says of the state of `saved` after `change`.
+template <typename Process>
+std::string loaded(const Process& saved, Process fresh,
+                   const std::function<void(Hdf5File&)>& change) {
+  const TemporaryFolder folder;
+  save_state(folder / "s.h5", [&](Hdf5File& file) {
+    saved.save(file, "/p");
+    change(file);
+  });
+  return input_error([&] { fresh.load(Hdf5File::open_for_reading(folder / "s.h5"), "/p"); });
+}
+
+void write(Hdf5File& file, const std::string& name, const std::vector<std::int64_t>& shape) {
+  write_tensor(file, "/q/" + name, at::ones(shape, at::kDouble), "of another shape");
+}
+
+// A group /q like /p, but for one array; read in its place.
+template <typename Process>
+std::string with_array(const Process& saved, Process fresh, const std::string& name,
+                       const std::vector<std::int64_t>& shape) {
+  const TemporaryFolder folder;
+  save_state(folder / "s.h5", [&](Hdf5File& file) { saved.save(file, "/p"); });
+  const auto old = Hdf5File::open_for_reading(folder / "s.h5");
+  save_state(folder / "t.h5", [&](Hdf5File& file) {
+    file.create_group("/q");
+    for (const auto& key :
+         {"rows", "sections", "levels", "done", "reorthogonalisation", "broke_down", "capacity",
+          "products", "restarts", "converged", "ended"}) {
+      try {
+        file.set_attribute("/q", key, old.integer_attribute("/p", key));
+      } catch (const InputError&) {  // of another kind of process
+      }
+    }
+    for (const auto& array : old.children("/p")) {
+      if (array == name) {
+        write(file, name, shape);
+        continue;
+      }
+      auto values = at::empty(old.array_shape("/p/" + array), at::kDouble);
+      old.read_array("/p/" + array, {values.data_ptr<double>(), std::size_t(values.numel())});
+      write_tensor(file, "/q/" + array, values, "as it was");
+    }
+  });
+  return input_error([&] { fresh.load(Hdf5File::open_for_reading(folder / "t.h5"), "/q"); });
+}
+
+}  // namespace
+
+TEST_CASE("A saved state that was changed is refused: probes of a partition") {
+  auto saved = probes();
+  saved.run({}, [] { return false; });
+  CHECK(loaded(saved, probes(), [](Hdf5File&) {}) == "no error");
+  for (const std::int64_t done : {-1, 5, 1 << 30}) {
+    CHECK_THAT(loaded(saved, probes(), [&](Hdf5File& f) { f.set_attribute("/p", "done", done); }),
+               Contains(fmt::format("/p: done is {}, allowed are 0 to 4", done)));
+  }
+  CHECK(with_array(saved, probes(), "nothing", {}) == "no error");
+  // These would be spread over the whole state.
+  CHECK_THAT(with_array(saved, probes(), "inside", {1, 1, 1}),
+             Contains("/q/inside: the shape is [1, 1, 1], this process has [1, 4, 2]"));
+  CHECK_THAT(with_array(saved, probes(), "diagonal_squares", {1}), Contains("[2]"));
+  CHECK_THAT(with_array(saved, probes(), "diagonal_sums", {1, 6}), Contains("diagonal_sums"));
+}
+
+TEST_CASE("A saved state that was changed is refused: Lanczos") {
+  auto saved = lanczos();
+  saved.run([](std::int64_t steps) { return steps < 2; });
+  CHECK(loaded(saved, lanczos(), [](Hdf5File&) {}) == "no error");
+  CHECK(with_array(saved, lanczos(), "nothing", {}) == "no error");
+  CHECK_THAT(with_array(saved, lanczos(), "alpha", {5}), Contains("up to 4 steps"));
+  CHECK_THAT(with_array(saved, lanczos(), "alpha", {3}), Contains("2 vectors after 3 steps"));
+  CHECK_THAT(with_array(saved, lanczos(), "alpha", {2, 1}), Contains("/q/alpha"));
+  // One number less than steps: the last one would be read beyond the end.
+  CHECK_THAT(with_array(saved, lanczos(), "beta", {1}), Contains("/q/beta: the shape is [1]"));
+  CHECK_THAT(with_array(saved, lanczos(), "basis", {5, 6}), Contains("room for 4 rows of 6"));
+  CHECK_THAT(with_array(saved, lanczos(), "basis", {2, 7}), Contains("room for 4 rows of 6"));
+  CHECK_THAT(with_array(saved, lanczos(), "next", {1}), Contains("/q/next: the shape is [1]"));
+}
+
+TEST_CASE("A saved state that was changed is refused: eigenpairs") {
+  auto saved = thick();
+  saved.run([](std::int64_t products) { return products < 2; });
+  CHECK(loaded(saved, thick(), [](Hdf5File&) {}) == "no error");
+  CHECK(with_array(saved, thick(), "nothing", {}) == "no error");
+  const auto with = [&](const char* key, std::int64_t value) {
+    return loaded(saved, thick(), [&](Hdf5File& f) { f.set_attribute("/p", key, value); });
+  };
+  CHECK_THAT(with("products", -1), Contains("products is -1"));
+  CHECK_THAT(with("restarts", 1000), Contains("restarts is 1000"));
+  CHECK_THAT(with_array(saved, thick(), "scales", {1}), Contains("/q/scales: the shape is [1]"));
+  CHECK_THAT(with_array(saved, thick(), "basis", {7, 6}), Contains("room for"));
+  CHECK_THAT(with_array(saved, thick(), "next", {1}), Contains("/q/next"));
+}
