@@ -3,7 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <sstream>
+#include <string_view>
 
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
@@ -97,6 +100,32 @@ std::string file_content(const std::string& path) {
   return read_text_file(path, kTensorFileLimit);
 }
 
+// Fields that came after runs without them, at the value that those runs have in effect: no part of
+// the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
+constexpr std::array<std::string_view, 6> kLaterFields = {
+    "model.activation: gelu_tanh",       "model.mlp_bias: false",
+    "model.rope_scaling.beta_fast: 32",  "model.rope_scaling.beta_slow: 1",
+    "model.rope_scaling.truncate: true", "model.rope_scaling.attention_factor: 0"};
+
+// The resolved configuration (two blanks of indentation per section) without them.
+std::string without_later_fields(const std::string& yaml) {
+  std::istringstream lines(yaml);
+  std::string kept, line;
+  std::vector<std::string> sections;
+  while (std::getline(lines, line)) {
+    const auto indent = line.find_first_not_of(' ');
+    sections.resize(std::min(indent / 2, sections.size()));
+    const auto text = line.substr(indent);
+    const auto path =
+        sections.empty() ? text : fmt::format("{}.{}", fmt::join(sections, "."), text);
+    if (text.ends_with(':')) sections.push_back(text.substr(0, text.size() - 1));
+    const bool later =
+        std::find(kLaterFields.begin(), kLaterFields.end(), path) != kLaterFields.end();
+    if (!later) kept += line + '\n';
+  }
+  return kept;
+}
+
 }  // namespace
 
 std::string config_hash(RunConfig config) {
@@ -108,7 +137,7 @@ std::string config_hash(RunConfig config) {
   config.trainer.keep_checkpoints = defaults.keep_checkpoints;
   const auto files =
       file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
-  return sha256(to_yaml(std::move(config)) + files).substr(0, 16);
+  return sha256(without_later_fields(to_yaml(std::move(config))) + files).substr(0, 16);
 }
 
 }  // namespace blockwise

@@ -141,7 +141,8 @@ at::Tensor Gpt2::layer(std::size_t index, const at::Tensor& x, ForwardContext& c
   const auto& layer = layers_[index];
   const auto mixed = attention(index, layer.norm_1(x, context), context);
   const auto y = x + dropout(mixed, options_.dropout, context);
-  const auto hidden = gelu_tanh(layer.mlp_in(layer.norm_2(y, context), context), context);
+  const auto activation = options_.activation == "gelu" ? gelu : gelu_tanh;
+  const auto hidden = activation(layer.mlp_in(layer.norm_2(y, context), context), context);
   return y + dropout(layer.mlp_out(hidden, context), options_.dropout, context);
 }
 
@@ -169,6 +170,8 @@ void Gpt2Spec::visit(FieldVisitor& v) {
   v.integer({"n_embd", "width of the residual stream"}, o.n_embd, {1, 1 << 16});
   v.integer({"intermediate_size", "width of the MLP; 0 means 4 n_embd"}, o.intermediate_size,
             {0, 1 << 18});
+  v.choice({"activation", "of the MLP: gelu_tanh as published, or the exact gelu"}, o.activation,
+           {"gelu_tanh", "gelu"});
   v.boolean({"bias", "biases in linear layers and norms"}, o.bias);
   v.real({"norm_eps", "added to the variance in LayerNorm"}, o.norm_eps, {0.0, 1.0, true, false});
   v.boolean({"tie_word_embeddings", "head and token embedding are one tensor"},

@@ -1,5 +1,5 @@
-// The GPT-2 family (Radford et al. 2019): learned positions, pre-LayerNorm, GELU in its tanh form,
-// fused QKV, optional biases, head tied to the token embedding or not.
+// The GPT-2 family (Radford et al. 2019): learned positions, pre-LayerNorm, GELU in its tanh form
+// (or exact), fused QKV, optional biases, head tied to the token embedding or not.
 // Initialisation as published: N(0, 0.02^2), residual projections N(0, 0.02^2 / (2 n_layer)).
 #pragma once
 
@@ -13,6 +13,7 @@ struct Gpt2Options {
   std::int64_t n_head = 12;
   std::int64_t n_embd = 768;
   std::int64_t intermediate_size = 0;
+  std::string activation = "gelu_tanh";
   bool bias = true;
   bool tie_word_embeddings = true;
   double norm_eps = 1e-5;

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -43,6 +42,10 @@ at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context) {
   return context.twice_differentiable ? twice_differentiable_gelu_tanh(x) : at::gelu(x, "tanh");
 }
 
+at::Tensor gelu(const at::Tensor& x, const ForwardContext& context) {
+  return context.twice_differentiable ? twice_differentiable_gelu(x) : at::gelu(x);
+}
+
 at::Tensor silu(const at::Tensor& x, const ForwardContext& context) {
   return context.twice_differentiable ? twice_differentiable_silu(x) : at::silu(x);
 }
@@ -80,7 +83,8 @@ at::Tensor hidden_positions(std::int64_t queries, std::int64_t positions, std::i
       at::ones({queries, positions}, at::TensorOptions().dtype(at::kBool).device(like.device()));
   const auto past = positions - queries;
   auto hidden = everything.triu(past + 1);
-  if (window > 0) hidden = hidden.logical_or(everything.tril(past - window));
+  // logical_or has no kernel for the meta device.
+  if (window > 0) hidden = hidden.bitwise_or(everything.tril(past - window));
   return hidden;
 }
 
@@ -95,19 +99,26 @@ at::Tensor written_out_attention(const at::Tensor& q, const at::Tensor& k, const
   return at::matmul(dropout(at::softmax(masked, -1), options.dropout, context), v);
 }
 
+// 0 where a query sees a position, -inf where it does not: what LibTorch makes of a mask of bools.
+at::Tensor attention_mask(const at::Tensor& q, const at::Tensor& k, std::int64_t window) {
+  const auto hidden = hidden_positions(q.size(2), k.size(2), window, q);
+  return at::zeros({q.size(2), k.size(2)}, q.options())
+      .masked_fill_(hidden, -std::numeric_limits<double>::infinity());
+}
+
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            std::int64_t window) {
   const bool all_new = q.size(2) == k.size(2);
   const bool windowed = window > 0 && window < k.size(2);
+  const bool masked = windowed || (!all_new && q.size(2) > 1);
+  const auto mask =
+      masked ? std::optional(attention_mask(q, k, window)) : std::optional<at::Tensor>();
+  const bool causal = all_new && !masked;
   // The dispatcher does not choose for the meta device; this is what it takes on the CPU.
-  if (q.is_meta() && !windowed) {
-    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, all_new));
+  if (q.is_meta()) {
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, mask));
   }
-  if (!windowed && (all_new || q.size(2) == 1)) {
-    return at::scaled_dot_product_attention(q, k, v, {}, 0.0, /*is_causal=*/all_new);
-  }
-  const auto visible = hidden_positions(q.size(2), k.size(2), window, q).logical_not();
-  return at::scaled_dot_product_attention(q, k, v, visible);
+  return at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal);
 }
 
 }  // namespace
@@ -122,52 +133,6 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
     return fused_attention(q, keys, values, options.window);
   }
   return written_out_attention(q, keys, values, options, context);
-}
-
-namespace {
-
-// Angles in double: at position 1e5 a float angle is wrong in its third digit.
-at::Tensor rotary_frequencies(std::int64_t head_dim, double theta, const RotaryScaling& scaling) {
-  constexpr double kTwoPi = 6.283185307179586;
-  auto frequencies = at::empty({head_dim / 2}, at::kDouble);
-  auto* values = frequencies.data_ptr<double>();
-  for (std::int64_t i = 0; i < head_dim / 2; ++i) {
-    const double f = std::pow(theta, -2.0 * double(i) / double(head_dim));
-    values[i] = f;
-    if (scaling.kind == "linear") values[i] = f / scaling.factor;
-    if (scaling.kind != "llama3") continue;
-    const double turns = double(scaling.original_positions) * f / kTwoPi;
-    const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
-    const double s = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-    values[i] = (1.0 - s) * f / scaling.factor + s * f;
-  }
-  return frequencies;
-}
-
-}  // namespace
-
-RotaryEmbedding::RotaryEmbedding(std::int64_t head_dim, std::int64_t positions, double theta,
-                                 const RotaryScaling& scaling, const at::TensorOptions& options) {
-  if (options.device().is_meta()) {
-    cosine_ = at::empty({positions, head_dim}, options);
-    sine_ = at::empty({positions, head_dim}, options);
-    return;
-  }
-  const auto angles = at::outer(at::arange(positions, at::TensorOptions().dtype(at::kDouble)),
-                                rotary_frequencies(head_dim, theta, scaling));
-  const auto both = at::cat({angles, angles}, 1);
-  cosine_ = both.cos().to(options);
-  sine_ = both.sin().to(options);
-}
-
-// Under autocast the tables are wider than x.
-at::Tensor RotaryEmbedding::operator()(const at::Tensor& x, std::int64_t first) const {
-  const std::int64_t length = x.size(2);
-  const auto halves = x.chunk(2, -1);
-  const auto rotated = at::cat({-halves[1], halves[0]}, -1);
-  const auto turned =
-      x * cosine_.narrow(0, first, length) + rotated * sine_.narrow(0, first, length);
-  return turned.to(x.scalar_type());
 }
 
 std::int64_t first_position(const ForwardContext& context, std::int64_t length,

@@ -27,6 +27,7 @@ struct RmsNorm {
 
 // The activations between a layer's matrices.
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context);
+at::Tensor gelu(const at::Tensor& x, const ForwardContext& context);
 at::Tensor silu(const at::Tensor& x, const ForwardContext& context);
 
 // Inverted dropout from the context's generator; the identity without one or with p = 0.
@@ -46,32 +47,6 @@ struct AttentionOptions {
 };
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options, ForwardContext& context);
-
-// How the frequencies f_i = theta^(-2i/D) are stretched for contexts beyond the trained one.
-// linear: f / factor. llama3 (Llama 3.1, as in Hugging Face's "llama3"): with w = 2 pi / f the wave
-// length, f where w < original / high, f / factor where w > original / low, and between the two
-// (1 - s) f / factor + s f with s = (original / w - low) / (high - low).
-struct RotaryScaling {
-  std::string kind = "none";  // none, linear, llama3
-  double factor = 1.0;
-  double low_frequency_factor = 1.0;
-  double high_frequency_factor = 4.0;
-  std::int64_t original_positions = 8192;
-};
-
-// Rotary position embedding, rotate-half form (Su et al., arXiv 2104.09864; the pairing (i, i +
-// D/2) is that of Hugging Face's LLaMA). D even. Tables have the dtype of `options`.
-class RotaryEmbedding {
- public:
-  RotaryEmbedding(std::int64_t head_dim, std::int64_t positions, double theta,
-                  const RotaryScaling& scaling, const at::TensorOptions& options);
-  // x [B, H, T, D] at positions first .. first + T - 1.
-  at::Tensor operator()(const at::Tensor& x, std::int64_t first) const;
-
- private:
-  at::Tensor cosine_;  // [positions, D]
-  at::Tensor sine_;
-};
 
 // Position of the first of `length` new tokens: 0, or behind what the context's cache holds. Throws
 // InputError where the last one is above the model's context.

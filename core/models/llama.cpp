@@ -26,8 +26,10 @@ class Llama : public Model {
 
  private:
   LlamaLayer make_layer(std::int64_t index, const ParameterStore& store) const;
-  at::Tensor layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
-  at::Tensor attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const;
+  at::Tensor layer(std::size_t index, const at::Tensor& x, const RotaryTable& positions,
+                   ForwardContext& context) const;
+  at::Tensor attention(std::size_t index, const at::Tensor& x, const RotaryTable& positions,
+                       ForwardContext& context) const;
 
   LlamaOptions options_;
   at::Tensor token_embedding_;
@@ -98,6 +100,10 @@ class LlamaLayoutBuilder {
     weight(p + "up_proj", ParameterRole::mlp_in, layer, o_.mlp_width(), o_.n_embd);
     weight(p + "down_proj", ParameterRole::mlp_out, layer, o_.n_embd, o_.mlp_width())
         .initialization.scale = residual_std_;
+    if (!o_.mlp_bias) return;
+    bias(p + "gate_proj", layer, o_.mlp_width());
+    bias(p + "up_proj", layer, o_.mlp_width());
+    bias(p + "down_proj", layer, o_.n_embd);
   }
 
   ParameterBlock& weight(const std::string& name, ParameterRole role, std::int64_t layer,
@@ -146,9 +152,9 @@ LlamaLayer Llama::make_layer(std::int64_t index, const ParameterStore& store) co
                    linear("self_attn.k_proj", bias),
                    linear("self_attn.v_proj", bias),
                    linear("self_attn.o_proj", options_.output_bias),
-                   linear("mlp.gate_proj", false),
-                   linear("mlp.up_proj", false),
-                   linear("mlp.down_proj", false),
+                   linear("mlp.gate_proj", options_.mlp_bias),
+                   linear("mlp.up_proj", options_.mlp_bias),
+                   linear("mlp.down_proj", options_.mlp_bias),
                    {},
                    {}};
   if (options_.qk_norm) {
@@ -158,9 +164,9 @@ LlamaLayer Llama::make_layer(std::int64_t index, const ParameterStore& store) co
   return layer;
 }
 
-at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, const RotaryTable& positions,
+                            ForwardContext& context) const {
   const auto& layer = layers_[index];
-  const auto first = context.cache == nullptr ? 0 : context.cache->length();
   auto q = split_heads(layer.q(x, context), options_.n_head);
   auto k = split_heads(layer.k(x, context), options_.kv_heads());
   auto v = split_heads(layer.v(x, context), options_.kv_heads());
@@ -168,17 +174,18 @@ at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, ForwardConte
     q = layer.q_norm(q, context);
     k = layer.k_norm(k, context);
   }
-  q = (*rotary_)(q, first);
-  k = (*rotary_)(k, first);
+  q = rotate(q, positions);
+  k = rotate(k, positions);
   if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
   const AttentionOptions attention{options_.dropout, options_.sliding_window};
   const auto mixed = merge_heads(causal_attention(q, k, v, attention, context));
   return layer.o(mixed, context);
 }
 
-at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& context) const {
+at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, const RotaryTable& positions,
+                        ForwardContext& context) const {
   const auto& layer = layers_[index];
-  const auto mixed = attention(index, layer.input_norm(x, context), context);
+  const auto mixed = attention(index, layer.input_norm(x, context), positions, context);
   const auto y = x + dropout(mixed, options_.dropout, context);
   const auto h = layer.post_attention_norm(y, context);
   const auto gated = silu(layer.gate(h, context), context) * layer.up(h, context);
@@ -186,12 +193,17 @@ at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, ForwardContext& 
 }
 
 at::Tensor Llama::features(const at::Tensor& tokens, ForwardContext& context) const {
-  first_position(context, tokens.size(1), options_.sizes.block_size, "llama");
+  const auto length = tokens.size(1);
+  const auto first = first_position(context, length, options_.sizes.block_size, "llama");
+  const auto positions = rotary_->table(first, length);
   auto x = dropout(at::embedding(token_embedding_, tokens), options_.dropout, context);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
+    const auto run = [this, i, positions](const auto& y, auto& inner) {
+      return layer(i, y, positions, inner);
+    };
+    x = run_layer(run, x, context);
   }
-  if (context.cache != nullptr) context.cache->advance(tokens.size(1));
+  if (context.cache != nullptr) context.cache->advance(length);
   return final_norm_(x, context);
 }
 
@@ -207,31 +219,13 @@ std::int64_t LlamaOptions::mlp_width() const {
 
 namespace {
 
-void visit_scaling(FieldVisitor& v, RotaryScaling& s) {
-  v.begin_section(
-      {"rope_scaling", "of the rotary frequencies, for contexts beyond the trained one"});
-  v.choice({"kind", "none, linear, or that of Llama 3.1"}, s.kind, {"none", "linear", "llama3"});
-  v.real({"factor", "low frequencies are divided by it"}, s.factor, {1.0, 1e6});
-  v.real({"low_frequency_factor", "llama3: turns in the trained context up to which all of it"},
-         s.low_frequency_factor, {0.0, 1e6});
-  v.real({"high_frequency_factor", "llama3: turns from which on nothing of it"},
-         s.high_frequency_factor, {0.0, 1e6});
-  v.integer({"original_positions", "llama3: the trained context"}, s.original_positions,
-            {1, 1 << 24});
-  v.check("high_frequency_factor",
-          s.kind != "llama3" || s.high_frequency_factor > s.low_frequency_factor
-              ? ""
-              : fmt::format("{} is not above low_frequency_factor {}", s.high_frequency_factor,
-                            s.low_frequency_factor));
-  v.end_section();
-}
-
 void visit_attention(FieldVisitor& v, LlamaOptions& o) {
-  visit_scaling(v, o.rope_scaling);
+  o.rope_scaling.visit(v);
   v.integer({"sliding_window", "positions that a token sees, itself included; 0 means all"},
             o.sliding_window, {0, 1 << 24});
   v.boolean({"qkv_bias", "biases on query, key and value (Qwen2)"}, o.qkv_bias);
   v.boolean({"output_bias", "bias on the attention output"}, o.output_bias);
+  v.boolean({"mlp_bias", "biases in the SwiGLU"}, o.mlp_bias);
   v.boolean({"qk_norm", "RMSNorm over each query and key head (Qwen3)"}, o.qk_norm);
 }
 
@@ -268,6 +262,10 @@ void LlamaSpec::visit(FieldVisitor& v) {
   v.check("head_dim", o.head_width() % 2 == 0
                           ? ""
                           : fmt::format("{} is odd, rotary positions need pairs", o.head_width()));
+  v.check("head_dim",
+          o.head_width() > 2 || o.rope_scaling.kind != "dynamic"
+              ? ""
+              : fmt::format("{}, a dynamic rope_scaling needs more than 2", o.head_width()));
 }
 
 ParameterLayout LlamaSpec::layout() const {

@@ -7,6 +7,7 @@
 
 #include "core/models/layers.hpp"
 #include "core/models/layout_builder.hpp"
+#include "core/models/rotary.hpp"
 
 namespace blockwise {
 
@@ -23,6 +24,7 @@ struct LlamaOptions {
   std::int64_t sliding_window = 0;
   bool qkv_bias = false;
   bool output_bias = false;
+  bool mlp_bias = false;
   bool qk_norm = false;
   double norm_eps = 1e-5;
   bool tie_word_embeddings = false;

@@ -40,6 +40,16 @@ Derivatives gelu_tanh_derivatives(const at::Tensor& x) {
   return {std::move(first), std::move(second)};
 }
 
+// With the normal distribution P and its density p:  f' = P + x p,  f'' = p (2 - x^2).
+Derivatives gelu_derivatives(const at::Tensor& x) {
+  constexpr double root_half = 0.7071067811865476, peak = 0.3989422804014327;  // 1 / sqrt(2 pi)
+  const auto square = x * x;
+  const auto density = (square * -0.5).exp_().mul_(peak);
+  auto first = (x * -root_half).erfc_().mul_(0.5).addcmul_(x, density);
+  auto second = (2.0 - square).mul_(density);
+  return {std::move(first), std::move(second)};
+}
+
 // With q the logistic function: f' = q (1 + x (1 - q)), f'' = q (1 - q) (2 + x (1 - 2 q)).
 Derivatives silu_derivatives(const at::Tensor& x) {
   const auto q = at::sigmoid(x);
@@ -85,6 +95,14 @@ struct GeluTanh {
   static Derivatives derivatives(const at::Tensor& x) {
     at::NoGradGuard no_grad;
     return gelu_tanh_derivatives(x);
+  }
+};
+
+struct Gelu {
+  static at::Tensor value(const at::Tensor& x) { return at::gelu(x); }
+  static Derivatives derivatives(const at::Tensor& x) {
+    at::NoGradGuard no_grad;
+    return gelu_derivatives(x);
   }
 };
 
@@ -197,6 +215,8 @@ class Softmax : public torch::autograd::Function<Softmax> {
 at::Tensor twice_differentiable_gelu_tanh(const at::Tensor& x) {
   return Activation<GeluTanh>::apply(x);
 }
+
+at::Tensor twice_differentiable_gelu(const at::Tensor& x) { return Activation<Gelu>::apply(x); }
 
 at::Tensor twice_differentiable_silu(const at::Tensor& x) { return Activation<Silu>::apply(x); }
 

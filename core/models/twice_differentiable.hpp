@@ -12,6 +12,7 @@ namespace blockwise {
 
 // f(x) element by element: d/ds = u f'(x), d/dx = u s f''(x).
 at::Tensor twice_differentiable_gelu_tanh(const at::Tensor& x);
+at::Tensor twice_differentiable_gelu(const at::Tensor& x);
 at::Tensor twice_differentiable_silu(const at::Tensor& x);
 
 // z = (x - mean) / sqrt(variance + eps) over the last axis, or x / sqrt(mean square + eps) where

@@ -3,6 +3,7 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include "core/models/rotary.hpp"
 #include "core/random_stream.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_models.hpp"
@@ -78,10 +79,11 @@ TEST_CASE("Rotary positions keep norms, and scores depend on the distance alone"
   const RotaryEmbedding rotary(dim, length, 100.0, {}, at::TensorOptions(at::kDouble));
   const auto q = randn({1, 1, 1, dim}, 4).expand({1, 1, length, dim});
   const auto k = randn({1, 1, 1, dim}, 5).expand({1, 1, length, dim});
-  const auto rotated = rotary(q, 0);
+  const auto table = rotary.table(0, length);
+  const auto rotated = rotate(q, table);
   CHECK(at::allclose(rotated.norm(2, -1), q.norm(2, -1), 1e-14, 0.0));
   CHECK(at::equal(rotated.select(2, 0), q.select(2, 0)));
-  const auto scores = at::matmul(rotated, rotary(k, 0).transpose(-2, -1))[0][0];
+  const auto scores = at::matmul(rotated, rotate(k, table).transpose(-2, -1))[0][0];
   for (std::int64_t distance = -3; distance <= 3; ++distance) {
     const auto diagonal = scores.diagonal(distance);
     CHECK((diagonal - diagonal[0]).abs().max().item<double>() < 1e-13);
