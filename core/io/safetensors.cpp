@@ -35,6 +35,11 @@ constexpr Dtype kDtypes[] = {{"F64", at::kDouble},    {"F32", at::kFloat}, {"F16
                              {"I16", at::kShort},     {"I8", at::kChar},   {"U8", at::kByte},
                              {"BOOL", at::kBool}};
 
+// Of the format, too, but without an equivalent here.
+constexpr std::string_view kOtherDtypes[] = {"F4",      "F6_E2M3", "F6_E3M2",     "F8_E5M2",
+                                             "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
+                                             "U16",     "U32",     "U64",         "C64"};
+
 std::string dtype_name(at::ScalarType type) {
   for (const auto& dtype : kDtypes) {
     if (dtype.type == type) return std::string(dtype.name);
@@ -96,10 +101,10 @@ class Reader {
     try {
       return Json::parse(text, text + length, repeated_name_check());
     } catch (const Json::parse_error& error) {
-      require(false, "the header is no JSON from its byte {} on", error.byte);
+      require(false, "the header is no JSON from byte {} on", error.byte);
       throw;
     } catch (const Json::exception&) {
-      require(false, "the header is no JSON");
+      require(false, "the header is no JSON: a number is out of range");
       throw;
     }
   }
@@ -142,7 +147,11 @@ class Reader {
     for (const auto& known : kDtypes) {
       if (value == known.name) return known.type;
     }
-    require(false, "tensor '{}': unknown dtype {}", name, value.dump());
+    for (const auto& other : kOtherDtypes) {
+      require_input(value != other, "{}: tensor '{}': dtype {} is not supported", path_.string(),
+                    name, other);
+    }
+    require(false, "tensor '{}': unknown dtype {}", name, value.dump(-1, ' ', true));
     return at::kFloat;
   }
 

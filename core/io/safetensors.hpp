@@ -29,7 +29,8 @@ struct SafetensorsFile {
 // Throws InputError naming the file, the tensor and the value for every broken rule: a header
 // length above 100 MB or the file, JSON that is none or has repeated names, an unknown dtype, a
 // negative or overflowing shape, offsets that do not match dtype and shape, overlap, leave a gap or
-// do not end at the file's end. Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+// do not end at the file's end. Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL; another of the
+// format's (F8_E4M3, U32, ...) is called not supported.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
 // Tensors are written in the given order as contiguous CPU data (copied where they are not). The

@@ -104,6 +104,17 @@ TEST_CASE("safetensors: the bytes of a small file are these") {
   CHECK(!fs::exists(folder / "a.safetensors.partial"));
 }
 
+TEST_CASE("safetensors: a dtype of the format that is not supported is called that") {
+  const TemporaryFolder folder;
+  for (const std::string dtype : {"F8_E4M3", "F8_E5M2", "U16", "U32", "U64", "C64", "F4"}) {
+    const auto header = R"({"a":)" + entry(dtype, "[1]", "[0,8]") + "}";
+    write_file_atomically(folder / "x", length_prefix(header.size()) + header + "12345678");
+    CHECK_THROWS_WITH(read_safetensors(folder / "x"),
+                      Contains("x: tensor 'a': dtype " + dtype + " is not supported") &&
+                          !Contains("not a valid"));
+  }
+}
+
 TEST_CASE("safetensors: a broken file is refused with the rule that it breaks") {
   const auto f32 = [](const std::string& offsets) { return entry("F32", "[2]", offsets); };
   SECTION("sound ones are not") {
