@@ -12,7 +12,9 @@ std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
   if (config.model.from.empty()) {
     store->initialize(static_cast<std::uint64_t>(config.seed));
   } else {
-    open_model(config.model.from).load(*store);
+    const auto source = open_model(config.model.from);
+    print_notes(source);
+    source.load(*store);
   }
   const auto dtype = config.hessian.dtype();
   if (dtype == at::kFloat) return store;

@@ -1,6 +1,8 @@
 #include "experiments/model_source.hpp"
 
-#include <nlohmann/json.hpp>
+#include <fmt/ranges.h>
+
+#include <cstdio>
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
@@ -8,31 +10,57 @@
 #include "core/pretrained/llm_c.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/trainer.hpp"
 
 namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kCompanions = "pretrained";
+
 ModelSource hugging_face(const fs::path& folder) {
-  return {read_hugging_face_config(folder),
-          [folder](ParameterStore& store) { read_hugging_face_weights(folder, store); },
-          fmt::format("the Hugging Face folder {}", folder.string()), folder};
+  auto config = read_hugging_face_config(folder);
+  ModelSource source{std::move(config.spec),
+                     [folder](ParameterStore& store) { read_hugging_face_weights(folder, store); },
+                     fmt::format("the Hugging Face folder {}", folder.string()),
+                     std::move(config.companions),
+                     {}};
+  if (config.unknown_keys.empty()) return source;
+  source.notes.push_back(
+      fmt::format("{}: unknown keys, which change nothing in transformers either: {}",
+                  (folder / "config.json").string(), fmt::join(config.unknown_keys, ", ")));
+  return source;
 }
 
 ModelSource llm_c(const fs::path& file) {
   return {read_llm_c_config(file),
           [file](ParameterStore& store) { read_llm_c_weights(file, store); },
-          fmt::format("the llm.c file {}", file.string()), file.parent_path()};
+          fmt::format("the llm.c file {}", file.string()),
+          {file.parent_path(), {}},
+          {}};
 }
 
-// The spec as the run resolved it: its config.yaml has every size filled in.
+// What the model brought along, else what lies beside the data.
+Companions companions_of_run(const fs::path& run, const RunConfig& config) {
+  auto kept = read_companions(run / kCompanions);
+  const bool has_tokenizer = kept && fs::exists(kept->folder / "tokenizer.json");
+  if (has_tokenizer) return *kept;
+  return {config.data.spec->folder(), kept ? kept->tokens : SpecialTokens{}};
+}
+
+// The spec as the run resolved it: its config.yaml has every size filled in, so what the run
+// started from need not be there any more.
 ModelSource checkpoint(const fs::path& run, std::int64_t step) {
-  const auto config = YamlDocument::load(run / "config.yaml").run_config();
+  auto document = YamlDocument::load(run / "config.yaml");
+  document.set("model.from", "''", "an opened run");
+  const auto config = document.run_config();
   const auto folder = checkpoint_folder(run, step);
   return {config.model.spec->clone(),
           [folder](ParameterStore& store) { load_parameters(folder, store); },
-          fmt::format("step {} of the run {}", step, run.string()), config.data.spec->folder()};
+          fmt::format("step {} of the run {}", step, run.string()),
+          companions_of_run(run, config),
+          {}};
 }
 
 ModelSource newest_checkpoint(const fs::path& run) {
@@ -58,9 +86,48 @@ ModelSource open_model(const fs::path& path) {
       path.string()));
 }
 
+ModelSource fresh_model(const fs::path& yaml) {
+  auto run = resolve(YamlDocument::load(yaml).run_config());
+  const auto& config = run.config;
+  if (!config.model.from.empty()) {
+    auto source = open_model(config.model.from);
+    source.spec = config.model.spec->clone();
+    source.description = fmt::format("{}, where {} starts", source.description, yaml.string());
+    return source;
+  }
+  const auto seed = static_cast<std::uint64_t>(config.seed);
+  return {config.model.spec->clone(),
+          [seed](ParameterStore& store) { store.initialize(seed); },
+          fmt::format("the fresh model of {} from seed {}", yaml.string(), seed),
+          {config.data.spec->folder(), {}},
+          {}};
+}
+
+void keep_companions(const ModelSource& source, const fs::path& run) {
+  const auto& companions = source.companions;
+  const bool has_tokenizer =
+      !companions.folder.empty() && fs::exists(companions.folder / "tokenizer.json");
+  const auto& tokens = companions.tokens;
+  const bool has_tokens = !tokens.begin.empty() || !tokens.end.empty() || !tokens.padding.empty();
+  if (has_tokenizer || has_tokens) write_companions(companions, run / kCompanions);
+}
+
+void print_notes(const ModelSource& source) {
+  for (const auto& note : source.notes) fmt::print(stderr, "note: {}\n", note);
+}
+
+namespace {
+
+bool is_yaml(const fs::path& path) {
+  return fs::is_regular_file(path) && (path.extension() == ".yaml" || path.extension() == ".yml");
+}
+
+}  // namespace
+
 LoadedModel load_model(const fs::path& path, at::Device device,
                        const std::optional<MixedPrecision>& mixed) {
-  LoadedModel loaded{open_model(path), nullptr, nullptr};
+  LoadedModel loaded{is_yaml(path) ? fresh_model(path) : open_model(path), nullptr, nullptr};
+  print_notes(loaded.source);
   loaded.store =
       std::make_unique<ParameterStore>(loaded.source.spec->layout(), device, at::kFloat, mixed);
   loaded.source.load(*loaded.store);

@@ -1,5 +1,5 @@
 // A model that somebody already has: a Hugging Face folder, a run of ours, one of its checkpoints,
-// or a model file of llm.c.
+// or a model file of llm.c; and the one that a configuration would start from.
 #pragma once
 
 #include <filesystem>
@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/model.hpp"
+#include "core/pretrained/companion_files.hpp"
 
 namespace blockwise {
 
@@ -16,9 +18,10 @@ struct ModelSource {
   std::unique_ptr<ModelSpec> spec;
   std::function<void(ParameterStore&)> load;  // fills a store that has spec->layout()
   std::string description;                    // for people, for example "step 400 of runs/x"
-  // Where a tokenizer.json or a manifest.json may lie: the folder itself, or that of the run's
-  // data.
-  std::filesystem::path tokenizer_folder;
+  // Tokenizer files (or the manifest.json of bytes) and special tokens: of the folder itself, of
+  // what the run started from, or the files in the folder of the run's data.
+  Companions companions;
+  std::vector<std::string> notes;  // for people: what the model's files say that is ignored
 };
 
 // Recognises what `path` is by what is in it: config.json (Hugging Face), checkpoint.json
@@ -26,7 +29,19 @@ struct ModelSource {
 // Throws InputError saying what was looked for.
 ModelSource open_model(const std::filesystem::path& path);
 
-// The opened model with its weights.
+// The model that `train` would start from with this YAML file: fresh from its seed, or model.from.
+// Reads the data's sizes.
+ModelSource fresh_model(const std::filesystem::path& yaml);
+
+// What model.from brings along, as a run keeps it: nothing for a model without files of its own.
+// The run's folder `pretrained` gets the tokenizer's files, generation_config.json and the ids of
+// special tokens.
+void keep_companions(const ModelSource& source, const std::filesystem::path& run);
+
+// The notes, on standard error.
+void print_notes(const ModelSource& source);
+
+// The opened model with its weights; `path` may be a .yaml file, too (fresh_model). Prints notes.
 struct LoadedModel {
   ModelSource source;
   std::unique_ptr<ParameterStore> store;

@@ -70,6 +70,23 @@ TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens,
   return result;
 }
 
+namespace {
+
+// Names of the shards of a split of manifest.json.
+std::set<std::string> shard_names(const std::string& path, const nlohmann::ordered_json& split) {
+  const bool listed = split.is_object() && split.contains("shards") && split["shards"].is_array();
+  require_input(listed, "{}: a split of 'files' has no list 'shards'", path);
+  std::set<std::string> names;
+  for (const auto& shard : split["shards"]) {
+    const bool named = shard.is_object() && shard.contains("file") && shard["file"].is_string();
+    require_input(named, "{}: an entry of 'shards' has no text 'file'", path);
+    names.insert(shard["file"].get<std::string>());
+  }
+  return names;
+}
+
+}  // namespace
+
 std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>& token_files) {
   const auto path = token_files.front().parent_path() / "manifest.json";
   if (!input_exists(path)) return std::nullopt;
@@ -77,21 +94,15 @@ std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>&
   for (const auto& file : token_files) asked.insert(file.filename().string());
   const auto manifest = read_json_file(path);
   if (!manifest.is_object() || !manifest.contains("files")) return std::nullopt;
-  try {
-    for (const auto& split : manifest["files"]) {
-      std::set<std::string> names;
-      for (const auto& shard : split.at("shards")) names.insert(shard.at("file"));
-      if (names != asked) continue;
-      const auto bytes = split.at("bytes").get<std::int64_t>();
-      require_input(bytes >= 1, "{}: a split of {} bytes, at least 1 is expected", path.string(),
-                    bytes);
-      return bytes;
-    }
-  } catch (const nlohmann::json::exception&) {
-    throw InputError(fmt::format(
-        "{}: not a manifest of token files: every entry of 'files' has 'bytes' and 'shards', each "
-        "with a 'file'",
-        path.string()));
+  require_input(manifest["files"].is_object(), "{}: 'files' is no object", path.string());
+  for (const auto& split : manifest["files"]) {
+    if (shard_names(path.string(), split) != asked) continue;
+    const bool counted = split.contains("bytes") && split["bytes"].is_number_unsigned() &&
+                         split["bytes"].get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
+    const auto bytes = counted ? split["bytes"].get<std::int64_t>() : 0;
+    require_input(bytes >= 1, "{}: 'bytes' of a split is no whole number of at least 1",
+                  path.string());
+    return bytes;
   }
   return std::nullopt;
 }

@@ -12,16 +12,19 @@ namespace blockwise {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  virtual std::vector<std::int64_t> encode(const std::string& text) const = 0;
-  // The bytes of one token; a character of UTF-8 may be spread over several. Empty for a token that
-  // stands for no text.
-  virtual std::string decode(std::int64_t token) const = 0;
+  // Begins a text, which decode() continues.
+  virtual std::vector<std::int64_t> encode(const std::string& text) = 0;
+  // The whole characters that are certain with this token, behind what came before; may be none. A
+  // token without a text has none.
+  virtual std::string decode(std::int64_t token) = 0;
+  // What was held back, at the end.
+  virtual std::string finish() = 0;
 };
 
-// The tokenizer.json in the folder (Hugging Face tokenizers: byte-level BPE as GPT-2's and Llama
-// 3's, or one with "\u2581" for blanks and <0x0A> for bytes as Llama 2's), else bytes where the
-// manifest.json there says so or the vocabulary has 256 entries. tokenizer.json is decoded here; to
-// encode, our Python module asks the library `tokenizers`. Throws InputError naming what is
+// The tokenizer.json in the folder (of Hugging Face's library `tokenizers`, any kind), else bytes
+// where the manifest.json there says so or the vocabulary has 256 entries. A tokenizer.json is read
+// by that library, through our Python module text_session: text is decoded as the file's decoder
+// says; padding and truncation that the file holds are ignored. Throws InputError naming what is
 // missing.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder,
                                           std::int64_t vocab_size);

@@ -142,7 +142,11 @@ void Run::start_parameters() {
   if (run_.config.model.from.empty()) {
     store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
   } else {
-    open_model(run_.config.model.from).load(store_);
+    const auto source = open_model(run_.config.model.from);
+    print_notes(source);
+    source.load(store_);
+    fs::create_directories(folder_);
+    keep_companions(source, folder_);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/safetensors.hpp"
+#include "core/pretrained/export_folder.hpp"
 #include "core/pretrained/hugging_face_format.hpp"
 
 namespace blockwise {
@@ -33,16 +34,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "tokenizer.model",
-                                           "special_tokens_map.json",
-                                           "added_tokens.json",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "chat_template.jinja",
-                                           "generation_config.json"};
-
 const HuggingFaceFormat& format_of_type(const JsonConfig& config) {
   const auto type = config.text("model_type");
   std::vector<std::string> known;
@@ -64,8 +55,10 @@ const HuggingFaceFormat& format_of_family(const std::string& family) {
 
 std::vector<std::string> weight_files(const fs::path& folder) {
   if (fs::exists(folder / kSingleFile)) return {kSingleFile};
-  require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there", folder.string(),
-                kSingleFile, kIndexFile);
+  const bool pickled = fs::exists(folder / "pytorch_model.bin");
+  require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there{}",
+                folder.string(), kSingleFile, kIndexFile,
+                pickled ? "; pytorch_model.bin is not read, save the model as safetensors" : "");
   const auto index = read_json_file(folder / kIndexFile);
   const bool valid = index.is_object() && index.contains("weight_map") &&
                      index["weight_map"].is_object() && !index["weight_map"].empty();
@@ -78,6 +71,15 @@ std::vector<std::string> weight_files(const fs::path& folder) {
     files.insert(file.get<std::string>());
   }
   return {files.begin(), files.end()};
+}
+
+// A folder may hold a configuration alone: enough for a plan.
+bool weights_are_there(const fs::path& folder) {
+  if (fs::exists(folder / kSingleFile)) return true;
+  if (!fs::exists(folder / kIndexFile)) return false;
+  const auto files = weight_files(folder);
+  return std::all_of(files.begin(), files.end(),
+                     [&](const auto& file) { return fs::exists(folder / file); });
 }
 
 // All tensors of a folder by name, each with the file that it is in.
@@ -117,13 +119,28 @@ bool ends_with_any(const std::string& name, const std::vector<std::string>& ends
                      [&](const auto& end) { return name.ends_with(end); });
 }
 
-// Copies blocks out of a folder's tensors and notes which tensors were used.
+// Also of two dtypes.
+bool same_values(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes()) return false;
+  return a.scalar_type() == b.scalar_type() ? at::equal(a, b)
+                                            : at::equal(a.to(at::kDouble), b.to(at::kDouble));
+}
+
+// Finds the blocks of a model among a folder's tensors and notes which tensors were used.
 class WeightReader {
  public:
   WeightReader(const fs::path& folder, const HuggingFaceFormat& format)
       : folder_(folder.string()), format_(format), tensors_(folder) {}
 
-  void read(const ParameterBlock& block, const at::Tensor& into) {
+  // Whether a tied tensor is there under several names with different values.
+  bool has_untied(const ParameterLayout& layout) const {
+    return std::any_of(layout.blocks().begin(), layout.blocks().end(), [&](const auto& block) {
+      return !block.tied_names.empty() && differing(block) != nullptr;
+    });
+  }
+
+  // In the block's shape; a view.
+  at::Tensor find(const ParameterBlock& block) {
     const FolderTensors::Entry* found = nullptr;
     for (const auto& name : file_names(block)) {
       const auto at = tensors_.by_name.find(name);
@@ -132,13 +149,38 @@ class WeightReader {
       if (found == nullptr) found = &at->second;
     }
     require_input(found != nullptr, "{}: there is no tensor '{}'", folder_, block.name);
+    const auto* other = differing(block);
+    require_input(other == nullptr,
+                  "{}: tensor '{}' differs from '{}', which the model has as one; "
+                  "tie_word_embeddings: false keeps both",
+                  found->file, block.name, other == nullptr ? "" : *other);
     const auto source = block.stored_transposed ? transposed(*found, block) : found->tensor;
-    require_input(source.is_floating_point(), "{}: tensor '{}' has dtype {}", found->file,
-                  block.name, c10::toString(source.scalar_type()));
-    require_input(source.sizes() == into.sizes(),
+    require_input(source.is_floating_point(), "{}: tensor '{}' has dtype {}, no weights",
+                  found->file, block.name, c10::toString(source.scalar_type()));
+    require_input(source.sizes() == at::IntArrayRef(block.shape),
                   "{}: tensor '{}' has shape [{}], config.json asks for [{}]", found->file,
                   block.name, fmt::join(found->tensor.sizes(), ", "), shape_text(block));
-    into.copy_(source);
+    return source;
+  }
+
+  void find_all(const ParameterLayout& layout) {
+    for (const auto& block : layout.blocks()) find(block);
+    refuse_the_rest();
+  }
+
+ private:
+  // A name of the block under which the folder has other values than under the first; or nothing.
+  const std::string* differing(const ParameterBlock& block) const {
+    const FolderTensors::Entry* first = nullptr;
+    for (const auto& name : file_names(block)) {
+      const auto at = tensors_.by_name.find(name);
+      if (at == tensors_.by_name.end()) continue;
+      if (first == nullptr) first = &at->second;
+      if (&at->second != first && !same_values(at->second.tensor, first->tensor)) {
+        return &at->first;
+      }
+    }
+    return nullptr;
   }
 
   void refuse_the_rest() const {
@@ -150,7 +192,6 @@ class WeightReader {
     }
   }
 
- private:
   static at::Tensor transposed(const FolderTensors::Entry& entry, const ParameterBlock& block) {
     require_input(entry.tensor.dim() == 2, "{}: tensor '{}' has {} axes, 2 are needed", entry.file,
                   block.name, entry.tensor.dim());
@@ -168,6 +209,21 @@ class WeightReader {
   FolderTensors tensors_;
   std::set<std::string> used_;
 };
+
+std::unique_ptr<ModelSpec> checked_spec(const JsonConfig& config, const HuggingFaceFormat& format) {
+  auto spec = format.read_config(config);
+  check_option_bounds(*spec, config.file(), format.keys);
+  return spec;
+}
+
+std::vector<std::string> unknown_keys(const JsonConfig& config, const HuggingFaceFormat& format) {
+  auto keys = config.unread();
+  std::erase_if(keys, [&](const auto& key) {
+    const auto& own = format.harmless_keys;
+    return is_harmless_key(key) || std::find(own.begin(), own.end(), key) != own.end();
+  });
+  return keys;
+}
 
 // ---- writing -----------------------------------------------------------------------------------
 
@@ -238,19 +294,33 @@ std::string dtype_text(at::ScalarType dtype) {
 
 }  // namespace
 
-std::unique_ptr<ModelSpec> read_hugging_face_config(const fs::path& folder) {
-  const auto config = JsonConfig::load(folder / "config.json");
-  return format_of_type(config).read_config(config);
+HuggingFaceConfig read_hugging_face_config(const fs::path& folder) {
+  auto config = JsonConfig::load(folder / "config.json");
+  const auto& format = format_of_type(config);
+  refuse_foreign_options(config);
+  HuggingFaceConfig result;
+  result.spec = checked_spec(config, format);
+  result.companions = {
+      folder, read_special_tokens(config, format.default_tokens(config.text("model_type")))};
+  result.unknown_keys = unknown_keys(config, format);
+  if (!weights_are_there(folder)) return result;
+  WeightReader reader(folder, format);
+  if (reader.has_untied(result.spec->layout())) {
+    result.spec = checked_spec(config.with("tie_word_embeddings", false), format);
+  }
+  reader.find_all(result.spec->layout());
+  return result;
 }
 
 void read_hugging_face_weights(const fs::path& folder, ParameterStore& store) {
   at::NoGradGuard no_grad;
   const auto config = JsonConfig::load(folder / "config.json");
   WeightReader reader(folder, format_of_type(config));
+  reader.find_all(store.layout());
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    reader.read(store.layout().blocks()[i], store.master(i));
+    const auto& block = store.layout().blocks()[i];
+    store.master(i).copy_(reader.find(block));
   }
-  reader.refuse_the_rest();
   store.publish();
 }
 
@@ -260,16 +330,12 @@ void write_hugging_face(const fs::path& folder, const ModelSpec& spec, const Par
   const auto& format = format_of_family(spec.family());
   auto config = format.write_config(spec);
   for (const auto* key : {"dtype", "torch_dtype"}) config[key] = dtype_text(writing.dtype);
-  require_input(!fs::exists(folder) || fs::is_empty(folder),
-                "{}: this folder is there already and not empty", folder.string());
-  fs::create_directories(folder);
+  write_special_tokens(writing.companions.tokens, config);
+  ExportFolder unfinished(folder);
   write_weights(folder, file_tensors(format, store), writing);
-  for (const auto* name : kTokenizerFiles) {
-    const auto source = writing.tokenizer_folder / name;
-    if (writing.tokenizer_folder.empty() || !fs::exists(source)) continue;
-    fs::copy_file(source, folder / name);
-  }
+  if (!writing.companions.folder.empty()) copy_companion_files(writing.companions.folder, folder);
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");
+  unfinished.finish();
 }
 
 }  // namespace blockwise

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/io/mapped_file.hpp"
 #include "core/models/gpt2.hpp"
+#include "core/pretrained/option_bounds.hpp"
 
 namespace blockwise {
 namespace {
@@ -61,20 +62,28 @@ std::int64_t elements(const std::vector<Stack>& all, const Header& h) {
   return total;
 }
 
-void require_field(const std::filesystem::path& file, const char* name, std::int64_t value,
-                   std::int64_t most) {
-  require_input(value >= 1 && value <= most, "{}: the header's {} is {}, allowed are 1 to {}",
-                file.string(), name, value, most);
+std::unique_ptr<ModelSpec> spec_of(const Header& h) {
+  Gpt2Options o;
+  o.sizes = {h.vocabulary, h.positions};
+  o.n_layer = h.layers;
+  o.n_head = h.heads;
+  o.n_embd = h.width;
+  return std::make_unique<Gpt2Spec>(o);
 }
 
+const OptionNames kFields = {{"block_size", "the header's longest sequence"},
+                             {"vocab_size", "the header's vocabulary"},
+                             {"n_layer", "the header's number of layers"},
+                             {"n_head", "the header's number of heads"},
+                             {"n_embd", "the header's width"}};
+
 void check_fields(const std::filesystem::path& file, const Header& h) {
-  require_field(file, "longest sequence", h.positions, 1 << 20);
-  require_field(file, "vocabulary", h.vocabulary, 1 << 20);
-  require_field(file, "number of layers", h.layers, 1024);
-  require_field(file, "number of heads", h.heads, 1024);
-  require_field(file, "width", h.width, 1 << 16);
-  require_input(h.width % h.heads == 0, "{}: the header's width {} is no multiple of its {} heads",
-                file.string(), h.width, h.heads);
+  for (const auto& [name, value] :
+       {std::pair{"longest sequence", h.positions}, std::pair{"vocabulary", h.vocabulary}}) {
+    require_input(value >= 1, "{}: the header's {} is {}, at least 1 is needed", file.string(),
+                  name, value);
+  }
+  check_option_bounds(*spec_of(h), file.string(), kFields);
   require_input(h.padded >= h.vocabulary && h.padded <= 1 << 21,
                 "{}: the header's padded vocabulary is {}, its vocabulary {}", file.string(),
                 h.padded, h.vocabulary);
@@ -103,15 +112,6 @@ Header read_header(const std::filesystem::path& file, std::span<const std::byte>
   require_input(bytes.size() == expected, "{}: the header asks for {} bytes, the file has {}",
                 file.string(), expected, bytes.size());
   return h;
-}
-
-std::unique_ptr<ModelSpec> spec_of(const Header& h) {
-  Gpt2Options o;
-  o.sizes = {h.vocabulary, h.positions};
-  o.n_layer = h.layers;
-  o.n_head = h.heads;
-  o.n_embd = h.width;
-  return std::make_unique<Gpt2Spec>(o);
 }
 
 }  // namespace

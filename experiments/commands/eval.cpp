@@ -71,8 +71,9 @@ int eval_command(const EvalOptions& options) {
 
 CommandAction add_eval_options(CLI::App& verb) {
   auto options = std::make_shared<EvalOptions>();
-  verb.add_option("--model", options->model,
-                  "Hugging Face folder, run, checkpoint or model file of llm.c")
+  verb.add_option(
+          "--model", options->model,
+          "Hugging Face folder, run, checkpoint, model file of llm.c, or a .yaml: its fresh model")
       ->required();
   verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards")
       ->required();

@@ -24,7 +24,7 @@ int export_command(const ExportOptions& options) {
   const auto loaded = load_model(options.model, at::kCPU);
   const HuggingFaceWriting writing{scalar_type(options.dtype),
                                    static_cast<std::int64_t>(options.shard_gb * 1e9),
-                                   loaded.source.tokenizer_folder};
+                                   loaded.source.companions};
   write_hugging_face(options.output, *loaded.source.spec, *loaded.store, writing);
   fmt::print("{} is now the Hugging Face folder {}\n", loaded.source.description, options.output);
   return 0;
@@ -34,10 +34,13 @@ int export_command(const ExportOptions& options) {
 
 CommandAction add_export_options(CLI::App& verb) {
   auto options = std::make_shared<ExportOptions>();
-  verb.add_option("--model", options->model,
-                  "run, checkpoint, Hugging Face folder or model file of llm.c")
+  verb.add_option(
+          "--model", options->model,
+          "run, checkpoint, Hugging Face folder, model file of llm.c, or a .yaml: its fresh model")
       ->required();
-  verb.add_option("--output", options->output, "folder to write; must not exist or be empty")
+  verb.add_option(
+          "--output", options->output,
+          "folder to write; must not exist, be empty or hold an export that was interrupted")
       ->required();
   verb.add_option("--dtype", options->dtype, "of the weights")
       ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "core/device.hpp"
@@ -16,6 +17,8 @@ namespace {
 struct GenerateOptions {
   std::string model, prompt;
   std::string tokenizer;
+  std::vector<std::int64_t> eos;
+  bool ignore_eos = false;
   std::string device = "auto";
   std::int64_t threads = 0;
   SamplingOptions sampling;
@@ -25,6 +28,12 @@ std::int64_t layer_count(const ParameterLayout& layout) {
   std::int64_t layers = 0;
   for (const auto& block : layout.blocks()) layers = std::max(layers, block.layer + 1);
   return layers;
+}
+
+// The tokens at which the text ends.
+std::vector<std::int64_t> last_tokens(const GenerateOptions& options, const ModelSource& source) {
+  if (options.ignore_eos) return {};
+  return options.eos.empty() ? end_of_text(source.companions) : options.eos;
 }
 
 void print(const std::string& text) {
@@ -39,18 +48,19 @@ int generate_command(const GenerateOptions& options) {
   const auto& spec = *loaded.source.spec;
   require_input(spec.context_length() > 0, "{}: a model of family {} writes no text", options.model,
                 spec.family());
-  const auto folder = options.tokenizer.empty() ? loaded.source.tokenizer_folder
+  const auto folder = options.tokenizer.empty() ? loaded.source.companions.folder
                                                 : std::filesystem::path(options.tokenizer);
   const auto tokenizer = open_tokenizer(folder, loaded.model->head().weight.size(0));
+  const auto last = last_tokens(options, loaded.source);
   install_stop_handlers();
   print(options.prompt);
-  Utf8Stream characters;
   sample(*loaded.model, tokenizer->encode(options.prompt), layer_count(spec.layout()),
          spec.context_length(), device, options.sampling, [&](std::int64_t token) {
-           print(characters.feed(tokenizer->decode(token)));
+           if (std::find(last.begin(), last.end(), token) != last.end()) return false;
+           print(tokenizer->decode(token));
            return !stop_requested();
          });
-  print(characters.finish());
+  print(tokenizer->finish());
   print("\n");
   return 0;
 }
@@ -60,8 +70,9 @@ int generate_command(const GenerateOptions& options) {
 CommandAction add_generate_options(CLI::App& verb) {
   auto options = std::make_shared<GenerateOptions>();
   auto& sampling = options->sampling;
-  verb.add_option("--model", options->model,
-                  "run, checkpoint, Hugging Face folder or model file of llm.c")
+  verb.add_option(
+          "--model", options->model,
+          "run, checkpoint, Hugging Face folder, model file of llm.c, or a .yaml: its fresh model")
       ->required();
   verb.add_option("--prompt", options->prompt, "text to continue")->required();
   verb.add_option("--tokens", sampling.tokens, "tokens to write at most")
@@ -79,6 +90,12 @@ CommandAction add_generate_options(CLI::App& verb) {
   verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
   verb.add_option("--tokenizer", options->tokenizer,
                   "folder with tokenizer.json, where the model's own has none");
+  auto* eos = verb.add_option("--eos", options->eos,
+                              "numbers of the tokens that end the text; without it those of the "
+                              "model's generation_config.json or config.json")
+                  ->check(CLI::NonNegativeNumber)
+                  ->delimiter(',');
+  verb.add_flag("--ignore-eos", options->ignore_eos, "write on behind such a token")->excludes(eos);
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();

@@ -97,7 +97,12 @@ TEST_CASE("A wrong model file of llm.c is one error with field, value and bound"
   expect(0, 20240520, "magic number 20240520, a model file of llm.c has 20240326");
   expect(1, 4, "version 4, known are 3 (float32) and 5 (bfloat16)");
   expect(4, 0, "the header's number of layers is 0, allowed are 1 to 1024");
-  expect(5, 3, "the header's width 8 is no multiple of its 3 heads");
+  expect(5, 3, "the header's width: 8 is not a multiple of n_head 3");
+  expect(4, 1 << 30, "the header's number of layers is 1073741824, allowed are 1 to 1024");
+  expect(5, -1, "the header's number of heads is -1, allowed are 1 to 1024");
+  expect(6, 1 << 30, "the header's width is 1073741824, allowed are 1 to 65536");
+  expect(2, 0, "the header's longest sequence is 0, at least 1 is needed");
+  expect(3, 1 << 30, "the header's vocabulary is 1073741824, allowed are 0 to 1048576");
   expect(7, 5, "the header's padded vocabulary is 5, its vocabulary 11");
   expect(4, 3, "the header asks for");
   std::ofstream(folder / "short.bin") << "abc";

@@ -2,18 +2,23 @@
 #include <ATen/core/grad_mode.h>
 
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/pretrained/hugging_face.hpp"
 #include "core/random_stream.hpp"
+#include "experiments/config_yaml.hpp"
+#include "experiments/memory_plan.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sampling.hpp"
 #include "experiments/token_evaluation.hpp"
 #include "experiments/tokenizer.hpp"
+#include "experiments/trainer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
@@ -169,32 +174,207 @@ TEST_CASE("Mixed precision resumes bit-equal, from float32 masters") {
                     [](const auto& kind) { return kind.first == "master_weights"; }));
 }
 
-TEST_CASE("Text tokenizers decode bytes and pieces, whole characters come out of the stream") {
+TEST_CASE("Bytes are a tokenizer, whole characters come out of the stream") {
   TemporaryFolder folder;
-  const auto write = [&](const nlohmann::json& json) {
-    std::ofstream(folder / "tokenizer.json") << json;
-    return open_tokenizer(folder.path(), 1000);
-  };
-  // U+0120 is a blank and U+00C3 U+00A9 are the bytes of e-acute in GPT-2's alphabet.
-  auto tokenizer = write({{"decoder", {{"type", "ByteLevel"}}},
-                          {"model", {{"vocab", {{"\u0120of", 0}, {"\u00C3", 1}, {"\u00A9", 2}}}}},
-                          {"added_tokens", {{{"id", 3}, {"content", "<|end|>"}}}}});
-  CHECK(tokenizer->decode(0) == " of");
-  CHECK(tokenizer->decode(3) == "<|end|>");
-  CHECK(tokenizer->decode(99).empty());
-  Utf8Stream stream;
-  CHECK(stream.feed(fmt::format("a{}", tokenizer->decode(1))) == "a");
-  CHECK(stream.feed(tokenizer->decode(2)) == "\u00e9");
-  CHECK(stream.finish().empty());
-  tokenizer =
-      write({{"decoder", nullptr}, {"model", {{"vocab", {{"\u2581of", 0}, {"<0x0A>", 1}}}}}});
-  CHECK(tokenizer->decode(0) == " of");
-  CHECK(tokenizer->decode(1) == "\n");
-  std::ofstream(folder / "tokenizer.json") << "{}";
-  CHECK_THROWS_WITH(open_tokenizer(folder.path(), 1000), Contains("no tokenizer of the library"));
-  fs::remove(folder / "tokenizer.json");
   CHECK_THROWS_WITH(open_tokenizer(folder.path(), 1000), Contains("neither tokenizer.json"));
-  CHECK(open_tokenizer(folder.path(), 256)->encode("hi") == std::vector<std::int64_t>{104, 105});
+  const auto bytes = open_tokenizer(folder.path(), 256);
+  CHECK(bytes->encode("hi") == std::vector<std::int64_t>{104, 105});
+  CHECK(bytes->decode(0xC3).empty());
+  CHECK(bytes->decode(0xA9) == "\u00e9");
+  CHECK(bytes->decode(0xE2).empty());
+  CHECK(bytes->finish() == "\xE2");
+  std::ofstream(folder / "manifest.json") << R"({"tokenizer": 5})";
+  CHECK_THROWS_WITH(open_tokenizer(folder.path(), 1000), Contains("neither tokenizer.json"));
+}
+
+namespace {
+
+// WordLevel with padding and truncation as somebody may have saved them; words are <s>, the, cat,
+// sat and 57 that number themselves.
+void write_word_tokenizer(const fs::path& folder) {
+  nlohmann::json vocab = {{"<s>", 0}, {"the", 1}, {"cat", 2}, {"sat", 3}};
+  for (int i = 4; i < 61; ++i) vocab["w" + std::to_string(i)] = i;
+  const nlohmann::json json = {
+      {"version", "1.0"},
+      {"truncation",
+       {{"direction", "Right"}, {"max_length", 1}, {"strategy", "LongestFirst"}, {"stride", 0}}},
+      {"padding",
+       {{"strategy", {{"Fixed", 9}}},
+        {"direction", "Right"},
+        {"pad_to_multiple_of", nullptr},
+        {"pad_id", 0},
+        {"pad_type_id", 0},
+        {"pad_token", "<s>"}}},
+      {"added_tokens", nlohmann::json::array()},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", {{"type", "Whitespace"}}},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
+      {"model", {{"type", "WordLevel"}, {"vocab", vocab}, {"unk_token", "<s>"}}}};
+  std::ofstream(folder / "tokenizer.json") << json;
+}
+
+// A copy of a folder of transformers with that tokenizer and generation_config.json.
+struct ModelFolder {
+  TemporaryFolder folder;
+  std::string path;
+
+  explicit ModelFolder(const std::string& name) : path((folder / "model").string()) {
+    fs::create_directory(path);
+    for (const auto* file : {"config.json", "model.safetensors"}) {
+      fs::copy_file(kGolden + name + "/" + file, path + "/" + file);
+    }
+    write_word_tokenizer(path);
+    std::ofstream(path + "/generation_config.json") << R"({"eos_token_id": 60})";
+    std::ofstream(path + "/special_tokens_map.json") << "{}";
+  }
+  std::string in(const std::string& name) const { return (folder / name).string(); }
+};
+
+std::string generated(const std::string& model, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> words = {"generate", "--model",   model, "--prompt",
+                                    "the cat",  "--tokens",  "8",   "--temperature",
+                                    "0",        "--threads", "1"};
+  words.insert(words.end(), more.begin(), more.end());
+  const auto result = run_program(words);
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  return result.output;
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+nlohmann::json json_of(const std::string& path) {
+  return nlohmann::json::parse(std::ifstream(path));
+}
+
+}  // namespace
+
+TEST_CASE("A tokenizer.json is decoded as it says; what pads or cuts is ignored") {
+  TemporaryFolder folder;
+  write_word_tokenizer(folder.path());
+  const auto tokenizer = open_tokenizer(folder.path(), 61);
+  CHECK(tokenizer->encode("the cat sat") == std::vector<std::int64_t>{1, 2, 3});
+  CHECK(tokenizer->decode(1) == " the");
+  CHECK(tokenizer->decode(900).empty());
+  CHECK(tokenizer->decode(7) == " w7");
+  CHECK(tokenizer->finish().empty());
+  CHECK(tokenizer->encode("") == std::vector<std::int64_t>{});
+  for (const std::string text : {std::string("{}"), std::string(20'000, '[')}) {
+    std::ofstream(folder / "tokenizer.json") << text;
+    CHECK_THROWS_WITH(open_tokenizer(folder.path(), 61)->encode("the"),
+                      Contains("text_session refused its input"));
+  }
+}
+
+TEST_CASE("generate ends at the model's last token, at those of --eos, or not at all") {
+  const ModelFolder model("llama");
+  const auto endless = words_of(generated(model.path, {"--ignore-eos"}));
+  REQUIRE(endless.size() == 10);
+  // The third written token, where it first comes, ends the text that names it.
+  const auto last = endless[4];
+  const auto position = std::find(endless.begin() + 2, endless.end(), last) - endless.begin();
+  const auto number =
+      static_cast<std::size_t>(std::find(endless.begin(), endless.end(), last) - endless.begin());
+  REQUIRE(number == static_cast<std::size_t>(position));
+  const auto id = last.front() == 'w'
+                      ? last.substr(1)
+                      : json_of(model.path + "/tokenizer.json")["model"]["vocab"][last].dump();
+  const std::vector<std::string> shorter(endless.begin(), endless.begin() + position);
+  CHECK(words_of(generated(model.path, {"--eos", "59," + id})) == shorter);
+  std::ofstream(model.path + "/generation_config.json") << R"({"eos_token_id": [59, )" + id + "]}";
+  CHECK(words_of(generated(model.path)) == shorter);
+  fs::remove(model.path + "/generation_config.json");
+  auto config = json_of(model.path + "/config.json");
+  config["eos_token_id"] = std::stoi(id);
+  std::ofstream(model.path + "/config.json") << config;
+  CHECK(words_of(generated(model.path)) == shorter);
+  CHECK(words_of(generated(model.path, {"--ignore-eos"})) == endless);
+}
+
+TEST_CASE("What a model brought goes through training and export, without its folder") {
+  const ModelFolder model("llama");
+  const auto yaml = fmt::format(
+      "name: tuned\nmodel: {{from: {0}/model}}\n"
+      "data: {{kind: markov_tokens, vocab_size: 61, sequence_length: 16, tokens: 640, "
+      "validation_tokens: 64}}\n"
+      "optimizer: {{rule: adamw, learning_rate: 0.0}}\n"
+      "trainer: {{steps: 1, micro_batch_size: 2, threads: 1}}\n",
+      model.folder.path().string());
+  write_file_atomically(model.folder / "tuned.yaml", yaml);
+  const auto trained = run_program({"train", model.in("tuned.yaml"), "--output", model.in("run")});
+  INFO(trained.errors);
+  REQUIRE(trained.exit_code == 0);
+  const auto before = generated(model.path);
+  fs::rename(model.path, model.in("moved"));
+  CHECK(generated(model.in("run")) == before);
+  REQUIRE(
+      run_program({"export", "--model", model.in("run"), "--output", model.in("out")}).exit_code ==
+      0);
+  for (const auto* name : {"tokenizer.json", "generation_config.json", "special_tokens_map.json"}) {
+    CHECK(fs::exists(model.in("out/") + name));
+  }
+  const auto config = json_of(model.in("out/config.json"));
+  CHECK(config["bos_token_id"] == 1);
+  CHECK(config["eos_token_id"] == 2);
+  CHECK(generated(model.in("out")) == before);
+}
+
+TEST_CASE("The fresh model of a YAML file is exported as training would start it") {
+  const SmallRun small;
+  const auto exported =
+      run_program({"export", "--model", small.config, "--output", small.path("fresh")});
+  INFO(exported.errors);
+  REQUIRE(exported.exit_code == 0);
+  CHECK_THAT(exported.output, Contains("the fresh model of") && Contains("from seed"));
+  const auto result =
+      run_program({"eval", "--model", small.path("fresh"), "--tokens", small.path("validation.bin"),
+                   "--sequence-length", "16", "--json"});
+  const auto fresh =
+      run_program({"eval", "--model", small.config, "--tokens", small.path("validation.bin"),
+                   "--sequence-length", "16", "--json"});
+  CHECK(last_word(result)["loss"] == last_word(fresh)["loss"]);
+  const auto trained = read_safetensors(small.output +
+                                        "/checkpoints/step_00000012/"
+                                        "parameters.safetensors");
+  const auto start = read_safetensors(small.path("fresh/model.safetensors"));
+  CHECK(start.tensors.size() == trained.tensors.size());
+  CHECK_FALSE(at::equal(start.tensor("model.embed_tokens.weight"),
+                        trained.tensor("model.embed_tokens.weight")));
+}
+
+// Exact but for the sampler's few bytes, as in memory_plan_test.cpp.
+TEST_CASE("A sliding window shorter than the sequence is planned, and measured as planned") {
+  const TemporaryFolder folder;
+  write_small_corpus(folder.path());
+  const auto yaml = fmt::format(
+      "name: windowed\noutput: {0}/run\n"
+      "data: {{kind: tokens, train: {0}/train.bin, validation: {0}/validation.bin, "
+      "sequence_length: 96, validation_tokens: 512}}\n"
+      "model: {{family: llama, n_layer: 2, n_head: 4, n_kv_head: 2, n_embd: 64, "
+      "sliding_window: 8}}\n"
+      "optimizer: {{rule: adamw, learning_rate: 1.0e-3}}\n"
+      "trainer: {{steps: 2, micro_batch_size: 4, threads: 1}}\n",
+      folder.path().string());
+  const auto config = YamlDocument::parse(yaml, "windowed.yaml").run_config();
+  const auto planned = double(plan_memory(config).peak_bytes);
+  train(resolve(config), [](const StepRecord&) {});
+  const auto peak = double(read_run((folder / "run/run.h5").string()).peak_allocated);
+  INFO("planned " << planned << ", measured " << peak);
+  CHECK(std::abs(planned / peak - 1.0) < 0.01);
+}
+
+TEST_CASE("Keys that nobody knows are said once, and the loss is theirs all the same") {
+  const ModelFolder model("llama");
+  auto config = json_of(model.path + "/config.json");
+  config["spice"] = "hot";
+  std::ofstream(model.path + "/config.json") << config;
+  const auto result = run_program({"export", "--model", model.path, "--output", model.in("out")});
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.errors, Contains("note: ") && Contains("spice"));
 }
 
 // ---- sampling ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from test_notebook import execute, images
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 FAMILIES = ["gpt2", "llama", "llama_bias_tied", "mistral", "qwen2", "qwen3"]
+OPTIONS = ["gpt2_gelu", "llama_mlp_bias", "llama_dynamic", "qwen3_yarn"]
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 
@@ -78,7 +79,7 @@ def test_the_precision_notebook_reads_a_small_sweep(
     assert not [out for out in outputs if out.output_type in ("error", "stream")]
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("model", FAMILIES + OPTIONS)
 def test_exported_folders_give_the_logits_of_transformers(model: str, tmp_path: Path) -> None:
     python = os.environ.get("BLOCKWISE_TRANSFORMERS_PYTHON", sys.executable)
     if python == sys.executable and importlib.util.find_spec("transformers") is None:

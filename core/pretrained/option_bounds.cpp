@@ -1,0 +1,69 @@
+#include "core/pretrained/option_bounds.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+class BoundsCheck : public FieldVisitor {
+ public:
+  BoundsCheck(const std::string& place, const OptionNames& names) : place_(place), names_(names) {}
+
+  void real(const Field& field, double& value, const RealBounds& b) override {
+    const bool above = b.min_open ? value > b.min : value >= b.min;
+    const bool below = b.max_open ? value < b.max : value <= b.max;
+    require_input(above && below, "{}: {} is {}, allowed are {} to {}{}", place_, name(field.name),
+                  value, b.min, b.max, b.min_open || b.max_open ? ", not the ends" : "");
+  }
+  void integer(const Field& field, std::int64_t& value, const IntegerBounds& b) override {
+    require_input(value >= b.min && value <= b.max, "{}: {} is {}, allowed are {} to {}", place_,
+                  name(field.name), value, b.min, b.max);
+  }
+  void choice(const Field& field, std::string& value,
+              const std::vector<std::string>& choices) override {
+    require_input(std::find(choices.begin(), choices.end(), value) != choices.end(),
+                  "{}: {} is '{}', allowed are {}", place_, name(field.name), value,
+                  fmt::join(choices, ", "));
+  }
+  void integer_list(const Field& field, std::vector<std::int64_t>& values,
+                    const IntegerBounds& bounds) override {
+    for (auto& value : values) integer(field, value, bounds);
+  }
+  void boolean(const Field&, bool&) override {}
+  void text(const Field&, std::string&) override {}
+  void text_list(const Field&, std::vector<std::string>&) override {}
+  void choice_list(const Field&, std::vector<std::string>&,
+                   const std::vector<std::string>&) override {}
+  void begin_section(const Field& field) override { prefix_ += std::string(field.name) + '.'; }
+  void end_section() override {
+    prefix_.pop_back();
+    const auto dot = prefix_.rfind('.');
+    prefix_.resize(dot == std::string::npos ? 0 : dot + 1);
+  }
+  void check(std::string_view field, const std::string& why) override {
+    require_input(why.empty(), "{}: {}: {}", place_, name(field), why);
+  }
+
+ private:
+  std::string name(std::string_view field) const {
+    const auto path = prefix_ + std::string(field);
+    const auto found = names_.find(path);
+    return found == names_.end() ? path : found->second;
+  }
+
+  const std::string& place_;
+  const OptionNames& names_;
+  std::string prefix_;
+};
+
+}  // namespace
+
+void check_option_bounds(ModelSpec& spec, const std::string& place, const OptionNames& names) {
+  BoundsCheck check(place, names);
+  spec.visit(check);
+}
+
+}  // namespace blockwise
