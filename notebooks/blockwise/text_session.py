@@ -17,6 +17,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .input_file import read_input
+
+MAX_BYTES = 256 << 20  # of a tokenizer.json
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -56,7 +59,7 @@ class Continuation:
 def open_tokenizer(path: str) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(path)
+    tokenizer = Tokenizer.from_str(read_input(path, MAX_BYTES).decode("utf-8"))
     # What whoever saved the file used to make batches of.
     tokenizer.no_padding()
     tokenizer.no_truncation()
