@@ -13,9 +13,12 @@ def replaced_on_success(path: Path) -> Iterator[Path]:
     """Yields a name beside `path` to write to; renames it to `path` when the block ends well.
 
     When the block raises, the partial file is removed and what was under `path` stays. The suffix
-    is kept (`figure.partial.png`), because some writers choose their format by it.
+    is kept (`figure.partial.png`), because some writers choose their format by it. What stands
+    under that name is removed first, and a link that somebody put there is not followed.
     """
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield partial
         _sync(partial)

@@ -76,8 +76,8 @@ TEST_CASE("Output: standard output on a full disk is an error of every verb") {
     for (const auto& word : words) command += " '" + word + "'";
     const auto errors = (small.folder / "err").string();
     CHECK(shell(command + " > /dev/full 2> " + errors) == 1);
-    CHECK(read_text_file(errors) ==
-          "blockwise: standard output: cannot be written: No space left on device\n");
+    CHECK(read_text_file(errors).ends_with(
+        "blockwise: standard output: cannot be written: No space left on device\n"));
   }
 }
 
@@ -132,13 +132,13 @@ TEST_CASE("Output: a run that is deleted, moved or replaced under way says so") 
   INFO(what);
   const auto errors = (small.folder / "err").string();
   const auto code = shell(fmt::format(
-      "R={}; $B train {} >/dev/null 2>{} & P=$!; while ! [ -e $R/checkpoints ]; do sleep 0.01; "
-      "done; {}; wait $P",
+      "R={}; $B train {} --set trainer.checkpoint_every=0 >/dev/null 2>{} & P=$!; "
+      "while ! [ -e $R/run.h5 ]; do sleep 0.01; done; {}; wait $P",
       run, small.config, errors, what));
   CHECK(code == 1);
   CHECK_THAT(read_text_file(errors),
              Contains("run.h5: was deleted, moved or replaced by somebody else"));
-  CHECK(!fs::exists(fs::path(run) / "checkpoints/step_00000003.partial"));
+  CHECK(!fs::exists(fs::path(run) / "checkpoints"));
 }
 
 TEST_CASE("Output: of simultaneous starts one runs and the others say so") {

@@ -128,8 +128,10 @@ def replaced_together(output: Path) -> Iterator[Path]:
     except FileExistsError:
         raise InputError(f"{output}: is not a folder") from None
     staging = output / _STAGING
+    if staging.is_symlink():  # somebody's, and what it leads to is not ours to clear
+        staging.unlink()
     staging.mkdir(exist_ok=True)
-    lock = os.open(staging, os.O_RDONLY)
+    lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _lock(lock, output)
         for old in staging.iterdir():  # of a program that was killed
