@@ -448,6 +448,32 @@ def test_a_full_disk_leaves_the_old_files_and_exits_with_1(
     assert content_of(output) == before
 
 
+def test_an_output_that_cannot_be_written_is_a_sentence(texts: list[Path], output: Path) -> None:
+    words = [sys.executable, "-m", "blockwise.tokens", "--output", str(output),
+             "--train", str(texts[0]), "--validation", str(texts[2])]  # fmt: skip
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert result.returncode == 1
+        assert result.stderr.endswith(
+            "blockwise: standard output: cannot be written: No space left on device\n"
+        )
+        assert "Traceback" not in result.stderr
+        # Progress is no result.
+        assert subprocess.run(words, stdout=subprocess.PIPE, stderr=full).returncode == 0
+
+
+def test_a_link_in_place_of_the_staging_folder_is_not_followed(
+    texts: list[Path], output: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "elsewhere" / "file"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    output.mkdir()
+    (output / "partial").symlink_to(precious.parent)
+    assert prepare_all(texts, output) == 0
+    assert precious.read_text() == "mine"
+
+
 def test_new_files_replace_all_old_ones(texts: list[Path], output: Path) -> None:
     assert prepare_all(texts, output, "--shard-tokens", 1000, "--tokenizer", "bpe") == 0
     (output / "notes.txt").write_text("mine")

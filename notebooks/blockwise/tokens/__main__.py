@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from .encode import SEPARATORS
 from .errors import InputError
 from .prepare import DEFAULT_VOCAB_SIZE, Job, prepare
+from .progress import say
 from .stop_signal import Stopped
 from .text import DOCUMENT_KINDS
 from .token_file import TOKEN_LAYOUTS
@@ -55,15 +57,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = _job(arguments)
         prepare(job)
     except InputError as error:
-        print(f"blockwise: {error}", file=sys.stderr)
+        say(f"blockwise: {error}")
         return 2
     except (OSError, MemoryError) as error:
-        print(f"blockwise: the run failed: {error or 'out of memory'}", file=sys.stderr)
+        say(f"blockwise: the run failed: {error or 'out of memory'}")
         return 1
     except Stopped as signal_name:
-        print(f"blockwise: stopped by {signal_name}; the folder is as it was", file=sys.stderr)
+        say(f"blockwise: stopped by {signal_name}; the folder is as it was")
         return 130
-    print(f"The token files are in {job.output}")
+    return _print(f"The token files are in {job.output}")
+
+
+def _print(text: str) -> int:
+    """The exit status: what was printed counts when it has arrived."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        say(f"blockwise: standard output: cannot be written: {error.strerror}")
+        # Python would try again at its end, and complain in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -14,7 +13,7 @@ from typing import Any
 from ..input_file import first_hole, open_input
 from .encode import Separator, TokenRun, encode, first_to_validation
 from .errors import InputError
-from .progress import Progress, duration_text
+from .progress import Progress, duration_text, say
 from .stop_signal import stop_at_checks
 from .text import DocumentKind, Piece, Split, TextReader, cut_after, document_kind, whole_words
 from .token_file import (
@@ -228,7 +227,7 @@ def _trained(job: Job, corpus: _Corpus, separated: bool) -> Tokenizer:
     tokenizer = train_bpe(text, size, job.end_of_text if separated else None)
     progress.finish()
     if tokenizer.vocab_size < size:
-        print(f"the text has no more than {tokenizer.vocab_size} entries", file=sys.stderr)
+        say(f"the text has no more than {tokenizer.vocab_size} entries")
     return tokenizer
 
 
@@ -253,7 +252,7 @@ def _write_tokens(
     progress.finish()
     for split, writer in writers.items():
         _report(split, writer)
-    print(f"took {duration_text(progress.seconds())}", file=sys.stderr)
+    say(f"took {duration_text(progress.seconds())}")
 
 
 def _checked(pieces: Iterator[Piece], check_stop: Callable[[], None]) -> Iterator[Piece]:
@@ -273,10 +272,9 @@ def _split_place(job: Job, split: Split) -> str:
 
 def _report(split: Split, writer: SplitWriter) -> None:
     count = len(writer.files)
-    print(
+    say(
         f"{split}: {writer.tokens:,} tokens in {count} file{'s' if count > 1 else ''}, "
-        f"{writer.text_bytes / writer.tokens:.2f} bytes each",
-        file=sys.stderr,
+        f"{writer.text_bytes / writer.tokens:.2f} bytes each"
     )
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from shutil import get_terminal_size
 from time import monotonic
 
 _BAR = 24
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.0
+
+
+def say(text: str, end: str = "\n") -> None:
+    """On standard error. Nobody may be reading there, or its disk is full: that stops no work."""
+    with suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def duration_text(seconds: float) -> str:
@@ -38,7 +45,7 @@ class Progress:
     def finish(self) -> None:
         """Takes the bar away; what was done is worth a line of its own."""
         if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            say("\r\033[K", end="")
 
     def seconds(self) -> float:
         return monotonic() - self._start
@@ -52,9 +59,9 @@ class Progress:
             f"{self._done / elapsed / 1e6:.1f} MB/s, {left} left"
         )
         if not self._terminal:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
             return
         filled = int(share * _BAR)
         bar = "█" * filled + "░" * (_BAR - filled)
         room = max(0, get_terminal_size().columns - _BAR - 7)
-        print(f"\r\033[K{bar} {share:4.0%} {text[:room]}", end="", file=sys.stderr, flush=True)
+        say(f"\r\033[K{bar} {share:4.0%} {text[:room]}", end="")
