@@ -32,9 +32,10 @@ class Hdf5File {
   static Hdf5File create(const std::filesystem::path& path);
   // Reading; a live or killed writer's file too (swmr read), as it is at this moment. HDF5 crashes
   // or hangs on some damaged files, so every file is first read by a process that may die
-  // (core/io/trial_process.hpp): a fork, and reading everything but plain arrays twice; about 3 ms
-  // for a run's file. InputError for a file that it does not survive, that is truncated or damaged
-  // anywhere, or with a group inside itself.
+  // (core/io/trial_process.hpp), without exception: a mark that a file was closed well says nothing
+  // about what became of it since. Cost: a fork, and reading everything but plain arrays twice; 4
+  // ms for a run's file. InputError for a file that it does not survive, that is truncated or
+  // damaged anywhere, or with a group inside itself.
   static Hdf5File open_for_reading(const std::filesystem::path& path);
   // Continues a file, also a killed writer's: into a copy that takes the file's name in
   // start_swmr() or close(). The copy is made by a process that may die, as for reading. (Writing

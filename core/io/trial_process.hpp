@@ -28,7 +28,7 @@ struct TrialLimits {
 // prints nothing, and it ends with this process.
 // It must not start threads or use ones that were started here.
 //
-// Cost: a fork, about a millisecond and 0.1 ms per 100 MB that this process holds. Where none can
+// Cost: a fork, half a millisecond and 50 ms for every GB that this process holds. Where none can
 // be started (memory, limits) the work is done here.
 TrialResult run_trial(const std::function<void()>& work, const TrialLimits& limits = {});
 

@@ -61,6 +61,7 @@ std::vector<std::vector<std::string>> printing_verbs(const SmallRunFolder& small
           {"train", small.config},
           {"train", small.config, "--dry-run"},
           {"eval", "--model", run, "--tokens", tokens, "--sequence-length", "16"},
+          {"generate", "--model", run, "--prompt", "123", "--tokens", "5"},
           {"--help"},
           {"--version"}};
 }
@@ -131,10 +132,10 @@ TEST_CASE("Output: a run that is deleted, moved or replaced under way says so") 
                "cp $R/run.h5 $R/x; mv $R/x $R/run.h5");
   INFO(what);
   const auto errors = (small.folder / "err").string();
-  const auto code = shell(fmt::format(
-      "R={}; $B train {} --set trainer.checkpoint_every=0 >/dev/null 2>{} & P=$!; "
-      "while ! [ -e $R/run.h5 ]; do sleep 0.01; done; {}; wait $P",
-      run, small.config, errors, what));
+  const auto code = shell(
+      fmt::format("R={}; $B train {} --set trainer.checkpoint_every=0 >/dev/null 2>{} & P=$!; "
+                  "while ! [ -e $R/run.h5 ]; do sleep 0.01; done; {}; wait $P",
+                  run, small.config, errors, what));
   CHECK(code == 1);
   CHECK_THAT(read_text_file(errors),
              Contains("run.h5: was deleted, moved or replaced by somebody else"));
