@@ -17,8 +17,7 @@ extern char** environ;
 namespace blockwise {
 
 PythonSession::PythonSession(const std::vector<std::string>& arguments) : name_(arguments.at(0)) {
-  std::vector<std::string> words = {python_interpreter(), "-m"};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  auto words = python_command(arguments);
   std::vector<char*> pointers;
   for (auto& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);

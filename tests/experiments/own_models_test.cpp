@@ -193,7 +193,7 @@ namespace {
 // sat and 57 that number themselves.
 void write_word_tokenizer(const fs::path& folder) {
   nlohmann::json vocab = {{"<s>", 0}, {"the", 1}, {"cat", 2}, {"sat", 3}};
-  for (int i = 4; i < 61; ++i) vocab["w" + std::to_string(i)] = i;
+  for (int i = 4; i < 61; ++i) vocab[fmt::format("w{}", i)] = i;
   const nlohmann::json json = {
       {"version", "1.0"},
       {"truncation",
@@ -263,7 +263,7 @@ TEST_CASE("A tokenizer.json is decoded as it says; what pads or cuts is ignored"
   CHECK(tokenizer->decode(7) == " w7");
   CHECK(tokenizer->finish().empty());
   CHECK(tokenizer->encode("") == std::vector<std::int64_t>{});
-  for (const std::string text : {std::string("{}"), std::string(20'000, '[')}) {
+  for (const auto& text : std::vector<std::string>{"{}", std::string(20'000, '[')}) {
     std::ofstream(folder / "tokenizer.json") << text;
     CHECK_THROWS_WITH(open_tokenizer(folder.path(), 61)->encode("the"),
                       Contains("text_session refused its input"));
@@ -280,12 +280,12 @@ TEST_CASE("generate ends at the model's last token, at those of --eos, or not at
   const auto number =
       static_cast<std::size_t>(std::find(endless.begin(), endless.end(), last) - endless.begin());
   REQUIRE(number == static_cast<std::size_t>(position));
-  const auto id = last.front() == 'w'
-                      ? last.substr(1)
-                      : json_of(model.path + "/tokenizer.json")["model"]["vocab"][last].dump();
+  const auto vocabulary = json_of(model.path + "/tokenizer.json")["model"]["vocab"];
+  const auto id = fmt::format("{}", vocabulary[last].get<int>());
   const std::vector<std::string> shorter(endless.begin(), endless.begin() + position);
   CHECK(words_of(generated(model.path, {"--eos", "59," + id})) == shorter);
-  std::ofstream(model.path + "/generation_config.json") << R"({"eos_token_id": [59, )" + id + "]}";
+  std::ofstream(model.path + "/generation_config.json")
+      << fmt::format("{{\"eos_token_id\": [59, {}]}}", id);
   CHECK(words_of(generated(model.path)) == shorter);
   fs::remove(model.path + "/generation_config.json");
   auto config = json_of(model.path + "/config.json");
