@@ -116,12 +116,13 @@ TEST_CASE("partition: identical seeds give identical files, and a run takes them
 TEST_CASE("partition: killed and started again it gives the same file") {
   const Prepared p;
   const std::vector<std::string> settings = {"discovery.codes=6"};
-  REQUIRE(p.discover(settings).exit_code == 0);
+  const auto undisturbed = p.discover(settings);
+  REQUIRE(undisturbed.exit_code == 0);
   const auto whole = read_text_file(p.file());
   int killed = 0;
-  for (const std::string seconds : {"0.5", "0.8", "1.1"}) {
+  for (const auto& kill : kills_during(undisturbed.seconds, {0.4, 0.6, 0.8})) {
     fs::remove_all(p.folder / "found");
-    if (p.run(p.discovery(settings), "timeout -s KILL " + seconds).exit_code != 0) ++killed;
+    if (p.run(p.discovery(settings), kill).exit_code != 0) ++killed;
     REQUIRE(p.discover(settings).exit_code == 0);
     CHECK(read_text_file(p.file()) == whole);
   }

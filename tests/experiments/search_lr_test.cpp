@@ -48,9 +48,9 @@ TEST_CASE("search-lr: rates from curvature per block, killed and resumed alike, 
   const auto text = read_text_file(s.file());
   const auto table = read_text_file(s.folder / "found/rates.csv");
   int killed = 0;
-  for (const std::string seconds : {"0.6", "1.0"}) {
+  for (const auto& kill : kills_during(first.seconds, {0.5, 0.8})) {
     fs::remove_all(s.folder / "found");
-    if (s.run(arguments, "timeout -s KILL " + seconds).exit_code != 0) ++killed;
+    if (s.run(arguments, kill).exit_code != 0) ++killed;
     REQUIRE(s.run(arguments).exit_code == 0);
     CHECK(read_text_file(s.file()) == text);
     CHECK(read_text_file(s.folder / "found/rates.csv") == table);

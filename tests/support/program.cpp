@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
@@ -35,9 +36,19 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
   std::string command = prefix + (whole ? " exec " : " ") + quoted(BLOCKWISE_PROGRAM);
   for (const auto& argument : arguments) command += ' ' + quoted(argument);
   command += " >" + quoted(folder / "out") + " 2>" + quoted(folder / "err") + " </dev/null";
+  const auto start = std::chrono::steady_clock::now();
   const int status = std::system(command.c_str());
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  return {code, read(folder / "out"), read(folder / "err")};
+  return {code, taken.count(), read(folder / "out"), read(folder / "err")};
+}
+
+std::vector<std::string> kills_during(double seconds, const std::vector<double>& shares) {
+  std::vector<std::string> prefixes;
+  for (const double share : shares) {
+    prefixes.push_back("timeout -s KILL " + std::to_string(share * seconds));
+  }
+  return prefixes;
 }
 
 pid_t start_program(const std::vector<std::string>& arguments) {
