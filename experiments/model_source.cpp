@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/json_file.hpp"
 #include "core/pretrained/hugging_face.hpp"
 #include "core/pretrained/llm_c.hpp"
 #include "experiments/checkpoint.hpp"
@@ -44,8 +45,7 @@ ModelSource llm_c(const fs::path& file) {
 // What the model brought along, else what lies beside the data.
 Companions companions_of_run(const fs::path& run, const RunConfig& config) {
   auto kept = read_companions(run / kCompanions);
-  const bool has_tokenizer = kept && fs::exists(kept->folder / "tokenizer.json");
-  if (has_tokenizer) return *kept;
+  if (kept && fs::exists(kept->folder / "tokenizer.json")) return *kept;
   return {config.data.spec->folder(), kept ? kept->tokens : SpecialTokens{}};
 }
 
@@ -103,13 +103,29 @@ ModelSource fresh_model(const fs::path& yaml) {
           {}};
 }
 
-void keep_companions(const ModelSource& source, const fs::path& run) {
-  const auto& companions = source.companions;
-  const bool has_tokenizer =
-      !companions.folder.empty() && fs::exists(companions.folder / "tokenizer.json");
-  const auto& tokens = companions.tokens;
-  const bool has_tokens = !tokens.begin.empty() || !tokens.end.empty() || !tokens.padding.empty();
-  if (has_tokenizer || has_tokens) write_companions(companions, run / kCompanions);
+namespace {
+
+bool has_tokenizer(const fs::path& folder) {
+  return !folder.empty() && fs::exists(folder / "tokenizer.json");
+}
+
+// The tokens by number, in whatever form and order the file has them.
+nlohmann::json token_table(const fs::path& folder) {
+  const auto json = read_json_file(folder / "tokenizer.json");
+  const bool named = json.is_object() && json.contains("model") && json["model"].is_object() &&
+                     json["model"].contains("vocab");
+  require_input(named, "{}: no 'vocab' in 'model'", (folder / "tokenizer.json").string());
+  return json["model"]["vocab"];
+}
+
+}  // namespace
+
+void keep_companions(const ModelSource& source, const fs::path& data, const fs::path& run) {
+  const auto& [folder, tokens] = source.companions;
+  const bool both = has_tokenizer(folder) && has_tokenizer(data);
+  if (both && token_table(folder) != token_table(data)) return;
+  const bool has_ids = !tokens.begin.empty() || !tokens.end.empty() || !tokens.padding.empty();
+  if (has_tokenizer(folder) || has_ids) write_companions(source.companions, run / kCompanions);
 }
 
 void print_notes(const ModelSource& source) {

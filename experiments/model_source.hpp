@@ -35,8 +35,10 @@ ModelSource fresh_model(const std::filesystem::path& yaml);
 
 // What model.from brings along, as a run keeps it: nothing for a model without files of its own.
 // The run's folder `pretrained` gets the tokenizer's files, generation_config.json and the ids of
-// special tokens.
-void keep_companions(const ModelSource& source, const std::filesystem::path& run);
+// special tokens. Where the folder `data` has a tokenizer.json with other tokens, the run learns
+// those: then nothing is kept, and `pretrained` is not made.
+void keep_companions(const ModelSource& source, const std::filesystem::path& data,
+                     const std::filesystem::path& run);
 
 // The notes, on standard error.
 void print_notes(const ModelSource& source);

@@ -146,7 +146,7 @@ void Run::start_parameters() {
     print_notes(source);
     source.load(store_);
     fs::create_directories(folder_);
-    keep_companions(source, folder_);
+    keep_companions(source, run_.config.data.spec->folder(), folder_);
   }
 }
 

@@ -18,7 +18,8 @@ namespace blockwise {
 //            w > N / low, and between the two (1 - r) f / s + r f, r = (N / w - low) / (high -
 //            low).
 //   dynamic  NTK: a pass of L > N positions takes theta (s L / N - s + 1)^(D / (D - 2)) in place of
-//            theta; up to N positions nothing is stretched.
+//            theta; up to N positions nothing is stretched. Keys in a cache keep the base of the
+//            pass that made them.
 //   yarn     Peng et al., arXiv 2309.00071: f (1 - r_i) + f r_i / s with the ramp
 //            r_i = clamp((i - a) / (b - a), 0, 1) from a = c(beta_fast) to b = c(beta_slow),
 //            c(n) = D ln(N / (2 pi n)) / (2 ln theta) the index that turns n times in N positions;

@@ -13,19 +13,20 @@ constexpr std::array kHarmless = {
     "architectures", "model_type", "transformers_version", "_name_or_path", "name_or_path",
     "_commit_hash", "auto_map", "tokenizer_class", "torch_dtype", "dtype", "use_bfloat16",
     "finetuning_task", "task_specific_params", "prefix", "unsloth_version", "unsloth_fixed",
-    "transformers.js_config", "model_max_length", "base_model_tp_plan", "base_model_pp_plan",
+    "is_llama_config", "transformers.js_config", "model_max_length", "base_model_tp_plan",
+    "base_model_pp_plan",
     // How transformers runs and what it returns.
-    "use_cache", "output_attentions", "output_hidden_states", "return_dict", "torchscript",
-    "tf_legacy_loss", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
-    "_flash_attn_2_enabled", "experts_implementation", "gradient_checkpointing",
-    "chunk_size_feed_forward", "pretraining_tp", "is_decoder", "tie_encoder_decoder",
-    "cross_attention_hidden_size", "tie_last_hidden_states",
+    "use_cache", "output_past", "output_attentions", "output_hidden_states", "return_dict",
+    "torchscript", "tf_legacy_loss", "attn_implementation", "_attn_implementation",
+    "_attn_implementation_autoset", "_flash_attn_2_enabled", "experts_implementation",
+    "gradient_checkpointing", "chunk_size_feed_forward", "pretraining_tp", "is_decoder",
+    "tie_encoder_decoder", "cross_attention_hidden_size", "tie_last_hidden_states",
     // Training.
     "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout",
     "classifier_dropout", "neftune_noise_alpha",
     // Other heads than that of a language model.
-    "id2label", "label2id", "num_labels", "problem_type", "summary_type", "summary_use_proj",
-    "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
+    "_num_labels", "id2label", "label2id", "num_labels", "problem_type", "summary_type",
+    "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
     // Sampling.
     "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
     "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
@@ -59,7 +60,8 @@ void refuse_foreign_options(const JsonConfig& config) {
   refuse_quantization(config);
   config.require_nothing("per_layer_config", "gives layers options of their own: not supported");
   config.require_nothing("pruned_heads", "names heads without weights: not supported");
-  for (const auto* key : {"is_encoder_decoder", "add_cross_attention", "rope_interleaved"}) {
+  for (const auto* key :
+       {"is_encoder_decoder", "add_cross_attention", "rope_interleaved", "use_mrope"}) {
     config.require_flag(key, false, false);
   }
   config.require_flag("is_causal", true, true);

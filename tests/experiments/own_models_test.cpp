@@ -323,6 +323,38 @@ TEST_CASE("What a model brought goes through training and export, without its fo
   CHECK(generated(model.in("out")) == before);
 }
 
+TEST_CASE("Data with other tokens has the tokenizer that counts") {
+  const ModelFolder model("llama");
+  const TemporaryFolder data, same, run, other_run;
+  write_word_tokenizer(same.path());
+  auto tokenizer = json_of((same / "tokenizer.json").string());
+  tokenizer["model"]["vocab"].erase("w60");
+  tokenizer["model"]["vocab"]["word"] = 60;
+  std::ofstream(data / "tokenizer.json") << tokenizer;
+  const auto source = open_model(model.path);
+  keep_companions(source, data.path(), run.path());
+  CHECK_FALSE(fs::exists(run / "pretrained"));
+  keep_companions(source, same.path(), other_run.path());
+  CHECK(fs::exists(other_run / "pretrained/tokenizer.json"));
+}
+
+// A file above the shell's limit kills the export, or ends it; either way it can be asked again.
+TEST_CASE("An export that the system cut short is repeated by the same command") {
+  const ModelFolder model("llama");
+  const std::vector<std::string> words = {"export", "--model", model.path, "--output",
+                                          model.in("out")};
+  CHECK(run_program(words, "ulimit -f 8;").exit_code != 0);
+  CHECK(fs::exists(model.in("out/export.partial")));
+  const auto again = run_program(words);
+  INFO(again.errors);
+  REQUIRE(again.exit_code == 0);
+  CHECK_FALSE(fs::exists(model.in("out/export.partial")));
+  const auto before = load_model(model.path, at::kCPU),
+             after = load_model(model.in("out"), at::kCPU);
+  CHECK(at::equal(before.store->parameters(), after.store->parameters()));
+  CHECK(run_program(words).exit_code == 2);
+}
+
 TEST_CASE("The fresh model of a YAML file is exported as training would start it") {
   const SmallRun small;
   const auto exported =
