@@ -19,8 +19,9 @@ EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
   const auto group = fmt::format("step-{}-block-{}-pairs", scope.step, work.index);
   ThickRestart process(work.a, start, options);
   if (scope.has_state()) {
-    const auto file = Hdf5File::open_for_reading(scope.state);
-    if (file.has("/" + group)) process.load(file, "/" + group);
+    load_state(scope.state, [&](const Hdf5File& file) {
+      if (file.has("/" + group)) process.load(file, "/" + group);
+    });
   }
   const bool ended = process.run([&](std::int64_t products) {
     const bool go_on = !scope.stopped();

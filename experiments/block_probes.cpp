@@ -48,9 +48,10 @@ class Probe {
                                  scope_.config.lanczos_reorthogonalisation(), work.check.noise};
     auto process = std::make_unique<Lanczos>(work.a, start, options);
     if (scope_.has_state()) {
-      const auto file = Hdf5File::open_for_reading(scope_.state);
       const auto group = fmt::format("/{}", process_name(work, p));
-      if (file.has(group)) process->load(file, group);
+      load_state(scope_.state, [&](const Hdf5File& file) {
+        if (file.has(group)) process->load(file, group);
+      });
     }
     return process;
   }

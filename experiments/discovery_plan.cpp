@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <set>
 
+#include "core/checked_math.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/memory_meter.hpp"
 #include "core/partition_candidates.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
+#include "experiments/measured_store.hpp"
 #include "experiments/second_moments.hpp"
 #include "hessian/dense.hpp"
 
@@ -105,8 +107,10 @@ void count_products(ResolvedDiscovery& d, const RunConfig& config) {
     d.units += std::ssize(tensors);
   } else if (c.needs_products()) {
     const auto levels = std::ssize(level_names(all_sections(c, d.layout)));
-    d.units += levels * c.vectors * c.codes;
-    (c.scope == "tensor" ? each : whole) += levels * c.vectors * c.codes;
+    const auto coded =
+        checked_product("levels x discovery.vectors x codes", {levels, c.vectors, c.codes});
+    d.units += coded;
+    (c.scope == "tensor" ? each : whole) += coded;
   }
   if (c.needs_products()) {
     const auto blocks = 2 * c.condition_blocks * roles_of(d.layout);
@@ -141,6 +145,7 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
   ResolvedDiscovery discovery{{}, {}, data, config.model.spec->layout(), 0, 0, 0.0, {}};
   const auto& c = config.discovery;
   const auto& h = config.hessian;
+  require_measured_store(config, discovery.layout, resolve_device(config.trainer.device));
   if (h.exact) require_small_matrices(discovery.layout);
   count_products(discovery, config);
   discovery.units += c.gradient_batches / kMomentGroups * kMomentGroups;

@@ -2,13 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include "core/checked_math.hpp"
+
 namespace blockwise {
 
 std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
                                    at::Device device, at::ScalarType dtype, std::int64_t sample) {
   std::vector<Batch> batches;
   for (std::int64_t i = 0; i < config.batches; ++i) {
-    const auto first = (sample * config.batches + i) * config.batch_size;
+    const auto first = checked_product(
+        "hessian.batches x hessian.batch_size",
+        {checked_product("hessian: samples", {sample, config.batches}) + i, config.batch_size});
     auto batch = data.training_examples(first, config.batch_size);
     if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(dtype);
     batches.push_back({batch.inputs.to(device), batch.targets.to(device)});

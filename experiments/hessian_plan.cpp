@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/guards.hpp"
@@ -36,7 +37,9 @@ std::int64_t block_products(const HessianConfig& config, const HessianBlock& blo
 std::int64_t tensor_products(const HessianConfig& config, const ParameterBlock& block) {
   if (config.exact) return block.size();
   const auto rules = static_cast<std::int64_t>(config.partitions.size());
-  return kDiagonalProducts + rules * config.code_vectors * config.codes;
+  return checked_sum("hessian: products", kDiagonalProducts,
+                     checked_product("hessian.partitions x code_vectors x codes",
+                                     {rules, config.code_vectors, config.codes}));
 }
 
 std::int64_t coupling_products(const HessianConfig& config, const HessianBlock& block) {
@@ -55,7 +58,8 @@ std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block)
   }
   // Hutch++ and XTrace keep their sketches on the host in float64.
   if (config.trace_method != "hutchinson") bytes = std::max(bytes, 2 * config.trace_products * 8);
-  return bytes * block.size();
+  return checked_product("hessian: bytes of a vector's elements x parameters",
+                         {bytes, block.size()});
 }
 
 void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& blocks) {
@@ -104,12 +108,15 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
     plan.products += std::ssize(plan.tables.symmetries);
   }
   for (const auto& block : plan.tables.blocks) {
-    plan.products += block_products(config, block) + coupling_products(config, block);
+    const auto of_block = block_products(config, block) + coupling_products(config, block);
+    plan.products = checked_sum("hessian: products", plan.products, of_block);
     plan.basis_bytes = std::max(plan.basis_bytes, basis_bytes(config, block));
   }
-  plan.basis_bytes *= std::min(config.lockstep, std::ssize(plan.tables.blocks));
+  const auto side_by_side = std::min(config.lockstep, std::ssize(plan.tables.blocks));
+  plan.basis_bytes = checked_product("hessian.lockstep x bytes", {side_by_side, plan.basis_bytes});
   for (const auto& block : layout.blocks()) {
-    if (wants_energies(config, block)) plan.products += tensor_products(config, block);
+    if (!wants_energies(config, block)) continue;
+    plan.products = checked_sum("hessian: products", plan.products, tensor_products(config, block));
   }
   plan.gradients = static_cast<double>(plan.products) *
                    product_cost(config.product_method(), config.curvature_kind());

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "core/checked_math.hpp"
+#include "core/memory_meter.hpp"
 #include "experiments/model_source.hpp"
 
 namespace blockwise {
@@ -21,6 +23,13 @@ std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
   auto wide = std::make_unique<ParameterStore>(layout, device, dtype);
   wide->parameters().copy_(store->parameters());
   return wide;
+}
+
+void require_measured_store(const RunConfig& config, const ParameterLayout& layout,
+                            at::Device device) {
+  const auto width = static_cast<std::int64_t>(at::elementSize(config.hessian.dtype()));
+  require_available(checked_product("bytes of the model", {2, width, layout.size()}), device,
+                    fmt::format("a model of {} parameters", layout.size()));
 }
 
 }  // namespace blockwise

@@ -12,4 +12,9 @@ namespace blockwise {
 std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
                                                const ParameterLayout& layout, at::Device device);
 
+// Throws InputError where they and their gradients do not fit into memory: before anything of their
+// size is made, plans included.
+void require_measured_store(const RunConfig& config, const ParameterLayout& layout,
+                            at::Device device);
+
 }  // namespace blockwise

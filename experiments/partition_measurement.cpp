@@ -70,7 +70,7 @@ bool PartitionMeasurement::probed_energies() {
   std::vector<EnergyLevel> levels;
   for (const auto& name : names) levels.push_back(vectors_.level(sections_, name));
   PartitionProbes probes(*a, vectors_.in_matrices(), std::move(levels), c_.code_plan());
-  if (input_exists(state_)) probes.load(open_state(), kGroup);
+  if (input_exists(state_)) load(probes);
   const bool finished = probes.run([&] { observe_("energies"); },
                                    [&] {
                                      save(probes);
@@ -82,14 +82,14 @@ bool PartitionMeasurement::probed_energies() {
   return !stop_requested();
 }
 
-Hdf5File PartitionMeasurement::open_state() const {
-  auto file = Hdf5File::open_for_reading(state_);
+void PartitionMeasurement::load(PartitionProbes& probes) const {
+  const auto file = Hdf5File::open_for_reading(state_);
   const auto hash = file.text_attribute(kGroup, "hash");
   require_input(hash == d_.hash,
                 "{}: a search with another configuration (hash {}, this one is {}). Give this "
                 "one another --output, or delete the file.",
                 state_, hash, d_.hash);
-  return file;
+  load_state(state_, [&](const Hdf5File& same) { probes.load(same, kGroup); });
 }
 
 void PartitionMeasurement::save(const PartitionProbes& probes) const {

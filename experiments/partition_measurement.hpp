@@ -35,7 +35,7 @@ class PartitionMeasurement {
 
   bool probed_energies();
   bool exact_energies();
-  Hdf5File open_state() const;
+  void load(PartitionProbes& probes) const;
   void save(const PartitionProbes& probes) const;
   void take_energies(const std::vector<std::string>& names, const PartitionEnergies& energies);
   void take_share(CandidateScore& candidate, std::size_t section, const at::Tensor& inside,

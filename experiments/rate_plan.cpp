@@ -7,6 +7,7 @@
 #include "core/memory_meter.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
+#include "experiments/measured_store.hpp"
 
 namespace blockwise {
 namespace {
@@ -52,6 +53,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig config) {
   search.data = config.data.spec->open(static_cast<std::uint64_t>(config.seed));
   config.model.spec->adapt_to(search.data->shape());
   search.layout = config.model.spec->layout();
+  require_measured_store(config, search.layout, resolve_device(config.trainer.device));
   search.partition = config.optimizer.make_partition(search.layout);
   const auto& c = config.search_lr;
   const auto& h = config.hessian;

@@ -31,6 +31,7 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
                            const ParameterLayout& layout) {
   SpectrumPlan plan;
   const auto& h = config.hessian;
+  require_measured_store(config, layout, resolve_device(config.trainer.device));
   plan.measurement = plan_measurement(h, layout);
   plan.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, data, h.dtype()),

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
+#include "core/checked_math.hpp"
 #include "core/meta_memory.hpp"
 
 namespace blockwise {
@@ -42,9 +45,12 @@ ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const 
   const auto one = rehearse(spec, dtype, {batch}, method, kind);
   if (batches < 2) return one;
   const auto two = rehearse(spec, dtype, {batch, batch}, method, kind);
-  const auto more = batches - 1;
-  return {two.model, one.resident + more * (two.resident - one.resident),
-          one.peak + more * (two.peak - one.peak)};
+  const auto all = [&](std::int64_t of_one, std::int64_t of_two) {
+    const auto each = std::max<std::int64_t>(0, of_two - of_one);
+    return checked_sum("hessian.batches x bytes", of_one,
+                       checked_product("hessian.batches x bytes", {batches - 1, each}));
+  };
+  return {two.model, all(one.resident, two.resident), all(one.peak, two.peak)};
 }
 
 double product_cost(ProductMethod method, CurvatureKind kind) {

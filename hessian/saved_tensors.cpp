@@ -68,13 +68,34 @@ at::Tensor read_rows_like(const Hdf5File& file, const std::string& path, const a
   return read_shaped(file, path, shape, like.options()).to(like.device());
 }
 
-std::vector<double> read_values(const Hdf5File& file, const std::string& path, std::int64_t count) {
+std::vector<double> read_values(const Hdf5File& file, const std::string& path) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 27;  // 1 GiB
   const auto shape = file.array_shape(path);
-  require_input(shape == std::vector{count}, "{}: the shape is {}, this process has [{}]", path,
-                shape_text(shape), count);
-  std::vector<double> values(static_cast<std::size_t>(count));
+  require_input(shape.size() == 1 && shape[0] >= 0 && shape[0] <= kMost,
+                "{}: the shape is {}, a list of up to {} numbers is expected", path,
+                shape_text(shape), kMost);
+  std::vector<double> values(static_cast<std::size_t>(shape[0]));
   file.read_array(path, std::span<double>(values));
   return values;
+}
+
+std::vector<double> read_values(const Hdf5File& file, const std::string& path, std::int64_t count) {
+  auto values = read_values(file, path);
+  require_input(std::ssize(values) == count, "{}: the shape is [{}], this process has [{}]", path,
+                values.size(), count);
+  return values;
+}
+
+void load_state(const std::filesystem::path& path,
+                const std::function<void(const Hdf5File&)>& read) {
+  const auto file = Hdf5File::open_for_reading(path);
+  try {
+    read(file);
+  } catch (const InputError& error) {
+    const std::string text = error.what(), name = path.string();
+    throw InputError(fmt::format("{}{}. Without this file that part is measured again.",
+                                 text.starts_with(name) ? "" : name + ": ", text));
+  }
 }
 
 void expect_attribute(const Hdf5File& file, const std::string& group, const std::string& name,

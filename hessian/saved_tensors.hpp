@@ -23,7 +23,12 @@ void read_into(const Hdf5File& file, const std::string& path, const at::Tensor& 
 // the file has more, other columns, or another type.
 at::Tensor read_rows_like(const Hdf5File& file, const std::string& path, const at::Tensor& like,
                           std::int64_t most);
+// One-dimensional, of any length, or of this one. Throws InputError where it is another array.
+std::vector<double> read_values(const Hdf5File& file, const std::string& path);
 std::vector<double> read_values(const Hdf5File& file, const std::string& path, std::int64_t count);
+// Opens a saved state and reads it; every error starts with the file's name.
+void load_state(const std::filesystem::path& path,
+                const std::function<void(const Hdf5File&)>& read);
 // Throws InputError where the group's attribute is another number, or outside [0, most].
 void expect_attribute(const Hdf5File& file, const std::string& group, const std::string& name,
                       std::int64_t value);

@@ -16,9 +16,11 @@
 #include "core/io/safetensors.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition_file.hpp"
+#include "core/partition_rules.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/hessian_plan.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/token_evaluation.hpp"
@@ -319,6 +321,8 @@ TEST_CASE("Models and batches that no machine holds are one sentence with the bo
   check_refused(train({"model.n_embd=1000000000"}), "1 to 65536 are allowed");
   check_refused(train({"model.n_layer=1024", "model.n_embd=65536"}),
                 "a model of 52793880674304 parameters: this takes");
+  check_refused(train({"model.n_layer=1024", "model.n_embd=65536"}, "spectrum"),
+                "a model of 52793880674304 parameters: this takes");
   check_refused(train({"model.block_size=1048576", "model.head_dim=4096"}),
                 "model.block_size x head_dim: 1048576 x 4096 is above 1073741824");
   check_refused(train({"trainer.micro_batch_size=1048576", "data.sequence_length=1048576"}, "plan"),
@@ -326,6 +330,33 @@ TEST_CASE("Models and batches that no machine holds are one sentence with the bo
   check_refused(train({"trainer.steps=1099511627776", "trainer.global_batch_tokens=1099511627776"}),
                 "trainer.steps x trainer.global_batch_tokens: 1099511627776 x 1099511627776");
   CHECK(!fs::exists(run.folder / "run"));
+}
+
+TEST_CASE("Plans whose numbers would wrap around are refused") {
+  ParameterBlock block;
+  block.name.assign(1, 'w');
+  block.shape = {4, 4};
+  const ParameterLayout layout({block});
+  const auto plan = [&](const nlohmann::json& fields) {
+    HessianConfig config;
+    set_fields(config, fields);
+    return input_error([&] { plan_measurement(config, layout); });
+  };
+  const auto rules = partition_rule_names();
+  CHECK(plan({{"lanczos_steps", 4}, {"partitions", rules}}) == "no error");
+  CHECK_THAT(plan({{"lanczos_steps", 4},
+                   {"partitions", rules},
+                   {"code_vectors", 1 << 30},
+                   {"codes", 1 << 30}}),
+             Contains("hessian.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
+  CHECK_THAT(input_error([] {
+               dataset_spec("gaussian_classes", {{"features", 1 << 20}, {"examples", 1 << 22}});
+             }),
+             Contains("are more than 2147483648 numbers"));
+  CHECK_THAT(input_error([] {
+               model_spec("quadratic", {{"blocks", 1000}, {"block_size", 2000}});
+             }),
+             Contains("2000 x 1000 blocks are above 30000 parameters"));
 }
 
 TEST_CASE("A token file that becomes shorter during a run ends it with code 2") {

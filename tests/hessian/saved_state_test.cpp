@@ -131,3 +131,15 @@ TEST_CASE("A saved state that was changed is refused: eigenpairs") {
   CHECK_THAT(with_array(saved, thick(), "basis", {7, 6}), Contains("room for"));
   CHECK_THAT(with_array(saved, thick(), "next", {1}), Contains("/q/next"));
 }
+
+TEST_CASE("What is wrong with a saved state starts with its file") {
+  const TemporaryFolder folder;
+  const auto path = folder / "s.h5";
+  auto saved = lanczos();
+  saved.run();
+  save_lanczos(path, {{"a", &saved}});
+  auto other = thick();
+  CHECK_THAT(
+      input_error([&] { load_state(path, [&](const Hdf5File& file) { other.load(file, "/a"); }); }),
+      Contains(path.string() + ": /a") && Contains("is measured again"));
+}
