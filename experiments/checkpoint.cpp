@@ -97,12 +97,41 @@ std::int64_t step_in_name(const std::string& name) {
   return result.ec == std::errc() && result.ptr == name.data() + name.size() ? step : -1;
 }
 
+// What is half there never has a checkpoint's name, also not on its way out.
+void remove_checkpoint(const fs::path& folder) {
+  fs::remove_all(partial_path(folder));
+  fs::rename(folder, partial_path(folder));
+  fs::remove_all(partial_path(folder));
+}
+
+// With what killed processes left of the checkpoints that they wrote or removed.
 void prune(const fs::path& run, std::int64_t keep) {
   auto steps = checkpoint_steps(run);
-  while (static_cast<std::int64_t>(steps.size()) > keep) {
-    fs::remove_all(checkpoint_folder(run, steps.front()));
-    steps.erase(steps.begin());
+  for (; static_cast<std::int64_t>(steps.size()) > keep; steps.erase(steps.begin())) {
+    remove_checkpoint(checkpoint_folder(run, steps.front()));
   }
+  std::vector<fs::path> rests;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
+    if (entry.path().extension() == ".partial") rests.push_back(entry.path());
+  }
+  for (const auto& rest : rests) fs::remove_all(rest);
+}
+
+void write_folder(const fs::path& folder, std::int64_t step, const std::string& config_hash,
+                  const ParameterStore& store, const Optimizer& optimizer) {
+  const auto partial = partial_path(folder);
+  fs::remove_all(partial);
+  fs::create_directories(partial.parent_path());
+  if (!fs::create_directory(partial)) {
+    throw std::runtime_error(
+        fmt::format("{}: somebody else has put a folder there", partial.string()));
+  }
+  write_safetensors(partial / kFiles[0], parameter_tensors(store));
+  write_safetensors(partial / kFiles[1], optimizer.state());
+  write_marker(partial, step, config_hash);
+  sync_path(partial);
+  rename_partial(folder);
+  sync_path(folder.parent_path());
 }
 
 }  // namespace
@@ -132,20 +161,8 @@ void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
                       const std::string& config_hash, const ParameterStore& store,
                       const Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
-  if (fs::exists(folder)) return;
-  const auto partial = partial_path(folder);
-  fs::remove_all(partial);
-  fs::create_directories(partial.parent_path());
-  if (!fs::create_directory(partial)) {
-    throw std::runtime_error(
-        fmt::format("{}: somebody else has put a folder there", partial.string()));
-  }
-  write_safetensors(partial / kFiles[0], parameter_tensors(store));
-  write_safetensors(partial / kFiles[1], optimizer.state());
-  write_marker(partial, step, config_hash);
-  sync_path(partial);
-  rename_partial(folder);
-  sync_path(folder.parent_path());
+  // A run that goes on from its last step has it already, but perhaps too many before it.
+  if (!fs::exists(folder)) write_folder(folder, step, config_hash, store, optimizer);
   prune(run, keep);
 }
 

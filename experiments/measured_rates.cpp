@@ -10,6 +10,7 @@
 
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
@@ -22,6 +23,18 @@
 namespace blockwise {
 namespace {
 
+// The file's whole lines, none where there is no file. What a killed process or a full disk left of
+// a last line is taken away: the next line would be written behind it, and "1" and "12 3 ..." make
+// a line of another sample.
+std::string whole_lines(const std::string& path, std::size_t limit) {
+  if (!input_exists(path)) return "";
+  auto text = read_text_file(path, limit);
+  if (text.empty() || text.back() == '\n') return text;
+  text.resize(text.rfind('\n') + 1);  // npos + 1 is 0
+  write_file_atomically(path, text);
+  return text;
+}
+
 // Finished samples, a line each; a line that was cut off is measured again.
 class ProgressFile {
  public:
@@ -30,8 +43,7 @@ class ProgressFile {
       : path_(path), samples_(samples), targets_(targets) {
     constexpr std::size_t kHead = 4096, kLine = 256;
     const auto lines = static_cast<std::size_t>(samples) * targets;
-    const bool there = input_exists(path);
-    std::istringstream file(there ? read_text_file(path, kHead + kLine * lines) : "");
+    std::istringstream file(whole_lines(path, kHead + kLine * lines));
     std::string line;
     if (!std::getline(file, line)) {
       append(hash);
@@ -58,7 +70,8 @@ class ProgressFile {
  private:
   void append(const std::string& line) const {
     std::ofstream file(path_, std::ios::app);
-    file << line << "\n" << std::flush;
+    file << line << "\n";
+    file.close();
     if (!file) throw std::runtime_error(fmt::format("{}: cannot be written", path_));
   }
 

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "core/io/atomic_file.hpp"
+#include "core/io/partial_file.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
@@ -108,6 +109,22 @@ TEST_CASE("A damaged checkpoint is refused, names its file and leaves the run fi
   check_one_line(result.errors);
   CHECK_THAT(result.errors, Contains("step_00000006") && Contains("damaged"));
   CHECK(read_run(p.folder / "run/run.h5").steps.size() == rows);
+}
+
+TEST_CASE("What a killed process left of removing checkpoints goes when the run goes on") {
+  const Prepared p;
+  REQUIRE(p.train().exit_code == 0);
+  const auto run = p.folder / "run";
+  auto recorder = RunRecorder::resume(run / "run.h5", read_run(run / "run.h5").config_hash, 12);
+  recorder.set_status(RunState::interrupted, "by the test", 12);
+  recorder.close();
+  fs::create_directories(partial_path(checkpoint_folder(run, 1)));
+  write_file_atomically(partial_path(checkpoint_folder(run, 1)) / "optimizer.safetensors", "x");
+  REQUIRE(checkpoint_steps(run).size() == 4);
+  CHECK(p.train({"--set", "trainer.keep_checkpoints=2"}).exit_code == 0);
+  CHECK(checkpoint_steps(run) == std::vector<std::int64_t>{9, 12});
+  const auto folders = fs::directory_iterator(run / "checkpoints");
+  CHECK(std::distance(fs::begin(folders), fs::end(folders)) == 2);
 }
 
 TEST_CASE("A damaged run file is refused and the checkpoint stays") {
