@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "experiments/printable_text.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -44,8 +46,8 @@ std::string duration_text(double seconds) {
   return fmt::format("{}s", s);
 }
 
-Progress::Progress(std::string title, std::int64_t total, std::int64_t done)
-    : title_(std::move(title)),
+Progress::Progress(const std::string& title, std::int64_t total, std::int64_t done)
+    : title_(printable(title)),
       total_(std::max<std::int64_t>(1, total)),
       first_(done),
       done_(done),
@@ -57,12 +59,12 @@ Progress::~Progress() { finish(); }
 
 void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;
-  note_ = note;
+  note_ = printable(note);
   if (seconds_since(drawn_) >= (terminal_ ? 0.1 : 10.0)) draw(false);
 }
 
 void Progress::message(const std::string& line) {
-  print(fmt::format("{}{}\n", terminal_ ? "\r\x1b[K" : "", line));
+  print(fmt::format("{}{}\n", terminal_ ? "\r\x1b[K" : "", printable(line)));
   if (terminal_ && !finished_) draw(false);
 }
 

@@ -1,5 +1,6 @@
 // Progress of long work: one line that is rewritten on a terminal, plain lines elsewhere (at most
-// one every ten seconds and at the end), on standard error.
+// one every ten seconds and at the end), on standard error. Titles, notes and messages may come
+// from files: they go through printable().
 #pragma once
 
 #include <chrono>
@@ -11,7 +12,7 @@ namespace blockwise {
 class Progress {
  public:
   // `total` units of work of which `done` are there already (a resumed run).
-  Progress(std::string title, std::int64_t total, std::int64_t done = 0);
+  Progress(const std::string& title, std::int64_t total, std::int64_t done = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;

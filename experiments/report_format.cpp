@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "experiments/printable_text.hpp"
 #include "experiments/report.hpp"
 
 namespace blockwise {
@@ -131,10 +132,11 @@ struct Column {
 };
 
 std::vector<Column> identity_columns(const Report& report) {
-  std::vector<Column> columns = {{"group", [](const ReportRow& row) { return row.group; }}};
+  std::vector<Column> columns = {
+      {"group", [](const ReportRow& row) { return printable(row.group); }}};
   for (const auto& path : varying_paths(report)) {
-    columns.push_back({path.substr(path.rfind('.') + 1),
-                       [path](const ReportRow& row) { return setting(row, path); }});
+    columns.push_back({printable(path.substr(path.rfind('.') + 1)),
+                       [path](const ReportRow& row) { return printable(setting(row, path)); }});
   }
   return columns;
 }
@@ -182,13 +184,14 @@ std::string table(const std::vector<const ReportRow*>& rows, const std::vector<C
 }
 
 std::string caption(const Report& report) {
-  auto text = fmt::format(
-      "{}: validation loss in nats per token, mean ± 95 % interval over seeds.\n", report.name);
+  auto text =
+      fmt::format("{}: validation loss in nats per token, mean ± 95 % interval over seeds.\n",
+                  printable(report.name));
   if (report.baseline.empty()) return text;
   return text + fmt::format(
                     "Differences: to the best configuration of {}, paired by seed; negative is "
                     "better.\np: two-sided paired t-test, of each comparison by itself.\n",
-                    report.baseline);
+                    printable(report.baseline));
 }
 
 // RFC 4180: quoted where a comma, a quote or a line end is in it.
@@ -272,7 +275,7 @@ std::string report_table(const Report& report) {
     text += "\nAll configurations, best first:\n" + table(all, identity, configuration_columns());
   }
   if (!report.warnings.empty()) text += "\n";
-  for (const auto& warning : report.warnings) text += "warning: " + warning + "\n";
+  for (const auto& warning : report.warnings) text += "warning: " + printable(warning) + "\n";
   return text;
 }
 
@@ -299,7 +302,7 @@ std::string report_json(const Report& report) {
   for (const auto& group : report.groups) json["groups"].push_back(group_json(group));
   for (const auto& row : report.rows) json["configurations"].push_back(row_json(row));
   for (const auto& warning : report.warnings) json["warnings"].push_back(warning);
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace blockwise

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "experiments/model_source.hpp"
+#include "experiments/printable_text.hpp"
 
 namespace blockwise {
 namespace {
@@ -113,7 +114,12 @@ void RunConfig::visit(FieldVisitor& v) {
   visit_section(v, {"hessian", "curvature: of `spectrum`, and every k steps of a run"}, hessian);
   visit_section(v, {"discovery", "of `partition`: what it looks for"}, discovery);
   visit_section(v, {"search_lr", "of `search-lr`: which rates it looks for, and how"}, search_lr);
-  v.check("name", name.find('/') == std::string::npos ? "" : "a name cannot hold '/'");
+  v.check("name", name_problem(name));
+  v.check("output", printable(output) == output
+                        ? ""
+                        : fmt::format("'{}': a folder's path cannot hold control characters or "
+                                      "bytes that are no UTF-8",
+                                      printable(output)));
   v.check("schedule.warmup_steps",
           schedule.warmup_steps <= trainer.steps
               ? ""

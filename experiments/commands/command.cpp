@@ -3,14 +3,17 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include "core/error.hpp"
 #include "core/io/truncated_input.hpp"
+#include "experiments/printable_text.hpp"
 #include "experiments/provenance.hpp"
 
 namespace blockwise {
@@ -90,10 +93,16 @@ int parse_and_run(CLI::App& program, int argc, char** argv) {
   return 2;
 }
 
-// Standard error may be what fails; there is nowhere else to say it.
-int fail(int code, const std::string& what) {
-  const auto line = "blockwise: " + what + "\n";
-  std::fwrite(line.data(), 1, line.size(), stderr);
+// LibTorch's messages have several lines; what is in a line may come from a file. Standard error may
+// be what fails; there is nowhere else to say it.
+int fail(int code, std::string_view what) {
+  std::string text = "blockwise: ";
+  while (!what.empty()) {
+    const auto line = what.substr(0, what.find('\n'));
+    text += printable(line) + "\n";
+    what.remove_prefix(std::min(what.size(), line.size() + 1));
+  }
+  std::fwrite(text.data(), 1, text.size(), stderr);
   return code;
 }
 

@@ -6,6 +6,7 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/token_evaluation.hpp"
@@ -35,7 +36,7 @@ void print_result(const EvalOptions& options, const TokenEvaluation& result,
                                    {"bits_per_byte", nullptr},
                                    {"loss_by_position", result.loss_by_position}};
     if (bytes) word["bits_per_byte"] = result.bits_per_byte(*bytes);
-    fmt::print("{}\n", word.dump());
+    fmt::print("{}\n", json_text(word));
     return;
   }
   fmt::print("{}\n{} tokens predicted: loss {:.6f} nats, perplexity {:.4f}", description,

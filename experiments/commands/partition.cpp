@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
@@ -28,7 +29,7 @@ RunConfig read_config(const PartitionOptions& options) {
   auto document = YamlDocument::load(options.config);
   const auto set = [&](const std::string& key, const std::string& value,
                        const std::string& origin) {
-    if (!value.empty()) document.set(key, nlohmann::json(value).dump(), origin);
+    if (!value.empty()) document.set(key, json_text(value), origin);
   };
   set("model.from", options.model, "--model");
   set("discovery.objective", options.objective, "--objective");
@@ -113,7 +114,7 @@ void print_json(const DiscoveryOutcome& outcome) {
                                        {"file", outcome.file},
                                        {"values", outcome.partition.state_size()},
                                        {"sections", sections}};
-  fmt::print("{}\n", word.dump());
+  fmt::print("{}\n", json_text(word));
 }
 
 int partition_command(const PartitionOptions& options) {

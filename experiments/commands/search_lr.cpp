@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"
@@ -26,7 +27,7 @@ RunConfig read_config(const SearchLrOptions& options) {
   auto document = YamlDocument::load(options.config);
   const auto set = [&](const std::string& key, const std::string& value,
                        const std::string& origin) {
-    if (!value.empty()) document.set(key, nlohmann::json(value).dump(), origin);
+    if (!value.empty()) document.set(key, json_text(value), origin);
   };
   set("model.from", options.model, "--model");
   set("search_lr.method", options.method, "--method");
@@ -75,7 +76,7 @@ void print_outcome(const std::string& config, const ResolvedRateSearch& search,
 void print_json(const RateSearchOutcome& outcome) {
   const nlohmann::ordered_json word = {
       {"finished", outcome.finished}, {"exhausted", outcome.exhausted}, {"file", outcome.file}};
-  fmt::print("{}\n", word.dump());
+  fmt::print("{}\n", json_text(word));
 }
 
 int search_lr_command(const SearchLrOptions& options) {

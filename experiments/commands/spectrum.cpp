@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/python.hpp"
@@ -32,23 +33,23 @@ YamlDocument document_of(const SpectrumOptions& options) {
   if (!options.config.empty()) return YamlDocument::load(options.config);
   require_input(!options.model.empty() && !options.tokens.empty(),
                 "spectrum: give a YAML file, or --model and --tokens");
-  const nlohmann::json text = {{"name", "spectrum"},
-                               {"data",
-                                {{"kind", "tokens"},
-                                 {"train", options.tokens},
-                                 {"validation", options.tokens},
-                                 {"sequence_length", options.sequence_length}}},
-                               {"model", {{"from", options.model}}},
-                               {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
-                               {"trainer", {{"steps", 1}}}};
-  return YamlDocument::parse(text.dump(), "--model");
+  const nlohmann::ordered_json text = {{"name", "spectrum"},
+                                       {"data",
+                                        {{"kind", "tokens"},
+                                         {"train", options.tokens},
+                                         {"validation", options.tokens},
+                                         {"sequence_length", options.sequence_length}}},
+                                       {"model", {{"from", options.model}}},
+                                       {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
+                                       {"trainer", {{"steps", 1}}}};
+  return YamlDocument::parse(json_text(text), "--model");
 }
 
 RunConfig read_config(const SpectrumOptions& options) {
   auto document = document_of(options);
   const auto set = [&](const std::string& key, const std::string& value,
                        const std::string& origin) {
-    if (!value.empty()) document.set(key, nlohmann::json(value).dump(), origin);
+    if (!value.empty()) document.set(key, json_text(value), origin);
   };
   if (!options.config.empty()) {
     set("model.from", options.model, "--model");
@@ -177,7 +178,7 @@ void print_json(const SpectrumOutcome& outcome) {
       {"state", run_state_names()[static_cast<std::size_t>(outcome.state)]},
       {"file", outcome.file},
       {"blocks", blocks}};
-  fmt::print("{}\n", word.dump());
+  fmt::print("{}\n", json_text(word));
 }
 
 // The measurement stands without its picture.

@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "core/io/folder_lock.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
 
@@ -28,7 +29,7 @@ int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool 
                                          {"failed", outcome.failed},
                                          {"unfinished", outcome.unfinished},
                                          {"folder", sweep.folder.string()}};
-    fmt::print("{}\n", word.dump());
+    fmt::print("{}\n", json_text(word));
   } else {
     fmt::print(
         "{} of {} members finished, {} diverged, {} failed, {} unfinished. Next: blockwise "

@@ -7,8 +7,10 @@
 #include "core/error.hpp"
 #include "core/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/trainer.hpp"
@@ -77,12 +79,12 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
                                          {"validation_loss", outcome.validation_loss},
                                          {"message", outcome.message},
                                          {"run", file}};
-    fmt::print("{}\n", word.dump());
+    fmt::print("{}\n", json_text(word));
     return;
   }
   fmt::print("{}: {} after step {}, training loss {:.4f}, validation loss {:.4f}\n{}",
              run.config.name, state, outcome.step, outcome.training_loss, outcome.validation_loss,
-             outcome.message.empty() ? "" : outcome.message + "\n");
+             outcome.message.empty() ? "" : printable(outcome.message) + "\n");
   fmt::print("The run is in {}\n", file);
 }
 
