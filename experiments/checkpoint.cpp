@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/json_file.hpp"
+#include "core/io/json_view.hpp"
 #include "core/io/mapped_file.hpp"
 #include "core/io/partial_file.hpp"
 #include "core/io/safetensors.hpp"
@@ -45,35 +46,60 @@ std::string advice(const fs::path& folder) {
                      folder.string());
 }
 
-void verify_file(const fs::path& folder, const std::string& file,
-                 const nlohmann::ordered_json& marker) {
+void verify_file(const fs::path& folder, const std::string& file, const JsonView& marker) {
   const auto mapped = map_file(folder / file);
   const auto bytes = mapped.bytes;
-  const auto expected = marker["files"][file]["bytes"].get<std::size_t>();
+  const auto entry = marker.at("files").at(file);
+  const auto expected = static_cast<std::size_t>(entry.at("bytes").whole(0));
   require_input(bytes.size() == expected, "{}: damaged checkpoint: {} bytes, {} were written. {}",
                 (folder / file).string(), bytes.size(), expected, advice(folder));
-  require_input(sha256(bytes) == marker["files"][file]["sha256"].get<std::string>(),
+  require_input(sha256(bytes) == entry.at("sha256").text(),
                 "{}: damaged checkpoint: its SHA-256 is another one than when it was written. {}",
                 (folder / file).string(), advice(folder));
 }
 
-void verify(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
-  const auto path = folder / "checkpoint.json";
-  const auto marker = read_json_file(path);
+InputError damaged(const fs::path& folder, const InputError& error) {
+  return InputError(fmt::format("{} (damaged checkpoint). {}", error.what(), advice(folder)));
+}
+
+nlohmann::ordered_json read_marker(const fs::path& folder) {
   try {
-    require_input(marker.is_object() && marker.at("step").get<std::int64_t>() == step,
-                  "{}: damaged checkpoint: not the marker of step {}. {}", path.string(), step,
-                  advice(folder));
-    require_input(
-        marker.at("config_hash").get<std::string>() == config_hash,
-        "{}: this checkpoint belongs to a run with another configuration (hash {}, this one "
-        "is {}). Give the run another output folder, or delete the old one.",
-        path.string(), marker.at("config_hash").get<std::string>(), config_hash);
-    for (const auto* file : kFiles) verify_file(folder, file, marker);
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(
-        fmt::format("{}: damaged checkpoint: {}. {}", path.string(), error.what(), advice(folder)));
+    return read_json_file(folder / "checkpoint.json");
+  } catch (const InputError& error) {
+    throw damaged(folder, error);
   }
+}
+
+// Calls check(marker) with what stands in checkpoint.json; what is missing there is damage.
+template <typename Check>
+void with_marker(const fs::path& folder, Check check) {
+  const auto document = read_marker(folder);
+  const JsonView marker(document, folder / "checkpoint.json");
+  try {
+    const auto format = marker.at("format").text();
+    if (format != "blockwise-checkpoint") {
+      marker.at("format").fail(fmt::format("is '{}', no checkpoint's", format));
+    }
+    marker.at("version").whole(1, 1);
+    check(marker);
+  } catch (const JsonError& error) {
+    throw damaged(folder, error);
+  }
+}
+
+void verify(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
+  with_marker(folder, [&](const JsonView& marker) {
+    const auto path = (folder / "checkpoint.json").string();
+    require_input(marker.at("step").whole() == step,
+                  "{}: damaged checkpoint: not the marker of step {}. {}", path, step,
+                  advice(folder));
+    const auto hash = marker.at("config_hash").text();
+    require_input(hash == config_hash,
+                  "{}: this checkpoint belongs to a run with another configuration (hash {}, this "
+                  "one is {}). Give the run another output folder, or delete the old one.",
+                  path, hash, config_hash);
+    for (const auto* file : kFiles) verify_file(folder, file, marker);
+  });
 }
 
 void copy_parameters(const fs::path& folder, ParameterStore& store) {
@@ -181,13 +207,7 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
 }
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {
-  const auto path = folder / "checkpoint.json";
-  const auto marker = read_json_file(path);
-  try {
-    verify_file(folder, kFiles[0], marker);
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(fmt::format("{}: damaged checkpoint: {}", path.string(), error.what()));
-  }
+  with_marker(folder, [&](const JsonView& marker) { verify_file(folder, kFiles[0], marker); });
   copy_parameters(folder, store);
 }
 

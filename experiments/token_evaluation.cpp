@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <set>
 
 #include "core/error.hpp"
 #include "core/io/json_file.hpp"
+#include "core/io/json_view.hpp"
 
 namespace blockwise {
 namespace {
@@ -70,39 +70,18 @@ TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens,
   return result;
 }
 
-namespace {
-
-// Names of the shards of a split of manifest.json.
-std::set<std::string> shard_names(const std::string& path, const nlohmann::ordered_json& split) {
-  const bool listed = split.is_object() && split.contains("shards") && split["shards"].is_array();
-  require_input(listed, "{}: a split of 'files' has no list 'shards'", path);
-  std::set<std::string> names;
-  for (const auto& shard : split["shards"]) {
-    const bool named = shard.is_object() && shard.contains("file") && shard["file"].is_string();
-    require_input(named, "{}: an entry of 'shards' has no text 'file'", path);
-    names.insert(shard["file"].get<std::string>());
-  }
-  return names;
-}
-
-}  // namespace
-
 std::optional<std::int64_t> text_bytes(const std::vector<std::filesystem::path>& token_files) {
   const auto path = token_files.front().parent_path() / "manifest.json";
   if (!input_exists(path)) return std::nullopt;
   std::set<std::string> asked;
   for (const auto& file : token_files) asked.insert(file.filename().string());
-  const auto manifest = read_json_file(path);
-  if (!manifest.is_object() || !manifest.contains("files")) return std::nullopt;
-  require_input(manifest["files"].is_object(), "{}: 'files' is no object", path.string());
-  for (const auto& split : manifest["files"]) {
-    if (shard_names(path.string(), split) != asked) continue;
-    const bool counted = split.contains("bytes") && split["bytes"].is_number_unsigned() &&
-                         split["bytes"].get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
-    const auto bytes = counted ? split["bytes"].get<std::int64_t>() : 0;
-    require_input(bytes >= 1, "{}: 'bytes' of a split is no whole number of at least 1",
-                  path.string());
-    return bytes;
+  const auto document = read_json_file(path);
+  const JsonView manifest(document, path);
+  if (!manifest.has("files")) return std::nullopt;
+  for (const auto& [name, split] : manifest.at("files").entries()) {
+    std::set<std::string> names;
+    for (const auto& shard : split.at("shards").items()) names.insert(shard.at("file").text());
+    if (names == asked) return split.at("bytes").whole(1);
   }
   return std::nullopt;
 }

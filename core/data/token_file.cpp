@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
 #include "core/io/json_file.hpp"
+#include "core/io/json_view.hpp"
 #include "core/io/mapped_file.hpp"
 
 namespace blockwise {
@@ -177,18 +177,12 @@ std::int64_t TokenFileWriter::finish() {
 
 TokenManifest read_token_manifest(const std::filesystem::path& token_file) {
   const auto path = token_file.parent_path() / "manifest.json";
-  const auto json = read_json_file(path);
-  const bool valid = json.is_object() && json.contains("format") &&
-                     json["format"] == "blockwise-tokens" && json.contains("vocab_size") &&
-                     json["vocab_size"].is_number_integer() && json.contains("tokenizer") &&
-                     json["tokenizer"].is_string();
-  require_input(valid, "{}: not a manifest of token files", path.string());
-  TokenManifest manifest{json["tokenizer"].get<std::string>(),
-                         json["vocab_size"].get<std::int64_t>()};
-  require_input(manifest.vocab_size >= 1 && manifest.vocab_size <= kMaxVocabSize,
-                "{}: vocab_size is {}, allowed are 1 to {}", path.string(), manifest.vocab_size,
-                kMaxVocabSize);
-  return manifest;
+  const auto document = read_json_file(path);
+  const JsonView json(document, path);
+  const auto format = json.at("format").text();
+  require_input(format == "blockwise-tokens",
+                "{}: not a manifest of token files: its format is '{}'", path.string(), format);
+  return {json.at("tokenizer").text(), json.at("vocab_size").whole(1, kMaxVocabSize)};
 }
 
 }  // namespace blockwise

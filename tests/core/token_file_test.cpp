@@ -214,19 +214,24 @@ TEST_CASE("A manifest that is none is refused") {
       R"({"format":"blockwise-tokens","version":1,"tokenizer":"byte","vocab_size":256})";
   CHECK(text(good) == "no error");
   CHECK(read_token_manifest(folder / "train.bin").vocab_size == 256);
-  for (const std::string broken :
-       {"[]", "null", "{\"format\":5}", R"({"format":"other"})",
-        R"({"format":"blockwise-tokens","tokenizer":"byte"})",
-        R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":"256"})",
-        R"({"format":"blockwise-tokens","tokenizer":3,"vocab_size":256})"}) {
-    INFO(broken);
-    CHECK_THAT(text(broken), Contains("manifest.json: not a manifest"));
-  }
-  for (const std::string broken : {"", "{"}) {
-    CHECK_THAT(text(broken), Contains("manifest.json:1:") && Contains("not JSON"));
+  const std::vector<std::pair<std::string, std::string>> broken = {
+      {"", ":1:1: not JSON: the file is empty"},
+      {"{", ":1:2: not JSON"},
+      {"[]", ": the file is a list, no object with keys"},
+      {"null", ": the file is null, no object with keys"},
+      {"{\"format\":5}", ": 'format' is 5, no text"},
+      {R"({"format":"other"})", ": not a manifest of token files: its format is 'other'"},
+      {R"({"format":"blockwise-tokens","tokenizer":"byte"})", ": 'vocab_size' is missing"},
+      {R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":"256"})",
+       ": 'vocab_size' is \"256\", no whole number"},
+      {R"({"format":"blockwise-tokens","tokenizer":3,"vocab_size":256})",
+       ": 'tokenizer' is 3, no text"}};
+  for (const auto& [json, why] : broken) {
+    INFO(json);
+    CHECK_THAT(text(json), Contains("manifest.json" + why));
   }
   CHECK(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":70000})") ==
         "no error");
   CHECK_THAT(text(R"({"format":"blockwise-tokens","tokenizer":"byte","vocab_size":1048577})"),
-             Contains("vocab_size is 1048577, allowed are 1 to 1048576"));
+             Contains("'vocab_size' is 1048577, allowed are 1 to 1048576"));
 }

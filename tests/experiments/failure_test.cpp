@@ -1,8 +1,11 @@
 // Bad input and broken surroundings, as a user meets them: one clear sentence, the right exit code,
 // and nothing that was written is lost.
+#include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/partial_file.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/run_recorder.hpp"
@@ -125,6 +128,70 @@ TEST_CASE("What a killed process left of removing checkpoints goes when the run 
   CHECK(checkpoint_steps(run) == std::vector<std::int64_t>{9, 12});
   const auto folders = fs::directory_iterator(run / "checkpoints");
   CHECK(std::distance(fs::begin(folders), fs::end(folders)) == 2);
+}
+
+TEST_CASE("A checkpoint's marker that lacks something is damaged, and says what it lacks") {
+  const Prepared p;
+  p.stop_half_way();
+  const auto path = checkpoint_folder(p.folder / "run", 6) / "checkpoint.json";
+  const auto whole = nlohmann::ordered_json::parse(read_text_file(path));
+  const auto error_of = [&](const nlohmann::ordered_json& marker) {
+    write_file_atomically(path, marker.dump());
+    const auto result = p.train();
+    CHECK(result.exit_code == 2);
+    check_one_line(result.errors);
+    CHECK_THAT(result.errors, Contains("step_00000006") && Contains("damaged checkpoint") &&
+                                  !Contains("json.exception"));
+    return result.errors;
+  };
+  const auto without = [&](const std::string& pointer) {
+    auto marker = whole;
+    const nlohmann::ordered_json::json_pointer place(pointer);
+    marker[place.parent_pointer()].erase(place.back());
+    return marker;
+  };
+  const auto with = [&](const std::string& pointer, const nlohmann::ordered_json& value) {
+    auto marker = whole;
+    marker[nlohmann::ordered_json::json_pointer(pointer)] = value;
+    return marker;
+  };
+  CHECK_THAT(error_of(without("/files")), Contains("'files' is missing"));
+  CHECK_THAT(error_of(without("/files/optimizer.safetensors")),
+             Contains("'files.optimizer.safetensors' is missing"));
+  CHECK_THAT(error_of(without("/files/parameters.safetensors/bytes")),
+             Contains("'files.parameters.safetensors.bytes' is missing"));
+  CHECK_THAT(error_of(without("/step")), Contains("'step' is missing"));
+  CHECK_THAT(error_of(with("/step", "6")), Contains("'step' is \"6\", no whole number"));
+  CHECK_THAT(error_of(with("/step", 9300000000000000000ULL)),
+             Contains("'step' is 9300000000000000000, allowed are"));
+  CHECK_THAT(error_of(with("/files", 3)), Contains("'files' is 3, no object"));
+  CHECK_THAT(error_of(with("/config_hash", nullptr)), Contains("'config_hash' is missing"));
+  CHECK_THAT(error_of(with("/version", 2)), Contains("'version' is 2, allowed are 1 to 1"));
+  CHECK_THAT(error_of(nlohmann::ordered_json::array()), Contains("is a list, no object"));
+  write_file_atomically(path, whole.dump());
+  CHECK(p.train().exit_code == 0);
+}
+
+TEST_CASE("What a file says cannot steer the terminal") {
+  const Prepared p;
+  const auto result = p.train({"--set", "data.train=a\x1b]0;b\x07\xc2\x9b"});
+  CHECK(result.exit_code == 2);
+  check_one_line(result.errors);
+  CHECK(std::ranges::none_of(result.errors.substr(0, result.errors.size() - 1), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  }));
+  CHECK(result.errors.find("\xc2\x9b") == std::string::npos);
+}
+
+TEST_CASE("A name that leads out of runs/ is refused") {
+  const Prepared p;
+  for (const std::string name : {"..", ".", "a/b", "a\x1b[2J", "'a\u0080'", "''"}) {
+    INFO(name);
+    const auto result = p.train({"--set", "name=" + name, "--set", "output=''"});
+    CHECK(result.exit_code == 2);
+    check_one_line(result.errors);
+    CHECK_THAT(result.errors, Contains("name"));
+  }
 }
 
 TEST_CASE("A damaged run file is refused and the checkpoint stays") {
