@@ -1,7 +1,9 @@
 // SweepConfig: the YAML section `sweep`. Members are the base run with some keys set.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace blockwise {
@@ -12,6 +14,8 @@ struct ParameterDomain {
   std::vector<std::string> values;  // YAML scalars as text
   double min = 0.0;
   double max = 0.0;
+  std::int64_t whole_min = 0;  // int_uniform's bounds, both included
+  std::int64_t whole_max = 0;
   std::string distribution;  // uniform, log_uniform_values, int_uniform; empty for `values`
 };
 
@@ -25,6 +29,7 @@ struct SweepGroup {
 struct SweepConfig {
   std::string method = "grid";      // grid or random
   std::int64_t run_cap = 0;         // random: configurations drawn per group
+  std::int64_t seed = 0;            // random: of the draw
   std::vector<std::int64_t> seeds;  // every configuration runs once per seed
   std::string baseline;             // group that the others are compared with; empty: the first
   std::vector<ParameterDomain> parameters;
@@ -39,8 +44,17 @@ struct MemberPlan {
   std::vector<std::pair<std::string, std::string>> overrides;
 };
 
-// Pure: grid is the cartesian product in the order of the YAML, random draws run_cap points from a
-// stream of the seed 0. Throws InputError for a sweep without members or with two equal ones.
+// Every member is resolved before the first one starts and has a folder of its own.
+inline constexpr std::int64_t kMaxMembers = 10'000;
+
+// What is wrong with the sweep's size, "" where nothing is: more than kMaxMembers members, or a
+// run_cap above the number of distinct configurations of a group.
+std::string size_problem(const SweepConfig& sweep);
+
+// Pure: grid is the cartesian product in the order of the YAML, random draws run_cap distinct
+// points per group from a stream of `seed`. Values that are one number are one value, however they
+// are written: 1e-3, 1.0e-3 and 0.001. Throws InputError for a size_problem(), two equal members,
+// and a random draw that hardly finds new points.
 std::vector<MemberPlan> expand(const SweepConfig& sweep);
 
 }  // namespace blockwise

@@ -3,8 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
 
 #include "core/error.hpp"
+#include "experiments/printable_text.hpp"
 #include "experiments/spelling.hpp"
 
 namespace blockwise {
@@ -23,15 +27,19 @@ class SweepReader {
                       tree_.name));
     }
     SweepConfig sweep;
-    allow(node, {"method", "run_cap", "seeds", "baseline", "parameters", "groups"});
+    allow(node, {"method", "run_cap", "seed", "seeds", "baseline", "parameters", "groups"});
     if (node["method"]) sweep.method = word(node["method"], {"grid", "random"});
-    if (node["run_cap"]) sweep.run_cap = whole(node["run_cap"]);
+    if (node["run_cap"]) sweep.run_cap = whole(node["run_cap"], kMaxMembers);
+    if (node["seed"]) sweep.seed = whole(node["seed"]);
     read_seeds(node, sweep);
     if (node["baseline"]) sweep.baseline = scalar(node["baseline"]);
     if (node["parameters"]) sweep.parameters = parameters(node["parameters"]);
     if (node["groups"]) sweep.groups = groups(node["groups"]);
     check_method(node, sweep);
     check_baseline(node, sweep);
+    check_keys(node, sweep);
+    const auto problem = size_problem(sweep);
+    if (!problem.empty()) fail(sweep.method == "random" ? node["run_cap"] : node, problem);
     return sweep;
   }
 
@@ -52,6 +60,27 @@ class SweepReader {
     word(node["baseline"], names);
   }
 
+  // A key that is set twice would make members that say one value and run with another.
+  void check_keys(const YAML::Node& node, const SweepConfig& sweep) {
+    const auto once = [&](std::set<std::string>& keys, const std::string& key, const YAML::Node& at,
+                          const std::string& where) {
+      if (!keys.insert(key).second) fail(at, fmt::format("{} is set twice{}", key, where));
+    };
+    std::set<std::string> shared;
+    for (const auto& domain : sweep.parameters) {
+      once(shared, domain.path, node["parameters"], "");
+    }
+    for (std::size_t i = 0; i < sweep.groups.size(); ++i) {
+      const auto& group = sweep.groups[i];
+      auto keys = shared;
+      const auto where = fmt::format(" for the group '{}'", group.name);
+      for (const auto& [key, value] : group.set) once(keys, key, node["groups"][i], where);
+      for (const auto& domain : group.parameters) {
+        once(keys, domain.path, node["groups"][i], where);
+      }
+    }
+  }
+
   void read_seeds(const YAML::Node& node, SweepConfig& sweep) {
     if (!node["seeds"]) {
       sweep.seeds = {1};
@@ -60,7 +89,13 @@ class SweepReader {
     if (!node["seeds"].IsSequence() || node["seeds"].size() == 0) {
       fail(node["seeds"], "seeds is a list of whole numbers, for example [1, 2, 3]");
     }
-    for (const auto& seed : node["seeds"]) sweep.seeds.push_back(whole(seed));
+    for (const auto& entry : node["seeds"]) {
+      const auto seed = whole(entry);
+      if (std::ranges::count(sweep.seeds, seed) > 0) {
+        fail(entry, fmt::format("the seed {} stands in seeds twice", seed));
+      }
+      sweep.seeds.push_back(seed);
+    }
   }
 
   std::vector<SweepGroup> groups(const YAML::Node& node) {
@@ -72,14 +107,21 @@ class SweepReader {
       if (!item["name"]) fail(item, "a group needs a name");
       auto& group = groups.emplace_back();
       group.name = scalar(item["name"]);
-      if (item["set"]) {
-        for (const auto& entry : item["set"]) {
-          group.set.emplace_back(entry.first.Scalar(), setting(entry.second));
-        }
-      }
+      const auto problem = name_problem(group.name);
+      if (!problem.empty()) fail(item["name"], problem);
+      if (item["set"]) group.set = settings(item["set"]);
       if (item["parameters"]) group.parameters = parameters(item["parameters"]);
     }
     return groups;
+  }
+
+  std::vector<std::pair<std::string, std::string>> settings(const YAML::Node& node) {
+    if (!node.IsMap()) fail(node, "set maps keys to a value each");
+    std::vector<std::pair<std::string, std::string>> settings;
+    for (const auto& entry : node) {
+      settings.emplace_back(run_key(entry.first), setting(entry.second));
+    }
+    return settings;
   }
 
   std::vector<ParameterDomain> parameters(const YAML::Node& node) {
@@ -87,10 +129,19 @@ class SweepReader {
     std::vector<ParameterDomain> domains;
     for (const auto& entry : node) {
       auto& domain = domains.emplace_back();
-      domain.path = entry.first.Scalar();
+      domain.path = run_key(entry.first);
       read_domain(entry.second, domain);
     }
     return domains;
+  }
+
+  // A key of the run's YAML that a member may set.
+  std::string run_key(const YAML::Node& node) {
+    const auto key = scalar(node);
+    if (key == "seed") fail(node, "the seeds of the runs are the list sweep.seeds");
+    if (key == "name" || key == "output") fail(node, fmt::format("a member has its own {}", key));
+    if (key == "sweep" || key.starts_with("sweep.")) fail(node, "a member has no sweep of its own");
+    return key;
   }
 
   void read_domain(const YAML::Node& node, ParameterDomain& domain) {
@@ -98,29 +149,64 @@ class SweepReader {
     allow(node, {"value", "values", "min", "max", "distribution"});
     if (node["value"]) domain.values = {setting(node["value"])};
     if (node["values"]) {
+      if (!node["values"].IsSequence()) fail(node["values"], "values is a list");
       for (const auto& value : node["values"]) domain.values.push_back(setting(value));
     }
     if (!domain.values.empty()) return;
     if (!node["min"] || !node["max"]) fail(node, "a parameter has value, values, or min and max");
+    read_range(node, domain);
+  }
+
+  void read_range(const YAML::Node& node, ParameterDomain& domain) {
     domain.min = number(node["min"]);
     domain.max = number(node["max"]);
-    if (domain.min >= domain.max) fail(node["min"], "min is not below max");
-    std::int64_t whole_min = 0;
-    const bool integers = parse_number(scalar(node["min"]), whole_min) &&
-                          parse_number(scalar(node["max"]), whole_min);
+    std::int64_t ignored = 0;
+    const bool integers =
+        parse_number(scalar(node["min"]), ignored) && parse_number(scalar(node["max"]), ignored);
     domain.distribution = integers ? "int_uniform" : "uniform";
     if (node["distribution"]) {
       domain.distribution =
           word(node["distribution"], {"uniform", "log_uniform_values", "int_uniform"});
     }
-    if (domain.distribution == "log_uniform_values" && domain.min <= 0.0) {
-      fail(node["min"], "log_uniform_values needs a min above 0");
+    if (domain.distribution == "int_uniform") {
+      domain.whole_min = whole_bound(node["min"]);
+      domain.whole_max = whole_bound(node["max"]);
+      if (domain.whole_min >= domain.whole_max) fail(node["min"], "min is not below max");
+      return;
+    }
+    if (domain.min >= domain.max) fail(node["min"], "min is not below max");
+    if (domain.distribution == "uniform" && !std::isfinite(domain.max - domain.min)) {
+      fail(node["max"], "max - min is beyond the range of a double");
+    }
+    if (domain.distribution == "log_uniform_values") check_log_range(node, domain);
+  }
+
+  void check_log_range(const YAML::Node& node, const ParameterDomain& domain) {
+    if (domain.min <= 0.0) fail(node["min"], "log_uniform_values needs a min above 0");
+    if (!std::isfinite(domain.max / domain.min)) {
+      fail(node["max"], "max / min is beyond the range of a double");
     }
   }
 
+  // A whole number of 64 bits, also as 1e3 where a double holds it exactly.
+  std::int64_t whole_bound(const YAML::Node& node) {
+    constexpr double kExact = 9007199254740992.0;  // 2^53
+    std::int64_t value = 0;
+    if (parse_number(scalar(node), value)) return value;
+    const auto real = number(node);
+    if (real != std::floor(real) || std::abs(real) > kExact) {
+      fail(node, fmt::format("int_uniform needs whole numbers from {} to {}, there is {}",
+                             std::numeric_limits<std::int64_t>::min(),
+                             std::numeric_limits<std::int64_t>::max(), scalar(node)));
+    }
+    return static_cast<std::int64_t>(real);
+  }
+
   void allow(const YAML::Node& node, const std::vector<std::string>& keys) {
+    std::set<std::string> seen;
     for (const auto& entry : node) {
-      const auto key = entry.first.Scalar();
+      const auto key = scalar(entry.first);
+      if (!seen.insert(key).second) fail(entry.first, fmt::format("'{}' stands here twice", key));
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
         fail(entry.first, fmt::format("unknown key '{}'{}", key, did_you_mean(key, keys)));
       }
@@ -148,13 +234,17 @@ class SweepReader {
   }
   double number(const YAML::Node& node) {
     double value = 0.0;
-    if (!parse_number(scalar(node), value)) fail(node, "a number is expected");
+    if (!parse_number(scalar(node), value) || !std::isfinite(value)) {
+      fail(node, fmt::format("'{}' where a number is expected", scalar(node)));
+    }
     return value;
   }
-  std::int64_t whole(const YAML::Node& node) {
+  std::int64_t whole(const YAML::Node& node,
+                     std::int64_t max = std::numeric_limits<std::int64_t>::max()) {
     std::int64_t value = 0;
-    if (!parse_number(scalar(node), value) || value < 0) {
-      fail(node, "a whole number, at least 0, is expected");
+    if (!parse_number(scalar(node), value) || value < 0 || value > max) {
+      fail(node,
+           fmt::format("'{}' where a whole number from 0 to {} is expected", scalar(node), max));
     }
     return value;
   }
