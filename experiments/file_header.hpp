@@ -21,6 +21,12 @@ struct Provenance {
   std::int64_t seed = 0;
 };
 
+// A process that worked on the file, and the first step that it took.
+struct RunProcess {
+  std::int64_t from_step = 1;
+  Provenance provenance;
+};
+
 struct FileFormat {
   std::string name;
   std::int64_t version;
@@ -32,6 +38,16 @@ void write_header(Hdf5File& file, const FileFormat& format, const std::string& c
 void require_format(const Hdf5File& file, const std::filesystem::path& path,
                     const FileFormat& format);
 Provenance read_provenance(const Hdf5File& file);
+
+// /provenance/processes: equally long columns, a row per process, in their order: from_step, and of
+// its provenance everything but the seed, which is the run's. Its steps end where the next row's
+// begin. Replaces the table that is there, so before start_swmr().
+void write_processes(Hdf5File& file, const std::vector<RunProcess>& processes);
+// In a file without the table (of an earlier version) the one that /provenance names.
+std::vector<RunProcess> read_processes(const Hdf5File& file);
+// What the table is once a process goes on after `step`: those that have rows up to there, and it.
+// Where there are none, /provenance is this process's too.
+void add_process(Hdf5File& file, std::int64_t step, const Provenance& provenance);
 
 // /status: running.
 void write_status(Hdf5File& file);

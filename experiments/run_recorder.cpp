@@ -161,6 +161,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   auto file = Hdf5File::create(path);
   write_header(file, {kFormat, kFormatVersion}, header.config_yaml, header.config_hash,
                header.provenance);
+  write_processes(file, {{1, header.provenance}});
   create_table<StepRecord>(file);
   create_table<EvaluationRecord>(file);
   write_memory(file, header);
@@ -171,7 +172,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
 }
 
 RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
-                                std::int64_t step) {
+                                std::int64_t step, const std::optional<Provenance>& process) {
   require_input(input_exists(path), "{}: there is no such file", path.string());
   try {
     auto file = open_at(path, step);
@@ -179,6 +180,7 @@ RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_
     require_input(hash == config_hash,
                   "{}: the run's configuration has the hash {}, this one has {}", path.string(),
                   hash, config_hash);
+    if (process) add_process(file, step, *process);
     file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
     file.write_text("/status/message", "");
     file.write_integer("/status/last_step", step);
@@ -272,6 +274,7 @@ RunResult read_run(const fs::path& path) {
   run.config_yaml = file.text("/config/yaml");
   run.config_hash = file.text_attribute("/config", "hash");
   run.provenance = read_provenance(file);
+  run.processes = read_processes(file);
   const auto state = file.enum_value("/status/state");
   require_input(state >= 0 && state < static_cast<std::int64_t>(run_state_names().size()),
                 "{}: /status/state is {}", path.string(), state);
@@ -293,6 +296,12 @@ RunResult read_run(const fs::path& path) {
     run.state_bytes.emplace_back(kind, file.integer("/memory/state/" + kind));
   }
   return run;
+}
+
+std::string run_config_hash(const fs::path& path) {
+  const auto file = Hdf5File::open_for_reading(path);
+  require_run_file(file, path);
+  return file.text_attribute("/config", "hash");
 }
 
 }  // namespace blockwise

@@ -61,9 +61,10 @@ class RunRecorder {
   // Continues the file of a run that stopped, in any way: rows above `step` are dropped, status is
   // running again. The new file takes the old one's place when it is complete, so whoever follows
   // the old one has to open it again. Throws InputError where the file is damaged or where its
-  // config hash is not `config_hash`.
+  // config hash is not `config_hash`. `process` goes into /provenance/processes.
   static RunRecorder resume(const std::filesystem::path& path, const std::string& config_hash,
-                            std::int64_t step);
+                            std::int64_t step,
+                            const std::optional<Provenance>& process = std::nullopt);
 
   // Steps ascend within each kind of row. A write that fails throws std::runtime_error with the
   // file, the reason and the step up to which rows are safe; every later call throws it again. A
@@ -103,7 +104,9 @@ class RunRecorder {
 // What report and the tests read back.
 struct RunResult {
   std::string config_yaml, config_hash;
-  Provenance provenance;
+  Provenance provenance;              // of the process that took the first step
+  std::vector<RunProcess> processes;  // all of them; the last has taken no step yet where the run
+                                      // ends before its from_step
   RunState state = RunState::running;
   std::string message;
   std::int64_t last_step = 0;
@@ -117,5 +120,7 @@ struct RunResult {
 // Any run file, also one that is being written (as far as it is flushed). Throws InputError naming
 // file and object for one that is damaged or no run file.
 RunResult read_run(const std::filesystem::path& path);
+// Its configuration's hash alone. Throws as read_run() does.
+std::string run_config_hash(const std::filesystem::path& path);
 
 }  // namespace blockwise

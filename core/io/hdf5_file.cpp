@@ -492,6 +492,10 @@ void Hdf5File::create_group(const std::string& path) {
   handle_->written(group.close(), path);
 }
 
+void Hdf5File::remove(const std::string& path) {
+  handle_->written(H5Ldelete(handle_->file, path.c_str(), H5P_DEFAULT), path);
+}
+
 void Hdf5File::set_attribute(const std::string& object, const std::string& name,
                              std::string_view text) {
   handle_->put_text_attribute(object, name, text);

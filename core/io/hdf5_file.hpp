@@ -56,6 +56,8 @@ class Hdf5File {
   std::string text_attribute(const std::string& object, const std::string& name) const;
   std::int64_t integer_attribute(const std::string& object, const std::string& name) const;
   bool has(const std::string& path) const;
+  // Takes an object out of its group; its space in the file stays. Before start_swmr().
+  void remove(const std::string& path);
 
   // One-dimensional, extendible, chunked (1024 rows), empty at first.
   void create_real_column(const std::string& path, std::string_view units, std::string_view doc);

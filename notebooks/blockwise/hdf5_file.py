@@ -189,6 +189,18 @@ def read_provenance(file: h5py.File) -> dict[str, str | int]:
     return {name: _plain(place, name) for name in place.attrs}
 
 
+def read_processes(file: h5py.File) -> pd.DataFrame:
+    """A row per process that worked on the file: from_step, threads, and its provenance.
+
+    A file of an earlier version names the first process alone.
+    """
+    if "processes" in file["provenance"]:
+        return read_frame(file["provenance/processes"], ("from_step", "threads"))
+    first = read_provenance(file)
+    first.pop("seed", None)
+    return pd.DataFrame([{"from_step": 1, "threads": first.pop("threads", 0), **first}])
+
+
 def read_status(file: h5py.File) -> tuple[str, str]:
     """The name of the state that the writer is or was in, and its message."""
     state = dataset(file, "status/state")

@@ -101,6 +101,22 @@ TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command 
   check_same(p.path("whole"), p.path("stopped"));
 }
 
+TEST_CASE("A run that goes on with other threads says so from which step", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--threads", "1"}).exit_code == 0);
+  const auto path = p.path("run") + "/run.h5";
+  for (std::int64_t step = kSteps; step > 21; --step) {
+    std::filesystem::remove_all(checkpoint_folder(p.path("run"), step));
+  }
+  RunRecorder::resume(path, read_run(path).config_hash, 21).close();
+  REQUIRE(run_program({"train", p.config, "--threads", "2"}).exit_code == 0);
+  const auto run = read_run(path);
+  REQUIRE(run.processes.size() == 2);
+  CHECK((run.processes[0].from_step == 1 && run.processes[0].provenance.threads == 1));
+  CHECK((run.processes[1].from_step == 22 && run.processes[1].provenance.threads == 2));
+  CHECK(run.steps.size() == kSteps);
+}
+
 TEST_CASE("A finished run is left as it is", "[resume]") {
   const Prepared p;
   REQUIRE(run_program({"train", p.config}).exit_code == 0);

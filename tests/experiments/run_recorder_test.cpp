@@ -163,6 +163,56 @@ TEST_CASE("RunRecorder: resume drops what came after the checkpoint and goes on"
   CHECK((run.peak_allocated == 1000 && run.peak_resident == 6000));
 }
 
+TEST_CASE("RunRecorder: every process that goes on is in the file, with its first step") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run.h5";
+  write_run(path);
+  const auto resume = [&](std::int64_t step, std::int64_t threads, const std::string& version) {
+    auto process = example_header().provenance;
+    process.threads = threads;
+    process.program_version = version;
+    process.device = "a longer name of a processor " + version;
+    auto recorder = RunRecorder::resume(path, kHash, step, process);
+    record_steps(recorder, step + 1, step + 10);
+    recorder.close();
+    return read_run(path);
+  };
+  CHECK(read_run(path).processes.size() == 1);
+  resume(100, 8, "0.2.0");
+  const auto run = resume(100, 4, "0.3.1");  // of the one before no step is kept
+  REQUIRE(run.processes.size() == 2);
+  CHECK((run.processes[0].from_step == 1 && run.processes[0].provenance.threads == 2));
+  CHECK(run.processes[0].provenance.device == "cpu");
+  CHECK((run.processes[1].from_step == 101 && run.processes[1].provenance.threads == 4));
+  CHECK(run.processes[1].provenance.program_version == "0.3.1");
+  CHECK(run.processes[1].provenance.device == "a longer name of a processor 0.3.1");
+  CHECK(run.provenance.threads == 2);
+  CHECK(resume(105, 16, "0.3.2").processes.size() == 3);
+  // From the first step on: nothing is left of the others.
+  const auto fresh = resume(0, 3, "0.4.0");
+  REQUIRE(fresh.processes.size() == 1);
+  CHECK((fresh.processes[0].from_step == 1 && fresh.processes[0].provenance.threads == 3));
+  CHECK((fresh.provenance.threads == 3 && fresh.provenance.program_version == "0.4.0"));
+}
+
+TEST_CASE("RunRecorder: a file of before the table of processes opens and gets it") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run.h5";
+  write_run(path);
+  {
+    auto file = Hdf5File::open_for_appending(path);
+    file.remove("/provenance/processes");
+    file.close();
+  }
+  const auto old = read_run(path);
+  REQUIRE(old.processes.size() == 1);
+  CHECK((old.processes[0].from_step == 1 && old.processes[0].provenance.threads == 2));
+  auto process = example_header().provenance;
+  process.threads = 8;
+  RunRecorder::resume(path, kHash, 100, process).close();
+  CHECK(read_run(path).processes.size() == 2);
+}
+
 TEST_CASE("RunRecorder: a run that never had a checkpoint starts its rows again") {
   const TemporaryFolder folder;
   write_run(folder / "run.h5");
