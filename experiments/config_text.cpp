@@ -20,9 +20,14 @@ std::string yaml_text(const std::string& text) {
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/';
   }) && text.front() != '-';
-  if (plain) return text;
+  const bool reads_as_nothing = text == "null" || text == "Null" || text == "NULL";
+  if (plain && !reads_as_nothing) return text;
   std::string out(1, '"');
   for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      continue;
+    }
     if (c == '"' || c == '\\') out += '\\';
     out += c;
   }
@@ -128,16 +133,20 @@ std::string without_later_fields(const std::string& yaml) {
 
 }  // namespace
 
-std::string config_hash(RunConfig config) {
+std::string experiment_yaml(RunConfig config) {
   const TrainerConfig defaults;
   config.name = config.output = std::string(1, '-');
   config.trainer.device = defaults.device;
   config.trainer.threads = defaults.threads;
   config.trainer.checkpoint_every = defaults.checkpoint_every;
   config.trainer.keep_checkpoints = defaults.keep_checkpoints;
+  return to_yaml(std::move(config));
+}
+
+std::string config_hash(RunConfig config) {
   const auto files =
       file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
-  return sha256(without_later_fields(to_yaml(std::move(config))) + files).substr(0, 16);
+  return sha256(without_later_fields(experiment_yaml(std::move(config))) + files).substr(0, 16);
 }
 
 }  // namespace blockwise

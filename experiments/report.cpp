@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
 #include "core/error.hpp"
-#include "core/io/json_file.hpp"
 #include "experiments/run_recorder.hpp"
+#include "experiments/sweep_manifest.hpp"
 
 namespace blockwise {
 namespace {
@@ -19,51 +18,54 @@ constexpr const char* kLearningRate = "optimizer.learning_rate";
 
 // A run that the report is to read.
 struct Member {
+  std::string id;
   std::string group;
   std::optional<std::int64_t> seed;  // the run file's own where none is given
   std::vector<std::pair<std::string, std::string>> settings;
   fs::path run;
+  std::string hash;  // of the configuration that it is to have run; empty where nobody says
 };
 
-struct Manifest {
+struct Runs {
   std::string name;
   std::string baseline;
   std::vector<Member> members;
 };
 
-Member read_member(const nlohmann::ordered_json& json, const fs::path& folder) {
-  Member member;
-  member.group = json.at("group").get<std::string>();
-  member.seed = json.at("seed").get<std::int64_t>();
-  member.run = folder / json.at("run").get<std::string>();
-  for (const auto& [path, value] : json.at("overrides").items()) {
-    if (path == "seed") continue;
-    member.settings.emplace_back(path, value.is_string() ? value.get<std::string>() : value.dump());
+Member member_of(const SweepMember& planned, const fs::path& folder) {
+  Member member{planned.plan.id,      planned.plan.group, planned.plan.seed, {},
+                folder / planned.run, planned.hash};
+  for (const auto& [path, value] : planned.plan.overrides) {
+    if (path != "seed") member.settings.emplace_back(path, value);
   }
   return member;
 }
 
-Manifest read_manifest(const fs::path& path) {
-  try {
-    const auto json = read_json_file(path);
-    require_input(json.at("format") == "blockwise-sweep" && json.at("version") == 1,
-                  "{}: not the manifest of a sweep, or of another version", path.string());
-    Manifest manifest;
-    manifest.name = json.at("name").get<std::string>();
-    manifest.baseline = json.at("baseline").get<std::string>();
-    for (const auto& member : json.at("members")) {
-      manifest.members.push_back(read_member(member, path.parent_path()));
-    }
-    return manifest;
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(fmt::format("{}: damaged manifest: {}", path.string(), error.what()));
+Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
+  const auto manifest = read_manifest(folder);
+  Runs runs{manifest.name, manifest.baseline, {}};
+  for (const auto& member : manifest.members) runs.members.push_back(member_of(member, folder));
+  if (!manifest.has_hashes()) {
+    warnings.push_back(fmt::format(
+        "{}: without the hashes of its members (written by an earlier version), so nobody checks "
+        "that each ran what it says here; `blockwise sweep` adds them",
+        manifest_file(folder).string()));
   }
+  return runs;
 }
 
 // A run folder is a sweep of one.
-Manifest single_run(const fs::path& folder) {
+Runs single_run(const fs::path& folder) {
   const auto name = fs::weakly_canonical(folder).filename().string();
-  return {name, "", {{name, {}, {}, folder / "run.h5"}}};
+  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}};
+}
+
+// A run of something else must not stand under the settings that the manifest gives it.
+void require_planned(const Member& member, const RunResult& run) {
+  require_input(member.hash.empty() || member.hash == run.config_hash,
+                "{}: the member '{}' ran another configuration (hash {}) than the manifest says "
+                "({})",
+                member.run.string(), member.id, run.config_hash, member.hash);
 }
 
 std::string settings_text(const ReportRow& row) {
@@ -91,6 +93,7 @@ class RowBuilder {
     }
     try {
       const auto run = read_run(member.run);
+      require_planned(member, run);
       add(run, member.seed.value_or(run.provenance.seed));
     } catch (const InputError& error) {
       ++row_.seeds.failed;
@@ -173,9 +176,9 @@ bool ranks_before(const ReportRow& a, const ReportRow& b) {
   return key(a) < key(b);
 }
 
-std::vector<ReportRow> read_rows(const Manifest& manifest, std::vector<std::string>& warnings) {
+std::vector<ReportRow> read_rows(const Runs& runs, std::vector<std::string>& warnings) {
   std::vector<RowBuilder> builders;
-  for (const auto& member : manifest.members) {
+  for (const auto& member : runs.members) {
     auto builder = std::ranges::find_if(
         builders, [&](const auto& candidate) { return candidate.takes(member); });
     if (builder == builders.end()) builder = builders.insert(builder, RowBuilder(member));
@@ -291,13 +294,15 @@ const char* grid_position_name(GridPosition position) {
 }
 
 Report make_report(const fs::path& folder) {
-  const bool sweep = fs::exists(folder / "manifest.json");
+  const bool sweep = fs::exists(manifest_file(folder));
   require_input(sweep || fs::exists(folder / "run.h5"),
                 "{}: neither the folder of a sweep (no manifest.json) nor of a run (no run.h5)",
                 folder.string());
-  const auto manifest = sweep ? read_manifest(folder / "manifest.json") : single_run(folder);
-  Report report{manifest.name, manifest.baseline, {}, {}, {}};
-  report.rows = read_rows(manifest, report.warnings);
+  Report report;
+  const auto runs = sweep ? runs_of_sweep(folder, report.warnings) : single_run(folder);
+  report.name = runs.name;
+  report.baseline = runs.baseline;
+  report.rows = read_rows(runs, report.warnings);
   compare_with_baseline(report);
   report.groups = make_groups(report.rows);
   warn_of_incomplete(report);

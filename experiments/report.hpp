@@ -68,8 +68,9 @@ struct Report {
 };
 
 // Reads the folder of a sweep (manifest.json) or of a run (run.h5). Run files that are missing or
-// damaged are counted, not thrown. Throws InputError for a folder that is neither and for a damaged
-// manifest.
+// damaged, or that ran another configuration than the manifest's hash of the member says, are
+// counted and named in a warning, not thrown; of the last nothing enters a row. Throws InputError
+// for a folder that is neither and for a damaged manifest.
 Report make_report(const std::filesystem::path& folder);
 
 // Two tables, of the groups and of all configurations, and the warnings; about 120 columns wide.

@@ -1,31 +1,20 @@
 #include "experiments/sweep.hpp"
 
-#include <charconv>
-#include <nlohmann/json.hpp>
+#include <map>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
-#include "core/io/json_file.hpp"
 #include "core/io/sha256.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/sweep_member_check.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
-// Numbers and truth values as such, so that a reader of the manifest needs no YAML.
-Json typed(const std::string& scalar) {
-  const auto parsed = nlohmann::json::parse(scalar, nullptr, false);
-  if (parsed.is_number() || parsed.is_boolean()) return parsed;
-  double number = 0.0;
-  const auto result = std::from_chars(scalar.data(), scalar.data() + scalar.size(), number);
-  if (result.ec == std::errc() && result.ptr == scalar.data() + scalar.size()) return number;
-  return scalar;
-}
 
 PlannedRun planned_run(const YamlDocument& document, const MemberPlan& plan) {
   auto own = document.clone();
@@ -51,7 +40,8 @@ void add_member(CheckedSweep& sweep, PlannedRun planned) {
   run.config.optimizer.make_partition(
       run.layout);  // an uncovered tensor is an error now, not later
   sweep.manifest.members.push_back({std::move(planned.plan), (relative / "config.yaml").string(),
-                                    (relative / "run.h5").string(), run.config.trainer.steps});
+                                    (relative / "run.h5").string(), run.config.trainer.steps,
+                                    run.hash});
   sweep.yamls.push_back(to_yaml(run.config));
 }
 
@@ -63,32 +53,11 @@ CheckedSweep checked_sweep(const std::string& name, const fs::path& folder,
   return sweep;
 }
 
-Json to_json(const SweepManifest& sweep) {
-  Json json = {{"format", "blockwise-sweep"}, {"version", 1},
-               {"name", sweep.name},          {"hash", sweep.hash},
-               {"baseline", sweep.baseline},  {"members", Json::array()}};
-  for (const auto& member : sweep.members) {
-    Json overrides = Json::object();
-    for (const auto& [path, value] : member.plan.overrides) overrides[path] = typed(value);
-    json["members"].push_back({{"id", member.plan.id},
-                               {"group", member.plan.group},
-                               {"seed", member.plan.seed},
-                               {"overrides", overrides},
-                               {"steps", member.steps},
-                               {"config", member.config},
-                               {"run", member.run}});
-  }
-  return json;
-}
-
-void check_frozen(const fs::path& path, const std::string& hash) {
-  const auto json = read_json_file(path);
-  require_input(json.is_object() && json.contains("hash") && json["hash"].is_string(),
-                "{}: not the manifest of a sweep", path.string());
-  require_input(json["hash"].get<std::string>() == hash,
+void check_frozen(const SweepManifest& before, const std::string& hash) {
+  require_input(before.hash == hash,
                 "{}: the sweep expands to other members than those that were started here. Give it "
                 "another `output`, or delete the folder.",
-                path.string());
+                manifest_file(before.folder).string());
 }
 
 void write_index(const SweepManifest& sweep) {
@@ -103,15 +72,56 @@ void write_index(const SweepManifest& sweep) {
   file.close();
 }
 
-void write_files(const CheckedSweep& sweep) {
-  const auto& manifest = sweep.manifest;
-  for (std::size_t i = 0; i < sweep.yamls.size(); ++i) {
-    const auto path = manifest.folder / manifest.members[i].config;
-    fs::create_directories(path.parent_path());
-    if (!fs::exists(path)) write_file_atomically(path, sweep.yamls[i]);
+// What a folder's manifest says of its members.
+struct Before {
+  bool exists = false;
+  std::map<std::string, std::string> hashes;  // by id
+};
+
+Before before_of(const std::optional<SweepManifest>& manifest) {
+  Before before;
+  if (!manifest) return before;
+  before.exists = true;
+  for (const auto& member : manifest->members) before.hashes[member.plan.id] = member.hash;
+  return before;
+}
+
+void settle_member(const CheckedSweep& sweep, std::size_t index, const Before& before) {
+  const auto& member = sweep.manifest.members[index];
+  const auto listed = before.hashes.find(member.plan.id);
+  const bool is_listed = listed != before.hashes.end();
+  if (is_listed && !listed->second.empty()) {
+    require_input(listed->second == member.hash,
+                  "{}: the member '{}' was prepared with another configuration (hash {}, by now it "
+                  "is {}). Give this another output, or delete the folder.",
+                  manifest_file(sweep.manifest.folder).string(), member.plan.id, listed->second,
+                  member.hash);
   }
-  write_index(manifest);
-  write_file_atomically(manifest.folder / "manifest.json", to_json(manifest).dump(2) + "\n");
+  check_member_run(sweep.manifest, member);
+  const auto path = sweep.manifest.folder / member.config;
+  if (is_listed && fs::exists(path)) {
+    check_member_config(sweep.manifest, member, sweep.yamls[index]);
+  } else {
+    fs::create_directories(path.parent_path());
+    write_file_atomically(path, sweep.yamls[index]);
+  }
+}
+
+// The manifest last: what it lists is there.
+void settle(const CheckedSweep& sweep, const std::optional<SweepManifest>& manifest) {
+  const auto before = before_of(manifest);
+  for (std::size_t i = 0; i < sweep.yamls.size(); ++i) settle_member(sweep, i, before);
+  const auto text = manifest_text(sweep.manifest);
+  const bool same = manifest && fs::exists(sweep.manifest.folder / "index.h5") &&
+                    manifest_text(*manifest) == text;
+  if (same) return;
+  write_index(sweep.manifest);
+  write_file_atomically(manifest_file(sweep.manifest.folder), text);
+}
+
+std::optional<SweepManifest> manifest_of(const fs::path& folder) {
+  if (!fs::exists(manifest_file(folder))) return std::nullopt;
+  return read_manifest(folder);
 }
 
 }  // namespace
@@ -119,7 +129,7 @@ void write_files(const CheckedSweep& sweep) {
 SweepManifest write_sweep(const std::string& name, const fs::path& folder,
                           const std::string& baseline, std::vector<PlannedRun> runs) {
   auto sweep = checked_sweep(name, folder, baseline, std::move(runs));
-  write_files(sweep);
+  settle(sweep, manifest_of(folder));
   return std::move(sweep.manifest);
 }
 
@@ -130,12 +140,9 @@ SweepManifest prepare_sweep(const YamlDocument& document) {
   for (const auto& plan : expand(config)) runs.push_back(planned_run(document, plan));
   auto sweep = checked_sweep(base.name, base.output,
                              config.groups.empty() ? "run" : config.baseline, std::move(runs));
-  const auto manifest = sweep.manifest.folder / "manifest.json";
-  if (fs::exists(manifest)) {
-    check_frozen(manifest, sweep.manifest.hash);
-  } else {
-    write_files(sweep);
-  }
+  const auto before = manifest_of(sweep.manifest.folder);
+  if (before) check_frozen(*before, sweep.manifest.hash);
+  settle(sweep, before);
   return std::move(sweep.manifest);
 }
 

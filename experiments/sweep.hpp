@@ -7,23 +7,9 @@
 
 #include "experiments/config_yaml.hpp"
 #include "experiments/run_recorder.hpp"
+#include "experiments/sweep_manifest.hpp"
 
 namespace blockwise {
-
-struct SweepMember {
-  MemberPlan plan;
-  std::string config;  // relative to the sweep's folder
-  std::string run;
-  std::int64_t steps = 0;
-};
-
-struct SweepManifest {
-  std::string name;
-  std::string hash;      // of all members' configurations
-  std::string baseline;  // group
-  std::filesystem::path folder;
-  std::vector<SweepMember> members;
-};
 
 // A member before it has a folder: its configuration but for seed, name and output, which come from
 // the plan.
@@ -32,15 +18,19 @@ struct PlannedRun {
   RunConfig config;
 };
 
-// A sweep of these runs: checks every one as `train` would and writes manifest.json, the members'
-// config.yaml and index.h5. May be called again with more runs, as a search does that decides from
-// results what to run next.
+// A sweep of these runs: checks every one as `train` would and writes the members' config.yaml,
+// index.h5 (external links to their run files) and, when all of those are there, manifest.json. So
+// a folder with a manifest was prepared whole; one without is prepared again from the start. May be
+// called again with more runs, as a search does that decides from results what to run next.
+//
+// Throws InputError naming the member for one that is not what it is to be: the manifest has
+// another hash of it, its config.yaml was changed since, or its run file is of another
+// configuration.
 SweepManifest write_sweep(const std::string& name, const std::filesystem::path& folder,
                           const std::string& baseline, std::vector<PlannedRun> runs);
 
-// Expands the sweep, checks every member as `train` would, and writes manifest.json, the members'
-// config.yaml and index.h5 (external links to their run files). A folder that has a manifest keeps
-// it: throws InputError when the sweep expands to something else by now.
+// Expands the sweep and writes it as write_sweep() does. A folder that has a manifest keeps it:
+// throws InputError when the sweep expands to something else by now.
 SweepManifest prepare_sweep(const YamlDocument& document);
 
 struct SweepOutcome {

@@ -194,8 +194,10 @@ def read_processes(file: h5py.File) -> pd.DataFrame:
 
     A file of an earlier version names the first process alone.
     """
-    if "processes" in file["provenance"]:
-        return read_frame(file["provenance/processes"], ("from_step", "threads"))
+    place = subgroup(file, "provenance")
+    if "processes" in place:
+        numbers = ("from_step", "threads")
+        return read_frame(subgroup(place, "processes"), numbers, integers=numbers)
     first = read_provenance(file)
     first.pop("seed", None)
     return pd.DataFrame([{"from_step": 1, "threads": first.pop("threads", 0), **first}])

@@ -24,6 +24,7 @@ from .hdf5_file import (
     RunFileError,
     read_file,
     read_frame,
+    read_processes,
     read_provenance,
     read_status,
     scalar_integer,
@@ -42,7 +43,7 @@ LEARNING_RATE = "optimizer.learning_rate"
 MISSING = "missing"
 """Status of a member whose run has not been started."""
 UNREADABLE = "unreadable"
-"""Status of a member whose run file is damaged."""
+"""Status of a member whose run file is damaged, or of another configuration."""
 
 # Datasets appear in a frame in this order; further ones follow by name.
 _STEP_COLUMNS = (
@@ -74,6 +75,9 @@ class Run:
     partition: a row per section of a tensor. tensor; role; structure (elements, tiles, factored or
         labels); layer (-1: none); row_begin; rows; columns; tile_rows; tile_columns; blocks;
         state_elements (values of the second moment).
+    processes: a row per process that worked on the run, in their order. from_step (the first step
+        that it took); threads; program_version, device and the rest of `provenance`, which is the
+        first process's.
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -82,6 +86,7 @@ class Run:
     config: str
     hash: str
     provenance: dict[str, str | int]
+    processes: pd.DataFrame
     steps: pd.DataFrame
     evaluations: pd.DataFrame
     memory: pd.Series
@@ -101,6 +106,8 @@ class Member:
     seed: int
     overrides: dict[str, Override]
     run: Path
+    hash: str = ""
+    """Of the configuration that it is to have run; empty in manifests of an earlier version."""
 
     @property
     def configuration(self) -> tuple[str, tuple[tuple[str, Override], ...]]:
@@ -117,8 +124,8 @@ class Member:
 class Sweep:
     """A sweep's plan and the runs that exist so far.
 
-    runs: by member id. unreadable: member id to the error, for run files that are damaged; one
-    damaged file does not hide the others.
+    runs: by member id. unreadable: member id to the error, for run files that are damaged or that
+    ran another configuration than the manifest says; one such file does not hide the others.
     """
 
     folder: Path
@@ -191,6 +198,7 @@ def _run(path: Path, file: h5py.File) -> Run:
         config=scalar_text(file, "config/yaml"),
         hash=text_attribute(subgroup(file, "config"), "hash"),
         provenance=read_provenance(file),
+        processes=read_processes(file),
         steps=_history(subgroup(file, "steps"), _STEP_COLUMNS, growing),
         evaluations=_history(subgroup(file, "evaluations"), _EVALUATION_COLUMNS, growing),
         memory=_memory(subgroup(file, "memory")),
@@ -255,10 +263,20 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
     for member in members:
         try:
             if member.run.exists():
-                runs[member.id] = read_run(member.run)
+                runs[member.id] = _planned_run(member)
         except (OSError, RunFileError) as error:
             unreadable[member.id] = str(error)
     return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable)
+
+
+def _planned_run(member: Member) -> Run:
+    run = read_run(member.run)
+    if member.hash and run.hash != member.hash:
+        raise RunFileError(
+            f"{member.run}: the member {member.id} ran another configuration (hash {run.hash}) "
+            f"than the manifest says ({member.hash}). Delete its folder and run the sweep again."
+        )
+    return run
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -289,6 +307,7 @@ def _member(folder: Path, entry: dict[str, Any]) -> Member:
         seed=int(entry["seed"]),
         overrides=overrides,
         run=folder / _inside(str(entry["run"])),
+        hash=str(entry.get("config_hash", "")),
     )
 
 

@@ -67,6 +67,22 @@ TEST_CASE("paired trials: seeds pair, finished runs are kept, the budget is a bo
   CHECK(again.runs() == 6);
 }
 
+TEST_CASE("paired trials: an arm that means something else than what ran is refused by name") {
+  const Trials t;
+  {
+    auto trials = t.open(2);
+    REQUIRE(trials.measure({t.arm("one", 1e-3)}, 1) == Result::measured);
+  }
+  auto trials = t.open(2);
+  CHECK_THROWS_WITH(trials.measure({t.arm("one", 2e-3)}, 1),
+                    Contains("manifest.json") && Contains("the member 'one-s1'"));
+  // The manifest does not say it, the run does.
+  fs::remove(t.folder / "trials/manifest.json");
+  auto again = t.open(2);
+  CHECK_THROWS_WITH(again.measure({t.arm("one", 2e-3)}, 1),
+                    Contains("run.h5: the member 'one-s1'"));
+}
+
 TEST_CASE("paired trials: a race keeps the best, a divergence is the worst, a clear case stops") {
   const Trials t;
   const auto baseline = t.arm("slow", 1e-5);

@@ -41,6 +41,7 @@ class ExampleSweep {
          {"group", group},
          {"seed", seed},
          {"overrides", {{"optimizer.rule", group}, {"optimizer.learning_rate", rate}}},
+         {"config_hash", example_header().config_hash},
          {"config", "members/" + id + "/config.yaml"},
          {"run", run}});
     write_file_atomically(path() / "manifest.json", manifest_.dump());
@@ -61,6 +62,19 @@ class ExampleSweep {
     recorder.record_memory(seed << 20, 0);
     recorder.set_status(state, "", 5);
     recorder.close();
+  }
+
+  void set_hash(const std::string& id, const std::string& hash) {
+    for (auto& member : manifest_["members"]) {
+      if (member["id"] == id) member["config_hash"] = hash;
+    }
+    write_file_atomically(path() / "manifest.json", manifest_.dump());
+  }
+
+  // As versions before them wrote it.
+  void remove_hashes() {
+    for (auto& member : manifest_["members"]) member.erase("config_hash");
+    write_file_atomically(path() / "manifest.json", manifest_.dump());
   }
 
  private:
@@ -284,11 +298,61 @@ TEST_CASE("Report: a folder that is neither, and damaged manifests") {
     }
     return "";
   };
-  CHECK_THAT(error_of("{"), Contains("manifest.json: damaged manifest"));
-  CHECK_THAT(error_of("[]"), Contains("damaged manifest"));
+  CHECK_THAT(error_of("{"), Contains("manifest.json:1:2: not JSON"));
+  CHECK_THAT(error_of("[]"), Contains("manifest.json: the file is a list, no object with keys"));
   CHECK_THAT(error_of(R"({"format":"other","version":1})"),
              Contains("not the manifest of a sweep"));
-  CHECK_THAT(error_of(R"({"format":"blockwise-sweep","version":1,"name":"x","baseline":"a",)"
-                      R"("members":[{"group":"a"}]})"),
-             Contains("damaged manifest"));
+  const auto error_with = [&](const std::string& member) {
+    return error_of(R"({"format":"blockwise-sweep","version":1,"name":"x","hash":"0",)"
+                    R"("baseline":"a","members":[)" +
+                    member + "]}");
+  };
+  CHECK_THAT(error_of(R"({"format":"blockwise-sweep","version":1,"name":"x","baseline":"a"})"),
+             Contains("manifest.json: 'hash' is missing"));
+  CHECK_THAT(error_with(R"({"group":"a"})"), Contains("'members[0].config' is missing"));
+  CHECK_THAT(error_with("7"), Contains("'members[0]' is 7, no object with keys"));
+  CHECK_THAT(error_with(R"({"config":"c","run":"../../r","id":"i"})"),
+             Contains("'members[0].run' is '../../r', no path inside the sweep's folder"));
+  CHECK_THAT(error_with(R"({"config":"/c","run":"r","id":"i"})"),
+             Contains("'members[0].config' is '/c'"));
+  CHECK_THAT(error_with(R"({"config":"c","run":"r","id":".."})"),
+             Contains("'members[0].id' is no name"));
+  CHECK_THAT(error_with(R"({"config":"c","run":"r","id":"i","group":"a\u001b[2J"})"),
+             Contains("'members[0].group' is no name") && Contains("\\x1b"));
+  CHECK_THAT(error_with(R"({"config":"c","run":"r","id":"i","group":"a","seed":1.5})"),
+             Contains("'members[0].seed' is 1.5, no whole number"));
+}
+
+TEST_CASE("Report: a run of something else is named and stands in no row") {
+  ExampleSweep sweep;
+  fill(sweep);
+  sweep.set_hash("adam_mini-lr0.003-s2", "another");
+  const auto report = make_report(sweep.path());
+  const auto& row = row_of(report, "adam_mini", "0.003");
+  CHECK((row.seeds.finished == 2 && row.seeds.failed == 1));
+  CHECK(row.final_losses.count(2) == 0);
+  REQUIRE(!report.warnings.empty());
+  CHECK_THAT(report.warnings.front(),
+             Contains("'adam_mini-lr0.003-s2' ran another configuration (hash 0123456789abcdef) "
+                      "than the manifest says (another)"));
+}
+
+TEST_CASE("Report: a manifest without hashes opens, and says that nothing was checked") {
+  ExampleSweep sweep;
+  fill(sweep);
+  sweep.remove_hashes();
+  const auto report = make_report(sweep.path());
+  CHECK(row_of(report, "adam_mini", "0.003").seeds.finished == 3);
+  REQUIRE(!report.warnings.empty());
+  CHECK_THAT(report.warnings.front(), Contains("without the hashes of its members"));
+}
+
+TEST_CASE("Report: what a file says cannot steer the terminal") {
+  ExampleSweep sweep;
+  fill(sweep);
+  auto report = make_report(sweep.path());
+  report.name = "na\x1b[31mme";
+  report.warnings = {"line\nbreak"};
+  const auto text = report_table(report);
+  CHECK_THAT(text, Contains("na\\x1b[31mme: validation loss") && Contains("line\\x0abreak"));
 }

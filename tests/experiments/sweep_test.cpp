@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
@@ -82,6 +83,97 @@ TEST_CASE("The manifest is frozen") {
   const auto result = p.sweep({"--set", "trainer.steps=7"});
   CHECK(result.exit_code == 2);
   CHECK_THAT(result.errors, Contains("manifest.json") && Contains("other members"));
+}
+
+TEST_CASE("A member that was changed by hand is refused by name") {
+  const Prepared p;
+  REQUIRE(p.sweep().exit_code == 0);
+  const auto folder = p.member("adamw-lr1.0e-2-s1").parent_path();
+  const auto yaml = read_text_file(folder / "config.yaml");
+  const auto with = [&](const std::string& from, const std::string& to) {
+    auto text = yaml;
+    REQUIRE(text.find(from) != std::string::npos);
+    write_file_atomically(folder / "config.yaml", text.replace(text.find(from), from.size(), to));
+  };
+  SECTION("before it ran") {
+    fs::remove(folder / "run.h5");
+    fs::remove_all(folder / "checkpoints");
+    with("learning_rate: 0.01", "learning_rate: 0.05");
+    const auto result = p.sweep();
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.errors, Contains("adamw-lr1.0e-2-s1") &&
+                                  Contains("learning_rate: 0.05, not learning_rate: 0.01"));
+    CHECK(!fs::exists(folder / "run.h5"));
+  }
+  SECTION("so that it writes elsewhere") {
+    with("members/adamw-lr1.0e-2-s1", "members/elsewhere");
+    CHECK_THAT(p.sweep().errors, Contains("adamw-lr1.0e-2-s1") && Contains("elsewhere, not"));
+  }
+  SECTION("and ran with the change") {
+    fs::remove_all(folder);
+    fs::create_directories(folder);
+    with("learning_rate: 0.01", "learning_rate: 0.05");
+    REQUIRE(run_program({"train", (folder / "config.yaml").string()}).exit_code == 0);
+    const auto result = p.sweep();
+    CHECK(result.exit_code == 2);
+    CHECK_THAT(result.errors, Contains("adamw-lr1.0e-2-s1") && Contains("another configuration"));
+    const auto report = run_program({"report", (p.folder / "run").string()});
+    CHECK(report.exit_code == 0);
+    CHECK_THAT(report.output, Contains("'adamw-lr1.0e-2-s1' ran another configuration"));
+    fs::remove_all(folder);
+    CHECK(p.sweep().exit_code == 0);
+    CHECK(read_run(folder / "run.h5").config_yaml.find("learning_rate: 0.01") != std::string::npos);
+  }
+  SECTION("in what does not define it: as many threads as there are") {
+    with("threads: 1", "threads: 2");
+    CHECK(p.sweep().exit_code == 0);
+  }
+}
+
+// The disk was full after the first members: no manifest yet. Then the file was changed.
+TEST_CASE("A preparation that died is done again, whatever it left") {
+  const Prepared p;
+  REQUIRE(p.sweep({"--set", "trainer.steps=2"}).exit_code == 0);
+  const auto sweep = p.folder / "run";
+  const auto left = p.member("adamw-lr1.0e-2-s1").parent_path();
+  const auto old = read_text_file(left / "config.yaml");
+  fs::remove_all(sweep);
+  fs::create_directories(left);
+  write_file_atomically(left / "config.yaml", old);
+  write_file_atomically(sweep / "index.h5", "half of i");
+  REQUIRE(p.sweep().exit_code == 0);
+  CHECK(read_run(left / "run.h5").last_step == 6);
+  const auto report = run_program({"report", sweep.string(), "--json"});
+  CHECK(report.exit_code == 0);
+  CHECK(report.output.find("another configuration") == std::string::npos);
+}
+
+TEST_CASE("A run that was there before the manifest is kept only where it is the member's") {
+  const Prepared p;
+  REQUIRE(p.sweep({"--set", "trainer.steps=2"}).exit_code == 0);
+  fs::remove(p.folder / "run/manifest.json");
+  const auto result = p.sweep();
+  CHECK(result.exit_code == 2);
+  CHECK_THAT(result.errors, Contains("members/adamw-lr1.0e-2-s1/run.h5: the member") &&
+                                Contains("ran with another configuration"));
+  CHECK(!fs::exists(p.folder / "run/manifest.json"));
+  CHECK(p.sweep({"--set", "trainer.steps=2"}).exit_code == 0);
+}
+
+TEST_CASE("The manifest has a hash of every member, an older one gets them") {
+  const Prepared p;
+  REQUIRE(p.sweep().exit_code == 0);
+  const auto path = p.folder / "run/manifest.json";
+  auto manifest = nlohmann::ordered_json::parse(read_text_file(path));
+  for (const auto& member : manifest["members"]) {
+    const auto run = read_run(p.folder / "run" / member["run"].get<std::string>());
+    CHECK(member["config_hash"] == run.config_hash);
+  }
+  const auto whole = read_text_file(path);
+  for (auto& member : manifest["members"]) member.erase("config_hash");
+  write_file_atomically(path, manifest.dump(2) + "\n");
+  CHECK(p.sweep().exit_code == 0);
+  CHECK(read_text_file(path) == whole);
 }
 
 TEST_CASE("A member's mistake is found before anything runs") {

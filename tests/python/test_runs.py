@@ -55,6 +55,9 @@ def test_a_run_holds_what_was_written(run_file: Path) -> None:
     assert run.provenance["compiler"] == "some compiler"
     assert run.provenance["threads"] == 2
     assert run.provenance["started_at"] == "2026-01-02T03:04:05Z"
+    # A file without the table names one process.
+    assert run.processes[["from_step", "threads"]].to_numpy().tolist() == [[1, 2]]
+    assert run.processes["compiler"].tolist() == ["some compiler"]
     assert (run.status, run.message, run.last_step) == ("finished", "", 300)
     assert run.partition_rule == "adam_mini"
 
@@ -272,6 +275,20 @@ def test_one_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
     assert list(sweep.unreadable) == [member_id("adamw", 3e-3, 1)]
     assert status_counts(sweep).loc["adamw", "unreadable"] == 1
     assert len(final_losses(sweep)) == 24
+
+
+def test_a_member_that_ran_something_else_stands_in_no_row(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, lambda name, spec: spec if "lr0.003" in name else None)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for number, entry in enumerate(manifest["members"]):
+        entry["config_hash"] = "0123456789abcdef" if number % 2 else "another"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sweep = read_sweep(folder)
+    wrong = [member.id for member in sweep.members[::2] if member.run.exists()]
+    assert wrong
+    assert list(sweep.unreadable) == wrong
+    assert f"{wrong[0]} ran another configuration" in sweep.unreadable[wrong[0]]
+    assert len(sweep.runs) == 6 - len(wrong)
 
 
 def test_a_folder_without_a_manifest_is_an_error(tmp_path: Path) -> None:
