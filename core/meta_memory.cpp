@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -11,9 +12,27 @@
 
 namespace blockwise {
 
-struct MetaMemory::Counter {
+// Counts the meta device's blocks, and what is allocated on the CPU meanwhile: the few tensors that
+// are real in a rehearsal too, such as the state of a dropout generator.
+struct MetaMemory::Counter : public c10::MemoryReportingInfoBase {
   std::int64_t now = 0;
   std::int64_t peak = 0;
+
+  void add(std::int64_t bytes) {
+    now += bytes;
+    peak = std::max(peak, now);
+  }
+  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t,
+                         c10::Device device) override {
+    if (device.is_cpu()) add(bytes);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+};
+
+struct MetaMemory::Guard {
+  explicit Guard(std::shared_ptr<Counter> counter)
+      : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
+  c10::DebugInfoGuard guard;
 };
 
 namespace {
@@ -39,9 +58,9 @@ class MetaMemory::CountingAllocator : public c10::Allocator {
 
   c10::DataPtr allocate(std::size_t bytes) override {
     const auto size = static_cast<std::int64_t>(bytes);
-    counter_->now =
-        checked_sum("bytes of the step", std::max<std::int64_t>(0, counter_->now), size);
-    counter_->peak = std::max(counter_->peak, counter_->now);
+    // Throws where the sizes of a configuration are beyond what can be counted.
+    checked_sum("bytes of the step", std::max<std::int64_t>(0, counter_->now), size);
+    counter_->add(size);
     auto* block = new Block{counter_, &counter_->now, size};
     return {nullptr, block, &release, c10::Device(c10::DeviceType::Meta)};
   }
@@ -55,6 +74,7 @@ class MetaMemory::CountingAllocator : public c10::Allocator {
 MetaMemory::MetaMemory()
     : counter_(std::make_shared<Counter>()),
       allocator_(std::make_unique<CountingAllocator>(counter_)),
+      guard_(std::make_unique<Guard>(counter_)),
       before_(c10::GetAllocator(c10::DeviceType::Meta)) {
   c10::SetAllocator(c10::DeviceType::Meta, allocator_.get());
 }
@@ -146,13 +166,14 @@ std::vector<at::Tensor> attention_scratch(const at::Tensor& q, const at::Tensor&
 }
 
 std::tuple<at::Tensor, at::Tensor> attention(const at::Tensor& q, const at::Tensor& k,
-                                             const at::Tensor& v, double, bool,
+                                             const at::Tensor&, double, bool,
                                              const std::optional<at::Tensor>&,
                                              std::optional<double>) {
   const auto sums = q.options().dtype(at::kFloat);
   const auto scratch = attention_scratch(q, k);
-  // As the CPU kernel lays it out: [B, T, H, D], seen as [B, H, T, D].
-  auto y = at::empty({q.size(0), q.size(2), q.size(1), v.size(3)}, q.options()).transpose(1, 2);
+  // Laid out like the queries. Where those are contiguous, as after a normalization of them, the
+  // heads are copied when they are merged; where they are a view of [B, T, H, D], they are not.
+  const auto y = at::empty_like(q);
   return {y, at::empty({q.size(0), q.size(2), q.size(1)}, sums).transpose(1, 2)};
 }
 

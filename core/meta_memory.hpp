@@ -1,6 +1,7 @@
 // Memory of a computation that is not done: on LibTorch's meta device tensors have shapes and
-// lifetimes but no data. While a MetaMemory is alive it counts what they would hold, so that
-// running the real program there, autograd included, tells its peak in advance for any size.
+// lifetimes but no data. While a MetaMemory is alive it counts what they would hold, and what the
+// thread allocates on the CPU, so that running the real program there, autograd included, tells its
+// peak in advance for any size. (It shares its slot with LibTorch's profiler and MemoryMeter.)
 //
 // Beyond LibTorch's own meta kernels this file supplies those that a transformer's training step
 // needs and that LibTorch has only in Python: relu, LayerNorm's, the embedding's gradient and the
@@ -29,9 +30,11 @@ class MetaMemory {
 
  private:
   struct Counter;
+  struct Guard;
   class CountingAllocator;
   std::shared_ptr<Counter> counter_;
   std::unique_ptr<CountingAllocator> allocator_;
+  std::unique_ptr<Guard> guard_;
   c10::Allocator* before_;
 };
 

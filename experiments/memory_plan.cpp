@@ -9,7 +9,6 @@
 #include "core/io/input_file.hpp"
 #include "core/meta_memory.hpp"
 #include "core/random_stream.hpp"
-#include "optimizers/optimizer.hpp"
 
 namespace blockwise {
 namespace {
@@ -89,6 +88,13 @@ std::int64_t MemoryPlan::optimizer_bytes() const {
                          [](auto sum, const auto& kind) { return sum + kind.second; });
 }
 
+std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
+    const Optimizer& optimizer, const ParameterStore& store) {
+  auto kinds = optimizer.state_bytes();
+  if (store.master_bytes() > 0) kinds.emplace_back("master_weights", store.master_bytes());
+  return kinds;
+}
+
 MemoryPlan plan_memory(RunConfig config) {
   const auto shape = shape_of(config);
   config.model.spec->adapt_to(shape);
@@ -103,22 +109,22 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.parameter_bytes = store.compute_bytes();
   plan.gradient_bytes = static_cast<std::int64_t>(store.gradients().nbytes());
   plan.master_bytes = store.master_bytes();
-  plan.optimizer = optimizer.state_bytes();
+  plan.optimizer = optimizer_bytes_by_kind(optimizer, store);
   plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, memory, false);
   plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, memory, true);
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
                                                      : plan.peak_bytes_without_checkpointing;
-  plan.activation_bytes = plan.peak_bytes - plan.parameter_bytes - plan.gradient_bytes -
-                          plan.master_bytes - plan.optimizer_bytes();
-  plan.checkpoint_bytes =
-      static_cast<std::int64_t>(store.parameters().nbytes()) + plan.optimizer_bytes();
+  plan.activation_bytes =
+      plan.peak_bytes - plan.parameter_bytes - plan.gradient_bytes - plan.optimizer_bytes();
+  plan.checkpoint_bytes = static_cast<std::int64_t>(store.parameters().nbytes()) +
+                          plan.optimizer_bytes() - plan.master_bytes;
   plan.flops_per_token = 6.0 * multiplying_parameters(layout) +
                          12.0 * double(shape.sequence_length) * query_width(layout);
   return plan;
 }
 
 std::int64_t devices_state_sharded(const MemoryPlan& plan, std::int64_t device_bytes) {
-  const auto state = plan.optimizer_bytes() + plan.master_bytes;
+  const auto state = plan.optimizer_bytes();
   return devices(plan.peak_bytes - state, state, device_bytes);
 }
 

@@ -21,6 +21,7 @@
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_plan.hpp"
+#include "experiments/memory_plan.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/spelling.hpp"
@@ -67,7 +68,7 @@ class Run {
   RunHeader header(int threads) const;
   void start_parameters();
   RunRecorder open_recorder(int threads);
-  RunRecorder resume_recorder(const fs::path& path);
+  RunRecorder resume_recorder(const fs::path& path, int threads);
   std::optional<HessianTables> hessian_tables() const;
 
   const ResolvedRun& run_;
@@ -109,10 +110,7 @@ RunHeader Run::header(int threads) const {
   header.provenance = make_provenance(device_, threads, run_.config.seed);
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
-  header.state_bytes = optimizer_.state_bytes();
-  if (store_.master_bytes() > 0) {
-    header.state_bytes.emplace_back("master_weights", store_.master_bytes());
-  }
+  header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
   return header;
 }
 
@@ -127,7 +125,7 @@ RunRecorder Run::open_recorder(int threads) {
   } else {
     start_parameters();
   }
-  if (step_ > 0 || input_exists(path)) return resume_recorder(path);
+  if (step_ > 0 || input_exists(path)) return resume_recorder(path, threads);
   write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
                              hessian_tables());
@@ -150,8 +148,9 @@ void Run::start_parameters() {
   }
 }
 
-RunRecorder Run::resume_recorder(const fs::path& path) {
-  auto recorder = RunRecorder::resume(path, run_.hash, step_);
+RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
+  auto recorder = RunRecorder::resume(path, run_.hash, step_,
+                                      make_provenance(device_, threads, run_.config.seed));
   const auto before = read_run(path);
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;

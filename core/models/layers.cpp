@@ -53,9 +53,9 @@ at::Tensor silu(const at::Tensor& x, const ForwardContext& context) {
 namespace {
 
 // Drawn on the CPU, so that a run's masks are equal on every device; on the meta device, where
-// nothing is computed, with no more than its size.
+// nothing is computed, with no more than its sizes.
 at::Tensor keep_mask(const at::Tensor& x, double p, ForwardContext& context) {
-  if (x.is_meta()) return at::empty_like(x);
+  if (x.is_meta()) return at::empty(x.sizes(), x.options().dtype(at::kFloat)).to(x.options());
   return at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - p, *context.dropout).to(x.options());
 }
 

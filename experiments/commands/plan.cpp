@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/memory_plan.hpp"
 
@@ -37,11 +38,12 @@ void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOpti
              config.trainer.micro_batch_size);
   print_row("parameters", plan.parameter_bytes);
   print_row("gradients", plan.gradient_bytes);
-  if (plan.master_bytes > 0) print_row("master weights", plan.master_bytes);
   for (const auto& [kind, bytes] : plan.optimizer) print_row("optimizer: " + kind, bytes);
   print_row("optimizer, all", plan.optimizer_bytes());
   print_row("activations at the peak", plan.activation_bytes);
   print_row("peak", plan.peak_bytes);
+  print_row("resident, about: from", plan.peak_bytes + kLeastBesideTensors);
+  print_row("resident, about: to", plan.peak_bytes + kMostBesideTensors);
   print_row("peak without checkpointing", plan.peak_bytes_without_checkpointing);
   print_row("peak with checkpointing", plan.peak_bytes_with_checkpointing);
   print_row("one checkpoint on disk", plan.checkpoint_bytes);
@@ -65,6 +67,8 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
       {"optimizer_bytes", plan.optimizer_bytes()},
       {"activation_bytes", plan.activation_bytes},
       {"peak_bytes", plan.peak_bytes},
+      {"resident_bytes_least", plan.peak_bytes + kLeastBesideTensors},
+      {"resident_bytes_most", plan.peak_bytes + kMostBesideTensors},
       {"peak_bytes_without_checkpointing", plan.peak_bytes_without_checkpointing},
       {"peak_bytes_with_checkpointing", plan.peak_bytes_with_checkpointing},
       {"checkpoint_bytes", plan.checkpoint_bytes},
@@ -73,7 +77,7 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
       {"devices_state_sharded", devices_state_sharded(plan, device)},
       {"devices_all_sharded", devices_all_sharded(plan, device)}};
   for (const auto& [kind, bytes] : plan.optimizer) word["optimizer"][kind] = bytes;
-  fmt::print("{}\n", word.dump());
+  fmt::print("{}\n", json_text(word));
 }
 
 int plan_command(const PlanOptions& options) {

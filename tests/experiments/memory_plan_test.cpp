@@ -56,11 +56,10 @@ MemoryPlan plan_of(const std::string& file,
 
 }  // namespace
 
-// In float32 the plan is exact but for what is not on the meta device: the saved dropout generators
-// (5 kB a layer) and the sampler's few bytes. In bfloat16 LibTorch's attention packs keys and
-// values of one layer where the CPU's instructions want it: a few percent of runs as small as
-// these.
-double tolerance(const std::string& precision) { return precision == "fp32" ? 0.01 : 0.05; }
+// In float32 the plan is exact but for the sampler's few bytes. In bfloat16 LibTorch's attention
+// packs keys and values where the CPU's instructions want it, which the plan knows for the CPUs
+// that it was written on.
+double tolerance(const std::string& precision) { return precision == "fp32" ? 0.01 : 0.02; }
 
 TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
   const std::vector<Variation> variations = {
@@ -159,13 +158,46 @@ TEST_CASE("Optimizer state of the published models", "[plan]") {
 TEST_CASE("A plan's parts add up, and its FLOPs are the closed form", "[plan]") {
   const auto plan = plan_of("llama/39m.yaml",
                             {{"trainer.precision", "bf16"}, {"trainer.float32_roles", "[norm]"}});
-  CHECK(plan.peak_bytes == plan.parameter_bytes + plan.gradient_bytes + plan.master_bytes +
-                               plan.optimizer_bytes() + plan.activation_bytes);
+  CHECK(plan.peak_bytes == plan.parameter_bytes + plan.gradient_bytes + plan.optimizer_bytes() +
+                               plan.activation_bytes);
   // 39M: 384 wide, 8 layers, MLP 1024, 32000 tokens, sequences of 512.
   const double layer = 4.0 * 384 * 384 + 3.0 * 384 * 1024;
   CHECK(plan.flops_per_token ==
         Approx(6.0 * (8 * layer + 32000.0 * 384) + 12.0 * 512 * 384 * 8).epsilon(1e-12));
   CHECK(plan.master_bytes == 4 * plan.parameters - 4 * 17 * 384);
+}
+
+// Address sanitizer's shadow is resident too.
+#ifndef __SANITIZE_ADDRESS__
+TEST_CASE("What a process holds beside its tensors is what the plan says", "[plan]") {
+  const SmallRunFolder p(4);
+  REQUIRE(p.run({"train"}).exit_code == 0);
+  const auto run = read_run(p.folder / "run/run.h5");
+  const auto beside = run.peak_resident - run.peak_allocated;
+  INFO(beside << " bytes");
+  CHECK((beside > kLeastBesideTensors && beside < kMostBesideTensors));
+  const auto plan = p.run({"plan", "--json"});
+  CHECK_THAT(plan.output, Contains("\"resident_bytes_least\":"));
+  CHECK_THAT(p.run({"plan"}).output, Contains("resident, about: from"));
+}
+#endif
+
+TEST_CASE("Masters are the optimizer's bytes, in the plan as in the run file", "[plan]") {
+  const SmallRunFolder p(4);
+  auto document = YamlDocument::load(p.config);
+  document.set("trainer.precision", "bf16", "test");
+  const auto config = document.run_config();
+  const auto plan = plan_memory(config);
+  train(resolve(config), [](const StepRecord&) {});
+  const auto run = read_run(p.folder / "run/run.h5");
+  CHECK(plan.master_bytes > 0);
+  CHECK(plan.optimizer_bytes() == run.optimizer_bytes);
+  auto kinds = plan.optimizer;
+  std::ranges::sort(kinds);
+  CHECK(kinds == run.state_bytes);
+  CHECK((plan.parameter_bytes == run.parameter_bytes && plan.gradient_bytes == run.gradient_bytes));
+  // The flat parameters are the masters: a checkpoint has them once.
+  CHECK(plan.checkpoint_bytes == 4 * plan.parameters + plan.optimizer_bytes() - plan.master_bytes);
 }
 
 TEST_CASE("Devices follow from the shards", "[plan]") {
