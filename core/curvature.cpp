@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/random_stream.hpp"
 
 namespace blockwise {
 namespace {
@@ -81,6 +82,7 @@ double Curvature::loss() {
 
 const at::Tensor& Curvature::gradient() {
   if (gradient_.defined()) return gradient_;
+  if (is_difference(method_)) return training_gradient();
   const bool keep = method_ == ProductMethod::kept_graph;
   auto sum = at::zeros_like(store_.parameters());
   for (const auto& batch : batches_) {
@@ -126,66 +128,96 @@ void Curvature::exact_products(const std::vector<HessianProduct>& products) {
 // ---- differences -------------------------------------------------------------------------------
 
 // The training pass: fused attention, gradients accumulated in place.
-at::Tensor Curvature::plain_gradient() {
+at::Tensor Curvature::plain_gradient(double* total) {
+  const at::AutoGradMode with_graph(true);
   auto sum = at::zeros_like(store_.parameters());
   for (const auto& batch : batches_) {
     const auto loss = batch_loss(batch, {});
+    if (total != nullptr && !loss.is_meta()) *total += loss.item<double>();
     all_.add(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), sum);
   }
   cost_ += 1.0;
   return sum;
 }
 
+// g(w) by the kernels that g(w + e v) comes from: another kernel's rounding would not cancel.
+const at::Tensor& Curvature::training_gradient() {
+  auto sum = plain_gradient(&loss_);
+  require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
+  gradient_ = sum;
+  return gradient_;
+}
+
 // H direction for a direction over all parameters; step is absolute.
-at::Tensor Curvature::difference(const at::Tensor& direction, double step) {
-  const bool central = method_ == ProductMethod::central_difference;
-  at::Tensor ahead, behind = gradient_;
+at::Tensor Curvature::difference(const at::Tensor& direction, double step, bool central) {
+  at::Tensor behind = central ? at::Tensor() : gradient();
   const auto saved = store_.parameters().clone();
   const auto gradient_at = [&](double shift) {
     at::NoGradGuard no_grad;
     store_.parameters().copy_(saved).add_(direction, shift);
-    const at::AutoGradMode with_graph(true);
     return plain_gradient();
   };
-  ahead = gradient_at(step);
+  const auto ahead = gradient_at(step);
   if (central) behind = gradient_at(-step);
   at::NoGradGuard no_grad;
   store_.parameters().copy_(saved);
   return ahead.sub_(behind).div_(central ? 2.0 * step : step);
 }
 
-// The step balances truncation against rounding: the relative step is eps^(1/2) one-sided and
-// eps^(1/3) central, times ||w|| / ||v||; the first product is done twice to learn its error.
-void Curvature::difference_product(const HessianProduct& wanted) {
-  const auto& [in, v, out, y] = wanted;
+at::Tensor Curvature::embedded(const ParameterSubset& in, const at::Tensor& v) const {
   at::NoGradGuard no_grad;
-  const bool central = method_ == ProductMethod::central_difference;
-  if (!central && !gradient_.defined()) {
-    const at::AutoGradMode with_graph(true);
-    gradient_ = plain_gradient();
-  }
   auto direction = at::zeros_like(store_.parameters());
   const auto places = all_.views(direction);
   const auto parts = in.views(v);
   for (std::size_t i = 0; i < parts.size(); ++i) places[in.blocks()[i]].copy_(parts[i]);
-  const auto norm = norm_of(direction);
+  return direction;
+}
+
+at::Tensor Curvature::restricted(const ParameterSubset& out, const at::Tensor& all) const {
+  at::NoGradGuard no_grad;
+  const auto found = all_.views(all);
+  std::vector<at::Tensor> chosen;
+  for (const auto block : out.blocks()) chosen.push_back(found[block]);
+  auto packed = at::empty({out.size()}, all.options());
+  out.pack(chosen, packed);
+  return packed;
+}
+
+const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
+  const auto known = steps_.find(in.blocks());
+  if (known != steps_.end()) return known->second;
+  at::NoGradGuard no_grad;
+  const auto product = [&](bool central) {
+    return [this, &in, central](const at::Tensor& unit, double step) {
+      return restricted(in, difference(embedded(in, unit), step, central));
+    };
+  };
+  const auto& w = store_.parameters();
+  const bool central = method_ == ProductMethod::central_difference;
+  DifferenceProducts products{product(false), product(central), central ? 2 : 1};
+  products.parameters = norm_of(w);
+  products.gradient = norm_of(gradient());
+  products.rounding = w.scalar_type() == at::kDouble ? 1.1e-16 : 6e-8;
+  auto random = at::empty({in.size()}, w.options());
+  if (!w.is_meta()) {
+    auto generator = make_generator(0, RandomStream::probe, std::uint64_t{1} << 43);
+    random.copy_(at::randn({in.size()}, generator, w.options().device(at::kCPU)));
+  }
+  const auto step = choose_difference_step(products, restricted(in, gradient()), random);
+  return steps_.emplace(in.blocks(), step).first->second;
+}
+
+void Curvature::difference_product(const HessianProduct& wanted) {
+  const auto& [in, v, out, y] = wanted;
+  at::NoGradGuard no_grad;
+  const auto norm = norm_of(v);
   if (norm == 0.0) {
     y.zero_();
     return;
   }
-  const double epsilon = store_.parameters().scalar_type() == at::kDouble ? 2.2e-16 : 1.2e-7;
-  difference_step_ = std::pow(epsilon, central ? 1.0 / 3.0 : 0.5);
-  const double unit = norm_of(store_.parameters()) / norm;
-  const bool first = difference_error_ == 0.0;
-  const auto product = difference(direction, difference_step_ * unit);
-  if (first) {
-    const auto doubled = difference(direction, 2.0 * difference_step_ * unit);
-    difference_error_ = norm_of(doubled - product) / norm_of(product);
-  }
-  const auto found = all_.views(product);
-  std::vector<at::Tensor> chosen;
-  for (const auto block : out.blocks()) chosen.push_back(found[block]);
-  out.pack(chosen, y);
+  const double step = difference_step(in).length / norm;
+  const bool central = method_ == ProductMethod::central_difference;
+  y.copy_(restricted(out, difference(embedded(in, v), step, central)));
 }
 
 void Curvature::hessian_product(const ParameterSubset& in, const at::Tensor& v,
@@ -194,7 +226,7 @@ void Curvature::hessian_product(const ParameterSubset& in, const at::Tensor& v,
 }
 
 void Curvature::hessian_products(const std::vector<HessianProduct>& products) {
-  if (method_ == ProductMethod::kept_graph || method_ == ProductMethod::fresh_graph) {
+  if (!is_difference(method_)) {
     exact_products(products);
     return;
   }

@@ -12,8 +12,11 @@
 //                      activations of the forward and of the backward pass of all batches
 //   fresh_graph        about 3 per product; memory: those of one batch at a time
 //   finite_difference  (g(w + e v) - g(w)) / e with g(w) kept: 1 per product; memory of training.
-//                      Error of first order in e plus rounding; e and the error are estimated once
+//                      Error of first order in e plus rounding
 //   central_difference (g(w + e v) - g(w - e v)) / 2e: 2 per product, error of second order
+// Differences go one length ||e v|| for all vectors over the same tensors, which is measured along
+// the steepest curvature before the first of them (core/difference_step.hpp): 9 or 14 gradients,
+// and g(w). Their gradients are those of the training pass, with its kernels.
 // Restricted products differentiate only what the chosen tensors need.
 // Vectors are packed (ParameterSubset), of the store's dtype, on its device. Parameters are left
 // bit for bit as they were. Deterministic for a fixed number of threads.
@@ -21,11 +24,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/batch.hpp"
+#include "core/difference_step.hpp"
 #include "core/model.hpp"
 #include "core/output_loss.hpp"
 #include "core/parameter_subset.hpp"
@@ -41,6 +46,10 @@ struct HessianProduct {
 };
 
 enum class ProductMethod { kept_graph, fresh_graph, finite_difference, central_difference };
+
+inline bool is_difference(ProductMethod method) {
+  return method == ProductMethod::finite_difference || method == ProductMethod::central_difference;
+}
 
 class Curvature {
  public:
@@ -71,10 +80,11 @@ class Curvature {
   // loss. About 1.7.
   void fisher_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y);
 
-  // After the first difference product: its step relative to ||w|| / ||v||, and the estimated
-  // relative error of that product (the change when the step is doubled).
-  double difference_step() const { return difference_step_; }
-  double difference_error() const { return difference_error_; }
+  // Whether Hessian products are differences.
+  bool uses_differences() const { return is_difference(method_); }
+  // Of differences: how far they go with vectors over these tensors, and what they get wrong. A
+  // function of parameters and batches alone. Cost: the first time for these tensors, see above.
+  const DifferenceStep& difference_step(const ParameterSubset& in);
   // Gradients' worth of work so far, as counted above.
   double cost() const { return cost_; }
 
@@ -83,10 +93,13 @@ class Curvature {
   Graph build_graph(const Batch& batch, bool create_graph);
   at::Tensor outputs(const Batch& batch, ForwardContext context) const;
   at::Tensor batch_loss(const Batch& batch, ForwardContext context) const;
-  at::Tensor plain_gradient();
+  at::Tensor plain_gradient(double* loss = nullptr);
+  const at::Tensor& training_gradient();
   void exact_products(const std::vector<HessianProduct>& products);
   void second_backward(const Graph& graph, const HessianProduct& product, bool keep);
-  at::Tensor difference(const at::Tensor& direction, double step);
+  at::Tensor difference(const at::Tensor& direction, double step, bool central);
+  at::Tensor embedded(const ParameterSubset& in, const at::Tensor& v) const;
+  at::Tensor restricted(const ParameterSubset& out, const at::Tensor& all) const;
   void difference_product(const HessianProduct& product);
   template <typename Values, typename Middle>
   void outer_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y,
@@ -103,8 +116,7 @@ class Curvature {
   std::vector<Graph> kept_;
   at::Tensor gradient_;
   double loss_ = 0.0;
-  double difference_step_ = 0.0;
-  double difference_error_ = 0.0;
+  std::map<std::vector<std::size_t>, DifferenceStep> steps_;  // by the tensors of a subset
   double cost_ = 0.0;
 };
 

@@ -45,7 +45,7 @@ bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
                                                [&](std::int64_t) { return !scope.stopped(); });
   if (found.pairs.empty()) return false;
   work.summary.products += found.products + std::ssize(found.pairs);
-  add_pairs(work.rows, scope.step, work.index, found.pairs);
+  add_pairs(work.rows, scope.step, work.index, found.pairs, work.product_error);
   return true;
 }
 

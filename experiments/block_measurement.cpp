@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "experiments/hessian_plan.hpp"
 
@@ -63,6 +64,12 @@ void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
     row.nonlinearity = work.check.nonlinearity;
     row.products += kCheckProducts;
   }
+  if (scope.curvature.uses_differences()) {
+    const auto& step = scope.curvature.difference_step(work.block.subset);
+    work.product_error = step.error;
+    row.difference_error = step.typical_error;
+    row.noise = std::fmax(row.noise, step.typical_error);  // NaN without guards
+  }
   row.step = scope.step;
   row.block = work.index;
   row.loss = scope.curvature.loss();
@@ -70,13 +77,13 @@ void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
 }
 
 void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
-               const std::vector<RitzPair>& pairs) {
+               const std::vector<RitzPair>& pairs, double product_error) {
   std::int64_t top = 0, bottom = -1;
   for (const auto& pair : pairs) {
     const bool upper = top <= -1 - bottom;
     const auto index = upper ? top++ : bottom--;
-    rows.eigenvalues.push_back({step, block, index, pair.value, pair.residual_bound,
-                                pair.residual < 0.0 ? kUnknown : pair.residual});
+    rows.eigenvalues.push_back({step, block, index, pair.value, pair.residual_bound + product_error,
+                                pair.residual < 0.0 ? kUnknown : pair.residual + product_error});
   }
 }
 

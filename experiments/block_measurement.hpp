@@ -47,6 +47,7 @@ struct BlockMeasurement {
   BlockOperator plain;
   ObservedOperator a;
   OperatorCheck check;
+  double product_error = 0.0;  // of an approximate product with a unit vector, L2
   SummaryRow summary;
   HessianRows rows;  // recorded with the summary
   SpectralDensity density;
@@ -55,12 +56,13 @@ struct BlockMeasurement {
 // The block's part of the gradient, [block.size()].
 at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block);
 
-// The guards, where they are asked for (kCheckProducts products), loss and gradient.
+// The guards, where they are asked for (kCheckProducts products), loss and gradient. The noise is
+// what a product gets wrong: what two of the same vector differ by, and of differences their error.
 void check_block(const MeasurementScope& scope, BlockMeasurement& work);
 
 // `pairs` from both ends alternately, as eigenpair solvers return them: largest 0, 1, ..., smallest
-// -1, -2, ...
+// -1, -2, ... Their residuals are by products that are off by `product_error`, which is added.
 void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
-               const std::vector<RitzPair>& pairs);
+               const std::vector<RitzPair>& pairs, double product_error);
 
 }  // namespace blockwise

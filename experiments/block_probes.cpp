@@ -114,7 +114,8 @@ class Probe {
     progress_.quadratures[work.index][p] = {ritz.values, ritz.first};
     if (p == 0 && scope_.config.eigensolver == "lanczos") {
       add_pairs(rows, scope_.step, work.index,
-                process.pairs(scope_.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true));
+                process.pairs(scope_.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true),
+                work.product_error);
     }
     scope_.sinks.rows(rows);
     take_probe(work, probe);

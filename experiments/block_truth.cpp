@@ -15,10 +15,13 @@ void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progres
   const auto values = symmetric_eigenvalues(matrix);
   const auto n = static_cast<std::int64_t>(values.size());
   HessianRows rows;
+  // Columns with independent errors e, made symmetric, move an eigenvalue by 2 e at most, as the
+  // norm of such a random matrix is.
+  const double error = 2.0 * work.product_error;
   Quadrature spectrum{values, std::vector<double>(values.size(), 1.0 / double(n))};
   for (std::int64_t i = 0; i < n; ++i) {
     rows.eigenvalues.push_back(
-        {scope.step, work.index, i, values[static_cast<std::size_t>(n - 1 - i)], 0.0, 0.0});
+        {scope.step, work.index, i, values[static_cast<std::size_t>(n - 1 - i)], error, error});
     rows.quadrature.push_back(
         {scope.step, work.index, 0, values[static_cast<std::size_t>(i)], 1.0 / double(n)});
   }

@@ -22,7 +22,9 @@ namespace {
 
 SectionScores candidates_of(const DiscoveryConfig& config, std::size_t tensor,
                             const SectionView& view, std::int64_t row) {
-  SectionScores section{tensor, view.is_matrix, {}, 0};
+  SectionScores section;
+  section.tensor = tensor;
+  section.is_matrix = view.is_matrix;
   for (const auto& candidate : partition_candidates()) {
     const bool fits = view.is_matrix ? config.uses(candidate.name) : candidate.name == "element";
     const auto structure = fits ? candidate.structure(view) : std::nullopt;
@@ -125,6 +127,10 @@ void count_products(ResolvedDiscovery& d, const RunConfig& config) {
   const auto parts = c.scope == "tensor" && !h.exact ? std::ssize(tensors) : 1;
   d.products = each + whole;
   d.gradients = double(each * parts + whole) * product_cost(h.product_method(), h.curvature_kind());
+  // Steps of differences: those of every tensor, and of all together.
+  if (c.needs_products()) {
+    d.gradients += calibration_cost(h.product_method()) * double(std::ssize(tensors) + 1);
+  }
 }
 
 void require_memory(const ProductMemory& memory, at::Device device) {

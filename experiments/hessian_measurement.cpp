@@ -88,10 +88,13 @@ class Measurement {
   // Rows of the block are complete with its summary.
   void finish(BlockMeasurement& work) {
     auto& row = work.summary;
-    row.gradients = static_cast<double>(row.products) *
-                    product_cost(scope_.config.product_method(), scope_.config.curvature_kind());
-    const double difference_error = scope_.curvature.difference_error();
-    if (difference_error > 0.0) row.difference_error = difference_error;
+    const auto method = scope_.config.product_method();
+    row.gradients =
+        static_cast<double>(row.products) * product_cost(method, scope_.config.curvature_kind());
+    if (is_difference(method) &&
+        first_of_subset(scope_.tables.blocks, static_cast<std::size_t>(work.index))) {
+      row.gradients += calibration_cost(method);
+    }
     row.peak_bytes = scope_.sinks.peak_bytes ? scope_.sinks.peak_bytes() : 0;
     work.rows.summary.push_back(row);
     scope_.sinks.rows(work.rows);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/checked_math.hpp"
 #include "core/error.hpp"
@@ -87,6 +88,12 @@ std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block) {
   return std::min(config.lanczos_steps, block.size());
 }
 
+bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place) {
+  const auto& tensors = blocks[place].subset.blocks();
+  return std::none_of(blocks.begin(), blocks.begin() + std::ptrdiff_t(place),
+                      [&](const auto& before) { return before.subset.blocks() == tensors; });
+}
+
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {
   const auto role = [&](ParameterRole r) {
     return config.roles.empty() || std::ranges::count(config.roles, role_name(r)) > 0;
@@ -120,6 +127,9 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   }
   plan.gradients = static_cast<double>(plan.products) *
                    product_cost(config.product_method(), config.curvature_kind());
+  std::set<std::vector<std::size_t>> subsets;
+  for (const auto& block : plan.tables.blocks) subsets.insert(block.subset.blocks());
+  plan.gradients += double(subsets.size()) * calibration_cost(config.product_method());
   return plan;
 }
 

@@ -15,6 +15,9 @@ std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block);
 // Whether the energies of partitions are measured on this tensor.
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block);
 
+// Whether no block before it has the same tensors: differences find their step once for both.
+bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place);
+
 struct MeasurementPlan {
   HessianTables tables;
   std::int64_t products = 0;  // at most; a Lanczos process may end before its steps

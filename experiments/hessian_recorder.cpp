@@ -23,7 +23,8 @@ struct Table<SummaryRow> {
       BLOCKWISE_BLOCK,
       {"loss", &R::loss, "nats", "mean loss per target of the measured batches"},
       {"gradient_norm", &R::gradient_norm, "1", "L2 norm of the block's gradient"},
-      {"noise", &R::noise, "1", "relative difference of one product done twice"},
+      {"noise", &R::noise, "1",
+       "relative difference of one product done twice, at least difference_error"},
       {"asymmetry", &R::asymmetry, "1", "|u.Av - v.Au| / (|u| |Av|)"},
       {"nonlinearity", &R::nonlinearity, "1", "relative error of A(2u - 3v) against its parts"},
       {"products", &R::products, "1", "products with the block"},
@@ -35,7 +36,7 @@ struct Table<SummaryRow> {
       {"squared_frobenius", &R::squared_frobenius, "1", "squared Frobenius norm"},
       {"squared_frobenius_error", &R::squared_frobenius_error, "1", "its standard error; 0: exact"},
       {"difference_error", &R::difference_error, "1",
-       "estimated relative error of a product by differences; NaN: none was"}};
+       "estimated relative error of a product by differences with a random vector; NaN: none was"}};
 };
 
 template <>

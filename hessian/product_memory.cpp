@@ -67,4 +67,9 @@ double product_cost(ProductMethod method, CurvatureKind kind) {
   return 0.0;
 }
 
+double calibration_cost(ProductMethod method) {
+  if (!is_difference(method)) return 0.0;
+  return kOneSidedCalibration + kWantedCalibration * product_cost(method, CurvatureKind::hessian);
+}
+
 }  // namespace blockwise

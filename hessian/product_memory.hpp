@@ -26,4 +26,8 @@ ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const 
 // finite_difference costs one more.
 double product_cost(ProductMethod method, CurvatureKind kind);
 
+// Gradients that the step of differences takes, once for the tensors of a subset; 0 for exact
+// products.
+double calibration_cost(ProductMethod method);
+
 }  // namespace blockwise

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <tuple>
 
 #include "core/error.hpp"
 #include "core/io/hdf5_file.hpp"
@@ -114,6 +115,44 @@ TEST_CASE("spectrum: estimates agree with the matrix within their errors") {
   CHECK(estimated.eigenvalues[0].residual < 1e-3 * exact.eigenvalues[0].value);
   CHECK(estimated.summary[0].products == 4 + 3 * 40 + 10 + 60);
   CHECK(estimated.probes.size() == 3);
+}
+
+// Of a trained model, in float32. What a product by differences gets wrong is in the noise and in
+// the error behind every eigenvalue; its step is part of the cost.
+TEST_CASE("spectrum: differences state their error, and it covers") {
+  const Prepared p;
+  REQUIRE(p.run({"train", "--set", "trainer.steps=12"}).exit_code == 0);
+  const auto measured = [&](const std::string& method) {
+    fs::remove_all(p.folder / "spectrum");
+    const auto result = p.spectrum({"method=" + method, "lanczos_steps=30", "eigenpairs=2"},
+                                   {"--model", (p.folder / "run").string()});
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    if (method != "kept_graph") CHECK_THAT(result.output, !Contains("0.0e+00\nscaling"));
+    return read_hessian_rows(p.file());
+  };
+  const auto exact = measured("kept_graph");
+  CHECK(std::isnan(exact.summary[0].difference_error));
+  for (const auto& [method, products, calibration] :
+       {std::tuple{"finite_difference", 1, 9}, std::tuple{"central_difference", 2, 14}}) {
+    const auto found = measured(method);
+    const auto& row = found.summary[0];
+    INFO(method);
+    CHECK(row.noise > 0.0);
+    CHECK(row.noise == row.difference_error);
+    CHECK(row.noise < 0.1);
+    CHECK(row.loss == Approx(exact.summary[0].loss).epsilon(1e-5));
+    CHECK(row.gradients == double(products * row.products + calibration));
+    REQUIRE(found.eigenvalues.size() == exact.eigenvalues.size());
+    for (std::size_t i = 0; i < found.eigenvalues.size(); ++i) {
+      INFO(found.eigenvalues[i].value << " +- " << found.eigenvalues[i].residual);
+      CHECK(std::abs(found.eigenvalues[i].value - exact.eigenvalues[i].value) <=
+            found.eigenvalues[i].residual + exact.eigenvalues[i].residual);
+    }
+    // The end that matters, to a percent.
+    CHECK(found.eigenvalues[0].value == Approx(exact.eigenvalues[0].value).epsilon(0.01));
+    CHECK(found.eigenvalues[0].residual < 0.1 * found.eigenvalues[0].value);
+  }
 }
 
 TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {

@@ -1,0 +1,122 @@
+#include "core/difference_step.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+
+namespace blockwise {
+namespace {
+
+// Steps as shares of 1 / sqrt(curvature), along which the loss changes by half a nat: small enough
+// for power steps, and the longest one that is measured.
+constexpr double kPowerShare = 0.05, kLongest = 0.2;
+constexpr double kLongestOfParameters = 0.1;  // and never above this share of ||w||
+constexpr double kRatio = 4.0;                // between the two steps that show truncation
+constexpr double kSafety = 3.0;
+
+// On the meta device nothing has a value.
+double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<double>(); }
+
+class StepSearch {
+ public:
+  explicit StepSearch(const DifferenceProducts& products) : p_(products) {
+    // The step of one-sided differences that forgets no digits is a start.
+    step_ = std::sqrt(p_.rounding) * parameters();
+  }
+
+  DifferenceStep run(const at::Tensor& start, const at::Tensor& random) {
+    const double typical = find_steepest(start, random);
+    const double longest = longest_step();
+    const double b = rounding(longest * std::sqrt(p_.rounding));
+    const double a = truncation(longest, b);
+    const double least = typical > 0.0 ? typical : curvature_;
+    DifferenceStep step;
+    step.length = longest;
+    if (a > 0.0 && least > 0.0) {
+      const double balanced = b * curvature_ / (p_.order * a * least);
+      step.length = std::min(longest, std::pow(balanced, 1.0 / (p_.order + 1)));
+    }
+    const double of_truncation = kSafety * a * std::pow(step.length, p_.order);
+    const double of_rounding = kSafety * b / step.length;
+    step.error = of_truncation + of_rounding;
+    if (typical > 0.0)
+      step.typical_error = of_truncation / std::max(curvature_, typical) + of_rounding / typical;
+    require_input(std::isfinite(step.error) && std::isfinite(step.typical_error),
+                  "differences of the gradient at these parameters are not finite (step {})",
+                  step.length);
+    return step;
+  }
+
+ private:
+  // What the two products for rounding and those for truncation leave.
+  int power_steps() const {
+    return kOneSidedCalibration + kWantedCalibration * p_.order - 3 - 2 * p_.order;
+  }
+
+  double parameters() const { return p_.parameters > 0.0 ? p_.parameters : 1.0; }
+
+  // Power steps from the image of a random vector and the gradient: near a minimum the latter has
+  // little left along steep directions. Returns the curvature of the random vector.
+  double find_steepest(const at::Tensor& start, const at::Tensor& random) {
+    direction_ = random / norm_of(random);
+    power_step();
+    const double typical = curvature_;
+    const double norm = norm_of(start);
+    if (norm > 0.0) direction_ = direction_ + start / norm;
+    direction_ = direction_ / norm_of(direction_);
+    for (int i = 0; i < power_steps(); ++i) power_step();
+    return typical;
+  }
+
+  void power_step() { follow(p_.one_sided(direction_, step_)); }
+
+  void follow(const at::Tensor& product) {
+    curvature_ = norm_of(product);
+    if (!(curvature_ > 0.0)) return;
+    direction_ = product / curvature_;
+    step_ = std::min(step_, kPowerShare / std::sqrt(curvature_));
+  }
+
+  double longest_step() const {
+    const double of_parameters = kLongestOfParameters * parameters();
+    return curvature_ > 0.0 ? std::min(of_parameters, kLongest / std::sqrt(curvature_))
+                            : of_parameters;
+  }
+
+  // b of b / h, from two steps that are so short that nothing else is left: with gradients off by d
+  // independently, one-sided products differ by sqrt(1 + 1/4 + 1/4) d / h. No gradient is known
+  // better than to its own rounding.
+  double rounding(double shortest) const {
+    auto difference = p_.one_sided(direction_, shortest);
+    difference.sub_(p_.one_sided(direction_, 2.0 * shortest));
+    const double d = norm_of(difference) * shortest / std::sqrt(1.5);
+    return std::max(p_.order == 1 ? d * std::sqrt(2.0) : d / std::sqrt(2.0),
+                    p_.rounding * p_.gradient);
+  }
+
+  // a of a h^order, from two steps; 0 where rounding is all that they differ by.
+  double truncation(double longest, double b) {
+    auto longer = p_.wanted(direction_, longest);
+    const auto shorter = p_.wanted(direction_, longest / kRatio);
+    curvature_ = norm_of(shorter);
+    const double change = norm_of(longer.sub_(shorter));
+    if (change <= 4.0 * b * kRatio / longest) return 0.0;
+    return change / std::pow(longest, p_.order) / (1.0 - std::pow(kRatio, -p_.order));
+  }
+
+  const DifferenceProducts& p_;
+  at::Tensor direction_;  // unit, of the steepest curvature so far
+  double curvature_ = 0.0, step_ = 0.0;
+};
+
+}  // namespace
+
+DifferenceStep choose_difference_step(const DifferenceProducts& products, const at::Tensor& start,
+                                      const at::Tensor& random) {
+  return StepSearch(products).run(start, random);
+}
+
+}  // namespace blockwise
