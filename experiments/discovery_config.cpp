@@ -21,17 +21,19 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
   v.choice(
       {"objective",
        "energy of the Hessian inside blocks, homogeneity of the second moment inside them, its "
-       "signal-to-noise ratio, which takes gradients alone, or the loss of paired training "
+       "signal-to-noise ratio as SlimAdam has it (the better axis, or a value per element where "
+       "both are below 1), which takes gradients alone, or the loss of paired training "
        "runs, role by role, from what energy and homogeneity propose"},
       objective, {"energy", "homogeneity", "signal_to_noise", "loss"});
   v.choice_list({"candidates",
-                 "structures to choose from; empty: all. `whole` is always one of them, by loss "
-                 "`element` too"},
+                 "structures to choose from; empty: all, by signal_to_noise row, column and "
+                 "element. `whole` is always one of them, by loss `element` too"},
                 candidates, candidate_names());
   v.choice(
       {"scope",
        "of a product: each matrix by itself, or the whole model at once, which is a fraction of "
-       "the work and brings in the noise of the other tensors"},
+       "the work and brings in the noise of the other tensors; sections whose own energy is not "
+       "five standard errors above it get no lift"},
       scope, {"tensor", "model"});
   v.real({"max_state", "bound on the values of the second moment, as a share of the parameters"},
          max_state, {0.0, 1.0, true, false});

@@ -14,7 +14,6 @@
 #include "core/io/input_file.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
-#include "experiments/second_moments.hpp"
 #include "experiments/statistics.hpp"
 #include "experiments/stop_signal.hpp"
 #include "hessian/best_rate.hpp"
@@ -114,7 +113,7 @@ class Measurement {
   MeasuredRates run() {
     const auto& c = w_.config.search_lr;
     if (c.needs_products() && !curvature()) return std::move(result_);
-    if (c.needs_gradients()) mean_v();
+    if (c.needs_gradients() && !mean_v()) return std::move(result_);
     result_.finished = true;
     return std::move(result_);
   }
@@ -141,10 +140,15 @@ class Measurement {
       if (stop_requested()) return false;
       const auto* known = progress.find(sample, t);
       if (known == nullptr) {
-        const CurvatureOperator tensor(curvature, h.curvature_kind(),
-                                       ParameterSubset(w_.layout, {targets_[t].tensor}));
+        const ParameterSubset subset(w_.layout, {targets_[t].tensor});
+        const CurvatureOperator tensor(curvature, h.curvature_kind(), subset);
         const RestrictedOperator block(tensor, targets_[t].index.to(device_));
-        progress.add(sample, t, curvature_ends(block, w_.config.search_lr.ends_options()));
+        auto ends = curvature_ends(block, w_.config.search_lr.ends_options());
+        if (curvature.uses_differences()) {
+          // Of both ends.
+          ends.error += 2.0 * curvature.difference_step(subset).error;
+        }
+        progress.add(sample, t, ends);
         known = progress.find(sample, t);
       }
       found[t].push_back(*known);
@@ -180,10 +184,12 @@ class Measurement {
     rate.curvature.high *= 1.0 + widest;
   }
 
-  void mean_v() {
-    const auto& c = w_.config.search_lr;
-    const auto moments = second_moments(*model_, *store_, w_.data, w_.config.hessian,
-                                        c.gradient_batches, [&] { observe_("second moments"); });
+  bool mean_v() {
+    const auto moments = second_moments(*model_, *store_, w_.data, w_.moment_batches, [&] {
+      observe_("second moments");
+      return !stop_requested();
+    });
+    if (moments.empty()) return false;
     for (std::size_t t = 0; t < targets_.size(); ++t) {
       const auto& block = w_.layout.blocks()[targets_[t].tensor];
       std::vector<double> rates;
@@ -196,6 +202,7 @@ class Measurement {
       }
       if (!rates.empty()) result_.rates[t].mean_v = log_interval(rates);
     }
+    return true;
   }
 
   const RateMeasurement& w_;

@@ -10,6 +10,7 @@
 #include "core/block_rates.hpp"
 #include "core/dataset.hpp"
 #include "experiments/run_config.hpp"
+#include "experiments/second_moments.hpp"
 
 namespace blockwise {
 
@@ -38,7 +39,7 @@ struct MeasuredRate {
   RateInterval curvature;
   double largest = 0.0, smallest = 0.0;  // eigenvalues, means of the samples
   std::int64_t products = 0;
-  // learning_rate / sqrt(mean of E g^2 over the block).
+  // learning_rate / sqrt(mean of E g^2 over the block), g the gradient of `moment_batches`.
   RateInterval mean_v;
 };
 
@@ -53,6 +54,7 @@ struct RateMeasurement {
   const ParameterLayout& layout;
   const Dataset& data;
   std::string progress, hash;
+  MomentBatches moment_batches;
 };
 MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,
                             const std::function<void(const std::string&)>& observe);

@@ -31,7 +31,7 @@ class Discovery {
     const auto state = folder_ / "probes.h5";
     PartitionMeasurement measurement(point_, vectors_, sections_, state.string(), observe_);
     if (c_.needs_products() && !measurement.energies()) return {};
-    measurement.moments();
+    if (!measurement.moments()) return {};
     DiscoveryOutcome outcome;
     if (!c_.by_loss()) {
       propose(c_.objective);

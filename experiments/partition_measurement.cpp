@@ -23,13 +23,6 @@ namespace {
 constexpr const char* kGroup = "/probes";
 constexpr std::size_t kEnoughEstimates = 3;  // for what independent noise leaves
 
-// Rows without a gradient have v = 0, of which there is no logarithm: they get the smallest value
-// that is.
-at::Tensor with_floor(const at::Tensor& v) {
-  const auto positive = v.masked_select(v.gt(0.0));
-  return v.clamp_min(positive.numel() > 0 ? positive.min().item<double>() : 1.0);
-}
-
 std::unique_ptr<LinearOperator> searched_operator(const ResolvedDiscovery& d,
                                                   Curvature& curvature) {
   const auto kind = d.config.hessian.curvature_kind();
@@ -109,8 +102,10 @@ void PartitionMeasurement::take_energies(const std::vector<std::string>& names,
     for (std::size_t l = 0; l < names.size(); ++l) {
       const auto found = std::ranges::find(candidates, names[l], &CandidateScore::name);
       if (found == candidates.end()) continue;
-      take_share(*found, s, energies.inside[l].select(1, place), all.select(1, place),
-                 energies.diagonal[place].item<double>());
+      take_samples(
+          s, *found,
+          {energies.inside[l].select(1, place), all.select(1, place),
+           energies.diagonal[place].item<double>(), energies.diagonal_error[place].item<double>()});
     }
     const auto& range = vectors_.in_matrices()[static_cast<std::size_t>(place)];
     Diagonals estimates;
@@ -121,28 +116,33 @@ void PartitionMeasurement::take_energies(const std::vector<std::string>& names,
   }
 }
 
-// The share is a ratio of means over vectors; its error is the spread of inside - share * whole.
-void PartitionMeasurement::take_share(CandidateScore& candidate, std::size_t section,
-                                      const at::Tensor& inside, const at::Tensor& whole,
-                                      double diagonal) const {
-  const double energy = whole.mean().item<double>();
-  if (energy <= 0.0) return;
-  candidate.share = inside.mean().item<double>() / energy;
-  const auto deviations = ((inside - candidate.share * whole) / energy).contiguous();
+// Where products mix sections, what the others bring may be more than a section has.
+void PartitionMeasurement::take_samples(std::size_t section, CandidateScore& candidate,
+                                        const EnergySamples& samples) {
+  const auto found = off_diagonal_share(samples);
+  const bool mixed = c_.scope == "model";
+  if (std::isinf(found.standard_error) || (mixed && found.standard_error > kLargestMixedError)) {
+    sections_[section].resolved = false;
+    return;
+  }
+  const double energy = samples.whole.mean().item<double>();
+  candidate.share = samples.inside.mean().item<double>() / energy;
+  const auto deviations =
+      ((samples.inside - candidate.share * samples.whole) / energy).contiguous();
   const auto* first = deviations.data_ptr<double>();
   candidate.deviations.assign(first, first + deviations.numel());
-  const double error = deviations.std().item<double>() / std::sqrt(double(deviations.numel()));
-  take_lift(candidate, section, error, diagonal / energy);
+  take_lift(section, candidate, found.value, found.standard_error, samples.diagonal / energy);
 }
 
-void PartitionMeasurement::take_lift(CandidateScore& candidate, std::size_t section,
-                                     double share_error, double diagonal_share) const {
-  candidate.chance =
-      random_share(vectors_.labels(section, candidate.section), candidate.section.block_count(),
-                   std::clamp(diagonal_share, 0.0, 1.0));
-  if (candidate.name == "whole" || candidate.chance >= 1.0) return;
-  candidate.lift = coupling_lift(candidate.share, candidate.chance);
-  candidate.lift_error = share_error / (1.0 - candidate.chance);
+void PartitionMeasurement::take_lift(std::size_t section, CandidateScore& candidate, double share,
+                                     double error, double diagonal_share) const {
+  const auto& part = candidate.section;
+  const double pairs = random_share(vectors_.labels(section, part), part.block_count(), 0.0);
+  const double on_diagonal = std::clamp(diagonal_share, 0.0, 1.0);
+  candidate.chance = on_diagonal + (1.0 - on_diagonal) * pairs;
+  if (candidate.name == "whole" || pairs >= 1.0) return;
+  candidate.lift = coupling_lift(share, pairs);
+  candidate.lift_error = error / (1.0 - pairs);
 }
 
 // The variance of log |diagonal| inside groups.
@@ -150,7 +150,7 @@ void PartitionMeasurement::take_diagonal(std::size_t section, const Diagonals& e
   if (estimates.size() < kEnoughEstimates) return;
   std::vector<at::Tensor> sizes;
   for (const auto& d : estimates) {
-    sizes.push_back(vectors_.matrix(section, with_floor(d.abs())));
+    sizes.push_back(vectors_.matrix(section, d.abs()));
   }
   for (auto& candidate : sections_[section].candidates) {
     const auto found = inside_log_variance(sizes, candidate.section);
@@ -183,8 +183,10 @@ void PartitionMeasurement::take_matrix(std::size_t tensor, const at::Tensor& mat
     const double diagonal = own.diagonal().square().sum().item<double>();
     for (auto& candidate : sections_[s].candidates) {
       if (!has_blocks(candidate.section) || energy == 0.0) continue;
-      candidate.share = inside_energy(own, vectors_.labels(s, candidate.section)) / energy;
-      take_lift(candidate, s, 0.0, diagonal / energy);
+      const double inside = inside_energy(own, vectors_.labels(s, candidate.section));
+      candidate.share = inside / energy;
+      if (diagonal < energy)
+        take_lift(s, candidate, (inside - diagonal) / (energy - diagonal), 0.0, diagonal / energy);
     }
     take_diagonal(s, Diagonals(kEnoughEstimates, own.diagonal().contiguous()));
   }
@@ -192,15 +194,20 @@ void PartitionMeasurement::take_matrix(std::size_t tensor, const at::Tensor& mat
 
 // ---- gradients ----------------------------------------------------------------------------------
 
-void PartitionMeasurement::moments() {
-  const auto moments = second_moments(*point_.model, *point_.store, *d_.data, d_.config.hessian,
-                                      c_.gradient_batches, [&] { observe_("second moments"); });
+bool PartitionMeasurement::moments() {
+  const auto moments =
+      second_moments(*point_.model, *point_.store, *d_.data,
+                     hessian_moment_batches(d_.config.hessian, c_.gradient_batches), [&] {
+                       observe_("second moments");
+                       return !stop_requested();
+                     });
+  if (moments.empty()) return false;
   for (const auto s : vectors_.searched()) {
     const auto& range = vectors_.in_all(s);
     std::vector<at::Tensor> v;
     at::Tensor sum;
     for (const auto& moment : moments) {
-      v.push_back(vectors_.matrix(s, with_floor(moment.narrow(0, range.begin, range.size))));
+      v.push_back(vectors_.matrix(s, moment.narrow(0, range.begin, range.size)));
       sum = sum.defined() ? sum + v.back() : v.back();
     }
     for (auto& candidate : sections_[s].candidates) {
@@ -211,6 +218,7 @@ void PartitionMeasurement::moments() {
       candidate.signal_to_noise = signal_to_noise(sum, candidate.section);
     }
   }
+  return true;
 }
 
 // ---- blocks -------------------------------------------------------------------------------------

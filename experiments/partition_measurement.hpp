@@ -10,6 +10,7 @@
 #include "experiments/discovery_point.hpp"
 #include "experiments/section_vectors.hpp"
 #include "experiments/spectrum.hpp"
+#include "hessian/off_diagonal_share.hpp"
 
 namespace blockwise {
 
@@ -24,8 +25,8 @@ class PartitionMeasurement {
   // share, lift, diagonal_inside. False: a signal stopped it; another call goes on, with the same
   // bits.
   bool energies();
-  // inside, spread and signal_to_noise.
-  void moments();
+  // inside, spread and signal_to_noise. False: stopped.
+  bool moments();
   // condition of a sample of blocks: of one section per role, as it is chosen and as adam_mini has
   // it. False: stopped.
   bool conditions();
@@ -38,9 +39,9 @@ class PartitionMeasurement {
   void load(PartitionProbes& probes) const;
   void save(const PartitionProbes& probes) const;
   void take_energies(const std::vector<std::string>& names, const PartitionEnergies& energies);
-  void take_share(CandidateScore& candidate, std::size_t section, const at::Tensor& inside,
-                  const at::Tensor& whole, double diagonal) const;
-  void take_lift(CandidateScore& candidate, std::size_t section, double share_error,
+  void take_samples(std::size_t section, CandidateScore& candidate, const EnergySamples& samples);
+  // Of the off-diagonal energy the share inside blocks, and its error.
+  void take_lift(std::size_t section, CandidateScore& candidate, double share, double error,
                  double diagonal_share) const;
   void take_matrix(std::size_t tensor, const at::Tensor& matrix);
   void take_diagonal(std::size_t section, const Diagonals& estimates);

@@ -20,11 +20,24 @@ bool above_chance(const CandidateScore& c) {
   return std::isfinite(c.lift) && c.lift > kConfident * c.lift_error;
 }
 
+const CandidateScore* find(const std::vector<CandidateScore>& candidates, const std::string& name) {
+  const auto found = std::ranges::find(candidates, name, &CandidateScore::name);
+  return found == candidates.end() ? nullptr : &*found;
+}
+
+const CandidateScore* find(const SectionScores& section, const std::string& name) {
+  return find(section.candidates, name);
+}
+
+// NaN where nothing has a gradient: nothing speaks for averaging.
+bool averages_safely(const CandidateScore& c) { return c.signal_to_noise >= 1.0; }
+
 void score_one(const DiscoveryConfig& config, CandidateScore& c) {
   c.loss = 1.0;
   c.loss_error = 0.0;
   if (config.objective == "signal_to_noise") {
-    c.loss = (c.signal_to_noise >= 1.0 ? 0.0 : 1.0) + config.state_cost * values_per_element(c);
+    c.loss = averages_safely(c) ? 1.0 / (1.0 + c.signal_to_noise) : 1.0;
+    c.loss += config.state_cost * values_per_element(c);
     return;
   }
   if (c.name == "whole") return;
@@ -76,8 +89,31 @@ bool merge_is_founded(const CandidateScore& coarse, const CandidateScore& fine) 
   return (coarse.share - fine.share) / left - random > kConfident * error / left;
 }
 
+// Of the axes the one with the better ratio, and what discovery.candidates names beside them.
+bool is_eligible(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+                 const CandidateScore& c) {
+  const bool row = c.name == "row", column = c.name == "column";
+  if (!row && !column) return std::ranges::count(config.candidates, c.name) > 0;
+  const auto* other = find(candidates, row ? "column" : "row");
+  return other == nullptr || !(other->signal_to_noise > c.signal_to_noise);
+}
+
+// SlimAdam: what averages safely, or one value per element where nothing does.
+bool competes_by_ratio(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+                       const CandidateScore& c) {
+  if (c.name != "element") {
+    return is_eligible(config, candidates, c) &&
+           (averages_safely(c) || find(candidates, "element") == nullptr);
+  }
+  return std::ranges::none_of(candidates, [&](const auto& other) {
+    return other.name != "element" && averages_safely(other) &&
+           is_eligible(config, candidates, other);
+  });
+}
+
 bool competes(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
               const CandidateScore& c) {
+  if (config.objective == "signal_to_noise") return competes_by_ratio(config, candidates, c);
   if (config.objective != "energy" || c.name == "whole") return true;
   return std::ranges::none_of(candidates, [&](const auto& fine) {
     return merges(c, fine) && above_chance(fine) && !merge_is_founded(c, fine);
@@ -90,6 +126,8 @@ std::size_t best_within_error(const DiscoveryConfig& config,
   for (std::size_t c = 0; c < candidates.size(); ++c) {
     if (competes(config, candidates, candidates[c])) left.push_back(c);
   }
+  // Neither axis nor element: `whole` is all there is.
+  if (left.empty()) left.push_back(0);
   const auto loss = [&](std::size_t c) { return candidates[c].loss; };
   const auto best = *std::ranges::min_element(left, {}, loss);
   const double bound = candidates[best].loss + candidates[best].loss_error;
@@ -168,11 +206,6 @@ Partition chosen_partition(const ParameterLayout& layout, const std::string& nam
 
 namespace {
 
-const CandidateScore* find(const SectionScores& section, const std::string& name) {
-  const auto found = std::ranges::find(section.candidates, name, &CandidateScore::name);
-  return found == section.candidates.end() ? nullptr : &*found;
-}
-
 std::string loss_of(const CandidateScore* candidate) {
   return candidate == nullptr ? "-" : fmt::format("{:.3f}", candidate->loss);
 }
@@ -184,6 +217,15 @@ std::string slim_adam(const SectionScores& section) {
   if (row == nullptr || column == nullptr) return "-";
   const auto* better = row->signal_to_noise >= column->signal_to_noise ? row : column;
   return better->signal_to_noise >= 1.0 ? better->name : "element";
+}
+
+std::string unresolved_report(const std::vector<SectionScores>& sections) {
+  const auto count = std::ranges::count(sections, false, &SectionScores::resolved);
+  if (count == 0) return "";
+  return fmt::format(
+      "{} sections have no lift: their energy off the diagonal does not stand out from the noise. "
+      "More discovery.vectors or codes; discovery.scope tensor keeps other tensors' noise out\n",
+      count);
 }
 
 std::string number(double value) {
@@ -225,7 +267,7 @@ std::string discovery_report(const ParameterLayout& layout,
                        loss_of(find(section, "row")), loss_of(find(section, "column")),
                        loss_of(find(section, "whole")), slim_adam(section));
   }
-  return out;
+  return out + unresolved_report(sections);
 }
 
 std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {

@@ -37,22 +37,26 @@ struct CandidateScore {
 struct SectionScores {
   std::size_t tensor = 0;  // of the layout
   bool is_matrix = true;   // vectors are kept per element and not searched
+  // Its own energy stands out from what other sections bring into products; lifts are NaN if not.
+  bool resolved = true;
   std::vector<CandidateScore> candidates;
   std::size_t chosen = 0;
   std::int64_t merged = -1;  // sections with one number share one value; see partition.hpp
 };
 
 // Fills loss: energy 1 - lift (1 where the lift is not above 0 with 99 % confidence), homogeneity
-// the variance left, signal_to_noise 0 from a ratio of 1 on and 1 below; plus state_cost times
-// values per element. By energy and homogeneity `whole` has 1: it holds everything and says
-// nothing.
+// the variance left, signal_to_noise 1 / (1 + ratio), the share of v^2 that is noise, from a ratio
+// of 1 on and 1 below; plus state_cost times values per element. By energy and homogeneity `whole`
+// has 1: it holds everything and says nothing.
 void score(const DiscoveryConfig& config, std::vector<SectionScores>& sections);
 
 // In every section the candidate with the fewest values within one standard error of the best; by
 // energy a candidate whose blocks are unions of a better founded candidate's competes only where
 // the unions hold more of what the smaller blocks leave out than random unions do, with 99 %
-// confidence. Then the cheapest losses are given up until max_state holds. Throws InputError where
-// even whole sections are too many values.
+// confidence. By signal_to_noise SlimAdam's rule (Kalra et al., arXiv 2503.01843): a value per row
+// or per column, whichever ratio is better, where that is at least 1, one per element otherwise;
+// other structures compete where discovery.candidates names them. Then the cheapest losses are
+// given up until max_state holds. Throws InputError where even whole sections are too many values.
 void choose(const DiscoveryConfig& config, std::int64_t parameters,
             std::vector<SectionScores>& sections);
 

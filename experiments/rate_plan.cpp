@@ -40,9 +40,10 @@ std::int64_t most_products(const RateSearchConfig& c, const std::vector<RateTarg
   return products;
 }
 
-std::int64_t progress_units(const RateSearchConfig& c, std::int64_t targets) {
+std::int64_t progress_units(const RateSearchConfig& c, std::int64_t targets,
+                            const MomentBatches& batches) {
   return (c.needs_products() ? targets * c.samples : 0) +
-         (c.needs_gradients() ? std::max<std::int64_t>(1, c.gradient_batches / 4) * 4 : 0);
+         (c.needs_gradients() ? batches.of_group() * kMomentGroups : 0);
 }
 
 }  // namespace
@@ -59,7 +60,9 @@ ResolvedRateSearch resolve_rate_search(RunConfig config) {
   const auto& h = config.hessian;
   search.targets = rate_targets(search.partition, c.by_trials() ? "section" : c.per);
   search.products = most_products(c, search.targets);
-  search.units = progress_units(c, std::ssize(search.targets));
+  search.moment_batches =
+      run_moment_batches(config, search.data->shape().sequence_length, c.gradient_batches);
+  search.units = progress_units(c, std::ssize(search.targets), search.moment_batches);
   search.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),
                      h.batches, h.product_method(), h.curvature_kind());

@@ -21,6 +21,7 @@ struct ResolvedRateSearch {
   Partition partition;
   std::vector<RateTarget> targets;  // of what is measured at the point
   std::int64_t products = 0;        // with the Hessian, at most
+  MomentBatches moment_batches;     // behind mean(v)
   std::int64_t units = 0;           // of progress: blocks and gradients
   ProductMemory memory;
 };

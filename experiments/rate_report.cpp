@@ -87,7 +87,7 @@ std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome
   if (s.targets.size() > kMostLines) {
     out += fmt::format("and {} more, in rates.csv\n", s.targets.size() - kMostLines);
   }
-  return out;
+  return out + fmt::format("v: {}\n", moment_text(s.moment_batches));
 }
 
 std::string groups_report(const RateSearchOutcome& outcome) {

@@ -49,8 +49,9 @@ class RateSearch {
 
  private:
   bool measure() {
-    const RateMeasurement what{s_.config, s_.layout, *s_.data, (folder_ / "samples.txt").string(),
-                               s_.hash};
+    const RateMeasurement what{s_.config, s_.layout,
+                               *s_.data,  (folder_ / "samples.txt").string(),
+                               s_.hash,   s_.moment_batches};
     auto measured = measure_rates(what, s_.targets,
                                   [&](const std::string& place) { observe_(++done_, place); });
     outcome_.measured = std::move(measured.rates);
@@ -112,6 +113,9 @@ class RateSearch {
                         {"configuration", s_.hash},
                         {"method", c_.method},
                         {"model", s_.config.model.from.empty() ? "fresh" : "trained"}};
+    if (c_.needs_gradients()) {
+      rates.provenance.emplace_back("second_moment", moment_text(s_.moment_batches));
+    }
     const auto path = folder_ / "rates.yaml";
     write_file_atomically(path, block_rates_text(s_.layout, partition, rates));
     outcome_.file = path.string();

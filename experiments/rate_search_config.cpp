@@ -29,8 +29,9 @@ void RateSearchConfig::visit(FieldVisitor& v) {
   v.real({"damping",
           "curvature: added to both eigenvalues, as a share of the largest one of all blocks"},
          damping, {0.0, 1e3});
-  v.integer({"gradient_batches", "of hessian.batch_size, for the second moment"}, gradient_batches,
-            {4, kMany});
+  v.integer({"gradient_batches",
+             "of trainer.global_batch_tokens, whose squared mean gradients make the second moment"},
+            gradient_batches, {4, kMany});
   v.choice({"groups", "coordinate: what shares a factor"}, groups, {"role", "role_and_layer"});
   v.real({"lowest", "coordinate, leave_out: smallest factor of the grid"}, lowest,
          {0.0, 1.0, true, false});

@@ -80,6 +80,29 @@ void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& ob
   diagonal_squares_ += section_sums(diagonal.square());
 }
 
+std::int64_t PartitionProbes::vectors_of(std::int64_t group) const {
+  return (done_ - group + kDiagonalGroups - 1) / kDiagonalGroups;
+}
+
+// Products of different groups' means are unbiased; without one group after the other.
+at::Tensor PartitionProbes::diagonal_error() const {
+  const auto groups = std::min(done_, kDiagonalGroups);
+  if (groups < 3) return at::zeros({std::ssize(sections_)}, at::kDouble);
+  std::vector<at::Tensor> means, without;
+  auto sum = at::zeros_like(diagonal_sums_[0]);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    means.push_back(diagonal_sums_[g] / double(vectors_of(g)));
+    sum += means.back();
+  }
+  auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
+  for (const auto& mean : means) squares += section_sums(mean.square());
+  for (const auto& mean : means) {
+    without.push_back(section_sums((sum - mean).square()) - squares + section_sums(mean.square()));
+  }
+  const auto estimates = at::stack(without) / double((groups - 1) * (groups - 2));
+  return (estimates.var(0, /*unbiased=*/false) * double(groups - 1)).sqrt();
+}
+
 // Estimates of the diagonal from different v have independent noise: their products leave it out.
 PartitionEnergies PartitionProbes::result() const {
   PartitionEnergies energies;
@@ -88,10 +111,10 @@ PartitionEnergies PartitionProbes::result() const {
   }
   const double pairs = double(done_ * std::max<std::int64_t>(1, done_ - 1));
   energies.diagonal = (section_sums(diagonal_sums_.sum(0).square()) - diagonal_squares_) / pairs;
+  energies.diagonal_error = diagonal_error();
   const auto groups = std::min(done_, kDiagonalGroups);
   for (std::int64_t g = 0; g < groups; ++g) {
-    const auto vectors = (done_ - g + kDiagonalGroups - 1) / kDiagonalGroups;
-    energies.diagonals.push_back((diagonal_sums_[g] / double(vectors)).to(at::kCPU));
+    energies.diagonals.push_back((diagonal_sums_[g] / double(vectors_of(g))).to(at::kCPU));
   }
   return energies;
 }

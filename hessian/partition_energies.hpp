@@ -38,6 +38,9 @@ struct PartitionEnergies {
   // v, which all levels share.
   std::vector<at::Tensor> inside;
   at::Tensor diagonal;  // [sections]: energy of the diagonal, noise left out
+  // [sections]: its standard error, a jackknife over the groups of `diagonals`; 0 where there are
+  // fewer than three.
+  at::Tensor diagonal_error;
   // Estimates of the diagonal, float64 [rows], from disjoint sets of the vectors: as many as there
   // are vectors, kDiagonalGroups at most. Their noise is independent.
   std::vector<at::Tensor> diagonals;
@@ -62,6 +65,8 @@ class PartitionProbes {
  private:
   void probe(std::int64_t vector, const std::function<void()>& observe);
   at::Tensor section_sums(const at::Tensor& x) const;
+  std::int64_t vectors_of(std::int64_t group) const;
+  at::Tensor diagonal_error() const;
 
   const LinearOperator& a_;
   std::vector<VectorSection> sections_;

@@ -50,6 +50,7 @@ void print_plan(const ResolvedRateSearch& search) {
                c.trial_steps > 0 ? c.trial_steps : search.config.trainer.steps);
   }
   fmt::print("\n");
+  if (c.needs_gradients()) fmt::print("mean(v): {}\n", moment_text(search.moment_batches));
 }
 
 // Measured rates are rates; those of trials multiply the run's own.

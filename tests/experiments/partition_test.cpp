@@ -315,6 +315,50 @@ TEST_CASE("partition: by loss, it decides from paired runs, goes on when stopped
   CHECK_THAT(refused.errors, Contains("'adamw' has no partition"));
 }
 
+// Products of the whole model: what is given is right within its error, and most small matrices
+// have no lift at this few of them.
+TEST_CASE("partition: scope model gives lifts that stand out from the noise, and no others") {
+  const Prepared p;
+  const std::vector<std::string> few = {"discovery.candidates=[row, column]",
+                                        "discovery.condition_blocks=0",
+                                        "discovery.validation_vectors=0"};
+  const auto measured = [&](std::vector<std::string> more) {
+    fs::remove_all(p.folder / "found");
+    more.insert(more.end(), few.begin(), few.end());
+    auto arguments = p.discovery(more);
+    arguments.insert(arguments.end(), {"--model", (p.folder / "run").string()});
+    const auto result = p.run(arguments);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return std::pair{scores(p.folder / "found/scores.csv"), result.output};
+  };
+  REQUIRE(p.run({"train", "--set", "trainer.steps=40"}).exit_code == 0);
+  const auto exact = measured({"hessian.exact=true"}).first;
+  double sum = 0.0;
+  int count = 0, left_out = 0;
+  for (const std::string seed : {"1", "2"}) {
+    const auto [found, output] = measured({"discovery.scope=model", "discovery.seed=" + seed,
+                                           "discovery.vectors=32", "discovery.codes=6"});
+    for (const auto& [name, row] : found) {
+      if (exact.at(name).at("lift").empty()) continue;
+      if (row.at("lift").empty()) {
+        ++left_out;
+        continue;
+      }
+      const double difference = std::stod(row.at("lift")) - std::stod(exact.at(name).at("lift"));
+      INFO(name << " " << row.at("lift") << " +- " << row.at("lift_error"));
+      CHECK(std::abs(difference) < 5.0 * std::stod(row.at("lift_error")));
+      sum += difference;
+      ++count;
+    }
+    if (left_out > 0) CHECK_THAT(output, Contains("sections have no lift"));
+  }
+  CHECK(left_out > 0);
+  // Those of the token embedding at least; single lifts are known to about 0.1.
+  REQUIRE(count >= 3);
+  CHECK(std::abs(sum / count) < 0.15);
+}
+
 TEST_CASE("partition: the bound on values holds, and bad input is one sentence") {
   const Prepared p;
   const std::vector<std::string> gradients = {"discovery.objective=signal_to_noise"};

@@ -1,9 +1,13 @@
 // The verb `search-lr`, and training with what it writes.
+#include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <sstream>
 
 #include "core/io/input_file.hpp"
+#include "core/parameter_store.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/rate_trials.hpp"
 #include "experiments/run_recorder.hpp"
@@ -139,6 +143,73 @@ TEST_CASE("search-lr: on a quadratic every block gets the optimum") {
     const double best = 2.0 / (9.0 * std::pow(125.0, double(b) / 2.0));
     CHECK(rates.tensors[b][0].of(0) == Approx(best).epsilon(0.05));
   }
+}
+
+namespace {
+
+// learning_rate / sqrt(mean of the squared gradient) of every tensor, with the gradients of batches
+// of `micro` examples, `accumulated` to one: 4 means of 4 squares, as they are from example
+// `first`.
+std::vector<double> rates_by_hand(const ResolvedRun& run, std::int64_t first, std::int64_t micro,
+                                  std::int64_t accumulated) {
+  ParameterStore store(run.layout, at::kCPU);
+  store.initialize(static_cast<std::uint64_t>(run.config.seed));
+  const auto model = run.config.model.spec->build(store);
+  std::vector<std::vector<double>> squares(run.layout.blocks().size(), std::vector<double>(4, 0.0));
+  for (std::int64_t b = 0; b < 16; ++b) {
+    at::Tensor loss;
+    for (std::int64_t m = 0; m < accumulated; ++m, first += micro) {
+      ForwardContext context;
+      const auto part = model->loss(run.data->training_examples(first, micro), context);
+      loss = loss.defined() ? loss + part / double(accumulated) : part / double(accumulated);
+    }
+    const auto gradient = torch::autograd::grad({loss}, store.tensors());
+    for (std::size_t t = 0; t < squares.size(); ++t) {
+      squares[t][std::size_t(b % 4)] += gradient[t].square().mean().item<double>() / 4.0;
+    }
+  }
+  std::vector<double> rates;
+  for (const auto& groups : squares) {
+    double log = 0.0;
+    for (const double g : groups)
+      log += std::log(run.config.optimizer.learning_rate / std::sqrt(g));
+    rates.push_back(std::exp(log / 4.0));
+  }
+  return rates;
+}
+
+}  // namespace
+
+// A batch of 8 examples in two micro-batches; the Hessian's are of 3.
+TEST_CASE("search-lr: mean(v) is that of the run's batch, and it says so") {
+  const Search s;
+  auto arguments = s.arguments("mean_v", {"optimizer.partition.rule=per_tensor",
+                                          "hessian.batch_size=3", "hessian.batches=2"});
+  const auto result = s.run(arguments);
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  const std::string used = "16 squared gradients of 8 examples each (2 x 4)";
+  CHECK_THAT(result.output, Contains("mean(v): " + used) && Contains("v: " + used));
+  CHECK_THAT(read_text_file(s.file()), Contains(used));
+  auto document = YamlDocument::load(s.folder / "run.yaml");
+  const auto run = resolve(document.run_config());
+  // Behind the Hessian's six examples.
+  const auto expected = rates_by_hand(run, 8, 4, 2), of_half = rates_by_hand(run, 8, 4, 1);
+  std::istringstream table(read_text_file(s.folder / "found/rates.csv"));
+  std::string line;
+  std::getline(table, line);
+  for (std::size_t t = 0; t < expected.size(); ++t) {
+    REQUIRE(std::getline(table, line));
+    std::vector<std::string> cells;
+    std::istringstream row(line);
+    for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
+    INFO(line);
+    CHECK(std::stod(cells[12]) == Approx(expected[t]).epsilon(1e-4));  // six digits, float32
+    CHECK(std::stod(cells[12]) > 1.1 * of_half[t]);
+  }
+  const auto wrong = s.run(s.arguments("mean_v", {"trainer.global_batch_tokens=100"}));
+  CHECK(wrong.exit_code == 2);
+  CHECK_THAT(wrong.errors, Contains("trainer.global_batch_tokens is 100, not a multiple"));
 }
 
 TEST_CASE("search-lr: bad input is one sentence") {

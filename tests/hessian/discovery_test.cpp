@@ -5,6 +5,7 @@
 #include "core/random_stream.hpp"
 #include "hessian/best_rate.hpp"
 #include "hessian/moment_evidence.hpp"
+#include "hessian/off_diagonal_share.hpp"
 #include "hessian/partition_energies.hpp"
 #include "hessian/partition_fidelity.hpp"
 #include "hessian/saved_tensors.hpp"
@@ -143,6 +144,167 @@ TEST_CASE("Signal to noise is mean over spread, by groups") {
   CHECK(signal_to_noise(v, section(10, 16, Structure::tiles(1, 16))) == Approx(4.0));
   CHECK(signal_to_noise(v, section(10, 16, Structure::tiles(10, 1))) < 4.0);
   CHECK(std::isinf(signal_to_noise(v, section(10, 16, Structure::per_element()))));
+}
+
+namespace {
+
+// Rows 1, 2, 3 times a wave 1 +- 0.5, with rows of 0 between and behind them, as tokens have that
+// no example had.
+at::Tensor with_silent_rows() {
+  const auto wave = at::tensor({0.5, 1.5, 0.5, 1.5}, at::kDouble).unsqueeze(0);
+  auto v = at::zeros({9, 4}, at::kDouble);
+  for (const std::int64_t i : {0, 1, 2}) v[3 * i] = double(i + 1) * wave[0];
+  return v;
+}
+
+}  // namespace
+
+TEST_CASE("Rows without a gradient say nothing of signal and noise, whatever the unit") {
+  const auto v = with_silent_rows();
+  for (const double unit : {1.0, 1e-35, 1e35}) {
+    INFO(unit);
+    const auto ratio = [&](Structure s) {
+      return signal_to_noise(unit * v, section(9, 4, std::move(s)));
+    };
+    CHECK(ratio(Structure::tiles(1, 4)) == Approx(1.0 / 0.25));
+    // Columns: mean 2, variance 2/3 of 1, 2, 3.
+    CHECK(ratio(Structure::tiles(9, 1)) == Approx(4.0 / (2.0 / 3.0)));
+    // All: mean 2, mean square 14/3 * 1.25.
+    CHECK(ratio(Structure::tiles(9, 4)) == Approx(4.0 / (14.0 / 3.0 * 1.25 - 4.0)));
+    // Two groups of rows with one row that is not 0, and one: that of every row.
+    CHECK(ratio(Structure::tiles(3, 4)) == Approx(4.0));
+    CHECK(std::isinf(ratio(Structure::factored(9))));
+    CHECK(std::isinf(ratio(Structure::per_element())));
+  }
+  CHECK(std::isnan(signal_to_noise(0.0 * v, section(9, 4, Structure::tiles(1, 4)))));
+  // Elements of 0 within a row: 1 and 3 are left, mean 2 and variance 1.
+  const auto holes = at::tensor({0.0, 1.0, 0.0, 3.0}, at::kDouble).unsqueeze(0);
+  CHECK(signal_to_noise(holes, section(1, 4, Structure::tiles(1, 4))) == Approx(4.0));
+}
+
+// v = a b^T + d s t^T with sums of s and of t 0: row and column sums are those of a b^T.
+TEST_CASE("A factored structure has a ratio of its own") {
+  const auto a = at::tensor({1.0, 2.0, 3.0, 4.0}, at::kDouble);
+  const auto b = at::tensor({5.0, 7.0, 6.0, 4.0}, at::kDouble);
+  const auto s = at::tensor({1.0, -1.0, -1.0, 1.0}, at::kDouble);
+  const double d = 0.5;
+  const auto v = at::outer(a, b) + d * at::outer(s, s);
+  const double signal = 30.0 * 126.0, noise = d * d * 16.0;  // sums of squares
+  const auto ratio = [](const at::Tensor& x, Structure structure) {
+    return signal_to_noise(x, section(x.size(0), x.size(1), std::move(structure)));
+  };
+  CHECK(ratio(v, Structure::factored(4)) == Approx(signal / noise));
+  CHECK(ratio(v, Structure::factored(4)) > 10.0 * ratio(v, Structure::tiles(4, 4)));
+  // Two groups alike, and one without gradients between them.
+  CHECK(ratio(at::cat({v, at::zeros_like(v), 3.0 * v}), Structure::factored(4)) ==
+        Approx(signal / noise));
+  // A silent row within the group.
+  CHECK(ratio(at::cat({v, at::zeros({1, 4}, at::kDouble)}), Structure::factored(5)) ==
+        Approx(signal / noise));
+  // Rank one, with single elements missing: nothing is left over.
+  auto holes = at::outer(a, b);
+  holes[1][2] = holes[3][0] = 0.0;
+  CHECK(std::isinf(ratio(holes, Structure::factored(4))));
+}
+
+TEST_CASE("Rows without a gradient do not enter the variance of log v") {
+  const std::int64_t rows = 24, columns = 32;
+  const auto row = 1.0 * gaussian({rows, 1}, 1), column = 0.5 * gaussian({1, columns}, 2);
+  const auto seen = at::arange(rows, at::kLong).remainder(3).ne(1);
+  const auto kept = seen.nonzero().squeeze(1);
+  std::vector<at::Tensor> v;
+  for (std::uint64_t g = 0; g < 4; ++g) {
+    v.push_back((row + column + 0.4 * gaussian({rows, columns}, 10 + g)).exp() *
+                seen.to(at::kDouble).unsqueeze(1));
+  }
+  // A row that one estimate alone has not seen is left out, too.
+  v[2][0].zero_();
+  std::vector<at::Tensor> alone;
+  for (const auto& estimate : v) alone.push_back(estimate.index_select(0, kept.slice(0, 1)));
+  const auto structures = {std::pair{Structure::tiles(1, columns), Structure::tiles(1, columns)},
+                           {Structure::tiles(rows, 1), Structure::tiles(15, 1)},
+                           {Structure::factored(rows), Structure::factored(15)},
+                           {Structure::tiles(rows, columns), Structure::tiles(15, columns)}};
+  for (const auto& [with, without] : structures) {
+    const auto found = inside_log_variance(v, section(rows, columns, with));
+    const auto truth = inside_log_variance(alone, section(15, columns, without));
+    CHECK(found.share == Approx(truth.share).margin(1e-12));
+    CHECK(found.standard_error == Approx(truth.standard_error).margin(1e-12));
+    CHECK(found.variance == Approx(truth.variance).margin(1e-12));
+  }
+  const std::vector<at::Tensor> nothing(3, at::zeros({4, 4}, at::kDouble));
+  CHECK(inside_log_variance(nothing, section(4, 4, Structure::tiles(1, 4))).share == 1.0);
+}
+
+namespace {
+
+// Sections of 40, 40 and 24 elements in rows of 8, of which the last has a thousandth of the
+// others' energy; inside rows more of it than elsewhere, and couplings between the sections.
+struct Sections {
+  at::Tensor matrix, rows;
+  std::vector<VectorSection> ranges{{0, 40}, {40, 40}, {80, 24}};
+
+  Sections() {
+    const std::int64_t n = 104;
+    rows = at::arange(n, at::kLong).div(8, "floor");
+    const auto x = gaussian({n, n}, 21);
+    const auto same = rows.unsqueeze(0).eq(rows.unsqueeze(1)).to(at::kDouble);
+    auto scale = at::ones({n}, at::kDouble);
+    scale.narrow(0, 80, 24).fill_(std::pow(1e-3, 0.25));
+    matrix = (x + x.t()) * (0.4 + same) * at::outer(scale, scale);
+  }
+
+  EnergyLevel whole() const { return {at::arange(104, at::kLong).div(40, "floor"), 3}; }
+
+  double lift(std::size_t s) const {
+    const auto& range = ranges[s];
+    const auto own = matrix.narrow(0, range.begin, range.size).narrow(1, range.begin, range.size);
+    const auto label = rows.narrow(0, range.begin, range.size);
+    const double energy = own.square().sum().item<double>();
+    const double diagonal = own.diagonal().square().sum().item<double>() / energy;
+    const auto blocks = label - label.min();
+    return coupling_lift(inside_energy(own, label) / energy,
+                         random_share(blocks, range.size / 8, diagonal));
+  }
+};
+
+}  // namespace
+
+// Products of the whole matrix, as discovery.scope model has them.
+TEST_CASE("Lifts from products that mix sections are right on average, or not given") {
+  const Sections p;
+  const DenseOperator a(p.matrix);
+  constexpr int kSeeds = 60;
+  for (const std::size_t s : {0, 1, 2}) {
+    const auto size = p.ranges[s].size;
+    const double pairs = random_share(at::arange(size, at::kLong).div(8, "floor"), size / 8, 0.0);
+    std::vector<double> lifts;
+    double stated = 0.0;
+    for (int seed = 0; seed < kSeeds; ++seed) {
+      const auto found = measured(a, p.ranges, {p.whole(), {p.rows, 13}},
+                                  {.vectors = 32, .codes = 4, .seed = std::uint64_t(seed)});
+      const auto place = std::int64_t(s);
+      const auto share = off_diagonal_share(
+          {found.inside[1].select(1, place), found.inside[0].select(1, place),
+           found.diagonal[place].item<double>(), found.diagonal_error[place].item<double>()});
+      if (share.standard_error > kLargestMixedError) continue;
+      lifts.push_back(coupling_lift(share.value, pairs));
+      stated += std::pow(share.standard_error / (1.0 - pairs), 2);
+    }
+    INFO("section " << s << " lift " << p.lift(s) << ", " << lifts.size() << " seeds");
+    if (s == 2) {
+      // Noise of the others: a draw that looks like five of its standard errors is rare.
+      CHECK(lifts.size() <= 2);
+      continue;
+    }
+    REQUIRE(lifts.size() == kSeeds);
+    const auto values = at::tensor(lifts, at::kDouble);
+    const double spread = values.std().item<double>();
+    CHECK(std::abs(values.mean().item<double>() - p.lift(s)) <
+          3.5 * spread / std::sqrt(double(kSeeds)));
+    // An error from 32 vectors and four groups is itself known to a quarter.
+    CHECK(std::sqrt(stated / kSeeds) == Approx(spread).epsilon(0.3));
+  }
 }
 
 TEST_CASE("Estimates of the diagonal come from disjoint vectors, and their mean is the diagonal") {
