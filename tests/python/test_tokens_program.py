@@ -492,10 +492,14 @@ def test_an_old_manifest_names_no_file_elsewhere(texts: list[Path], output: Path
 
 
 def start_endless(tmp_path: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program that reads from a pipe which never ends, and has begun to write."""
+    """A program that reads from a pipe which never ends, and has begun to write.
+
+    Pipes are refused; here one stands for a text that is long enough.
+    """
     pipe = tmp_path / "pipe"
     command = [sys.executable, "-c",
                "import sys, blockwise.tokens.prepare as p; p.check = lambda job: None;"
+               "import blockwise.tokens.text as t; t.open_input = lambda path: open(path, 'rb');"
                "from blockwise.tokens import __main__ as m; sys.exit(m.main(sys.argv[1:]))",
                "--train", pipe, "--validation", pipe, "--output", output]  # fmt: skip
     os.mkfifo(pipe)
