@@ -25,11 +25,7 @@ struct Piece {
   std::string name() const {
     return fused ? fmt::format("{} {}", block->name, role_name(role)) : block->name;
   }
-  // [rows, columns] numbers of its elements in the tensor.
-  at::Tensor elements() const {
-    return at::arange(row_begin * columns(), (row_begin + rows) * columns(), at::kLong)
-        .view({rows, columns()});
-  }
+  BlockPiece whole() const { return {tensor, row_begin, rows, 0, columns()}; }
 };
 
 std::vector<Piece> pieces_of(const ParameterLayout& layout) {
@@ -53,53 +49,66 @@ bool wanted(const std::vector<T>& list, const T& value) {
   return list.empty() || std::ranges::count(list, value) > 0;
 }
 
-// A block while it is put together: its pieces, and the elements of the only one where it is a
-// part.
+// A block while it is put together.
 struct Draft {
   std::string name, role;
   std::int64_t layer = -1, index = -1;
-  std::vector<Piece> pieces;
-  at::Tensor elements;
+  std::vector<BlockPiece> pieces;
 };
+
+// Numbers of a piece's elements in its tensor of `columns` columns, row by row.
+at::Tensor elements_of(const BlockPiece& piece, std::int64_t columns) {
+  const auto rows = at::arange(piece.row, piece.row + piece.rows, at::kLong) * columns;
+  const auto places = at::arange(piece.column, piece.column + piece.columns, at::kLong);
+  return (rows.unsqueeze(1) + places).flatten();
+}
 
 HessianBlock finished(const ParameterLayout& layout, const Draft& draft) {
   std::set<std::size_t> tensors;
   for (const auto& piece : draft.pieces) tensors.insert(piece.tensor);
   const std::vector<std::size_t> chosen(tensors.begin(), tensors.end());
   HessianBlock block{
-      draft.name, draft.role, draft.layer, draft.index, ParameterSubset(layout, chosen), {}};
+      draft.name, draft.role,  draft.layer, draft.index, ParameterSubset(layout, chosen),
+      {},         draft.pieces};
   std::vector<at::Tensor> parts;
   for (const auto& piece : draft.pieces) {
     const auto place = std::ranges::find(chosen, piece.tensor) - chosen.begin();
-    const auto elements = draft.elements.defined() ? draft.elements : piece.elements();
-    parts.push_back(elements.flatten() + block.subset.offset(static_cast<std::size_t>(place)));
+    const auto elements = elements_of(piece, layout.blocks()[piece.tensor].columns());
+    parts.push_back(elements + block.subset.offset(static_cast<std::size_t>(place)));
   }
   const auto all = at::cat(parts);
   if (all.numel() < block.subset.size()) block.within = all;
   return block;
 }
 
-Draft part_of(const Piece& piece, const char* what, std::int64_t index, const at::Tensor& part) {
+Draft part_of(const Piece& piece, const char* what, std::int64_t index, const BlockPiece& part) {
   return {fmt::format("{} {} {}", piece.name(), what, index),
           std::string(role_name(piece.role)),
           piece.block->layer,
           index,
-          {piece},
-          part};
+          {part}};
+}
+
+// `thick` rows or columns from `begin` on.
+BlockPiece slice(BlockPiece whole, bool of_rows, std::int64_t begin, std::int64_t thick) {
+  auto& first = of_rows ? whole.row : whole.column;
+  auto& count = of_rows ? whole.rows : whole.columns;
+  first += begin;
+  count = thick;
+  return whole;
 }
 
 void add_parts(std::vector<Draft>& drafts, const Piece& piece, const BlockSelection& selection) {
-  const auto elements = piece.elements();
+  const auto whole = piece.whole();
   const bool heads = selection.each == BlockKind::head;
   const bool rows =
       heads ? piece.heads.axis == Heads::Axis::rows : selection.each == BlockKind::row;
-  const auto axis = rows ? 0 : 1;
   const auto thick = heads ? piece.heads.dim : 1;
-  const auto count = heads ? piece.heads.count : elements.size(axis);
+  const auto count = heads ? piece.heads.count : rows ? whole.rows : whole.columns;
   const char* what = heads ? "head" : rows ? "row" : "column";
   for (std::int64_t i = 0; i < count; ++i) {
     if (!wanted(selection.index, i)) continue;
-    drafts.push_back(part_of(piece, what, i, elements.narrow(axis, i * thick, thick)));
+    drafts.push_back(part_of(piece, what, i, slice(whole, rows, i * thick, thick)));
   }
 }
 
@@ -109,8 +118,8 @@ std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const BlockSelect
   const auto add_to = [&](const std::string& name, const std::string& role, std::int64_t layer,
                           const Piece& piece) {
     const auto [found, is_new] = places.try_emplace(name, drafts.size());
-    if (is_new) drafts.push_back({name, role, layer, -1, {}, {}});
-    drafts[found->second].pieces.push_back(piece);
+    if (is_new) drafts.push_back({name, role, layer, -1, {}});
+    drafts[found->second].pieces.push_back(piece.whole());
   };
   for (const auto& piece : pieces) {
     const std::string role(role_name(piece.role));
@@ -174,11 +183,15 @@ std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
                                         const BlockSelection& selection) {
   auto pieces = pieces_of(layout);
   std::erase_if(pieces, [&](const Piece& piece) {
-    return !wanted(selection.roles, piece.role) || !wanted(selection.layers, piece.block->layer);
+    return !wanted(selection.roles, piece.role) || !wanted(selection.layers, piece.block->layer) ||
+           !wanted(selection.tensors, piece.tensor);
   });
   std::vector<HessianBlock> blocks;
   for (const auto& draft : drafts_of(pieces, selection)) blocks.push_back(finished(layout, draft));
-  require_input(!blocks.empty(), "hessian: no block matches; {}", what_there_is(layout));
+  require_input(!blocks.empty(),
+                "hessian: no block matches; {} (hessian.roles, hessian.layers, hessian.index, "
+                "hessian.names)",
+                what_there_is(layout));
   return blocks;
 }
 

@@ -17,13 +17,21 @@ enum class BlockKind { model, layer, role, tensor, head, row, column };
 const std::vector<std::string>& block_kind_names();  // in the order of the enum
 BlockKind block_kind(const std::string& name);
 
-// One block per `each`, of what has one of the roles and layers and, for heads, rows and columns,
-// one of the numbers; an empty list means all.
+// One block per `each`, of what has one of the roles and layers, lies in one of the tensors
+// (numbers in the layout) and, for heads, rows and columns, has one of the numbers; an empty list
+// means all.
 struct BlockSelection {
   BlockKind each = BlockKind::model;
   std::vector<ParameterRole> roles;
   std::vector<std::int64_t> layers;
   std::vector<std::int64_t> index;
+  std::vector<std::size_t> tensors;
+};
+
+// A rectangle of a tensor as a matrix (a vector has one column).
+struct BlockPiece {
+  std::size_t tensor = 0;  // in the layout
+  std::int64_t row = 0, rows = 0, column = 0, columns = 0;
 };
 
 struct HessianBlock {
@@ -33,6 +41,8 @@ struct HessianBlock {
   std::int64_t index = -1;  // of the head, row or column in its tensor
   ParameterSubset subset;   // the tensors that it lies in
   at::Tensor within;        // int64: its elements in the packed subset; undefined: all
+  // Its elements in their order: piece by piece, each row by row.
+  std::vector<BlockPiece> pieces;
 
   std::int64_t size() const { return within.defined() ? within.numel() : subset.size(); }
   // x [size()] in a packed vector that is zero elsewhere, and back.

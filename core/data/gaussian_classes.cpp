@@ -46,14 +46,18 @@ class GaussianClasses : public Dataset {
   // Every epoch visits each example once, in another order.
   Batch training_examples(std::int64_t first, std::int64_t count) const override {
     const auto rows = at::empty({count}, at::kLong);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto epoch = static_cast<std::uint64_t>((first + i) / o_.examples);
-      const auto key = stream_seed(order_, RandomStream::data, epoch);
-      rows.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
-          permute(key, static_cast<std::uint64_t>((first + i) % o_.examples),
-                  static_cast<std::uint64_t>(o_.examples)));
-    }
+    for (std::int64_t i = 0; i < count; ++i) rows.data_ptr<std::int64_t>()[i] = row(first + i);
     return {inputs_.index_select(0, rows), labels_.index_select(0, rows)};
+  }
+
+  std::int64_t sequential_size() const override { return o_.examples; }
+
+  Batch sequential_examples(std::int64_t first, std::int64_t count) const override {
+    return {inputs_.narrow(0, first, count), labels_.narrow(0, first, count)};
+  }
+
+  ExamplePlace place(ExampleOrder order, std::int64_t index) const override {
+    return {"", order == ExampleOrder::sequential ? index : row(index)};
   }
 
   std::int64_t validation_size() const override { return o_.validation_examples; }
@@ -64,6 +68,14 @@ class GaussianClasses : public Dataset {
   }
 
  private:
+  // Of the index-th example of the endless sequence.
+  std::int64_t row(std::int64_t index) const {
+    const auto epoch = static_cast<std::uint64_t>(index / o_.examples);
+    const auto key = stream_seed(order_, RandomStream::data, epoch);
+    return static_cast<std::int64_t>(permute(key, static_cast<std::uint64_t>(index % o_.examples),
+                                             static_cast<std::uint64_t>(o_.examples)));
+  }
+
   GaussianOptions o_;
   std::uint64_t order_;
   at::Tensor inputs_;

@@ -46,6 +46,17 @@ class MarkovTokens : public Dataset {
     return windows(train_, count, [&](std::int64_t i) { return sampler_.position(first + i); });
   }
 
+  std::int64_t sequential_size() const override { return (o_.tokens - 1) / o_.sequence_length; }
+
+  Batch sequential_examples(std::int64_t first, std::int64_t count) const override {
+    return windows(train_, count, [&](std::int64_t i) { return (first + i) * o_.sequence_length; });
+  }
+
+  ExamplePlace place(ExampleOrder order, std::int64_t index) const override {
+    const bool sequential = order == ExampleOrder::sequential;
+    return {"", sequential ? index * o_.sequence_length : sampler_.position(index)};
+  }
+
   std::int64_t validation_size() const override {
     return (o_.validation_tokens - 1) / o_.sequence_length;
   }

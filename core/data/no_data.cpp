@@ -8,6 +8,7 @@ namespace blockwise {
 namespace {
 
 constexpr std::int64_t kClasses = 2;  // what a data set with classes has at least
+constexpr std::int64_t kExamples = std::int64_t{1} << 40;  // as many as anybody asks for
 
 class NoData : public Dataset {
  public:
@@ -15,6 +16,11 @@ class NoData : public Dataset {
   Batch training_examples(std::int64_t, std::int64_t count) const override {
     return nothing(count);
   }
+  std::int64_t sequential_size() const override { return kExamples; }
+  Batch sequential_examples(std::int64_t, std::int64_t count) const override {
+    return nothing(count);
+  }
+  ExamplePlace place(ExampleOrder, std::int64_t index) const override { return {"", index}; }
   std::int64_t validation_size() const override { return 1; }
   Batch validation_examples(std::int64_t, std::int64_t count) const override {
     return nothing(count);

@@ -28,7 +28,8 @@ std::uint64_t permute(std::uint64_t key, std::uint64_t index, std::uint64_t size
 WindowSampler::WindowSampler(std::uint64_t seed, std::int64_t tokens, std::int64_t length)
     : seed_(seed), length_(length), windows_((tokens - 1) / length - 1) {
   require_input(windows_ >= 1,
-                "a file of {} tokens is too short for sequences of {}: at least {} are needed",
+                "a file of {} tokens is too short for sequences of {} (data.sequence_length): at "
+                "least {} are needed",
                 tokens, length, 2 * length + 1);
 }
 

@@ -83,7 +83,7 @@ void TokenFile::read_bare(std::span<const std::byte> bytes) {
 }
 
 void TokenFile::read_header(std::span<const std::byte> bytes) {
-  constexpr auto kHint = "a bare file of 16-bit tokens (nanoGPT) needs `format: raw_uint16`";
+  constexpr auto kHint = "a bare file of 16-bit tokens (nanoGPT) needs `data.format: raw_uint16`";
   require_input(bytes.size() >= kHeaderBytes,
                 "{}: {} bytes, a token file starts with a header of {}; {}", path_.string(),
                 bytes.size(), kHeaderBytes, kHint);
@@ -113,7 +113,8 @@ void TokenFile::refuse_header(std::span<const std::byte> bytes) const {
   for (const auto& flavour : {kNarrow, kWide}) {
     const bool same = header[0] == flavour.magic && header[1] == flavour.version &&
                       header[2] >= 0 && bytes.size() == file_bytes(flavour, header[2]);
-    require_input(!same, "{}: has the header of an llm.c file (magic number {}), so `format: auto`",
+    require_input(!same,
+                  "{}: has the header of an llm.c file (magic number {}), so `data.format: auto`",
                   path_.string(), header[0]);
   }
 }

@@ -32,6 +32,7 @@ std::vector<fs::path> files_like(const std::string& pattern) {
   const int error = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
   std::vector<fs::path> files(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   ::globfree(&found);
+  std::erase_if(files, [](const auto& file) { return file.extension() == kMaskExtension; });
   require_input(error == 0 && !files.empty(), "{}: no file matches this pattern", pattern);
   return files;
 }
@@ -55,8 +56,15 @@ std::vector<fs::path> find_token_files(const std::string& place) {
 TokenSequence::TokenSequence(const std::vector<fs::path>& files, TokenLayout layout) : starts_{0} {
   for (const auto& path : files) {
     files_.emplace_back(path, layout);
+    masks_.push_back(find_token_mask(files_.back()));
     starts_.push_back(checked_sum("tokens of all files", starts_.back(), files_.back().size()));
   }
+}
+
+// The last file that starts at or before it; empty files start where the next one does.
+std::size_t TokenSequence::file_of(std::int64_t token) const {
+  return static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end() - 1, token) -
+                                  starts_.begin() - 1);
 }
 
 void TokenSequence::copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const {
@@ -64,17 +72,34 @@ void TokenSequence::copy(std::int64_t begin, std::int64_t count, std::int64_t* o
     throw InvariantError(
         fmt::format("tokens {} to {} of {} were asked for", begin, begin + count, size()));
   }
-  // The last file that starts at or before `begin`; empty files start where the next one does.
-  auto file = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end() - 1, begin) -
-                                       starts_.begin() - 1);
-  while (count > 0) {
+  for (auto file = file_of(begin); count > 0; ++file) {
     const auto part = std::min(count, starts_[file + 1] - begin);
     files_[file].copy(begin - starts_[file], part, out);
     begin += part;
     out += part;
     count -= part;
-    ++file;
   }
+}
+
+void TokenSequence::copy_targets(std::int64_t begin, std::int64_t count, std::int64_t* out) const {
+  copy(begin, count, out);
+  if (!masked()) return;
+  for (auto file = file_of(begin); count > 0; ++file) {
+    const auto part = std::min(count, starts_[file + 1] - begin);
+    if (masks_[file]) masks_[file]->apply(begin - starts_[file], part, out);
+    begin += part;
+    out += part;
+    count -= part;
+  }
+}
+
+bool TokenSequence::masked() const {
+  return std::any_of(masks_.begin(), masks_.end(), [](const auto& m) { return m.has_value(); });
+}
+
+std::pair<fs::path, std::int64_t> TokenSequence::place(std::int64_t token) const {
+  const auto file = file_of(token);
+  return {files_[file].path(), token - starts_[file]};
 }
 
 void TokenSequence::check_vocabulary(std::int64_t vocab_size) const {

@@ -1,4 +1,5 @@
-// Data set `tokens`: training and validation token files, cut into windows.
+// Data set `tokens`: training and validation token files, cut into windows. Masks beside them say
+// which targets count (core/data/token_mask.hpp).
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -49,11 +50,16 @@ void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
   }
 }
 
+fs::path manifest_of(const fs::path& token_file) {
+  return token_file.parent_path() / "manifest.json";
+}
+
 std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_file) {
   if (options.vocab_size != 0) return options.vocab_size;
-  const auto manifest = token_file.parent_path() / "manifest.json";
+  const auto manifest = manifest_of(token_file);
   require_input(input_exists(manifest),
-                "{}: there is no such file, so `vocab_size` must say how many tokens there are",
+                "{}: there is no such file, so `data.vocab_size` must say how many tokens there "
+                "are",
                 manifest.string());
   return read_token_manifest(token_file).vocab_size;
 }
@@ -84,6 +90,21 @@ class TokenDataset : public Dataset {
     return windows(train_, count, [&](std::int64_t i) { return sampler_.position(first + i); });
   }
 
+  std::int64_t sequential_size() const override { return (train_.size() - 1) / length_; }
+
+  Batch sequential_examples(std::int64_t first, std::int64_t count) const override {
+    return windows(train_, count, [&](std::int64_t i) { return (first + i) * length_; });
+  }
+
+  ExamplePlace place(ExampleOrder order, std::int64_t index) const override {
+    const bool sequential = order == ExampleOrder::sequential;
+    const auto [file, position] =
+        train_.place(sequential ? index * length_ : sampler_.position(index));
+    return {file.string(), position};
+  }
+
+  bool ignores_targets() const override { return train_.masked() || validation_.masked(); }
+
   std::int64_t validation_size() const override { return validation_size_; }
 
   Batch validation_examples(std::int64_t first, std::int64_t count) const override {
@@ -104,7 +125,7 @@ class TokenDataset : public Dataset {
     for (std::int64_t i = 0; i < count; ++i) {
       const auto begin = position(i);
       tokens.copy(begin, length_, inputs + i * length_);
-      tokens.copy(begin + 1, length_, targets + i * length_);
+      tokens.copy_targets(begin + 1, length_, targets + i * length_);
     }
     return batch;
   }
@@ -120,7 +141,11 @@ class TokenDataset : public Dataset {
 class TokenDatasetSpec : public DatasetSpec {
  public:
   std::string kind() const override { return "tokens"; }
-  std::string doc() const override { return "token files: of `blockwise data`, llm.c, nanoGPT"; }
+  std::string doc() const override {
+    return "token files: of `blockwise data`, llm.c, nanoGPT; FILE.mask beside FILE.bin, a byte "
+           "per "
+           "token: 0 is no target";
+  }
 
   void visit(FieldVisitor& v) override {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
@@ -133,7 +158,8 @@ class TokenDatasetSpec : public DatasetSpec {
     v.integer(
         {"validation_tokens", "tokens of each evaluation, the file's first ones; 0 means all"},
         o_.validation_tokens, {0, std::int64_t{1} << 40});
-    v.integer({"vocab_size", "0 takes it from manifest.json beside the training file"},
+    v.integer({"vocab_size",
+               "0 takes it from manifest.json beside the training file, or else from model.from"},
               o_.vocab_size, {0, kMaxVocabSize});
   }
 
@@ -144,6 +170,9 @@ class TokenDatasetSpec : public DatasetSpec {
   }
   DataShape stated_shape() const override {
     return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
+  }
+  void assume_classes(std::int64_t classes) override {
+    if (o_.vocab_size == 0 && !fs::exists(folder() / "manifest.json")) o_.vocab_size = classes;
   }
   fs::path folder() const override {
     return fs::is_directory(o_.train) ? fs::path(o_.train) : fs::path(o_.train).parent_path();

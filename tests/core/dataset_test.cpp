@@ -163,7 +163,93 @@ TEST_CASE("A bare file must be asked for") {
                   corpus.open(3)->training_examples(0, 50).inputs));
   fields["vocab_size"] = 0;  // nanoGPT writes no manifest
   CHECK_THAT(input_error([&] { corpus.open(3, fields); }),
-             Contains("manifest.json: there is no such file, so `vocab_size` must say"));
+             Contains("manifest.json: there is no such file, so `data.vocab_size` must say"));
+  // The model that reads it may say it instead; a manifest goes first.
+  auto spec = dataset_spec("tokens", [&] {
+    auto values = corpus.fields();
+    values.update(fields);
+    return values;
+  }());
+  spec->assume_classes(251);
+  CHECK(spec->open(3)->shape().classes == 251);
+}
+
+TEST_CASE("The training data in their own order, each window once, and where every window lies") {
+  const Corpus corpus;
+  const TemporaryFolder shards;
+  write_counting(shards / "train_0.bin", 0, 5);
+  write_counting(shards / "train_1.bin", 5, 995);
+  const auto data = corpus.open(3, {{"train", (shards / "train_*.bin").string()}});
+  REQUIRE(data->sequential_size() == 124);  // 999 targets
+  const auto all = data->sequential_examples(0, 124);
+  CHECK(at::equal(all.inputs.flatten(), at::arange(124 * 8).remainder(251)));
+  CHECK(at::equal(all.targets.flatten(), at::arange(1, 124 * 8 + 1).remainder(251)));
+  CHECK(at::equal(all.inputs, corpus.open(4)->sequential_examples(0, 124).inputs));
+  const auto first = data->place(ExampleOrder::sequential, 0);
+  CHECK((first.file == (shards / "train_0.bin").string() && first.position == 0));
+  const auto second = data->place(ExampleOrder::sequential, 1);
+  CHECK((second.file == (shards / "train_1.bin").string() && second.position == 3));
+  const auto sampled = data->training_examples(0, 40).inputs.select(1, 0).contiguous();
+  for (std::int64_t i = 0; i < 40; ++i) {
+    const auto place = data->place(ExampleOrder::sampled, i);
+    const auto token = place.position + (place.file.ends_with("train_1.bin") ? 5 : 0);
+    CHECK(token % 251 == sampled[i].item<std::int64_t>());
+  }
+}
+
+TEST_CASE("Made-up data have an order of their own, too") {
+  for (const auto& [kind, fields] : std::vector<std::pair<std::string, nlohmann::json>>{
+           {"gaussian_classes", {{"features", 4}, {"examples", 50}}},
+           {"markov_tokens", {{"tokens", 200}, {"sequence_length", 8}}}}) {
+    INFO(kind);
+    const auto data = dataset_spec(kind, fields)->open(3);
+    CHECK(data->sequential_size() == (kind == "gaussian_classes" ? 50 : 24));
+    const auto all = data->sequential_examples(0, data->sequential_size()).inputs;
+    const auto apart = data->sequential_examples(7, 2).inputs;
+    CHECK(at::equal(apart, all.narrow(0, 7, 2)));
+    CHECK_FALSE(data->ignores_targets());
+    CHECK(data->place(ExampleOrder::sequential, 7).file.empty());
+    const auto place = data->place(ExampleOrder::sampled, 5).position;
+    if (kind != "gaussian_classes") continue;
+    CHECK(at::equal(data->training_examples(5, 1).inputs[0], all[place]));
+  }
+}
+
+TEST_CASE("A mask beside a token file says which targets count") {
+  const TemporaryFolder folder;
+  write_counting(folder / "train_0.bin", 0, 300);
+  write_counting(folder / "train_1.bin", 300, 700);
+  write_counting(folder / "validation.bin", 0, 100);
+  std::string mask(700, '\1');
+  for (std::size_t i = 0; i < mask.size(); i += 3) mask[i] = '\0';
+  std::ofstream(folder / "train_1.mask", std::ios::binary) << mask;
+  const auto fields = [&](const std::string& train) {
+    return nlohmann::json{{"train", (folder / train).string()},
+                          {"validation", (folder / "validation.bin").string()},
+                          {"vocab_size", 256},
+                          {"sequence_length", 8}};
+  };
+  // A pattern that takes the mask, too, means the token files.
+  const auto data = dataset_spec("tokens", fields("train_*"))->open(3);
+  CHECK(data->ignores_targets());
+  const auto batch = data->sequential_examples(0, data->sequential_size());
+  const auto token = at::arange(1, batch.targets.numel() + 1);  // numbers of the targets
+  const auto ignored = token.ge(300).logical_and((token - 300).remainder(3).eq(0));
+  const auto expected = token.remainder(251).masked_fill(ignored, kIgnoredTarget);
+  CHECK(at::equal(batch.targets.flatten(), expected));
+  CHECK(at::equal(batch.inputs.flatten(), (token - 1).remainder(251)));
+  CHECK_FALSE(dataset_spec("tokens", fields("train_0.bin"))->open(3)->ignores_targets());
+  const auto error = [&](const std::string& bytes) {
+    std::ofstream(folder / "train_1.mask", std::ios::binary) << bytes;
+    return input_error([&] { dataset_spec("tokens", fields("train_1.bin"))->open(3); });
+  };
+  CHECK_THAT(error(mask.substr(1)), Contains("train_1.mask: 699 bytes, a mask has one per token") &&
+                                        Contains("train_1.bin has 700 tokens"));
+  CHECK_THAT(error(std::string(700, '1')), Contains("train_1.mask: byte 0 is 49"));
+  std::filesystem::remove(folder / "train_1.mask");
+  std::filesystem::create_directory(folder / "train_1.mask");
+  CHECK_THAT(input_error([&] { dataset_spec("tokens", fields("train_1.bin"))->open(3); }),
+             Contains("train_1.mask: is a folder, not a regular file"));
 }
 
 TEST_CASE("Token data that does not fit is refused by file") {

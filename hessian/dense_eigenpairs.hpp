@@ -1,0 +1,14 @@
+// Eigenpairs of an operator that has hardly more of them than are asked for.
+#pragma once
+
+#include "hessian/eigenpairs.hpp"
+#include "hessian/linear_operator.hpp"
+
+namespace blockwise {
+
+// From the operator as a matrix: all of them where there are no more than the wanted ones. Cost: a
+// product per row and one per pair for its residual, and O(rows^3). Throws InputError above
+// kLargestDense.
+EigenpairResult dense_eigenpairs(const LinearOperator& a, const EigenpairOptions& options);
+
+}  // namespace blockwise
