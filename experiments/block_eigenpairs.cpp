@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "core/random_stream.hpp"
+#include "experiments/block_eigenvectors.hpp"
 #include "experiments/hessian_plan.hpp"
+#include "hessian/dense_eigenpairs.hpp"
 #include "hessian/saved_tensors.hpp"
 #include "hessian/spectra_eigenpairs.hpp"
 #include "hessian/thick_restart.hpp"
@@ -40,12 +42,14 @@ bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
   const bool ours = scope.config.eigensolver == "thick_restart";
-  const auto found = ours ? restarted(scope, work, start, options)
-                          : spectra_eigenpairs(work.a, start, options,
-                                               [&](std::int64_t) { return !scope.stopped(); });
+  const auto found = pairs_from_matrix(scope.config, work.block) ? dense_eigenpairs(work.a, options)
+                     : ours ? restarted(scope, work, start, options)
+                            : spectra_eigenpairs(work.a, start, options,
+                                                 [&](std::int64_t) { return !scope.stopped(); });
   if (found.pairs.empty()) return false;
   work.summary.products += found.products + std::ssize(found.pairs);
   add_pairs(work.rows, scope.step, work.index, found.pairs, work.product_error);
+  hand_on_eigenvectors(scope, work, found.pairs);
   return true;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/random_stream.hpp"
+#include "experiments/block_eigenvectors.hpp"
 #include "experiments/hessian_plan.hpp"
 #include "hessian/saved_tensors.hpp"
 
@@ -113,9 +114,10 @@ class Probe {
     }
     progress_.quadratures[work.index][p] = {ritz.values, ritz.first};
     if (p == 0 && scope_.config.eigensolver == "lanczos") {
-      add_pairs(rows, scope_.step, work.index,
-                process.pairs(scope_.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true),
-                work.product_error);
+      const auto pairs =
+          process.pairs(scope_.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true);
+      add_pairs(rows, scope_.step, work.index, pairs, work.product_error);
+      hand_on_eigenvectors(scope_, work, pairs);
     }
     scope_.sinks.rows(rows);
     take_probe(work, probe);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "experiments/block_eigenvectors.hpp"
 #include "experiments/block_estimates.hpp"
 #include "experiments/block_preconditioning.hpp"
 #include "hessian/dense.hpp"
@@ -12,7 +13,11 @@ void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progres
                      BlockMeasurement& work) {
   const auto matrix = to_dense(work.a);
   if (scope.sinks.matrix) scope.sinks.matrix(static_cast<std::size_t>(work.index), matrix);
-  const auto values = symmetric_eigenvalues(matrix);
+  // Eigenvectors cost several times the eigenvalues.
+  const auto whole = scope.config.vectors > 0 ? symmetric_eigensystem(matrix)
+                                              : Eigensystem{symmetric_eigenvalues(matrix), {}};
+  const auto& values = whole.values;
+  if (scope.config.vectors > 0) hand_on_eigenvectors(scope, work, whole);
   const auto n = static_cast<std::int64_t>(values.size());
   HessianRows rows;
   // Columns with independent errors e, made symmetric, move an eigenvalue by 2 e at most, as the

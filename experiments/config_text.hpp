@@ -15,7 +15,8 @@ std::string to_yaml(RunConfig config);
 // between counts; the run file records the count.)
 std::string experiment_yaml(RunConfig config);
 // First 16 hexadecimal digits of the SHA-256 of experiment_yaml() and of the files that it names
-// for the partition and the rates.
+// for the partition and the rates, without fields that came later than a run and stand at what was
+// done before there were such: a new field does not change the hash of older runs.
 std::string config_hash(RunConfig config);
 
 }  // namespace blockwise

@@ -11,6 +11,7 @@
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
+#include "experiments/run_data.hpp"
 #include "experiments/second_moments.hpp"
 #include "hessian/dense.hpp"
 
@@ -137,7 +138,8 @@ void require_memory(const ProductMemory& memory, at::Device device) {
   const auto available = available_bytes(device);
   require_input(available == 0 || memory.peak <= available,
                 "partition: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
-                "hessian.batches or batch_size, method fresh_graph or finite_difference",
+                "hessian.batches or hessian.batch_size, hessian.method fresh_graph or "
+                "finite_difference",
                 double(memory.peak) / double(1 << 30), double(available) / double(1 << 30));
 }
 
@@ -145,13 +147,12 @@ void require_memory(const ProductMemory& memory, at::Device device) {
 
 ResolvedDiscovery resolve_discovery(RunConfig config) {
   if (config.discovery.by_loss()) require_trial_rule(config.optimizer);
-  std::shared_ptr<const Dataset> data =
-      config.data.spec->open(static_cast<std::uint64_t>(config.seed));
-  config.model.spec->adapt_to(data->shape());
+  const auto data = open_data(config);
   ResolvedDiscovery discovery{{}, {}, data, config.model.spec->layout(), 0, 0, 0.0, {}};
   const auto& c = config.discovery;
   const auto& h = config.hessian;
   require_measured_store(config, discovery.layout, resolve_device(config.trainer.device));
+  require_examples(h, *data, c.sample + (c.validation_vectors > 0 ? 2 : 1));
   if (h.exact) require_small_matrices(discovery.layout);
   count_products(discovery, config);
   discovery.units += c.gradient_batches / kMomentGroups * kMomentGroups;

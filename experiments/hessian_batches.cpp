@@ -3,17 +3,36 @@
 #include <ATen/ATen.h>
 
 #include "core/checked_math.hpp"
+#include "core/error.hpp"
 
 namespace blockwise {
+namespace {
+
+Batch examples(ExampleOrder order, const Dataset& data, std::int64_t first, std::int64_t count) {
+  return order == ExampleOrder::sampled ? data.training_examples(first, count)
+                                        : data.sequential_examples(first, count);
+}
+
+}  // namespace
+
+void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples) {
+  if (config.example_order() == ExampleOrder::sampled) return;
+  const auto size = data.sequential_size();
+  require_input(config.batches <= size / config.batch_size / samples,
+                "hessian.order: sequential takes every example once, the training data have {}; {} "
+                "x hessian.batches {} x hessian.batch_size {} are asked for",
+                size, samples, config.batches, config.batch_size);
+}
 
 std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
                                    at::Device device, at::ScalarType dtype, std::int64_t sample) {
+  require_examples(config, data, sample + 1);
   std::vector<Batch> batches;
   for (std::int64_t i = 0; i < config.batches; ++i) {
     const auto first = checked_product(
         "hessian.batches x hessian.batch_size",
         {checked_product("hessian: samples", {sample, config.batches}) + i, config.batch_size});
-    auto batch = data.training_examples(first, config.batch_size);
+    auto batch = examples(config.example_order(), data, first, config.batch_size);
     if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(dtype);
     batches.push_back({batch.inputs.to(device), batch.targets.to(device)});
   }

@@ -1,10 +1,14 @@
 #include "experiments/hessian_config.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
+#include "core/error.hpp"
 #include "core/partition_rules.hpp"
+#include "experiments/name_pattern.hpp"
 #include "hessian/spectral_function.hpp"
 
 namespace blockwise {
@@ -15,6 +19,7 @@ const std::vector<std::string> kMethods = {"kept_graph", "fresh_graph", "finite_
                                            "central_difference"};
 const std::vector<std::string> kReorthogonalisations = {"full", "selective", "none"};
 const std::vector<std::string> kEigensolvers = {"lanczos", "thick_restart", "spectra"};
+const std::vector<std::string> kOrders = {"sampled", "sequential"};
 const std::vector<std::string> kTraceMethods = {"hutchinson", "hutch_plus_plus", "xtrace"};
 constexpr std::int64_t kMany = std::int64_t{1} << 30;
 
@@ -35,7 +40,18 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
   v.choice({"precision", "of parameters, activations and vectors"}, c.precision, {"fp32", "fp64"});
   v.integer({"batches", "of training examples that make the loss"}, c.batches, {1, kMany});
   v.integer({"batch_size", "examples of each"}, c.batch_size, {1, kMany});
+  v.choice({"order",
+            "of those examples: as a run samples them, or from the start of the training data on"},
+           c.order, kOrders);
+  v.text_list({"models",
+               "of `spectrum`: runs, checkpoints or Hugging Face folders that are measured one "
+               "after the other, into one file; empty: model.from or a fresh one"},
+              c.models);
   v.choice({"each", "one block per"}, c.each, block_kind_names());
+  v.text_list({"names",
+               "only tensors with such a name: shell patterns with * ? [a-z], each of which must "
+               "match one; empty: all"},
+              c.names);
   v.choice_list({"roles", "only tensors of these; empty: all"}, c.roles, role_names());
   v.integer_list({"layers", "only these, -1 is outside the layers; empty: all"}, c.layers,
                  {-1, kMany});
@@ -46,7 +62,7 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
 void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
   v.integer(
       {"lanczos_steps",
-       "per probe; 0: no Lanczos; at most the largest block's size, smaller blocks have theirs"},
+       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters"},
       c.lanczos_steps, {0, kMany});
   v.integer({"probes", "random starts per block, for densities with error bars"}, c.probes,
             {1, kMany});
@@ -69,6 +85,10 @@ void visit_eigensolver(FieldVisitor& v, HessianConfig& c) {
   v.integer({"eigen_products", "at most, of that process"}, c.eigen_products, {1, kMany});
   v.real({"eigen_tolerance", "of that process: residual over norm"}, c.eigen_tolerance,
          {0.0, 1.0, true, false});
+  v.integer({"vectors",
+             "of `spectrum`: eigenvectors of each block that are written, those of the reported "
+             "pairs with the largest |eigenvalue|; at most `eigenpairs`, with exact any number"},
+            c.vectors, {0, kMany});
 }
 
 constexpr double kNever = 0.0;
@@ -110,10 +130,48 @@ void visit_statistics(FieldVisitor& v, HessianConfig& c) {
   v.integer({"seed", "of the probes"}, c.seed, {0, std::numeric_limits<std::int64_t>::max()});
 }
 
+// Of k pairs at each end the k largest by magnitude are right, of fewer they need not be.
+void check_vectors(FieldVisitor& v, const HessianConfig& c) {
+  if (c.vectors == 0 || c.exact) return;
+  v.check("vectors", c.vectors <= c.eigenpairs ? ""
+                                               : fmt::format("is {}, eigenpairs is {} at each end",
+                                                             c.vectors, c.eigenpairs));
+  if (c.eigensolver != "lanczos") return;
+  v.check("vectors", c.lanczos_steps > 0 ? "" : "they need Lanczos steps, lanczos_steps is 0");
+  v.check("vectors", c.reorthogonalisation != "none"
+                         ? ""
+                         : "they need a basis, which reorthogonalisation 'none' does not keep");
+}
+
 void check_samples(FieldVisitor& v, const char* field, std::int64_t products, std::int64_t fewest) {
   v.check(field, products == 0 || products >= fewest
                      ? ""
                      : fmt::format("is {}, an error needs at least {} products", products, fewest));
+}
+
+std::string suggestions(const ParameterLayout& layout, const std::string& pattern) {
+  std::vector<std::string> names;
+  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  const auto nearest = nearest_names(pattern, names, 3);
+  if (nearest.empty()) return fmt::format("the first is '{}'", names.front());
+  return fmt::format("near it are '{}'", fmt::join(nearest, "', '"));
+}
+
+// Numbers of the tensors that one of the patterns asks for, ascending.
+std::vector<std::size_t> named_tensors(const ParameterLayout& layout,
+                                       const std::vector<std::string>& patterns) {
+  std::set<std::size_t> tensors;
+  for (const auto& pattern : patterns) {
+    bool found = false;
+    for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
+      if (!matches_name(layout.blocks()[t], pattern)) continue;
+      tensors.insert(t);
+      found = true;
+    }
+    require_input(found, "hessian.names: '{}' is the name of none of the {} tensors; {}", pattern,
+                  layout.blocks().size(), suggestions(layout, pattern));
+  }
+  return {tensors.begin(), tensors.end()};
 }
 
 }  // namespace
@@ -132,6 +190,7 @@ void HessianConfig::visit(FieldVisitor& v) {
                 trace_method == "hutch_plus_plus" ? 6
                 : trace_method == "xtrace"        ? 4
                                                   : 2);
+  check_vectors(v, *this);
   check_samples(v, "coupling_products", coupling_products, 2);
   check_samples(v, "diagonal_products", diagonal_products, 2);
   for (const auto& name : functions) {
@@ -144,15 +203,23 @@ void HessianConfig::visit(FieldVisitor& v) {
                            : "they need Lanczos steps, lanczos_steps is 0");
 }
 
+bool matches_name(const ParameterBlock& block, const std::string& pattern) {
+  return matches_pattern(pattern, block.name) ||
+         std::ranges::any_of(block.tied_names,
+                             [&](const auto& name) { return matches_pattern(pattern, name); });
+}
+
 bool HessianConfig::due(std::int64_t step) const {
   return (every > 0 && step % every == 0) || std::ranges::count(at_steps, step) > 0;
 }
 
-BlockSelection HessianConfig::selection() const {
-  BlockSelection selection{block_kind(each), {}, layers, index};
+BlockSelection HessianConfig::selection(const ParameterLayout& layout) const {
+  BlockSelection selection{block_kind(each), {}, layers, index, named_tensors(layout, names)};
   for (const auto& role : roles) selection.roles.push_back(role_from_name(role));
   return selection;
 }
+
+ExampleOrder HessianConfig::example_order() const { return chosen<ExampleOrder>(kOrders, order); }
 
 CurvatureKind HessianConfig::curvature_kind() const { return chosen<CurvatureKind>(kKinds, kind); }
 

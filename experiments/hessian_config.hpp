@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/dataset.hpp"
 #include "core/fields.hpp"
 #include "hessian/eigenpairs.hpp"
 #include "hessian/hessian_blocks.hpp"
@@ -20,7 +21,10 @@ struct HessianConfig {
   std::string precision = "fp32";
   std::int64_t batches = 1;
   std::int64_t batch_size = 8;
+  std::string order = "sampled";
+  std::vector<std::string> models;
   std::string each = "model";
+  std::vector<std::string> names;
   std::vector<std::string> roles;
   std::vector<std::int64_t> layers;
   std::vector<std::int64_t> index;
@@ -32,6 +36,7 @@ struct HessianConfig {
   std::int64_t eigen_basis = 0;
   std::int64_t eigen_products = 300;
   double eigen_tolerance = 1e-4;
+  std::int64_t vectors = 0;
   std::vector<std::string> functions;
   double damping = 1e-3;
   double function_error = 0.0;
@@ -57,7 +62,9 @@ struct HessianConfig {
   // Whether a run measures at all, and after this step.
   bool while_training() const { return every > 0 || !at_steps.empty(); }
   bool due(std::int64_t step) const;
-  BlockSelection selection() const;
+  // Throws InputError where no tensor has a name that one of `names` asks for.
+  BlockSelection selection(const ParameterLayout& layout) const;
+  ExampleOrder example_order() const;
   CurvatureKind curvature_kind() const;
   ProductMethod product_method() const;
   Reorthogonalisation lanczos_reorthogonalisation() const;
@@ -65,5 +72,8 @@ struct HessianConfig {
   TraceMethod trace_estimator() const;
   at::ScalarType dtype() const;
 };
+
+// Whether the tensor's name, or a tied one, matches (experiments/name_pattern.hpp).
+bool matches_name(const ParameterBlock& block, const std::string& pattern);
 
 }  // namespace blockwise

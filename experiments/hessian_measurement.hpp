@@ -11,6 +11,8 @@
 #include "core/curvature.hpp"
 #include "experiments/hessian_config.hpp"
 #include "experiments/hessian_recorder.hpp"
+#include "hessian/lanczos.hpp"
+#include "hessian/trace.hpp"
 
 namespace blockwise {
 
@@ -23,6 +25,8 @@ struct MeasurementSinks {
   std::function<void(const std::string&)> product;
   std::function<bool()> stop;                // asked between parts and after Lanczos steps
   std::function<std::int64_t()> peak_bytes;  // of tensors so far
+  // The pairs with the largest |eigenvalue|, before the rows of their block.
+  std::function<void(std::size_t block, const std::vector<RitzPair>&)> eigenvectors;
 };
 
 // Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;

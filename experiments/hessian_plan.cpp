@@ -20,6 +20,7 @@ EigenpairOptions own_solver(const HessianConfig& config) { return config.eigenpa
 std::int64_t eigenpair_products(const HessianConfig& config, const HessianBlock& block) {
   if (config.eigenpairs == 0) return 0;
   const auto confirmed = std::min(2 * config.eigenpairs, block.size());
+  if (pairs_from_matrix(config, block)) return block.size() + confirmed;
   if (config.eigensolver != "lanczos") return config.eigen_products + confirmed;
   const auto steps = steps_of(config, block);
   return config.reorthogonalisation == "none" ? 0 : std::min(confirmed, steps);
@@ -53,7 +54,9 @@ std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block)
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
   const bool keeps = config.reorthogonalisation != "none";
   auto bytes = ((keeps ? steps_of(config, block) : 2) + 3) * element;
-  if (config.eigensolver != "lanczos" && config.eigenpairs > 0) {
+  if (pairs_from_matrix(config, block)) {
+    bytes = std::max(bytes, 3 * block.size() * 8);
+  } else if (config.eigensolver != "lanczos" && config.eigenpairs > 0) {
     const auto vectors = eigenpair_basis(own_solver(config), block.size()) + 3;
     bytes = std::max(bytes, vectors * (config.eigensolver == "spectra" ? 8 : element));
   }
@@ -64,19 +67,12 @@ std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block)
 }
 
 void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& blocks) {
-  const auto& largest = *std::ranges::max_element(blocks, {}, &HessianBlock::size);
-  require_input(config.exact || config.lanczos_steps <= largest.size(),
-                "hessian.lanczos_steps: {} steps, block '{}' has {} parameters{}",
-                config.lanczos_steps, largest.name, largest.size(),
-                blocks.size() > 1 ? " and is the largest" : "");
   for (const auto& block : blocks) {
     require_input(!config.exact || block.size() <= kLargestDense,
                   "hessian.exact: block '{}' has {} parameters, a matrix is made up to {}",
                   block.name, block.size(), kLargestDense);
-    require_input(config.eigensolver != "spectra" || 2 * config.eigenpairs < block.size(),
-                  "hessian.eigenpairs: Spectra finds fewer pairs than rows, block '{}' has {} rows",
-                  block.name, block.size());
-    if (config.eigensolver != "lanczos" && config.eigenpairs > 0) {
+    const bool own = config.eigensolver != "lanczos" && config.eigenpairs > 0;
+    if (own && !pairs_from_matrix(config, block)) {
       eigenpair_basis(own_solver(config), block.size());
     }
   }
@@ -94,6 +90,11 @@ bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place)
                       [&](const auto& before) { return before.subset.blocks() == tensors; });
 }
 
+bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block) {
+  return config.eigensolver != "lanczos" && config.eigenpairs > 0 &&
+         block.size() <= std::min(2 * config.eigenpairs, kLargestDense);
+}
+
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {
   const auto role = [&](ParameterRole r) {
     return config.roles.empty() || std::ranges::count(config.roles, role_name(r)) > 0;
@@ -101,12 +102,18 @@ bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {
   bool fits = role(block.role) && block.sections.empty();
   for (const auto& section : block.sections) fits = fits || role(section.role);
   const bool layer = config.layers.empty() || std::ranges::count(config.layers, block.layer) > 0;
-  return !config.partitions.empty() && fits && layer && block.is_matrix();
+  const bool name = config.names.empty() || std::ranges::any_of(config.names, [&](const auto& n) {
+                      return matches_name(block, n);
+                    });
+  return !config.partitions.empty() && fits && layer && name && block.is_matrix();
 }
 
 MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
   MeasurementPlan plan;
-  plan.tables.blocks = select_blocks(layout, config.selection());
+  plan.tables.blocks = select_blocks(layout, config.selection(layout));
+  for (const auto& block : plan.tables.blocks) {
+    plan.lanczos_steps = std::max(plan.lanczos_steps, steps_of(config, block));
+  }
   plan.tables.rules = config.partitions;
   plan.tables.functions = config.functions;
   require_fit(config, plan.tables.blocks);

@@ -12,6 +12,9 @@ inline constexpr std::int64_t kDiagonalProducts = 40;
 
 // Lanczos steps per probe of a block.
 std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block);
+// Whether a block has no more eigenvalues than a solver of its own is asked for: then they are
+// taken from its matrix.
+bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block);
 // Whether the energies of partitions are measured on this tensor.
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block);
 
@@ -23,6 +26,7 @@ struct MeasurementPlan {
   std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
   double gradients = 0;       // about, their cost
   std::int64_t basis_bytes = 0;
+  std::int64_t lanczos_steps = 0;  // per probe of the largest block
 };
 
 // Throws InputError where no block matches, or a block does not fit what is asked of it.

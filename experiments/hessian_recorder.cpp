@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "experiments/fixed_columns.hpp"
 #include "experiments/hdf5_table.hpp"
 
 namespace blockwise {
@@ -209,55 +210,10 @@ void for_each_table(Rows& rows, const Visit& visit) {
 template <typename Rows>
 using RowOf = typename std::decay_t<Rows>::value_type;
 
-template <typename Items, typename Value>
-void write_texts(Hdf5File& file, const std::string& path, const Items& items, const char* doc,
-                 const Value& value) {
-  std::vector<std::string> texts;
-  for (const auto& item : items) texts.emplace_back(value(item));
-  file.write_text_column(path, texts, "text", doc);
-}
-
-template <typename Items, typename Value>
-void write_numbers(Hdf5File& file, const std::string& path, const Items& items, const char* doc,
-                   const Value& value) {
-  std::vector<std::int64_t> numbers;
-  for (const auto& item : items) numbers.push_back(value(item));
-  file.create_integer_column(path, "1", doc);
-  file.append(path, numbers);
-}
-
-void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
-  const std::string group = "/hessian/blocks";
-  file.create_group(group);
-  write_texts(file, group + "/name", blocks, "block", [](auto& b) { return b.name; });
-  write_texts(file, group + "/role", blocks, "role, empty where mixed",
-              [](auto& b) { return b.role; });
-  write_numbers(file, group + "/layer", blocks, "layer, -1: none or several",
-                [](auto& b) { return b.layer; });
-  write_numbers(file, group + "/index", blocks, "head, row or column, -1: none",
-                [](auto& b) { return b.index; });
-  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
-}
-
-void write_parameters(Hdf5File& file, const std::vector<ParameterBlock>& blocks) {
-  const std::string group = "/hessian/parameters";
-  file.create_group(group);
-  write_texts(file, group + "/name", blocks, "tensor", [](auto& b) { return b.name; });
-  write_texts(file, group + "/role", blocks, "role", [](auto& b) { return role_name(b.role); });
-  write_numbers(file, group + "/layer", blocks, "layer, -1: none", [](auto& b) { return b.layer; });
-  write_numbers(file, group + "/offset", blocks, "first element in the parameter vector",
-                [](auto& b) { return b.offset; });
-  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
-}
-
 void write_names(Hdf5File& file, const std::string& group, const std::vector<std::string>& names,
                  const char* doc) {
   file.create_group(group);
   write_texts(file, group + "/name", names, doc, [](auto& name) { return name; });
-}
-
-std::string matrix_path(std::size_t block) {
-  return fmt::format("/hessian/exact/{}/matrix", block);
 }
 
 }  // namespace
@@ -282,13 +238,12 @@ void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
                            const HessianTables& tables) {
   file.create_group("/hessian");
   write_blocks(file, tables.blocks);
-  write_parameters(file, layout.blocks());
+  write_parameters(file, layout);
+  write_examples(file, tables.examples);
+  write_points(file, tables.points);
   write_names(file, "/hessian/symmetry_names", tables.symmetries, "scaling symmetry");
   write_names(file, "/hessian/rules", tables.rules, "partition rule");
   write_names(file, "/hessian/function_names", tables.functions, "function of the spectrum");
-  std::vector<std::string> tensors;
-  for (const auto& block : layout.blocks()) tensors.push_back(block.name);
-  write_names(file, "/hessian/tensors", tensors, "tensor");
   HessianRows none;
   for_each_table(none, [&](auto& rows) { create_table<RowOf<decltype(rows)>>(file); });
   create_table<CommitRow>(file);
@@ -355,61 +310,6 @@ void keep_complete_hessian_rows(Hdf5File& file) {
   keep_first_rows<EnergyRow>(file, last.energies);
   keep_first_rows<FunctionRow>(file, last.functions);
   keep_first_rows<CommitRow>(file, static_cast<std::int64_t>(commits.size()));
-}
-
-void create_exact_matrices(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
-  file.create_group("/hessian/exact");
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    file.create_group(fmt::format("/hessian/exact/{}", b));
-    const auto n = blocks[b].size();
-    const std::vector<double> unknown(static_cast<std::size_t>(n * n),
-                                      std::numeric_limits<double>::quiet_NaN());
-    file.write_array(matrix_path(b), std::span<const double>(unknown), {n, n}, "1",
-                     "the block, row-major; NaN until it is computed");
-  }
-}
-
-void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& matrix) {
-  const auto data = matrix.to(at::kCPU, at::kDouble).contiguous();
-  file.overwrite_array(matrix_path(block),
-                       {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
-}
-
-namespace {
-
-constexpr std::pair<const char*, const char*> kVectors[] = {
-    {"diagonal", "diagonal"},
-    {"diagonal_error", "its standard error"},
-    {"squared_row_norms", "squared norms of the rows"},
-    {"squared_row_norms_error", "their standard errors"}};
-
-std::string vector_path(std::size_t block, const char* name) {
-  return fmt::format("/hessian/vectors/{}/{}", block, name);
-}
-
-}  // namespace
-
-void create_vectors(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
-  file.create_group("/hessian/vectors");
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    file.create_group(fmt::format("/hessian/vectors/{}", b));
-    const std::vector<double> unknown(static_cast<std::size_t>(blocks[b].size()), kUnknown);
-    for (const auto& [name, doc] : kVectors) {
-      file.write_array(vector_path(b, name), std::span<const double>(unknown), {blocks[b].size()},
-                       "1", doc);
-    }
-  }
-}
-
-void write_vectors(Hdf5File& file, std::size_t block, const DiagonalAndRowNorms& vectors) {
-  const at::Tensor values[] = {vectors.diagonal.value, vectors.diagonal.standard_error,
-                               vectors.squared_row_norms.value,
-                               vectors.squared_row_norms.standard_error};
-  for (std::size_t i = 0; i < std::size(values); ++i) {
-    const auto data = values[i].contiguous();
-    file.overwrite_array(vector_path(block, kVectors[i].first),
-                         {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
-  }
 }
 
 }  // namespace blockwise

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/io/hdf5_file.hpp"
+#include "experiments/measured_objects.hpp"
 #include "hessian/hessian_blocks.hpp"
-#include "hessian/trace.hpp"
 
 namespace blockwise {
 
@@ -87,6 +87,8 @@ struct HessianTables {
   std::vector<std::string> symmetries;
   std::vector<std::string> rules;
   std::vector<std::string> functions;
+  MeasuredExamples examples;
+  std::vector<MeasuredPoint> points;
 };
 
 // Before start_swmr().
@@ -99,14 +101,5 @@ HessianRows read_hessian_rows(const Hdf5File& file);
 // first also the rows above `step`, and of a file without the group nothing.
 void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step);
 void keep_complete_hessian_rows(Hdf5File& file);
-
-// One matrix per block, NaN until it is filled: /hessian/exact/BLOCK/matrix.
-void create_exact_matrices(Hdf5File& file, const std::vector<HessianBlock>& blocks);
-void write_exact_matrix(Hdf5File& file, std::size_t block, const at::Tensor& matrix);
-
-// Per block, NaN until they are filled: /hessian/vectors/BLOCK/diagonal, diagonal_error,
-// squared_row_norms, squared_row_norms_error, one value per parameter.
-void create_vectors(Hdf5File& file, const std::vector<HessianBlock>& blocks);
-void write_vectors(Hdf5File& file, std::size_t block, const DiagonalAndRowNorms& vectors);
 
 }  // namespace blockwise

@@ -9,6 +9,7 @@
 #include "core/io/input_file.hpp"
 #include "core/meta_memory.hpp"
 #include "core/random_stream.hpp"
+#include "experiments/run_data.hpp"
 
 namespace blockwise {
 namespace {
@@ -96,6 +97,7 @@ std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
 }
 
 MemoryPlan plan_memory(RunConfig config) {
+  assume_vocabulary(config);
   const auto shape = shape_of(config);
   config.model.spec->adapt_to(shape);
   const auto layout = config.model.spec->layout();

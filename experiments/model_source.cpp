@@ -26,7 +26,8 @@ ModelSource hugging_face(const fs::path& folder) {
                      [folder](ParameterStore& store) { read_hugging_face_weights(folder, store); },
                      fmt::format("the Hugging Face folder {}", folder.string()),
                      std::move(config.companions),
-                     {}};
+                     {},
+                     std::nullopt};
   if (config.unknown_keys.empty()) return source;
   source.notes.push_back(
       fmt::format("{}: unknown keys, which change nothing in transformers either: {}",
@@ -39,7 +40,8 @@ ModelSource llm_c(const fs::path& file) {
           [file](ParameterStore& store) { read_llm_c_weights(file, store); },
           fmt::format("the llm.c file {}", file.string()),
           {file.parent_path(), {}},
-          {}};
+          {},
+          std::nullopt};
 }
 
 // What the model brought along, else what lies beside the data.
@@ -60,7 +62,8 @@ ModelSource checkpoint(const fs::path& run, std::int64_t step) {
           [folder](ParameterStore& store) { load_parameters(folder, store); },
           fmt::format("step {} of the run {}", step, run.string()),
           companions_of_run(run, config),
-          {}};
+          {},
+          step};
 }
 
 ModelSource newest_checkpoint(const fs::path& run) {

@@ -22,6 +22,7 @@ struct ModelSource {
   // what the run started from, or the files in the folder of the run's data.
   Companions companions;
   std::vector<std::string> notes;  // for people: what the model's files say that is ignored
+  std::optional<std::int64_t> step;  // of training, where the model is a checkpoint of a run
 };
 
 // Recognises what `path` is by what is in it: config.json (Hugging Face), checkpoint.json

@@ -8,6 +8,7 @@
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/measured_store.hpp"
+#include "experiments/run_data.hpp"
 
 namespace blockwise {
 namespace {
@@ -27,7 +28,8 @@ void require_memory(const RunConfig& config, const ProductMemory& memory) {
   const auto available = available_bytes(resolve_device(config.trainer.device));
   require_input(!config.search_lr.needs_products() || available == 0 || memory.peak <= available,
                 "search-lr: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
-                "hessian.batches or batch_size, method fresh_graph or finite_difference",
+                "hessian.batches or hessian.batch_size, hessian.method fresh_graph or "
+                "finite_difference",
                 double(memory.peak) / double(1 << 30), double(available) / double(1 << 30));
 }
 
@@ -51,13 +53,13 @@ std::int64_t progress_units(const RateSearchConfig& c, std::int64_t targets,
 ResolvedRateSearch resolve_rate_search(RunConfig config) {
   require_rule(config);
   ResolvedRateSearch search;
-  search.data = config.data.spec->open(static_cast<std::uint64_t>(config.seed));
-  config.model.spec->adapt_to(search.data->shape());
+  search.data = open_data(config);
   search.layout = config.model.spec->layout();
   require_measured_store(config, search.layout, resolve_device(config.trainer.device));
   search.partition = config.optimizer.make_partition(search.layout);
   const auto& c = config.search_lr;
   const auto& h = config.hessian;
+  if (c.needs_products()) require_examples(h, *search.data, c.samples);
   search.targets = rate_targets(search.partition, c.by_trials() ? "section" : c.per);
   search.products = most_products(c, search.targets);
   search.moment_batches =

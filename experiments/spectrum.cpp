@@ -1,7 +1,9 @@
 #include "experiments/spectrum.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -15,8 +17,11 @@
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_row_checks.hpp"
+#include "experiments/measured_arrays.hpp"
 #include "experiments/measured_store.hpp"
+#include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/run_data.hpp"
 #include "experiments/stop_signal.hpp"
 
 namespace blockwise {
@@ -41,29 +46,76 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
   return plan;
 }
 
+// The first tensor that the model has otherwise is named.
+void require_layout(const std::string& path, const ParameterLayout& found,
+                    const ParameterLayout& expected) {
+  const auto count = std::min(found.blocks().size(), expected.blocks().size());
+  const auto text = [](const ParameterBlock& block) {
+    return fmt::format("'{}' [{}]", block.name, fmt::join(block.shape, ", "));
+  };
+  for (std::size_t t = 0; t < count; ++t) {
+    const auto &a = found.blocks()[t], &b = expected.blocks()[t];
+    require_input(a.name == b.name && a.shape == b.shape,
+                  "hessian.models: {}: has the tensor {} where the first model has {}", path,
+                  text(a), text(b));
+  }
+  require_input(found.blocks().size() == expected.blocks().size(),
+                "hessian.models: {}: has {} tensors, the first model has {}", path,
+                found.blocks().size(), expected.blocks().size());
+}
+
+// Steps are the checkpoints' where all have one and they ascend; otherwise points are counted.
+std::vector<MeasuredPoint> points_of(const RunConfig& config, const ParameterLayout& layout) {
+  const auto& models = config.hessian.models;
+  if (models.empty()) return {{0, config.model.from}};
+  std::vector<MeasuredPoint> points;
+  bool ascend = true;
+  for (const auto& path : models) {
+    const auto source = open_model(path);
+    require_layout(path, source.spec->layout(), layout);
+    const auto step = source.step.value_or(-1);
+    ascend = ascend && step > (points.empty() ? -1 : points.back().step);
+    points.push_back({step, path});
+  }
+  for (std::size_t i = 0; i < points.size() && !ascend; ++i) {
+    points[i].step = static_cast<std::int64_t>(i);
+  }
+  return points;
+}
+
 void require_memory(const SpectrumPlan& plan) {
   const auto gib = [](std::int64_t bytes) { return double(bytes) / double(1 << 30); };
   require_input(plan.available_bytes == 0 || plan.peak_bytes <= plan.available_bytes,
                 "hessian: this takes {:.2f} GiB ({:.2f} for the model and a product, {:.2f} for "
                 "Lanczos vectors), {:.2f} GiB are available. Smaller: hessian.batches or "
-                "batch_size, method fresh_graph or finite_difference, fewer lanczos_steps, "
-                "reorthogonalisation none",
+                "hessian.batch_size, hessian.method fresh_graph or finite_difference, fewer "
+                "hessian.lanczos_steps, hessian.reorthogonalisation none",
                 gib(plan.peak_bytes), gib(plan.memory.peak), gib(plan.measurement.basis_bytes),
                 gib(plan.available_bytes));
 }
 
 // ---- the file -----------------------------------------------------------------------------------
 
+std::string group_of(const ResolvedSpectrum& spectrum, const MeasuredPoint& point) {
+  return spectrum.points.size() > 1 ? fmt::format("/hessian/steps/{}", point.step) : "/hessian";
+}
+
+void create_arrays(Hdf5File& file, const ResolvedSpectrum& spectrum, const MeasuredPoint& point) {
+  const auto& h = spectrum.config.hessian;
+  const auto& blocks = spectrum.plan.measurement.tables.blocks;
+  const auto group = group_of(spectrum, point);
+  if (spectrum.points.size() > 1) file.create_group(group);
+  if (h.exact) create_exact_matrices(file, group, blocks);
+  if (h.diagonal_products > 0) create_vectors(file, group, blocks);
+  if (h.vectors > 0) create_eigenvectors(file, group, blocks, h.vectors);
+}
+
 Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
   auto file = Hdf5File::create(file_of(spectrum.config));
   write_header(file, kFormat, to_yaml(spectrum.config), spectrum.hash, provenance);
   create_hessian_tables(file, spectrum.layout, spectrum.plan.measurement.tables);
-  if (spectrum.config.hessian.exact) {
-    create_exact_matrices(file, spectrum.plan.measurement.tables.blocks);
-  }
-  if (spectrum.config.hessian.diagonal_products > 0) {
-    create_vectors(file, spectrum.plan.measurement.tables.blocks);
-  }
+  if (spectrum.points.size() > 1) file.create_group("/hessian/steps");
+  for (const auto& point : spectrum.points) create_arrays(file, spectrum, point);
   write_status(file);
   return file;
 }
@@ -139,40 +191,57 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
 
 // ---- the measurement ----------------------------------------------------------------------------
 
-// False: a signal stopped it.
-bool measure_into(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
-                  at::Device device, const ProductObserver& observe) {
-  const auto& config = spectrum.config;
+// False: a signal stopped it. `products` counts those of all points.
+bool measure_point(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
+                   const MeasuredPoint& point, at::Device device, std::int64_t& products,
+                   const ProductObserver& observe) {
+  auto config = spectrum.config;
+  config.model.from = point.model;
   const MemoryMeter meter(device);
   const auto store = measured_store(config, spectrum.layout, device);
   const auto model = config.model.spec->build(*store);
-  std::int64_t products = 0;
+  const auto group = group_of(spectrum, point);
   const MeasurementSinks sinks = {
       [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
-      [&](std::size_t block, const at::Tensor& matrix) { write_exact_matrix(file, block, matrix); },
-      [&](std::size_t block, const auto& vectors) { write_vectors(file, block, vectors); },
+      [&](std::size_t block, const at::Tensor& matrix) {
+        write_exact_matrix(file, group, block, matrix);
+      },
+      [&](std::size_t block, const auto& vectors) { write_vectors(file, group, block, vectors); },
       [&](const std::string& what) { observe(++products, what); },
       stop_requested,
-      [&] { return meter.peak_allocated(); }};
+      [&] { return meter.peak_allocated(); },
+      [&](std::size_t block, const auto& pairs) { write_eigenvectors(file, group, block, pairs); }};
   Curvature curvature(
       *model, *store,
       hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
       config.hessian.product_method());
-  return measure_hessian(config.hessian, spectrum.plan.measurement.tables, curvature, 0, done,
-                         fs::path(config.output) / "lanczos.h5", sinks);
+  return measure_hessian(config.hessian, spectrum.plan.measurement.tables, curvature, point.step,
+                         done, fs::path(config.output) / "lanczos.h5", sinks);
+}
+
+bool measure_into(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
+                  at::Device device, const ProductObserver& observe) {
+  std::int64_t products = 0;
+  return std::ranges::all_of(spectrum.points, [&](const MeasuredPoint& point) {
+    return measure_point(file, done, spectrum, point, device, products, observe);
+  });
 }
 
 }  // namespace
 
 ResolvedSpectrum resolve_spectrum(RunConfig config) {
-  std::shared_ptr<const Dataset> data =
-      config.data.spec->open(static_cast<std::uint64_t>(config.seed));
-  config.model.spec->adapt_to(data->shape());
+  auto data = open_data(config);
+  require_examples(config.hessian, *data);
   auto layout = config.model.spec->layout();
+  auto points = points_of(config, layout);
   auto hash = config_hash(config);
   auto plan = plan_spectrum(config, *data, layout);
   require_memory(plan);
-  return {std::move(config), std::move(hash), std::move(data), std::move(layout), std::move(plan)};
+  auto& tables = plan.measurement.tables;
+  tables.examples = measured_examples(config.hessian, *data);
+  tables.points = points;
+  return {std::move(config), std::move(hash), std::move(data),
+          std::move(layout), std::move(plan), std::move(points)};
 }
 
 SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe) {

@@ -26,17 +26,19 @@ struct SpectrumOutcome {
   HessianTables tables;
 };
 
-// The configuration with what the data says filled in. The model is fresh, or that of model.from.
+// The configuration with what the data says filled in. The model is fresh, or that of model.from;
+// or those of hessian.models, one after the other, all of one layout.
 struct ResolvedSpectrum {
   RunConfig config;
   std::string hash;
   std::shared_ptr<const Dataset> data;
   ParameterLayout layout;
-  SpectrumPlan plan;
+  SpectrumPlan plan;  // of one point
+  std::vector<MeasuredPoint> points;
 };
 
 // Throws InputError where the batches do not exist, no block matches, a matrix would be too large,
-// or the plan does not fit into the memory that is available.
+// models have different tensors, or the plan does not fit into the memory that is available.
 ResolvedSpectrum resolve_spectrum(RunConfig config);
 
 // After every product: products done, and what for.

@@ -19,17 +19,19 @@ Batch windows(const TokenSequence& tokens, std::int64_t begin, std::int64_t coun
   const auto options = at::TensorOptions().dtype(at::kLong);
   Batch batch{at::empty({count, length}, options), at::empty({count, length}, options)};
   tokens.copy(begin, count * length, batch.inputs.data_ptr<std::int64_t>());
-  tokens.copy(begin + 1, count * length, batch.targets.data_ptr<std::int64_t>());
+  tokens.copy_targets(begin + 1, count * length, batch.targets.data_ptr<std::int64_t>());
   return batch;
 }
 
-// Sums of -log p(target) over the batch, by position, [length] in double on the CPU.
+// Sums of -log p(target) over the batch, by position, [length] in double on the CPU; 0 for a target
+// that does not count.
 at::Tensor losses_by_position(const Model& model, const Batch& batch, at::Device device) {
   ForwardContext context;
   auto scores = model.logits(batch.inputs.to(device), context);
   if (scores.element_size() < 4) scores = scores.to(at::kFloat);
-  const auto losses = at::cross_entropy_loss(
-      scores.flatten(0, 1), batch.targets.to(device).flatten(), {}, at::Reduction::None);
+  const auto losses =
+      at::cross_entropy_loss(scores.flatten(0, 1), batch.targets.to(device).flatten(), {},
+                             at::Reduction::None, kIgnoredTarget);
   return losses.view_as(batch.targets).to(at::kCPU, at::kDouble).sum(0);
 }
 
@@ -51,22 +53,24 @@ TokenEvaluation evaluate_tokens(const Model& model, const TokenSequence& tokens,
   const auto length = options.sequence_length;
   const auto all = tokens.size() - 1;
   auto sums = at::zeros({length}, at::kDouble);
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(length), 0);
+  auto counts = at::zeros({length}, at::kLong);
   for (std::int64_t done = 0; done < all;) {
     const auto whole = std::min(options.batch_size, (all - done) / length);
     const auto columns = whole > 0 ? length : all - done;
     const auto rows = std::max<std::int64_t>(1, whole);
     const auto batch = windows(tokens, done, rows, columns);
     sums.narrow(0, 0, columns) += losses_by_position(model, batch, device);
-    for (std::int64_t t = 0; t < columns; ++t) counts[static_cast<std::size_t>(t)] += rows;
+    counts.narrow(0, 0, columns) += batch.targets.ne(kIgnoredTarget).sum(0);
     done += rows * columns;
     progress(done);
   }
-  TokenEvaluation result{sums.sum().item<double>() / static_cast<double>(all), all, {}};
-  const auto* by_position = sums.data_ptr<double>();
-  for (std::size_t t = 0; t < counts.size() && counts[t] > 0; ++t) {
-    result.loss_by_position.push_back(by_position[t] / static_cast<double>(counts[t]));
-  }
+  const auto counted = counts.sum().item<std::int64_t>();
+  require_input(counted > 0, "{}: the mask beside it leaves no target that counts",
+                tokens.files().front().path().string());
+  TokenEvaluation result{sums.sum().item<double>() / static_cast<double>(counted), counted, {}};
+  const auto positions = std::min(length, all);
+  const auto means = sums / counts;  // NaN where no target of a position counts
+  result.loss_by_position.assign(means.data_ptr<double>(), means.data_ptr<double>() + positions);
   return result;
 }
 

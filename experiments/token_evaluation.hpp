@@ -18,8 +18,8 @@ struct EvaluationOptions {
 
 struct TokenEvaluation {
   double loss = 0.0;                     // mean over all targets, nats
-  std::int64_t targets = 0;              // every token of the file but the first
-  std::vector<double> loss_by_position;  // mean over the windows that have the position
+  std::int64_t targets = 0;              // tokens that count as targets, the first does not
+  std::vector<double> loss_by_position;  // mean over the windows; NaN where no target counts
 
   double perplexity() const;
   // Of a text of `bytes` bytes: loss * targets / (ln 2 * bytes).

@@ -24,6 +24,7 @@
 #include "experiments/memory_plan.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/run_data.hpp"
 #include "experiments/spelling.hpp"
 #include "experiments/stop_signal.hpp"
 
@@ -56,7 +57,13 @@ class Run {
 
  private:
   StepRecord train_step();
-  void accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch);
+  std::int64_t counted(const Batch& batch) const;
+  std::int64_t counted_in_step() const;
+  void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
+                  Stopwatch& watch);
+  std::int64_t first_example(std::int64_t micro_batch) const {
+    return (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+  }
   Batch to_device(const Batch& batch) const;
   void evaluate();
   bool measurement_due() const;
@@ -132,8 +139,11 @@ RunRecorder Run::open_recorder(int threads) {
 }
 
 std::optional<HessianTables> Run::hessian_tables() const {
-  if (!run_.config.hessian.while_training()) return std::nullopt;
-  return plan_measurement(run_.config.hessian, run_.layout).tables;
+  const auto& config = run_.config.hessian;
+  if (!config.while_training()) return std::nullopt;
+  auto tables = plan_measurement(config, run_.layout).tables;
+  tables.examples = measured_examples(config, *run_.data);
+  return tables;
 }
 
 void Run::start_parameters() {
@@ -165,16 +175,44 @@ Batch Run::to_device(const Batch& batch) const {
   return {batch.inputs.to(device_), batch.targets.to(device_)};
 }
 
+// Targets that count.
+std::int64_t Run::counted(const Batch& batch) const {
+  if (!run_.data->ignores_targets()) return batch.tokens();
+  return batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+}
+
+// Of the whole step, which the loss is the mean over, however it is cut into micro-batches.
+std::int64_t Run::counted_in_step() const {
+  if (!run_.data->ignores_targets()) return tokens_per_step_;
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < micro_batches_; ++i) {
+    sum += counted(run_.data->training_examples(first_example(i), trainer_.micro_batch_size));
+  }
+  require_input(sum > 0,
+                "the mask leaves no target that counts in step {}: trainer.global_batch_tokens is "
+                "{}, larger is better",
+                step_ + 1, tokens_per_step_);
+  return sum;
+}
+
 // Forward and backward of one micro-batch; its gradient is added to the flat buffer.
-void Run::accumulate(StepRecord& row, std::int64_t micro_batch, Stopwatch& watch) {
-  const std::int64_t first = (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
-  const auto batch = to_device(run_.data->training_examples(first, trainer_.micro_batch_size));
+void Run::accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
+                     Stopwatch& watch) {
+  const auto examples =
+      run_.data->training_examples(first_example(micro_batch), trainer_.micro_batch_size);
+  const auto counts = counted(examples);
+  if (counts == 0) return;  // a mean over nothing is not a number
+  const auto batch = to_device(examples);
   watch.lap(row.seconds_data);
   auto context = trainer_.forward_context();
   context.dropout =
       make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::dropout,
                      static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(micro_batch));
-  const auto loss = model_->loss(batch, context) / static_cast<double>(micro_batches_);
+  const auto mean = model_->loss(batch, context);
+  // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
+  const auto loss = counts * micro_batches_ == counted_all
+                        ? mean / static_cast<double>(micro_batches_)
+                        : mean * (static_cast<double>(counts) / static_cast<double>(counted_all));
   row.loss += loss.item<double>();
   watch.lap(row.seconds_forward);
   backward(loss);
@@ -185,7 +223,8 @@ StepRecord Run::train_step() {
   StepRecord row;
   Stopwatch whole, watch;
   store_.zero_gradients();
-  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, watch);
+  const auto counted_all = counted_in_step();
+  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, step_, trainer_.steps);
   const auto report = optimizer_.step(row.learning_rate);
@@ -199,7 +238,7 @@ StepRecord Run::train_step() {
   return row;
 }
 
-// Mean loss over the fixed validation examples, each target weighted alike.
+// Mean loss over the fixed validation examples, each target that counts weighted alike.
 void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   at::NoGradGuard no_grad;
@@ -210,11 +249,15 @@ void Run::evaluate() {
   auto context = trainer_.forward_context();
   for (std::int64_t first = 0; first < run_.data->validation_size();) {
     const auto count = std::min(trainer_.micro_batch_size, run_.data->validation_size() - first);
-    const auto batch = to_device(run_.data->validation_examples(first, count));
-    sum += model_->loss(batch, context).item<double>() * static_cast<double>(batch.tokens());
-    targets += batch.tokens();
+    const auto examples = run_.data->validation_examples(first, count);
     first += count;
+    const auto counts = counted(examples);
+    if (counts == 0) continue;
+    const auto loss = model_->loss(to_device(examples), context).item<double>();
+    sum += loss * static_cast<double>(counts);
+    targets += counts;
   }
+  require_input(targets > 0, "the mask leaves no target that counts in the validation data");
   watch.lap(row.seconds);
   row.step = step_;
   row.tokens = step_ * tokens_per_step_;
@@ -242,13 +285,11 @@ void Run::measure() {
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
                       config.product_method());
   HessianRows all;
-  const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); },
-                                  {},
-                                  {},
-                                  {},
-                                  stop_requested,
-                                  [&] { return memory_.peak_allocated(); }};
-  if (!measure_hessian(config, *hessian_tables(), curvature, step_, {}, {}, sinks)) return;
+  const MeasurementSinks sinks = {
+      [&](const HessianRows& rows) { all.append(rows); }, {}, {}, {}, stop_requested,
+      [&] { return memory_.peak_allocated(); },           {}};
+  const auto tables = plan_measurement(config, run_.layout).tables;
+  if (!measure_hessian(config, tables, curvature, step_, {}, {}, sinks)) return;
   recorder_.record(all);
   measured_step_ = step_;
 }
@@ -339,9 +380,7 @@ void check_tensor_names(const TrainerConfig& trainer, const ParameterLayout& lay
 }  // namespace
 
 ResolvedRun resolve(RunConfig config) {
-  std::shared_ptr<const Dataset> data =
-      config.data.spec->open(static_cast<std::uint64_t>(config.seed));
-  config.model.spec->adapt_to(data->shape());
+  auto data = open_data(config);
   resolve_batch(config.trainer, data->shape().sequence_length);
   auto layout = config.model.spec->layout();
   check_tensor_names(config.trainer, layout);

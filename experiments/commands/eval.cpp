@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/token_evaluation.hpp"
@@ -49,6 +50,12 @@ void print_result(const EvalOptions& options, const TokenEvaluation& result,
   fmt::print("\n");
 }
 
+FlagTable flags_of(const EvalOptions& options) {
+  return {{{"data.format", "--layout"}, {"data.sequence_length", "--sequence-length"}},
+          {{options.model, "--model"}, {options.tokens, "--tokens"}},
+          /*has_set=*/false};
+}
+
 int eval_command(const EvalOptions& options) {
   const auto device = resolve_device(options.device);
   set_threads(static_cast<int>(options.threads));
@@ -59,11 +66,18 @@ int eval_command(const EvalOptions& options) {
   const TokenSequence tokens(
       files, options.layout == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc);
   const auto loaded = load_model(options.model, device, mixed);
+  const auto most = loaded.source.spec->context_length();
+  require_input(most > 0, "--model {}: this model reads no tokens", options.model);
+  require_input(std::min(options.evaluation.sequence_length, tokens.size() - 1) <= most,
+                "--sequence-length is {}, the model reads at most {} tokens",
+                options.evaluation.sequence_length, most);
   Progress bar("tokens", tokens.size() - 1);
   const auto result = evaluate_tokens(*loaded.model, tokens, device, options.evaluation,
                                       [&](std::int64_t done) { bar.update(done, ""); });
   bar.finish();
-  const auto bytes = options.bytes > 0 ? std::optional(options.bytes) : text_bytes(files);
+  // Of a masked text only the caller knows how many bytes its targets are.
+  const auto known = tokens.masked() ? std::nullopt : text_bytes(files);
+  const auto bytes = options.bytes > 0 ? std::optional(options.bytes) : known;
   print_result(options, result, bytes, loaded.source.description);
   return 0;
 }
@@ -100,7 +114,9 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--json", options->json, "machine-readable");
-  return [options] { return eval_command(*options); };
+  return [options] {
+    return run_with_flag_hints(flags_of(*options), [&] { return eval_command(*options); });
+  };
 }
 
 }  // namespace blockwise

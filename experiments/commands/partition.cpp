@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
@@ -24,6 +25,14 @@ struct PartitionOptions {
   std::int64_t jobs = 1;
   bool dry_run = false, json = false;
 };
+
+FlagTable flags_of(const PartitionOptions& options) {
+  return {{{"model.from", "--model"},
+           {"discovery.objective", "--objective"},
+           {"discovery.max_state", "--max-state"},
+           {"trainer.threads", "--threads"}},
+          {{options.model, "--model"}}};
+}
 
 RunConfig read_config(const PartitionOptions& options) {
   auto document = YamlDocument::load(options.config);
@@ -192,7 +201,10 @@ CommandAction add_partition_options(CLI::App& verb) {
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
-  return [options] { return partition_command(*options); };
+  return [options] {
+    const auto search = [&] { return partition_command(*options); };
+    return options->model.empty() ? search() : run_with_flag_hints(flags_of(*options), search);
+  };
 }
 
 }  // namespace blockwise

@@ -6,6 +6,7 @@
 
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"
@@ -22,6 +23,13 @@ struct SearchLrOptions {
   std::int64_t jobs = 1;
   bool dry_run = false, json = false;
 };
+
+FlagTable flags_of(const SearchLrOptions& options) {
+  return {{{"model.from", "--model"},
+           {"search_lr.method", "--method"},
+           {"trainer.threads", "--threads"}},
+          {{options.model, "--model"}}};
+}
 
 RunConfig read_config(const SearchLrOptions& options) {
   auto document = YamlDocument::load(options.config);
@@ -127,7 +135,10 @@ CommandAction add_search_lr_options(CLI::App& verb) {
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, search nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
-  return [options] { return search_lr_command(*options); };
+  return [options] {
+    const auto search = [&] { return search_lr_command(*options); };
+    return options->model.empty() ? search() : run_with_flag_hints(flags_of(*options), search);
+  };
 }
 
 }  // namespace blockwise

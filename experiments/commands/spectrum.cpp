@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "experiments/checkpoint.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/python.hpp"
@@ -21,17 +23,31 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SpectrumOptions {
-  std::string config, model, tokens, output, precision;
-  std::vector<std::string> assignments;
+  std::string config, checkpoints, tokens, output, precision;
+  std::vector<std::string> assignments, models;
   std::int64_t sequence_length = 128;
   std::int64_t threads = -1;
   bool exact = false, dry_run = false, json = false, no_figure = false;
 };
 
+FlagTable flags_of(const SpectrumOptions& options) {
+  FlagTable flags{{{"model.from", "--model"},
+                   {"hessian.models", "--model"},
+                   {"data.train", "--tokens"},
+                   {"data.validation", "--tokens"},
+                   {"data.sequence_length", "--sequence-length"},
+                   {"hessian.exact", "--exact"},
+                   {"hessian.precision", "--precision"},
+                   {"trainer.threads", "--threads"}},
+                  {{options.tokens, "--tokens"}, {options.checkpoints, "--checkpoints"}}};
+  for (const auto& model : options.models) flags.values.emplace_back(model, "--model");
+  return flags;
+}
+
 // A configuration that says what is needed of data and model; nothing of it trains.
 YamlDocument document_of(const SpectrumOptions& options) {
   if (!options.config.empty()) return YamlDocument::load(options.config);
-  require_input(!options.model.empty() && !options.tokens.empty(),
+  require_input(!options.models.empty() && !options.tokens.empty(),
                 "spectrum: give a YAML file, or --model and --tokens");
   const nlohmann::ordered_json text = {{"name", "spectrum"},
                                        {"data",
@@ -39,7 +55,7 @@ YamlDocument document_of(const SpectrumOptions& options) {
                                          {"train", options.tokens},
                                          {"validation", options.tokens},
                                          {"sequence_length", options.sequence_length}}},
-                                       {"model", {{"from", options.model}}},
+                                       {"model", {{"from", options.models.front()}}},
                                        {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
                                        {"trainer", {{"steps", 1}}}};
   return YamlDocument::parse(json_text(text), "--model");
@@ -52,9 +68,12 @@ RunConfig read_config(const SpectrumOptions& options) {
     if (!value.empty()) document.set(key, json_text(value), origin);
   };
   if (!options.config.empty()) {
-    set("model.from", options.model, "--model");
+    set("model.from", options.models.empty() ? "" : options.models.front(), "--model");
     set("data.train", options.tokens, "--tokens");
     set("data.validation", options.tokens, "--tokens");
+  }
+  if (options.models.size() > 1) {
+    document.set("hessian.models", nlohmann::json(options.models).dump(), "--model");
   }
   set("hessian.precision", options.precision, "--precision");
   if (options.exact) document.set("hessian.exact", "true", "--exact");
@@ -75,6 +94,11 @@ std::string gib(std::int64_t bytes) {
 void print_density_plan(const ResolvedSpectrum& spectrum) {
   const auto& h = spectrum.config.hessian;
   if (h.exact || h.lanczos_steps == 0) return;
+  const auto steps = spectrum.plan.measurement.lanczos_steps;
+  if (steps < h.lanczos_steps) {
+    fmt::print("Lanczos: {} steps instead of {}, the largest block has {} parameters\n", steps,
+               h.lanczos_steps, steps);
+  }
   std::int64_t rows = 0;
   for (const auto& block : spectrum.plan.measurement.tables.blocks) {
     rows = std::max(rows, block.size());
@@ -85,8 +109,8 @@ void print_density_plan(const ResolvedSpectrum& spectrum) {
       "densities: {} steps are within {:.1f} % of the spectrum's width for any spectrum "
       "(Wasserstein "
       "distance); {:.0f} % would take {} steps, {} probe{}\n",
-      h.lanczos_steps, 100.0 * density_error(h.lanczos_steps), 100.0 * kError, cost.steps,
-      cost.probes, cost.probes == 1 ? "" : "s");
+      steps, 100.0 * density_error(steps), 100.0 * kError, cost.steps, cost.probes,
+      cost.probes == 1 ? "" : "s");
 }
 
 void print_plan(const ResolvedSpectrum& spectrum) {
@@ -96,15 +120,19 @@ void print_plan(const ResolvedSpectrum& spectrum) {
   fmt::print("{} blocks with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
              plan.measurement.tables.blocks.size(), elements, spectrum.layout.size(),
              plan.measurement.products, plan.measurement.gradients);
+  if (spectrum.points.size() > 1) {
+    fmt::print("that at each of {} models, steps {} to {}\n", spectrum.points.size(),
+               spectrum.points.front().step, spectrum.points.back().step);
+  }
   fmt::print("memory: {} for the model and a product, {} for Lanczos vectors\n",
              gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
   print_density_plan(spectrum);
 }
 
-const EigenvalueRow* end_of(const HessianRows& rows, std::size_t block, bool largest) {
+const EigenvalueRow* end_of(const HessianRows& rows, const SummaryRow& block, bool largest) {
   const EigenvalueRow* found = nullptr;
   for (const auto& row : rows.eigenvalues) {
-    if (row.block != static_cast<std::int64_t>(block)) continue;
+    if (row.block != block.block || row.step != block.step) continue;
     const bool beyond =
         found == nullptr || (largest ? row.value > found->value : row.value < found->value);
     if (beyond) found = &row;
@@ -125,17 +153,28 @@ std::string pair_text(const EigenvalueRow* row) {
                    : fmt::format("{:.5g}", row->value);
 }
 
+// Which model the lines below are of, where there are several.
+void print_point(const SpectrumOutcome& outcome, std::int64_t step) {
+  const auto& points = outcome.tables.points;
+  if (points.size() < 2) return;
+  const auto point = std::ranges::find(points, step, &MeasuredPoint::step);
+  fmt::print("step {}{}\n", step, point == points.end() ? "" : ": " + point->model);
+}
+
 void print_table(const SpectrumOutcome& outcome) {
   std::size_t width = 5;
   for (const auto& block : outcome.tables.blocks) width = std::max(width, block.name.size());
   fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9}\n", "block", width, "elements", "smallest",
              "largest", "trace", "noise");
+  const SummaryRow* before = nullptr;
   for (const auto& row : outcome.rows.summary) {
-    const auto b = static_cast<std::size_t>(row.block);
-    const auto& block = outcome.tables.blocks[b];
+    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    if (before == nullptr || before->step != row.step) print_point(outcome, row.step);
+    before = &row;
     fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9.1e}\n", block.name, width, block.size(),
-               pair_text(end_of(outcome.rows, b, false)), pair_text(end_of(outcome.rows, b, true)),
-               with_error(row.trace, row.trace_error), row.noise);
+               pair_text(end_of(outcome.rows, row, false)),
+               pair_text(end_of(outcome.rows, row, true)), with_error(row.trace, row.trace_error),
+               row.noise);
   }
   double worst = 0.0;
   for (const auto& row : outcome.rows.symmetries) worst = std::max(worst, row.error);
@@ -146,9 +185,10 @@ void print_table(const SpectrumOutcome& outcome) {
 }
 
 void print_functions(const SpectrumOutcome& outcome) {
+  const bool several = outcome.tables.points.size() > 1;
   for (const auto& row : outcome.rows.functions) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
-    fmt::print("{}: {} {}\n", block.name,
+    fmt::print("{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", block.name,
                outcome.tables.functions[static_cast<std::size_t>(row.function)],
                row.probes == 1 ? fmt::format("{:.4g} (one probe)", row.value)
                                : with_error(row.value, row.error));
@@ -163,9 +203,10 @@ void print_json(const SpectrumOutcome& outcome) {
   nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
   for (const auto& row : outcome.rows.summary) {
     const auto b = static_cast<std::size_t>(row.block);
-    const auto* low = end_of(outcome.rows, b, false);
-    const auto* high = end_of(outcome.rows, b, true);
-    blocks.push_back({{"name", outcome.tables.blocks[b].name},
+    const auto* low = end_of(outcome.rows, row, false);
+    const auto* high = end_of(outcome.rows, row, true);
+    blocks.push_back({{"step", row.step},
+                      {"name", outcome.tables.blocks[b].name},
                       {"elements", outcome.tables.blocks[b].size()},
                       {"loss", number(row.loss)},
                       {"smallest", number(low == nullptr ? NAN : low->value)},
@@ -192,14 +233,26 @@ void draw_figure(const std::string& folder) {
   }
 }
 
-int spectrum_command(const SpectrumOptions& options) {
+// Those of a run, oldest first, behind the models that are named.
+void add_checkpoints(SpectrumOptions& options) {
+  if (options.checkpoints.empty()) return;
+  const auto steps = checkpoint_steps(options.checkpoints);
+  require_input(!steps.empty(), "--checkpoints {}: this run has no checkpoint",
+                options.checkpoints);
+  for (const auto step : steps) {
+    options.models.push_back(checkpoint_folder(options.checkpoints, step).string());
+  }
+}
+
+int spectrum_command(SpectrumOptions options) {
+  add_checkpoints(options);
   const auto spectrum = resolve_spectrum(read_config(options));
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
   install_stop_handlers();
   SpectrumOutcome outcome;
   {
-    Progress bar("products", spectrum.plan.measurement.products);
+    Progress bar("products", spectrum.plan.measurement.products * std::ssize(spectrum.points));
     outcome = measure_spectrum(
         spectrum, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
     bar.finish();
@@ -225,9 +278,13 @@ CommandAction add_spectrum_options(CLI::App& verb) {
   auto options = std::make_shared<SpectrumOptions>();
   verb.add_option("config", options->config,
                   "YAML file of a run; its section `hessian` says what is measured");
-  verb.add_option("--model", options->model,
+  verb.add_option("--model", options->models,
                   "Hugging Face folder, run, checkpoint or model file of llm.c, instead of a fresh "
-                  "model");
+                  "model; may be repeated: one after the other, into one file by step")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--checkpoints", options->checkpoints,
+                  "run whose checkpoints are the models, oldest first");
   verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards");
   verb.add_option("--sequence-length", options->sequence_length,
                   "tokens per example, where no YAML says it")
@@ -245,7 +302,11 @@ CommandAction add_spectrum_options(CLI::App& verb) {
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
   verb.add_flag("--no-figure", options->no_figure, "leave the figure out");
   verb.add_flag("--json", options->json, "machine-readable last word");
-  return [options] { return spectrum_command(*options); };
+  return [options] {
+    const auto measure = [&] { return spectrum_command(*options); };
+    const bool by_flags = !options->models.empty() || !options->checkpoints.empty();
+    return by_flags ? run_with_flag_hints(flags_of(*options), measure) : measure();
+  };
 }
 
 }  // namespace blockwise

@@ -315,16 +315,10 @@ TEST_CASE("spectrum: bad input is one sentence") {
   CHECK_THAT(error({"roles=[router]"}), Contains("no block matches; the model has the roles"));
   CHECK_THAT(error({"roles=[qeury]"}), Contains("did you mean 'query'"));
   CHECK_THAT(error({"kind=fisher", "method=finite_difference"}), Contains("for the Hessian only"));
-  CHECK_THAT(error({"each=tensor", "roles=[norm]", "lanczos_steps=17"}),
-             Contains("lanczos_steps: 17 steps, block '") &&
-                 Contains("has 16 parameters and is the largest"));
   CHECK_THAT(error({"functions=[log_determinant]", "damping=0"}),
              Contains("damping") && Contains("'log_determinant' needs one above 0"));
   CHECK_THAT(error({"trace_products=3", "trace_method=xtrace"}),
              Contains("trace_products") && Contains("at least 4 products"));
-  CHECK_THAT(error({"roles=[norm]", "each=tensor", "lanczos_steps=2", "eigenpairs=8",
-                    "eigensolver=spectra"}),
-             Contains("has 16 rows"));
   CHECK_THAT(error({"batch_size=1000", "batches=100000"}), Contains("GiB are available"));
   CHECK_THAT(error({}, {"--model", (p.folder / "nothing").string()}), Contains("no such model"));
   REQUIRE(p.run({"train"}).exit_code == 0);
