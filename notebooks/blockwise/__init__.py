@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         run_status,
         status_counts,
     )
-    from .spectra import Spectrum, read_spectrum
+    from .spectra import Eigenvector, Spectrum, read_spectrum
     from .spectral_density import (
         Bulk,
         cumulative_band,
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bulk",
+    "Eigenvector",
     "MeanInterval",
     "Member",
     "PartitionFile",
@@ -205,7 +206,7 @@ _MODULES = {
     "quadratic_drawing": ("quadratic_figure",),
     "quadratic_tables": ("quadratic_table",),
     "ranks": ("rank_correlation",),
-    "spectra": ("Spectrum", "read_spectrum"),
+    "spectra": ("Eigenvector", "Spectrum", "read_spectrum"),
     "spectral_density": (
         "Bulk", "cumulative_band", "density", "exact_eigenvalues", "quadrature_trace",
         "spectral_measure", "split_outliers",

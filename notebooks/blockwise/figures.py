@@ -6,12 +6,14 @@
         --output partition.svg
     python -m blockwise.figures runs/quickstart-partition/partition.yaml --output found.png
     python -m blockwise.figures runs/gpt2-spectrum --output spectrum.png
+    python -m blockwise.figures runs/gpt2-spectrum --matrix "layer 0" --heads --output matrix.png
 
 A sweep's figure has the validation loss of each group's best configuration, the final loss by
 learning rate, and the memory of each group. A run's has its losses, its gradient norm and where
 its time went. A folder with the spectrum.h5 of `blockwise spectrum` gives the eigenvalues of its
-block, or the densities of all its blocks; the other figures of a Hessian, also of one that was
-measured during a run, are functions of what `read_spectrum` returns. Every function returns a
+block, or the densities of all its blocks, or their course over several models; with --matrix it is
+the exact matrix of a block. The other figures of a Hessian, also of one that was measured during a
+run, are functions of what `read_spectrum` returns. Every function returns a
 matplotlib Figure that belongs to no window.
 """
 
@@ -47,6 +49,7 @@ __all__ = [
     "coupling_figure",
     "distance_figure",
     "draw",
+    "draw_matrix",
     "energy_figure",
     "final_loss_figure",
     "loss_curve_figure",
@@ -98,8 +101,22 @@ def _has_spectrum(folder: Path) -> bool:
 
 def _draw_spectrum(folder: Path) -> Figure:
     spectrum = read_spectrum(folder)
+    if len(spectrum.steps) > 1:
+        return spectrum_course_figure(spectrum)
     one = len(spectrum.blocks) == 1
     return spectrum_figure(spectrum) if one else block_spectra_figure(spectrum)
+
+
+def draw_matrix(
+    folder: Path, block: str, step: int | None = None, heads: bool = False
+) -> Figure:
+    """The exact matrix of a block, by its name or its number, of a spectrum.
+
+    Raises RunFileError where `folder` has none, ValueError where it has not this block or step.
+    """
+    spectrum = read_spectrum(folder)
+    by_number = block.isdecimal() and block not in set(spectrum.blocks["name"])
+    return matrix_figure(spectrum, int(block) if by_number else block, step, heads)
 
 
 def _figure_path(text: str) -> Path:
@@ -107,6 +124,12 @@ def _figure_path(text: str) -> Path:
     if path.suffix.lower() not in FIGURE_SUFFIXES:
         raise argparse.ArgumentTypeError(f"'{text}' does not end in {', '.join(FIGURE_SUFFIXES)}")
     return path
+
+
+def _drawing(options: argparse.Namespace) -> Figure:
+    if options.matrix is None:
+        return draw(options.folder, options.partition)
+    return draw_matrix(options.folder, options.matrix, options.step, options.heads)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,10 +142,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--partition", action="store_true", help="of a run: which parameters share a second moment"
     )
+    parser.add_argument(
+        "--matrix", metavar="BLOCK", nargs="?", const="0",
+        help="of a spectrum with exact: the matrix of this block, its name or number (default 0)",
+    )  # fmt: skip
+    parser.add_argument("--heads", action="store_true", help="of a matrix: lines between heads")
+    parser.add_argument("--step", type=int, help="of a matrix: the training step (default: the last)")
     options = parser.parse_args(arguments)
+    if options.matrix is None and (options.heads or options.step is not None):
+        parser.error("--heads and --step are about a matrix: give --matrix BLOCK, too")
     try:
-        save_figure(draw(options.folder, options.partition), options.output)
-    except RunFileError as error:
+        save_figure(_drawing(options), options.output)
+    except (RunFileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

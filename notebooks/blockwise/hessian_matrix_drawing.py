@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,18 +22,27 @@ _MOST_NAMES = 40
 _NAME_DISTANCE = 0.028  # of the side
 
 
-def matrix_figure(spectrum: Spectrum, block: str | int = 0, step: int | None = None) -> Figure:
+def matrix_figure(
+    spectrum: Spectrum, block: str | int = 0, step: int | None = None, heads: bool = False
+) -> Figure:
     """|H| of an exact matrix on a logarithmic colour scale, with the parameters' boundaries.
+
+    With `heads` dotted lines stand between the heads of the tensors that have some; where a head is
+    a group of columns (the attention's output), its entries are drawn together: see `head_order`.
 
     A matrix with more than 1000 rows is drawn as the largest |entry| of square cells, so that a
     single large entry is still seen. The scale leaves out the smallest hundredth of the entries and
-    covers at most six decades; smaller entries have its lowest colour. An exact matrix belongs to
-    the only step of its file.
+    covers at most six decades; smaller entries have its lowest colour.
     """
     step = spectrum.measured_step(step)
-    matrix = np.abs(spectrum.matrix(block))
+    matrix = np.abs(spectrum.matrix(block, step))
+    head_ends: list[int] = []
+    if heads:
+        order, head_ends = head_order(spectrum, block)
+        matrix = matrix[np.ix_(order, order)]
     cells, cell = max_pooled(matrix)
-    size = f"{len(matrix):,} × {len(matrix):,} entries; lines: parameters"
+    lines = "lines: parameters, dotted: heads" if heads else "lines: parameters"
+    size = f"{len(matrix):,} × {len(matrix):,} entries; {lines}"
     name = short_name(spectrum.blocks["name"].iloc[spectrum.block_id(block)])
     with figure_style():
         figure = Figure(figsize=(7.6, 6.6), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
@@ -43,6 +54,9 @@ def matrix_figure(spectrum: Spectrum, block: str | int = 0, step: int | None = N
         axes.set_xlim(0, len(matrix))
         axes.set_ylim(len(matrix), 0)
         _draw_parameters(axes, block_parameters(spectrum, block), len(matrix))
+        for end in head_ends:
+            axes.axhline(end, color=GREY, lw=0.4, ls=":")
+            axes.axvline(end, color=GREY, lw=0.4, ls=":")
         panel_title(axes, f"Hessian of {name}, step {step}", size)
     return figure
 
@@ -77,11 +91,20 @@ def max_pooled(matrix: np.ndarray, most: int = _MOST_CELLS) -> tuple[np.ndarray,
 def block_parameters(spectrum: Spectrum, block: str | int) -> pd.DataFrame:
     """The parameters that a block is made of, in its order: name and elements.
 
-    All parameters, those of its layer or role, or the one of its name, if their elements add up to
-    the block's. Otherwise, as for a head or a row, the block itself.
+    A part of a tensor, as a head or a row, goes by the block's own name. Files of older programs do
+    not say what a block is made of: there it is all parameters, those of its layer or role, or the
+    one of its name, if their elements add up to the block's, otherwise the block itself.
     """
-    row = spectrum.blocks.iloc[spectrum.block_id(block)]
+    number = spectrum.block_id(block)
+    row = spectrum.blocks.iloc[number]
     table = spectrum.parameters
+    pieces = spectrum.pieces[spectrum.pieces["block"] == number]
+    if len(pieces) == 1 and pieces["rows"].iloc[0] * pieces["columns"].iloc[0] == row["elements"]:
+        return pd.DataFrame({"name": [row["name"]], "elements": [row["elements"]]})
+    if len(pieces):
+        sizes = (pieces["rows"] * pieces["columns"]).groupby(pieces["tensor"], sort=False).sum()
+        names = [table["name"].iloc[int(tensor)] for tensor in sizes.index]
+        return pd.DataFrame({"name": names, "elements": sizes.to_numpy()})
     alike = pd.Series(True, index=table.index)
     if row["layer"] >= 0:
         alike &= table["layer"] == row["layer"]
@@ -91,6 +114,46 @@ def block_parameters(spectrum: Spectrum, block: str | int) -> pd.DataFrame:
         if chosen["elements"].sum() == row["elements"]:
             return chosen.sort_values("offset")[["name", "elements"]].reset_index(drop=True)
     return pd.DataFrame({"name": [row["name"]], "elements": [row["elements"]]})
+
+
+def head_order(spectrum: Spectrum, block: str | int) -> tuple[np.ndarray, list[int]]:
+    """The block's elements with those of a head side by side, and the ends of heads in that order.
+
+    Where heads are rows of a tensor they are side by side already; where they are columns, its
+    elements are taken head by head and within a head row by row. The end of a tensor or a section
+    is no end of a head. Raises ValueError where the block has no two heads.
+    """
+    number = spectrum.block_id(block)
+    order: list[np.ndarray] = []
+    ends: list[int] = []
+    begin = 0
+    for piece in spectrum.pieces[spectrum.pieces["block"] == number].itertuples():
+        places = begin + np.arange(piece.rows * piece.columns).reshape(piece.rows, piece.columns)
+        parts = _heads_of(spectrum, piece, places)
+        order += [part.ravel() for part in parts]
+        ends += (begin + np.cumsum([part.size for part in parts])[:-1]).tolist()
+        begin += places.size
+    if not ends:
+        name = spectrum.blocks["name"].iloc[number]
+        raise ValueError(f"{spectrum.path}: the block '{name}' is not known to have several heads")
+    return np.concatenate(order), ends
+
+
+def _heads_of(spectrum: Spectrum, piece: Any, places: np.ndarray) -> list[np.ndarray]:
+    """A piece cut where its heads begin; whole where it has none."""
+    sections = spectrum.sections
+    row = sections[
+        (sections["tensor"] == piece.tensor)
+        & (sections["row"] <= piece.row)
+        & (piece.row < sections["row"] + sections["rows"])
+    ].iloc[0]
+    if row["heads"] == 0:
+        return [places]
+    columns = row["head_axis"] == 1
+    first = piece.column if columns else piece.row - row["row"]
+    length = places.shape[1] if columns else places.shape[0]
+    borders = np.arange(row["head_dim"], first + length, row["head_dim"]) - first
+    return np.split(places, borders[borders > 0], axis=1 if columns else 0)
 
 
 def _draw_parameters(axes: Axes, parameters: pd.DataFrame, rows: int) -> None:

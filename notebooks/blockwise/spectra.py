@@ -11,6 +11,7 @@ traces are in nats per squared parameter, step is the training step of the weigh
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import pandas as pd
 from .hdf5_file import (
     FileKind,
     RunFileError,
+    column,
     dataset,
     read_file,
     read_frame,
@@ -34,13 +36,21 @@ from .hdf5_file import (
 )
 
 # Tables that are written once, and the columns that they have.
-_FIXED = {
+_FIXED: dict[str, tuple[str, ...]] = {
     "blocks": ("name", "role", "layer", "index", "elements"),
     "parameters": ("name", "role", "layer", "offset", "elements"),
     "symmetry_names": ("name",),
     "rules": ("name",),
     "tensors": ("name",),
     "function_names": ("name",),
+}
+
+# Further ones, which files of older programs do not have.
+_LATER: dict[str, tuple[str, ...]] = {
+    "pieces": ("block", "tensor", "row", "rows", "column", "columns"),
+    "sections": ("tensor", "role", "row", "rows", "heads", "head_dim", "head_axis"),
+    "examples": ("batch", "file", "position"),
+    "points": ("step", "model"),
 }
 
 # Tables that get rows at every measured step.
@@ -81,8 +91,23 @@ _NAMED_BY = {
 }
 
 
-_TEXTS = ("name", "role")
+_TEXTS = ("name", "role", "file", "model")
 _INTEGERS = ("step", *_NAMED_BY)
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenvector:
+    """An eigenvector of a block, of unit norm, up to its sign.
+
+    value: its eigenvalue; residual: |Au - value u|, as far as it is one (0: of an exact matrix).
+    vector: in the block's order [elements]. tensors: the same by parameter, each array of the
+    shape that Hugging Face's tensor of this name has; 0 at elements outside the block.
+    """
+
+    value: float
+    residual: float
+    vector: np.ndarray
+    tensors: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +121,17 @@ class Spectrum:
 
     blocks: a row per block. name; role (empty: mixed); layer (-1: none); index (head, row or
         column within the tensor, -1: none); elements.
-    parameters: a row per parameter, in the order of the whole vector. name; role; layer; offset;
-        elements.
+    parameters: a row per parameter, in the order of the whole vector. name (Hugging Face's); role;
+        layer; offset; elements; shape (a tuple: the vector holds it row-major); transposed (the
+        tensor in Hugging Face's file is the transpose, as GPT-2's Conv1D stores [in, out]).
+    pieces: a block is its pieces one after the other, each a rectangle of a tensor as a matrix
+        [shape[0], the rest], row by row. block; tensor (row of parameters); row, rows; column,
+        columns.
+    sections: the parts of a tensor with one role. tensor; role; row, rows; heads (0: none);
+        head_dim; head_axis (0: a head is head_dim rows, 1: columns).
+    examples: a row per measured example. batch; file, position (where it begins: token file and
+        token in it; of made-up data no file and its number). `windows` has the tokens.
+    points: step; model (its path; empty: a fresh one, or the run itself).
     summary: a row per step and block. loss (nats per token); gradient_norm (of the block); noise, asymmetry, nonlinearity (relative errors of the
         operator); products; gradients (cost, in gradients); seconds; peak_bytes; trace and
         squared_frobenius, each with its standard error in NAME_error;
@@ -132,6 +166,10 @@ class Spectrum:
     message: str
     blocks: pd.DataFrame
     parameters: pd.DataFrame
+    pieces: pd.DataFrame
+    sections: pd.DataFrame
+    examples: pd.DataFrame
+    points: pd.DataFrame
     summary: pd.DataFrame
     probes: pd.DataFrame
     eigenvalues: pd.DataFrame
@@ -180,37 +218,116 @@ class Spectrum:
             chosen &= frame["block"] == self.block_id(block)
         return frame[chosen]
 
-    def matrix(self, block: str | int) -> np.ndarray:
+    def matrix(self, block: str | int, step: int | None = None) -> np.ndarray:
         """The exact Hessian block [elements, elements], float64, read from the file now.
 
         Raises RunFileError where it was not asked for, and for a run: only `blockwise spectrum`
         writes matrices.
         """
-        name = f"hessian/exact/{self.block_id(block)}/matrix"
-        how = "'exact: true'"
-        return read_file(
-            self.path, _SPECTRUM_FILE, lambda file: _array(self.path, file, name, "exact matrix", how)
-        )
+        return self._array("exact", block, step, "matrix", "exact matrix", "'exact: true'")
 
-    def elements(self, block: str | int) -> pd.DataFrame:
+    def elements(self, block: str | int, step: int | None = None) -> pd.DataFrame:
         """A row per parameter of the block: diagonal, squared_row_norms, each with its standard
         error in NAME_error. Read from the file now; NaN until they are measured.
 
         Raises RunFileError where they were not asked for, and for a run.
         """
-        group = f"hessian/vectors/{self.block_id(block)}"
         names = ("diagonal", "diagonal_error", "squared_row_norms", "squared_row_norms_error")
         how = "'diagonal_products'"
-        return read_file(
-            self.path,
-            _SPECTRUM_FILE,
-            lambda file: pd.DataFrame(
-                {
-                    name: _array(self.path, file, f"{group}/{name}", "diagonal", how)
-                    for name in names
-                }
-            ),
+        return pd.DataFrame(
+            {name: self._array("vectors", block, step, name, "diagonal", how) for name in names}
         )
+
+    def eigenvectors(self, block: str | int, step: int | None = None) -> list[Eigenvector]:
+        """The block's eigenvectors that were asked for, by descending |eigenvalue|; fewer where
+        fewer were found. Read from the file now.
+
+        Raises RunFileError where none were asked for, and for a run.
+        """
+
+        def array(name: str) -> np.ndarray:
+            return self._array("eigenvectors", block, step, name, "eigenvectors", "'vectors: 5'")
+
+        values, residuals = array("value"), array("residual")
+        found = []
+        for i in np.flatnonzero(~np.isnan(values)):
+            vector = array(f"vector/{i}")
+            tensors = self.tensors(block, vector)
+            found.append(Eigenvector(float(values[i]), float(residuals[i]), vector, tensors))
+        return found
+
+    def tensors(self, block: str | int, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """A vector of the block by parameter: name -> array of the shape that Hugging Face's tensor
+        of this name has (transposed where `parameters` says so); 0 at elements outside the block.
+        """
+        number = self.block_id(block)
+        if np.shape(vector) != (self.blocks["elements"].iloc[number],):
+            raise ValueError(
+                f"a vector of shape {np.shape(vector)}, the block has "
+                f"{self.blocks['elements'].iloc[number]} elements"
+            )
+        tensors: dict[int, np.ndarray] = {}
+        begin = 0
+        for piece in self._pieces(number).itertuples():
+            rows, columns = int(piece.rows), int(piece.columns)
+            tensor = int(piece.tensor)
+            shape = self.parameters["shape"].iloc[tensor]
+            whole = tensors.setdefault(tensor, np.zeros((shape[0], int(np.prod(shape[1:])))))
+            part = np.asarray(vector)[begin : begin + rows * columns].reshape(rows, columns)
+            whole[piece.row : piece.row + rows, piece.column : piece.column + columns] = part
+            begin += rows * columns
+        return {
+            self.parameters["name"].iloc[tensor]: self._as_hugging_face(tensor, whole)
+            for tensor, whole in sorted(tensors.items())
+        }
+
+    def windows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of the measured examples, int64 [examples, length]: what the model read, and
+        what it was to predict there (-100: a target that does not count). Read from the file now.
+
+        Raises RunFileError for data without tokens, and for files of older programs.
+        """
+        group = "hessian/example_tokens"
+
+        def read(file: h5py.File) -> tuple[np.ndarray, np.ndarray]:
+            place = subgroup(file, group) if group in file else None
+            if place is None or len(dataset(place, "input")) == 0:
+                raise RunFileError(f"{self.path}: the file holds no tokens")
+            rows = len(self.examples)
+            return (
+                column(place, "input", "iu").reshape(rows, -1),
+                column(place, "target", "iu").reshape(rows, -1),
+            )
+
+        return read_file(self.path, _SPECTRUM_FILE, read)
+
+    def _pieces(self, block: int) -> pd.DataFrame:
+        pieces = self.pieces[self.pieces["block"] == block]
+        if pieces.empty:
+            raise RunFileError(
+                f"{self.path}: an older program wrote this file, it does not say which elements "
+                "make a block: measure again"
+            )
+        return pieces
+
+    def _as_hugging_face(self, tensor: int, matrix: np.ndarray) -> np.ndarray:
+        row = self.parameters.iloc[tensor]
+        array = matrix.reshape(row["shape"])
+        return array.T if row["transposed"] else array
+
+    def _array(
+        self, kind: str, block: str | int, step: int | None, name: str, what: str, how: str
+    ) -> np.ndarray:
+        """Of several models each has a group of its own, by step."""
+        chosen = self.measured_step(step)
+        place = f"{kind}/{self.block_id(block)}/{name}"
+        several = f"hessian/steps/{chosen}/{place}"
+
+        def read(file: h5py.File) -> np.ndarray:
+            found = several if several in file else f"hessian/{place}"
+            return _array(self.path, file, found, what, how)
+
+        return read_file(self.path, _SPECTRUM_FILE, read)
 
 
 _SPECTRUM_FILE = FileKind(
@@ -252,6 +369,12 @@ def _spectrum(path: Path, file: h5py.File) -> Spectrum:
         name: read_frame(subgroup(group, name), columns, texts=_TEXTS)
         for name, columns in _FIXED.items()
     }
+    later = {
+        name: read_frame(subgroup(group, name), columns, texts=_TEXTS, integers=columns)
+        if name in group
+        else pd.DataFrame(columns=columns)
+        for name, columns in _LATER.items()
+    }
     tables = {
         name: read_frame(subgroup(group, name), columns, integers=_INTEGERS, growing=growing)
         for name, columns in _GROWING.items()
@@ -264,11 +387,26 @@ def _spectrum(path: Path, file: h5py.File) -> Spectrum:
         status=status,
         message=message,
         blocks=fixed["blocks"],
-        parameters=fixed["parameters"],
+        parameters=_with_shapes(fixed["parameters"]),
+        **later,
         **{
             name: _with_names(_recorded_rows(table, status), fixed)
             for name, table in tables.items()
         },
+    )
+
+
+def _with_shapes(parameters: pd.DataFrame) -> pd.DataFrame:
+    """With shape as a tuple and transposed as a truth; of older files, which say neither, None."""
+    if "shape" not in parameters:
+        return parameters.assign(shape=None, transposed=None)
+    shapes = [tuple(int(size) for size in json.loads(shape)) for shape in parameters["shape"]]
+    for shape, elements in zip(shapes, parameters["elements"], strict=True):
+        if int(np.prod(shape)) != elements:
+            raise ValueError(f"a parameter of shape {shape} with {elements} elements")
+    return parameters.assign(
+        shape=pd.Series(shapes, index=parameters.index, dtype=object),
+        transposed=parameters["transposed"].astype(bool),
     )
 
 

@@ -828,3 +828,22 @@ def test_bad_spectra_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main([str(tmp_path), "--output", str(output)]) == 2
     assert "spectrum.h5: is empty" in capsys.readouterr().err
     assert not output.exists()
+
+
+# ---- files of older programs -------------------------------------------------------------------
+
+
+def test_a_file_without_the_later_tables_is_read_and_says_what_it_lacks(exact: Spectrum) -> None:
+    # What make_spectra writes is what the program wrote before it told pieces, shapes and examples.
+    assert exact.pieces.empty and exact.examples.empty and exact.points.empty
+    assert list(exact.parameters["shape"]) == [None] * 3
+    with pytest.raises(RunFileError, match="an older program wrote this file"):
+        exact.tensors(0, np.zeros(40))
+    with pytest.raises(RunFileError, match="no eigenvectors of this block"):
+        exact.eigenvectors(0)
+    with pytest.raises(RunFileError, match="the file holds no tokens"):
+        exact.windows()
+    with pytest.raises(ValueError, match="the block has 40"):
+        exact.tensors(0, np.zeros(3))
+    with pytest.raises(ValueError, match="is not known to have several heads"):
+        matrix_figure(exact, heads=True)
