@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/Allocator.h>
+#include <c10/util/Exception.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
+#include <fmt/format.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -117,6 +119,11 @@ Triple layer_norm_backward(const at::Tensor& slope, const at::Tensor& x, c10::Sy
 
 at::Tensor relu(const at::Tensor& x) { return at::empty_like(x); }
 
+at::Tensor& absolute(const at::Tensor& x, at::Tensor& out) {
+  out.resize_(x.sizes());
+  return out;
+}
+
 at::Tensor embedding(const at::Tensor& weight, const at::Tensor& indices, c10::SymInt, bool, bool) {
   auto sizes = indices.sizes().vec();
   sizes.push_back(weight.size(1));
@@ -194,6 +201,7 @@ TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("native_layer_norm", layer_norm);
   m.impl("native_layer_norm_backward", layer_norm_backward);
   m.impl("relu", relu);
+  m.impl("abs.out", absolute);
   m.impl("embedding", embedding);
   m.impl("index_select", index_select);
   m.impl("embedding_dense_backward", embedding_dense_backward);
@@ -201,5 +209,35 @@ TORCH_LIBRARY_IMPL(aten, Meta, m) {
   m.impl("_scaled_dot_product_flash_attention_for_cpu_backward", attention_backward);
 }
 
+// "aten::abs.out" of LibTorch's message, or the message's first line.
+std::string operator_of(const std::string& message) {
+  const auto begin = message.find("aten::");
+  if (begin == std::string::npos) return message.substr(0, message.find('\n'));
+  const auto end = message.find_first_not_of(
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:.", begin);
+  auto name = message.substr(begin, end == std::string::npos ? end : end - begin);
+  while (!name.empty() && (name.back() == '.' || name.back() == ':')) name.pop_back();
+  return name;
+}
+
+bool is_about_meta(const std::string& message) {
+  return message.find("Meta") != std::string::npos || message.find("meta ") != std::string::npos;
+}
+
 }  // namespace
+
+std::string rehearse(const std::function<void()>& rehearsal) {
+  try {
+    rehearsal();
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    if (!is_about_meta(message)) throw;
+    return fmt::format(
+        "memory cannot be rehearsed: LibTorch has no meta kernel for {}; only what lasts is "
+        "counted",
+        operator_of(message));
+  }
+  return "";
+}
+
 }  // namespace blockwise

@@ -5,11 +5,14 @@
 //
 // Beyond LibTorch's own meta kernels this file supplies those that a transformer's training step
 // needs and that LibTorch has only in Python: relu, LayerNorm's, the embedding's gradient and the
-// CPU's fused attention, with the scratch that the CPU kernels take.
+// CPU's fused attention, with the scratch that the CPU kernels take; and absolute values, which
+// log-sum-exp asks for.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace c10 {
 struct Allocator;
@@ -37,5 +40,10 @@ class MetaMemory {
   std::unique_ptr<Guard> guard_;
   c10::Allocator* before_;
 };
+
+// Runs what is rehearsed on the meta device. Where it needs an operator that has no kernel there,
+// or a value, returns a sentence that says so: what follows from the rehearsal is not known, and
+// whoever asked goes on without. Empty where it went through; other errors pass.
+std::string rehearse(const std::function<void()>& rehearsal);
 
 }  // namespace blockwise

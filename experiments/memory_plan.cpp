@@ -112,8 +112,11 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.gradient_bytes = static_cast<std::int64_t>(store.gradients().nbytes());
   plan.master_bytes = store.master_bytes();
   plan.optimizer = optimizer_bytes_by_kind(optimizer, store);
-  plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, memory, false);
-  plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, memory, true);
+  plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
+  plan.note = rehearse([&] {
+    plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, memory, false);
+    plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, memory, true);
+  });
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
                                                      : plan.peak_bytes_without_checkpointing;
   plan.activation_bytes =

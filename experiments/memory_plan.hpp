@@ -31,6 +31,8 @@ struct MemoryPlan {
   // multiplies (the head, tied or not; not the embeddings) and 12 T width of the queries per layer
   // for attention, its causal half not taken off (Chowdhery et al., arXiv 2204.02311, appendix B).
   double flops_per_token = 0;
+  // Why a step could not be rehearsed; then activations count as 0. Otherwise empty.
+  std::string note;
 
   std::int64_t optimizer_bytes() const;
 };

@@ -1,6 +1,7 @@
 #include "hessian/product_memory.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 
@@ -14,9 +15,9 @@ at::Tensor on_meta(const at::Tensor& x) {
   return at::empty(x.sizes(), x.options().device(at::kMeta));
 }
 
-ProductMemory rehearse(const ModelSpec& spec, at::ScalarType dtype,
-                       const std::vector<Batch>& batches, ProductMethod method,
-                       CurvatureKind kind) {
+ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
+                              const std::vector<Batch>& batches, ProductMethod method,
+                              CurvatureKind kind) {
   MetaMemory memory;
   ParameterStore store(spec.layout(), at::kMeta, dtype);
   const auto model = spec.build(store);
@@ -35,22 +36,40 @@ ProductMemory rehearse(const ModelSpec& spec, at::ScalarType dtype,
   const auto first = memory.peak();
   memory.reset_peak();
   a.apply(v, y);
-  return {fixed, resident, std::max(first, memory.peak())};
+  return {fixed, resident, std::max(first, memory.peak()), ""};
+}
+
+ProductMemory rehearsed(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
+                        std::int64_t batches, ProductMethod method, CurvatureKind kind) {
+  const auto one = product_on_meta(spec, dtype, {batch}, method, kind);
+  if (batches < 2) return one;
+  const auto two = product_on_meta(spec, dtype, {batch, batch}, method, kind);
+  const auto all = [&](std::int64_t of_one, std::int64_t of_two) {
+    const auto each = std::max<std::int64_t>(0, of_two - of_one);
+    return checked_sum("hessian.batches x bytes", of_one,
+                       checked_product("hessian.batches x bytes", {batches - 1, each}));
+  };
+  return {two.model, all(one.resident, two.resident), all(one.peak, two.peak), ""};
+}
+
+// Parameters, their gradients and two vectors.
+ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype) {
+  const auto vector =
+      checked_product("bytes of a vector", {spec.layout().size(),
+                                            static_cast<std::int64_t>(c10::elementSize(dtype))});
+  return {2 * vector, 0, 4 * vector, ""};
 }
 
 }  // namespace
 
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
                              std::int64_t batches, ProductMethod method, CurvatureKind kind) {
-  const auto one = rehearse(spec, dtype, {batch}, method, kind);
-  if (batches < 2) return one;
-  const auto two = rehearse(spec, dtype, {batch, batch}, method, kind);
-  const auto all = [&](std::int64_t of_one, std::int64_t of_two) {
-    const auto each = std::max<std::int64_t>(0, of_two - of_one);
-    return checked_sum("hessian.batches x bytes", of_one,
-                       checked_product("hessian.batches x bytes", {batches - 1, each}));
-  };
-  return {two.model, all(one.resident, two.resident), all(one.peak, two.peak)};
+  ProductMemory memory;
+  const auto note =
+      rehearse([&] { memory = rehearsed(spec, dtype, batch, batches, method, kind); });
+  if (!note.empty()) memory = what_lasts(spec, dtype);
+  memory.note = note;
+  return memory;
 }
 
 double product_cost(ProductMethod method, CurvatureKind kind) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/curvature.hpp"
@@ -14,6 +15,9 @@ struct ProductMemory {
   std::int64_t model = 0;     // parameters, and their gradients' buffer
   std::int64_t resident = 0;  // kept between products: graphs of all batches, the loss's gradient
   std::int64_t peak = 0;      // highest during a product, with model, resident and two vectors
+  // Why the graphs of a product could not be rehearsed; then peak is the model and two vectors, and
+  // resident 0: what is known. Otherwise empty.
+  std::string note;
 };
 
 // For `batches` batches of the sizes of `batch`, whose values do not matter: by running products on

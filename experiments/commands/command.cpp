@@ -31,6 +31,10 @@ CommandAction add_partition_options(CLI::App& verb);
 CommandAction add_search_lr_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
+void print_note(const std::string& note) {
+  if (!note.empty()) fmt::print(stderr, "blockwise: note: {}\n", note);
+}
+
 const std::vector<Command>& commands() {
   static const std::vector<Command> table = {
       {"train", "One training run from a YAML file; resumes by itself where it stopped",

@@ -21,6 +21,9 @@ struct Command {
 
 const std::vector<Command>& commands();
 
+// To standard error, where a plan or a result lacks something; nothing for an empty note.
+void print_note(const std::string& note);
+
 // The whole program: parses, runs, turns errors into one line and an exit code (0, 1 failed, 2 bad
 // input).
 int run_program(int argc, char** argv);

@@ -85,6 +85,7 @@ int plan_command(const PlanOptions& options) {
   for (const auto& assignment : options.assignments) document.set(assignment);
   const auto config = document.run_config();
   const auto plan = plan_memory(config);
+  print_note(plan.note);
   if (options.json) {
     print_json(config, plan, options);
   } else {

@@ -90,6 +90,7 @@ void print_json(const RateSearchOutcome& outcome) {
 
 int search_lr_command(const SearchLrOptions& options) {
   const auto search = resolve_rate_search(read_config(options));
+  if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
   if (options.dry_run) return 0;
   install_stop_handlers();
