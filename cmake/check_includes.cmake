@@ -37,8 +37,8 @@ fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^$"
       "LibTorch's CUDA headers need a CUDA toolkit; use its device-independent ones")
 fence(autograd "^torch/(nn|csrc/autograd)/|^torch/(nn|autograd|torch|all)\\.h$" "^(core|tests)/"
       "LibTorch's autograd and modules belong to core/")
-fence(boost "^boost/" "^(tests/)?(experiments|hessian)/"
-      "Boost (distribution functions) belongs to experiments/ and hessian/")
+fence(boost "^boost/" "^core/statistics\\.cpp$"
+      "Boost (distribution functions) belongs to core/statistics.cpp")
 # Kernels know pointers and sizes only.
 set(torch_headers "^(torch|ATen|c10|caffe2)/")
 set(torch_free "^optimizers/kernels/|\\.cuh?$")

@@ -48,6 +48,7 @@ bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
                                                  [&](std::int64_t) { return !scope.stopped(); });
   if (found.pairs.empty()) return false;
   work.summary.products += found.products + std::ssize(found.pairs);
+  work.summary.copies_found = found.copies_found ? 1 : 0;
   add_pairs(work.rows, scope.step, work.index, found.pairs, work.product_error);
   hand_on_eigenvectors(scope, work, found.pairs);
   return true;

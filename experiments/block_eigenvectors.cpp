@@ -34,7 +34,10 @@ void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement&
   if (!wanted(scope)) return;
   std::vector<RitzPair> pairs;
   for (std::size_t i = 0; i < spectrum.values.size(); ++i) {
-    RitzPair pair{spectrum.values[i], 0.0, 0.0, {}};
+    RitzPair pair;
+    pair.value = spectrum.values[i];
+    pair.residual = 0.0;
+    pair.converged = true;
     pair.vector = spectrum.vectors.select(1, static_cast<std::int64_t>(i));
     pairs.push_back(std::move(pair));
   }

@@ -10,11 +10,8 @@ namespace {
 
 constexpr std::int64_t kFewestProbes = 10;
 
-SpectralDensity::Share mean_of(const HessianConfig& config, const SpectralDensity& density,
-                               const std::string& name) {
-  const auto& function = spectral_function(name);
-  return density.mean_of([&](double x) { return function.value(x, config.damping); });
-}
+// Of a quadrature's error that an interval is widened by, and still called small.
+constexpr double kSmallShare = 0.01;
 
 }  // namespace
 
@@ -22,8 +19,9 @@ bool wants_probe(const MeasurementScope& scope, const BlockGroup& group) {
   const auto wants = [&](const auto& work) {
     if (std::ssize(work->density.probes) < kFewestProbes) return true;
     return std::ranges::any_of(scope.config.functions, [&](const auto& name) {
-      const auto share = mean_of(scope.config, work->density, name);
-      return share.standard_error > scope.config.function_error * std::abs(share.mean);
+      const auto f = spectral_function(name).with(scope.config.damping);
+      const auto mean = work->density.probe_mean(f.value);
+      return mean.standard_error > scope.config.function_error * std::abs(mean.mean);
     });
   };
   if (scope.config.function_error <= 0.0 || scope.config.functions.empty()) return true;
@@ -33,12 +31,19 @@ bool wants_probe(const MeasurementScope& scope, const BlockGroup& group) {
 void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
                       const SpectralDensity& density) {
   const auto n = static_cast<double>(work.block.size());
-  const auto probes = scope.config.exact ? 0 : std::ssize(density.probes);
   for (std::size_t f = 0; f < scope.config.functions.size(); ++f) {
-    const auto share = mean_of(scope.config, density, scope.config.functions[f]);
-    const double error = probes == 1 ? kUnknown : n * share.standard_error;
+    auto share =
+        density.mean_of(spectral_function(scope.config.functions[f]).with(scope.config.damping));
+    if (scope.config.exact) share.samples = 0;
+    const auto interval = share.interval();
+    const double off = std::max(share.below, share.above);
+    const bool spread = share.samples > 1;
+    const double probes = spread ? 0.5 * (interval.high - interval.low) - off : 0.0;
+    const bool converged = off <= std::max(probes, kSmallShare * std::abs(share.value));
     work.rows.functions.push_back(
-        {scope.step, work.index, static_cast<std::int64_t>(f), n * share.mean, error, probes});
+        {scope.step, work.index, static_cast<std::int64_t>(f), n * share.value,
+         share.samples == 1 ? kUnknown : n * share.standard_error, share.samples, n * off,
+         known(n * interval.low), known(n * interval.high), converged});
   }
 }
 
@@ -47,10 +52,15 @@ void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
       work.a, {scope.config.trace_products, scope.config.trace_error, probe_seed(scope.config) + 1},
       scope.config.trace_estimator());
   auto& row = work.summary;
+  const auto trace = both.trace.interval(), norm = both.squared_frobenius_norm.interval();
   row.trace = both.trace.value;
   row.trace_error = both.trace.standard_error;
+  row.trace_low = known(trace.low);
+  row.trace_high = known(trace.high);
   row.squared_frobenius = both.squared_frobenius_norm.value;
   row.squared_frobenius_error = both.squared_frobenius_norm.standard_error;
+  row.squared_frobenius_low = known(norm.low);
+  row.squared_frobenius_high = known(norm.high);
   row.products += both.trace.products;
 }
 

@@ -25,6 +25,7 @@ MeasurementProgress::MeasurementProgress(const HessianRows& done, std::int64_t s
     auto& probe = quadratures[row.block][row.probe];
     probe.nodes.push_back(row.node);
     probe.weights.push_back(row.weight);
+    if (!std::isnan(row.residual)) probe.residuals.push_back(row.residual);
   }
   const auto here = [&](const auto& rows) {
     return std::ranges::any_of(rows, [&](const auto& row) { return row.step == step; });
@@ -39,11 +40,18 @@ MeasurementProgress::MeasurementProgress(const HessianRows& done, std::int64_t s
   }
 }
 
+double MeasurementScope::smallest_possible() const {
+  return config.curvature_kind() == CurvatureKind::hessian
+             ? -std::numeric_limits<double>::infinity()
+             : 0.0;
+}
+
 BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t place)
     : block(scope.tables.blocks[place]),
       index(static_cast<std::int64_t>(place)),
       plain(scope.curvature, scope.config.curvature_kind(), block),
-      a(plain, scope.sinks, block.name) {}
+      a(plain, scope.sinks, block.name),
+      density{{}, block.size(), scope.smallest_possible()} {}
 
 at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
   const ParameterSubset all(curvature.store().layout());
@@ -78,12 +86,10 @@ void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
 
 void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
                const std::vector<RitzPair>& pairs, double product_error) {
-  std::int64_t top = 0, bottom = -1;
   for (const auto& pair : pairs) {
-    const bool upper = top <= -1 - bottom;
-    const auto index = upper ? top++ : bottom--;
-    rows.eigenvalues.push_back({step, block, index, pair.value, pair.residual_bound + product_error,
-                                pair.residual < 0.0 ? kUnknown : pair.residual + product_error});
+    rows.eigenvalues.push_back(
+        {step, block, pair.place, pair.value, pair.residual_bound + product_error,
+         pair.residual < 0.0 ? kUnknown : pair.residual + product_error, pair.converged});
   }
 }
 

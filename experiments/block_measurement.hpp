@@ -22,6 +22,8 @@ struct MeasurementScope {
   std::filesystem::path state;  // of running processes; empty: none is kept
   const MeasurementSinks& sinks;
 
+  // Where the spectrum is known to end: 0 for Gauss-Newton and Fisher.
+  double smallest_possible() const;
   bool stopped() const { return sinks.stop && sinks.stop(); }
   // Whether a process left its state there in an earlier attempt.
   bool has_state() const { return !state.empty() && input_exists(state); }
@@ -60,8 +62,7 @@ at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block);
 // what a product gets wrong: what two of the same vector differ by, and of differences their error.
 void check_block(const MeasurementScope& scope, BlockMeasurement& work);
 
-// `pairs` from both ends alternately, as eigenpair solvers return them: largest 0, 1, ..., smallest
-// -1, -2, ... Their residuals are by products that are off by `product_error`, which is added.
+// Their residuals are by products that are off by `product_error`, which is added.
 void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
                const std::vector<RitzPair>& pairs, double product_error);
 

@@ -9,6 +9,7 @@
 #include "experiments/block_eigenvectors.hpp"
 #include "experiments/hessian_plan.hpp"
 #include "hessian/saved_tensors.hpp"
+#include "hessian/spectral_function.hpp"
 
 namespace blockwise {
 namespace {
@@ -46,6 +47,7 @@ class Probe {
                                     static_cast<std::uint64_t>(p));
     const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
     const LanczosOptions options{steps_of(scope_.config, work.block),
+                                 most_steps_of(scope_.config, work.block),
                                  scope_.config.lanczos_reorthogonalisation(), work.check.noise};
     auto process = std::make_unique<Lanczos>(work.a, start, options);
     if (scope_.has_state()) {
@@ -54,6 +56,7 @@ class Probe {
         if (file.has(group)) process->load(file, group);
       });
     }
+    process->extend(first_depth(options.steps, options.most_steps, process->steps()));
     return process;
   }
 
@@ -66,18 +69,44 @@ class Probe {
       named.emplace_back(process_name(*works[i], p), processes[i].get());
     }
     bool go_on = true;
-    run_in_lockstep(
-        all,
-        [&](const auto& which, const auto& directions, auto& products) {
-          multiply(works, which, directions, products);
-        },
-        [&](std::int64_t) {
-          go_on = !scope_.stopped();
-          const bool due = all.front()->steps() % scope_.config.save_every == 0 || !go_on;
-          if (due && !scope_.state.empty()) save_lanczos(scope_.state, named);
-          return go_on;
-        });
-    return go_on || std::ranges::all_of(all, [](const auto* l) { return l->done(); });
+    do {
+      run_in_lockstep(
+          all,
+          [&](const auto& which, const auto& directions, auto& products) {
+            multiply(works, which, directions, products);
+          },
+          [&](std::int64_t) {
+            go_on = !scope_.stopped();
+            const bool due = all.front()->steps() % scope_.config.save_every == 0 || !go_on;
+            if (due && !scope_.state.empty()) save_lanczos(scope_.state, named);
+            return go_on;
+          });
+    } while (go_on && deepen(works, all));
+    const bool done = std::ranges::all_of(all, [](const auto* l) { return l->done(); });
+    return go_on || (done && !deepen(works, all));
+  }
+
+  // Gives more steps to the processes whose quadrature some function needs deeper; whether any.
+  bool deepen(const std::vector<BlockMeasurement*>& works,
+              const std::vector<Lanczos*>& processes) const {
+    bool any = false;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      auto& process = *processes[i];
+      const auto most = most_steps_of(scope_.config, works[i]->block);
+      if (process.steps() >= most || process.broke_down() || suffices(*works[i], process)) continue;
+      process.extend(next_depth(process.steps(), most));
+      any = true;
+    }
+    return any;
+  }
+
+  bool suffices(const BlockMeasurement& work, const Lanczos& process) const {
+    const auto quadrature = gauss_quadrature(process.tridiagonal());
+    return std::ranges::all_of(scope_.config.functions, [&](const auto& name) {
+      return is_deep_enough(quadrature, spectral_function(name).with(scope_.config.damping),
+                            work.block.size(), scope_.config.probes, scope_.config.function_error,
+                            scope_.smallest_possible());
+    });
   }
 
   // Several blocks: every batch's graph serves all of them.
@@ -108,14 +137,15 @@ class Probe {
     HessianRows rows;
     const ProbeRow probe{scope_.step, work.index, p, process.steps(), process.broke_down()};
     rows.probes.push_back(probe);
-    const auto ritz = ritz_values(process.tridiagonal());
-    for (std::size_t i = 0; i < ritz.values.size(); ++i) {
-      rows.quadrature.push_back({scope_.step, work.index, p, ritz.values[i], ritz.first[i]});
+    const auto quadrature = gauss_quadrature(process.tridiagonal());
+    for (std::size_t i = 0; i < quadrature.nodes.size(); ++i) {
+      rows.quadrature.push_back({scope_.step, work.index, p, quadrature.nodes[i],
+                                 quadrature.weights[i], quadrature.residuals[i]});
     }
-    progress_.quadratures[work.index][p] = {ritz.values, ritz.first};
+    progress_.quadratures[work.index][p] = quadrature;
     if (p == 0 && scope_.config.eigensolver == "lanczos") {
-      const auto pairs =
-          process.pairs(scope_.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true);
+      const auto pairs = process.pairs(scope_.config.eigenpairs, SpectrumEnd::both,
+                                       /*confirm=*/true, scope_.config.eigen_tolerance);
       add_pairs(rows, scope_.step, work.index, pairs, work.product_error);
       hand_on_eigenvectors(scope_, work, pairs);
     }

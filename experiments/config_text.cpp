@@ -107,11 +107,16 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 10> kLaterFields = {
-    "model.activation: gelu_tanh",       "model.mlp_bias: false",
-    "model.rope_scaling.beta_fast: 32",  "model.rope_scaling.beta_slow: 1",
-    "model.rope_scaling.truncate: true", "model.rope_scaling.attention_factor: 0",
-    "hessian.order: sampled", "hessian.models: []", "hessian.names: []", "hessian.vectors: 0"};
+constexpr std::array<std::string_view, 10> kLaterFields = {"model.activation: gelu_tanh",
+                                                           "model.mlp_bias: false",
+                                                           "model.rope_scaling.beta_fast: 32",
+                                                           "model.rope_scaling.beta_slow: 1",
+                                                           "model.rope_scaling.truncate: true",
+                                                           "model.rope_scaling.attention_factor: 0",
+                                                           "hessian.order: sampled",
+                                                           "hessian.models: []",
+                                                           "hessian.names: []",
+                                                           "hessian.vectors: 0"};
 
 // The resolved configuration (two blanks of indentation per section) without them.
 std::string without_later_fields(const std::string& yaml) {

@@ -75,19 +75,37 @@ void append_rows(Hdf5File& file, const std::vector<Row>& rows) {
 }
 
 // A writer that was killed may have left some columns longer than others: the shortest one counts.
+// One of an older version may lack columns.
 template <typename Row>
 std::int64_t row_count(const Hdf5File& file) {
   auto count = std::numeric_limits<std::int64_t>::max();
   for (const auto& column : Table<Row>::columns) {
-    count = std::min(count, file.rows(path_of(column)));
+    if (file.has(path_of(column))) count = std::min(count, file.rows(path_of(column)));
   }
   return count;
+}
+
+// Before start_swmr(): columns that an older version did not have, with the record's own values.
+template <typename Row>
+void add_missing_columns(Hdf5File& file) {
+  const auto rows = static_cast<std::size_t>(row_count<Row>(file));
+  for (const auto& column : Table<Row>::columns) {
+    if (file.has(path_of(column))) continue;
+    std::visit(
+        [&]<typename T>(T Row::*field) {
+          create_column(file, path_of(column), T{}, column.units, column.description);
+          const std::vector<T> values(rows, Row{}.*field);
+          file.append(path_of(column), std::span<const T>(values));
+        },
+        column.field);
+  }
 }
 
 template <typename Row>
 std::vector<Row> read_rows(const Hdf5File& file) {
   std::vector<Row> rows(static_cast<std::size_t>(row_count<Row>(file)));
   for (const auto& column : Table<Row>::columns) {
+    if (!file.has(path_of(column))) continue;
     std::visit(
         [&]<typename T>(T Row::*field) {
           const auto values = read_column(file, path_of(column), T{});

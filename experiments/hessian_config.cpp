@@ -62,7 +62,8 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
 void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
   v.integer(
       {"lanczos_steps",
-       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters"},
+       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters; "
+       "functions add steps while their quadrature is not right, up to four times as many"},
       c.lanczos_steps, {0, kMany});
   v.integer({"probes", "random starts per block, for densities with error bars"}, c.probes,
             {1, kMany});
@@ -78,13 +79,13 @@ void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
 void visit_eigensolver(FieldVisitor& v, HessianConfig& c) {
   v.choice({"eigensolver",
             "of the pairs: the first probe's Lanczos, or a process of its own in a bounded basis, "
-            "ours or Spectra's on the host"},
+            "ours, which alone finds copies of eigenvalues that repeat, or Spectra's on the host"},
            c.eigensolver, kEigensolvers);
   v.integer({"eigen_basis", "vectors of that process; 0: twice the wanted pairs and 10"},
             c.eigen_basis, {0, kMany});
   v.integer({"eigen_products", "at most, of that process"}, c.eigen_products, {1, kMany});
-  v.real({"eigen_tolerance", "of that process: residual over norm"}, c.eigen_tolerance,
-         {0.0, 1.0, true, false});
+  v.real({"eigen_tolerance", "residual over norm of a pair that counts as converged"},
+         c.eigen_tolerance, {0.0, 1.0, true, false});
   v.integer({"vectors",
              "of `spectrum`: eigenvectors of each block that are written, those of the reported "
              "pairs with the largest |eigenvalue|; at most `eigenpairs`, with exact any number"},
@@ -232,7 +233,13 @@ Reorthogonalisation HessianConfig::lanczos_reorthogonalisation() const {
 }
 
 EigenpairOptions HessianConfig::eigenpair_options(double noise) const {
-  return {eigenpairs, SpectrumEnd::both, eigen_basis, eigen_tolerance, noise, eigen_products};
+  return {eigenpairs,
+          SpectrumEnd::both,
+          eigen_basis,
+          eigen_tolerance,
+          noise,
+          eigen_products,
+          static_cast<std::uint64_t>(seed)};
 }
 
 TraceMethod HessianConfig::trace_estimator() const {

@@ -115,8 +115,11 @@ class Measurement {
         const auto p = density_of(i), q = density_of(j);
         if (p.probes.empty() || q.probes.empty()) continue;
         const double error = scope_.config.exact ? 0.0 : jensen_shannon_error(p, q);
+        const auto count = std::min(p.probes.size(), q.probes.size());
+        const double t = count < 2 ? kUnknown : student_t_quantile(double(count - 1));
         rows.distances.push_back({scope_.step, static_cast<std::int64_t>(i),
-                                  static_cast<std::int64_t>(j), jensen_shannon(p, q), error});
+                                  static_cast<std::int64_t>(j), jensen_shannon(p, q), error,
+                                  scope_.config.exact ? 0.0 : t * error});
       }
     }
     scope_.sinks.rows(rows);

@@ -29,7 +29,7 @@ std::int64_t eigenpair_products(const HessianConfig& config, const HessianBlock&
 std::int64_t block_products(const HessianConfig& config, const HessianBlock& block) {
   std::int64_t products = config.guards ? kCheckProducts : 0;
   if (config.exact) return products + block.size();
-  products += config.probes * steps_of(config, block) + eigenpair_products(config, block);
+  products += config.probes * most_steps_of(config, block) + eigenpair_products(config, block);
   products += config.trace_products + config.diagonal_products;
   if (config.preconditioning)
     products += kDiagonalProducts + config.probes * steps_of(config, block);
@@ -53,7 +53,7 @@ std::int64_t coupling_products(const HessianConfig& config, const HessianBlock& 
 std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block) {
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
   const bool keeps = config.reorthogonalisation != "none";
-  auto bytes = ((keeps ? steps_of(config, block) : 2) + 3) * element;
+  auto bytes = ((keeps ? most_steps_of(config, block) : 2) + 3) * element;
   if (pairs_from_matrix(config, block)) {
     bytes = std::max(bytes, 3 * block.size() * 8);
   } else if (config.eigensolver != "lanczos" && config.eigenpairs > 0) {
@@ -93,6 +93,12 @@ bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place)
 bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block) {
   return config.eigensolver != "lanczos" && config.eigenpairs > 0 &&
          block.size() <= std::min(2 * config.eigenpairs, kLargestDense);
+}
+
+std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block) {
+  const auto steps = steps_of(config, block);
+  if (config.functions.empty() || steps == 0) return steps;
+  return std::min(kFunctionDepth * config.lanczos_steps, block.size());
 }
 
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {

@@ -15,6 +15,9 @@ std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block);
 // Whether a block has no more eigenvalues than a solver of its own is asked for: then they are
 // taken from its matrix.
 bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block);
+// At most, with those that functions may add: up to kFunctionDepth times as many.
+inline constexpr std::int64_t kFunctionDepth = 4;
+std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block);
 // Whether the energies of partitions are measured on this tensor.
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <limits>
 
 #include "experiments/fixed_columns.hpp"
@@ -37,7 +38,15 @@ struct Table<SummaryRow> {
       {"squared_frobenius", &R::squared_frobenius, "1", "squared Frobenius norm"},
       {"squared_frobenius_error", &R::squared_frobenius_error, "1", "its standard error; 0: exact"},
       {"difference_error", &R::difference_error, "1",
-       "estimated relative error of a product by differences with a random vector; NaN: none was"}};
+       "estimated relative error of a product by differences with a random vector; NaN: none was"},
+      {"trace_low", &R::trace_low, "1", "95 % interval of the trace, Student's t"},
+      {"trace_high", &R::trace_high, "1", "95 % interval of the trace, Student's t"},
+      {"squared_frobenius_low", &R::squared_frobenius_low, "1",
+       "95 % interval of the norm, Student's t"},
+      {"squared_frobenius_high", &R::squared_frobenius_high, "1",
+       "95 % interval of the norm, Student's t"},
+      {"copies_found", &R::copies_found, "1",
+       "1: eigenvalues that repeat are listed as often; 0: one start may have seen them once"}};
 };
 
 template <>
@@ -61,7 +70,8 @@ struct Table<QuadratureRow> {
       BLOCKWISE_BLOCK,
       {"probe", &R::probe, "1", "number of the random start"},
       {"node", &R::node, "1", "Ritz value"},
-      {"weight", &R::weight, "1", "weight; those of a probe sum to 1"}};
+      {"weight", &R::weight, "1", "weight; those of a probe sum to 1"},
+      {"residual", &R::residual, "1", "an eigenvalue lies this near to the node"}};
 };
 
 template <>
@@ -72,9 +82,11 @@ struct Table<EigenvalueRow> {
       BLOCKWISE_STEP,
       BLOCKWISE_BLOCK,
       {"index", &R::index, "1", "0 largest, 1 second largest, -1 smallest, -2 second smallest"},
-      {"value", &R::value, "1", "eigenvalue"},
+      {"value", &R::value, "1",
+       "eigenvalue where converged, otherwise one bound on it: from inside the spectrum"},
       {"residual_bound", &R::residual_bound, "1", "Lanczos's bound on its distance to one"},
-      {"residual", &R::residual, "1", "|Au - value u| by one more product"}};
+      {"residual", &R::residual, "1", "|Au - value u| by one more product"},
+      {"converged", &R::converged, "1", "1: its residual is within the tolerance; -1: not known"}};
 };
 
 template <>
@@ -96,7 +108,9 @@ struct Table<CouplingRow> {
       {"row_block", &R::row_block, "1", "row of /hessian/blocks"},
       {"column_block", &R::column_block, "1", "row of /hessian/blocks"},
       {"squared_norm", &R::squared_norm, "1", "squared Frobenius norm of the block between them"},
-      {"squared_norm_error", &R::squared_norm_error, "1", "its standard error; 0: exact"}};
+      {"squared_norm_error", &R::squared_norm_error, "1", "its standard error; 0: exact"},
+      {"squared_norm_low", &R::squared_norm_low, "1", "its 95 % interval, Student's t"},
+      {"squared_norm_high", &R::squared_norm_high, "1", "its 95 % interval, Student's t"}};
 };
 
 template <>
@@ -110,7 +124,9 @@ struct Table<DistanceRow> {
       {"jensen_shannon", &R::jensen_shannon, "nats",
        "Jensen-Shannon divergence of the spectra, 512 cells of asinh(x / median |x|)"},
       {"jensen_shannon_error", &R::jensen_shannon_error, "nats",
-       "its standard error, jackknife over probes; 0: exact; NaN: one probe"}};
+       "its standard error, jackknife over probes; 0: exact; NaN: one probe"},
+      {"jensen_shannon_half_width", &R::jensen_shannon_half_width, "nats",
+       "half of its 95 % interval, Student's t"}};
 };
 
 template <>
@@ -129,7 +145,15 @@ struct Table<PreconditioningRow> {
       {"ratio_error", &R::ratio_error, "1",
        "its standard error over probes; 0: exact; NaN: one probe"},
       {"left_out", &R::left_out, "1",
-       "share of the smallest |eigenvalues| that is left out; 0: exact"}};
+       "share of the smallest |eigenvalues| that is left out; 0: exact"},
+      {"tau_half_width", &R::tau_half_width, "1", "half of tau's 95 % interval, Student's t"},
+      {"condition_low", &R::condition_low, "1",
+       "95 % interval of condition: over probes and what the quadrature leaves open"},
+      {"condition_high", &R::condition_high, "1", "its upper end; infinite: not bounded"},
+      {"condition_adam_low", &R::condition_adam_low, "1", "the same of condition_adam"},
+      {"condition_adam_high", &R::condition_adam_high, "1", "the same of condition_adam"},
+      {"ratio_low", &R::ratio_low, "1", "the same of ratio"},
+      {"ratio_high", &R::ratio_high, "1", "the same of ratio"}};
 };
 
 template <>
@@ -146,7 +170,9 @@ struct Table<EnergyRow> {
       {"random_share", &R::random_share, "1", "expected of random blocks of equal sizes"},
       {"lift", &R::lift, "1", "(share - random_share) / (1 - random_share)"},
       {"homogeneity", &R::homogeneity, "1",
-       "share of the variance of log |diagonal| left inside the blocks"}};
+       "share of the variance of log |diagonal| left inside the blocks"},
+      {"share_half_width", &R::share_half_width, "1",
+       "half of the share's 95 % interval, Student's t"}};
 };
 
 template <>
@@ -159,7 +185,13 @@ struct Table<FunctionRow> {
       {"function", &R::function, "1", "row of /hessian/function_names"},
       {"value", &R::value, "1", "its sum over the eigenvalues"},
       {"error", &R::error, "1", "its standard error over probes; 0: exact; NaN: one probe"},
-      {"probes", &R::probes, "1", "random starts behind it; 0: exact"}};
+      {"probes", &R::probes, "1", "random starts behind it; 0: exact"},
+      {"quadrature_error", &R::quadrature_error, "1",
+       "what the quadratures may be off, in the mean over probes"},
+      {"low", &R::low, "1", "95 % interval: Student's t over probes and the quadrature's error"},
+      {"high", &R::high, "1", "its upper end"},
+      {"converged", &R::converged, "1",
+       "1: the quadrature is off by less than the probes, or by 1 %; -1: not known"}};
 };
 
 namespace {
@@ -217,6 +249,8 @@ void write_names(Hdf5File& file, const std::string& group, const std::vector<std
 }
 
 }  // namespace
+
+double known(double end) { return std::isfinite(end) ? end : kUnknown; }
 
 void HessianRows::append(const HessianRows& more) {
   const auto add = [](auto& to, const auto& from) {
@@ -292,11 +326,16 @@ void keep_hessian_rows_up_to(Hdf5File& file, std::int64_t step) {
   if (!file.has("/hessian")) return;
   keep_complete_hessian_rows(file);
   HessianRows none;
-  for_each_table(none, [&](auto& rows) { keep_rows_up_to<RowOf<decltype(rows)>>(file, step); });
+  for_each_table(none, [&](auto& rows) {
+    add_missing_columns<RowOf<decltype(rows)>>(file);
+    keep_rows_up_to<RowOf<decltype(rows)>>(file, step);
+  });
   keep_rows_up_to<CommitRow>(file, step);
 }
 
 void keep_complete_hessian_rows(Hdf5File& file) {
+  HessianRows none;
+  for_each_table(none, [&](auto& rows) { add_missing_columns<RowOf<decltype(rows)>>(file); });
   const auto commits = read_rows<CommitRow>(file);
   const auto last = commits.empty() ? CommitRow{} : commits.back();
   keep_first_rows<SummaryRow>(file, last.summary);

@@ -14,6 +14,8 @@ namespace blockwise {
 
 // Where a number was not asked for.
 inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+// An end of an interval, kUnknown where it is infinite.
+double known(double end);
 
 // Rows; `step` is the run's, `block` a row of /hessian/blocks.
 struct SummaryRow {
@@ -25,17 +27,21 @@ struct SummaryRow {
   std::int64_t peak_bytes = 0;
   double trace = kUnknown, trace_error = kUnknown, squared_frobenius = kUnknown,
          squared_frobenius_error = kUnknown, difference_error = kUnknown;
+  double trace_low = kUnknown, trace_high = kUnknown, squared_frobenius_low = kUnknown,
+         squared_frobenius_high = kUnknown;
+  std::int64_t copies_found = 0;
 };
 struct ProbeRow {
   std::int64_t step = 0, block = 0, probe = 0, lanczos_steps = 0, broke_down = 0;
 };
 struct QuadratureRow {
   std::int64_t step = 0, block = 0, probe = 0;
-  double node = kUnknown, weight = kUnknown;
+  double node = kUnknown, weight = kUnknown, residual = kUnknown;
 };
 struct EigenvalueRow {
   std::int64_t step = 0, block = 0, index = 0;
   double value = kUnknown, residual_bound = kUnknown, residual = kUnknown;
+  std::int64_t converged = -1;
 };
 struct SymmetryRow {
   std::int64_t step = 0, symmetry = 0;
@@ -43,27 +49,34 @@ struct SymmetryRow {
 };
 struct CouplingRow {
   std::int64_t step = 0, row_block = 0, column_block = 0;
-  double squared_norm = kUnknown, squared_norm_error = kUnknown;
+  double squared_norm = kUnknown, squared_norm_error = kUnknown, squared_norm_low = kUnknown,
+         squared_norm_high = kUnknown;
 };
 struct DistanceRow {
   std::int64_t step = 0, row_block = 0, column_block = 0;
-  double jensen_shannon = kUnknown, jensen_shannon_error = kUnknown;
+  double jensen_shannon = kUnknown, jensen_shannon_error = kUnknown,
+         jensen_shannon_half_width = kUnknown;
 };
 struct PreconditioningRow {
   std::int64_t step = 0, block = 0;
   double tau = kUnknown, tau_error = kUnknown, condition = kUnknown, condition_adam = kUnknown,
          ratio = kUnknown, ratio_error = kUnknown, left_out = kUnknown;
+  double tau_half_width = kUnknown, condition_low = kUnknown, condition_high = kUnknown,
+         condition_adam_low = kUnknown, condition_adam_high = kUnknown, ratio_low = kUnknown,
+         ratio_high = kUnknown;
 };
 struct EnergyRow {
   std::int64_t step = 0, tensor = 0, rule = 0, blocks = 0;
   double share = kUnknown, share_error = kUnknown, random_share = kUnknown, lift = kUnknown,
-         homogeneity = kUnknown;
+         homogeneity = kUnknown, share_half_width = kUnknown;
 };
 
 struct FunctionRow {
   std::int64_t step = 0, block = 0, function = 0;
   double value = kUnknown, error = kUnknown;
   std::int64_t probes = 0;
+  double quadrature_error = kUnknown, low = kUnknown, high = kUnknown;
+  std::int64_t converged = -1;
 };
 
 struct HessianRows {

@@ -74,14 +74,15 @@ HessianRows coupling_column(const HessianConfig& config, const std::vector<Hessi
     samples.push_back(squared_norms(blocks, curvature, j, z));
     if (sinks.product) sinks.product("couplings");
   }
-  const auto squares = at::stack(samples);
-  const auto value = config.exact ? squares.sum(0) : squares.mean(0);
-  const auto error =
-      config.exact ? at::zeros_like(value) : squares.std(0, true) / std::sqrt(double(count));
+  const auto squares = at::stack(samples, 1);
   HessianRows rows;
   for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
-    rows.couplings.push_back(
-        {step, i, static_cast<std::int64_t>(j), value[i].item<double>(), error[i].item<double>()});
+    const auto of_block = squares.select(0, i);
+    auto found = mean_of_squares({of_block.data_ptr<double>(), samples.size()});
+    if (config.exact) found = {0, of_block.sum().item<double>()};
+    const auto interval = found.interval();
+    rows.couplings.push_back({step, i, static_cast<std::int64_t>(j), found.mean,
+                              found.standard_error, interval.low, interval.high});
   }
   return rows;
 }
@@ -114,13 +115,14 @@ void fill_share(EnergyRow& row, const HessianConfig& config, const LinearOperato
   if (config.exact) {
     row.share =
         inside_energy(evidence.matrix, labels) / evidence.matrix.square().sum().item<double>();
-    row.share_error = 0.0;
+    row.share_error = row.share_half_width = 0.0;
     return;
   }
   const auto found = block_energies(a, labels, row.blocks,
                                     {config.code_vectors, config.codes, probe_seed(config)});
   row.share = found.share;
   row.share_error = found.share_error;
+  row.share_half_width = found.share_error * student_t_quantile(double(config.code_vectors - 1));
 }
 
 }  // namespace

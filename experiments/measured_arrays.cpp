@@ -31,6 +31,7 @@ constexpr std::pair<const char*, const char*> kVectors[] = {
     {"diagonal_error", "its standard error"},
     {"squared_row_norms", "squared norms of the rows"},
     {"squared_row_norms_error", "their standard errors"}};
+constexpr const char* kSamples = "samples";
 
 }  // namespace
 
@@ -59,6 +60,8 @@ void create_vectors(Hdf5File& file, const std::string& group,
     for (const auto& [name, doc] : kVectors) {
       create_array(file, fmt::format("{}/{}", place, name), {blocks[b].size()}, doc);
     }
+    create_array(file, fmt::format("{}/{}", place, kSamples), {1},
+                 "products behind every value: Student's t has one degree of freedom less");
   }
 }
 
@@ -71,6 +74,8 @@ void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
     overwrite(file, fmt::format("{}/{}", group_of(group, "vectors", block), kVectors[i].first),
               values[i]);
   }
+  overwrite(file, fmt::format("{}/{}", group_of(group, "vectors", block), kSamples),
+            at::full({1}, static_cast<double>(vectors.diagonal.products), at::kDouble));
 }
 
 void create_eigenvectors(Hdf5File& file, const std::string& group,

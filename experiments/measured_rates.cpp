@@ -61,8 +61,8 @@ class ProgressFile {
   }
 
   void add(std::int64_t sample, std::size_t target, const CurvatureEnds& r) {
-    append(fmt::format("{} {} {} {} {} {} end", sample, target, r.largest, r.smallest, r.error,
-                       r.products));
+    append(fmt::format("{} {} {} {} {} {} {} end", sample, target, r.largest, r.smallest, r.error,
+                       r.smallest_error, r.products));
     done_[{sample, target}] = r;
   }
 
@@ -80,7 +80,8 @@ class ProgressFile {
     std::size_t target = 0;
     CurvatureEnds r;
     std::string end;
-    words >> sample >> target >> r.largest >> r.smallest >> r.error >> r.products >> end;
+    words >> sample >> target >> r.largest >> r.smallest >> r.error >> r.smallest_error >>
+        r.products >> end;
     if (end != "end") return;
     require_input(sample >= 0 && sample < samples_ && target < targets_,
                   "{}: sample {} of target {}, there are {} of {} targets", path_, sample, target,
@@ -165,7 +166,7 @@ class Measurement {
     return most;
   }
 
-  static void take(const std::vector<CurvatureEnds>& samples, double damping, MeasuredRate& rate) {
+  void take(const std::vector<CurvatureEnds>& samples, double damping, MeasuredRate& rate) const {
     std::vector<double> rates;
     double widest = 0.0;
     for (const auto& s : samples) {
@@ -176,8 +177,11 @@ class Measurement {
       }
       rate.largest += s.largest / double(samples.size());
       rate.smallest += s.smallest / double(samples.size());
+      rate.smallest_error = std::max(rate.smallest_error, s.smallest_error);
       rate.products += s.products;
     }
+    rate.smallest_converged =
+        !samples.empty() && rate.smallest_error <= w_.config.search_lr.error * rate.largest;
     if (rates.empty()) return;
     rate.curvature = log_interval(rates);
     rate.curvature.low *= std::max(0.0, 1.0 - widest);

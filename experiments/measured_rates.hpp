@@ -38,6 +38,10 @@ struct MeasuredRate {
   // may be off. 0: not measured, or no curvature.
   RateInterval curvature;
   double largest = 0.0, smallest = 0.0;  // eigenvalues, means of the samples
+  // Largest residual of `smallest`, and whether all are within search_lr.error of `largest`: where
+  // not, the smallest eigenvalue is only known to be at most that.
+  double smallest_error = 0.0;
+  bool smallest_converged = false;
   std::int64_t products = 0;
   // learning_rate / sqrt(mean of E g^2 over the block), g the gradient of `moment_batches`.
   RateInterval mean_v;

@@ -21,7 +21,7 @@ struct ModelSource {
   // Tokenizer files (or the manifest.json of bytes) and special tokens: of the folder itself, of
   // what the run started from, or the files in the folder of the run's data.
   Companions companions;
-  std::vector<std::string> notes;  // for people: what the model's files say that is ignored
+  std::vector<std::string> notes;    // for people: what the model's files say that is ignored
   std::optional<std::int64_t> step;  // of training, where the model is a checkpoint of a run
 };
 

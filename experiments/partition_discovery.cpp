@@ -153,8 +153,8 @@ class Discovery {
           v.batches == "other" ? "validation_other_batches" : "validation",
           fmt::format("{:.4f} ± {:.4f} of the Hessian's energy; gradient: cosine {:.4f} ± {:.4f}, "
                       "relative error {:.4f} ± {:.4f}",
-                      v.share, v.share_error, v.gradient_cosine, v.gradient_cosine_error,
-                      v.gradient_relative_error, v.gradient_relative_error_error));
+                      v.share, v.share_half_width, v.gradient_cosine, v.gradient_cosine_half_width,
+                      v.gradient_relative_error, v.gradient_relative_error_half_width));
     }
     file.evidence.resize(d_.layout.blocks().size());
     for (const auto& section : sections_) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/random_stream.hpp"
+#include "core/statistics.hpp"
 #include "experiments/stop_signal.hpp"
 #include "hessian/atom_graph.hpp"
 #include "hessian/block_energies.hpp"
@@ -55,13 +56,18 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
   const auto along =
       partition_fidelity(a, blocks.labels, blocks.block_count, gradient, kGradientCodes, seed);
   observe(along.products);
+  const double t = student_t_quantile(double(c.validation_vectors - 1));
+  const double t_codes = student_t_quantile(double(kGradientCodes - 1));
   return {further == 0 ? "the same" : "other",
           energies.share,
           energies.share_error,
+          t * energies.share_error,
           along.cosine,
           along.cosine_error,
           along.relative_error,
-          along.relative_error_error};
+          along.relative_error_error,
+          t_codes * along.cosine_error,
+          t_codes * along.relative_error_error};
 }
 
 bool same_rows(const TensorPartition& a, const TensorPartition& b) {

@@ -19,11 +19,14 @@ struct PartitionValidation {
   // the cosine of the two vectors is its root, and ||H v - D_P v|| / ||H v|| the root of what is
   // left to 1.
   double share = 0.0, share_error = 0.0;
+  double share_half_width = 0.0;  // of 95 %: Student's t over the vectors
   double cosine() const;
   double relative_error() const;
   // The same two for the gradient in the place of v, see partition_fidelity.hpp.
   double gradient_cosine = 0.0, gradient_cosine_error = 0.0;
   double gradient_relative_error = 0.0, gradient_relative_error_error = 0.0;
+  // Of 95 %, from the jackknife over codes.
+  double gradient_cosine_half_width = 0.0, gradient_relative_error_half_width = 0.0;
 };
 
 // On the search's batches and on those behind them; empty where discovery.validation_vectors is 0.

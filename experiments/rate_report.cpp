@@ -13,17 +13,18 @@ namespace {
 std::string targets_table(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
   std::string out =
       "tensor,role,layer,section,block,elements,curvature,curvature_low,curvature_high,"
-      "largest,smallest,products,mean_v,mean_v_low,mean_v_high\n";
+      "largest,smallest,smallest_error,smallest_converged,products,mean_v,mean_v_low,mean_v_high\n";
   for (std::size_t t = 0; t < s.targets.size(); ++t) {
     const auto& target = s.targets[t];
     const auto& r = outcome.measured[t];
     const auto& block = s.layout.blocks()[target.tensor];
     out += fmt::format(
-        "{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{},{:.6g},{:.6g},"
+        "{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.3g},{},{},{:.6g},{:.6g},"
         "{:.6g}\n",
         block.name, role_name(section_of(s.partition, target).role), block.layer, target.section,
         target.block, target.index.numel(), r.curvature.value, r.curvature.low, r.curvature.high,
-        r.largest, r.smallest, r.products, r.mean_v.value, r.mean_v.low, r.mean_v.high);
+        r.largest, r.smallest, r.smallest_error, r.smallest_converged ? 1 : 0, r.products,
+        r.mean_v.value, r.mean_v.low, r.mean_v.high);
   }
   return out;
 }

@@ -1,7 +1,6 @@
 #include "experiments/statistics.hpp"
 
 #include <algorithm>
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <functional>
 
@@ -14,8 +13,7 @@ double two_sided_p_value(const Summary& difference) {
   if (*difference.standard_deviation == 0.0) return difference.mean == 0.0 ? 1.0 : 0.0;
   const auto n = static_cast<double>(difference.count);
   const double t = difference.mean * std::sqrt(n) / *difference.standard_deviation;
-  const boost::math::students_t distribution(n - 1.0);
-  return 2.0 * boost::math::cdf(boost::math::complement(distribution, std::abs(t)));
+  return student_t_tail(n - 1.0, t);
 }
 
 }  // namespace
@@ -32,9 +30,7 @@ Summary summarize(std::span<const double> values) {
   double squares = 0.0;
   for (const double x : values) squares += (x - result.mean) * (x - result.mean);
   result.standard_deviation = std::sqrt(squares / (n - 1.0));
-  const boost::math::students_t distribution(n - 1.0);
-  const double t = boost::math::quantile(distribution, (1.0 + kConfidence) / 2.0);
-  result.half_width = t * *result.standard_deviation / std::sqrt(n);
+  result.half_width = student_t_quantile(n - 1.0) * *result.standard_deviation / std::sqrt(n);
   return result;
 }
 

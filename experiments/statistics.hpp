@@ -6,9 +6,9 @@
 #include <span>
 #include <vector>
 
-namespace blockwise {
+#include "core/statistics.hpp"
 
-inline constexpr double kConfidence = 0.95;
+namespace blockwise {
 
 // A sample x_1 .. x_n of independent values.
 struct Summary {

@@ -17,9 +17,10 @@ CurvatureEnds ends_of(const RitzValues& ritz) {
   CurvatureEnds found;
   found.largest = upper ? values.back() : -values.front();
   found.smallest = values.front();
+  found.smallest_error = std::abs(ritz.last.front());
   // Bounds on the two eigenvalues move the sum by no more than their sum.
   found.error = std::abs(upper ? ritz.last.back() : ritz.last.front()) +
-                (found.smallest > 0.0 ? std::abs(ritz.last.front()) : 0.0);
+                (found.smallest > 0.0 ? found.smallest_error : 0.0);
   return found;
 }
 
@@ -51,7 +52,7 @@ CurvatureEnds curvature_ends(const LinearOperator& a, const CurvatureEndsOptions
   });
   auto found = ends_of(ritz_values(process.tridiagonal()));
   found.products = process.steps();
-  if (process.broke_down()) found.error = 0.0;
+  if (process.broke_down()) found.error = found.smallest_error = 0.0;
   return found;
 }
 

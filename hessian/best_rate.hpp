@@ -15,6 +15,9 @@ struct CurvatureEnds {
   double largest = 0.0;
   double smallest = 0.0;
   double error = 0.0;  // bound on that of their sum, from the residuals
+  // Of the smallest alone: an eigenvalue lies this near, not always the smallest one, which is at
+  // most `smallest`.
+  double smallest_error = 0.0;
   std::int64_t products = 0;
 
   double sum(double damping) const;

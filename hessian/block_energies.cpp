@@ -128,7 +128,7 @@ double inside_variance(const at::Tensor& first, const at::Tensor& second, const 
 }
 
 DiagonalShare diagonal_share(const LinearOperator& a, const SamplingPlan& plan) {
-  constexpr std::int64_t kGroups = 10;
+  constexpr auto kGroups = kDiagonalShareGroups;
   require_input(plan.products >= 2 * kGroups, "{} products for a diagonal's share, at least {} ",
                 plan.products, 2 * kGroups);
   const auto each = plan.products / kGroups;

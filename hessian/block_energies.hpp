@@ -28,7 +28,8 @@ struct BlockEnergies {
   std::vector<Estimate> blocks;  // ||A_bb||_F^2; an estimate may be negative
   Estimate inside;               // their sum
   Estimate whole;                // ||A||_F^2
-  // inside / whole, with the error of a ratio estimator over the vectors.
+  // inside / whole, with the error of a ratio estimator over the vectors: Student's t has one
+  // degree of freedom less.
   double share = 0.0;
   double share_error = 0.0;
   std::int64_t products = 0;
@@ -64,6 +65,7 @@ struct DiagonalShare {
   at::Tensor first_half, second_half;  // two estimates of diag A, float64
   std::int64_t products = 0;
 };
+inline constexpr std::int64_t kDiagonalShareGroups = 10;
 DiagonalShare diagonal_share(const LinearOperator& a, const SamplingPlan& plan);
 
 }  // namespace blockwise

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "hessian/lanczos.hpp"
@@ -16,15 +15,19 @@ struct EigenpairOptions {
   double tolerance = 1e-6;
   double noise = 0.0;                // of a product, relative, as check_operator() measures it
   std::int64_t most_products = 300;  // without the confirmations
+  std::uint64_t seed = 0;            // of further starts
 };
 
 struct EigenpairResult {
   // Outermost first, both ends in turn as Lanczos::pairs() has them; residuals confirmed by one
-  // product each.
+  // product each. Those that have not converged are marked.
   std::vector<RitzPair> pairs;
   bool converged = false;  // all of them; otherwise most_products ended it
   std::int64_t products = 0;
   std::int64_t restarts = 0;
+  // Whether further starts found no more copies of eigenvalues that repeat; otherwise such a one
+  // may stand there once.
+  bool copies_found = false;
 };
 
 // Vectors of the basis. Throws InputError where the wanted pairs do not fit.

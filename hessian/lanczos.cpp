@@ -47,19 +47,27 @@ std::vector<double> column(const Eigen::MatrixXd& matrix, Eigen::Index j) {
   return {matrix.col(j).data(), matrix.col(j).data() + matrix.rows()};
 }
 
-// Which Ritz values, outermost first.
-std::vector<Eigen::Index> chosen(Eigen::Index m, std::int64_t k, SpectrumEnd end) {
-  std::vector<Eigen::Index> indices;
-  for (Eigen::Index i = 0; i < std::min<Eigen::Index>(k, m); ++i) {
-    if (end != SpectrumEnd::smallest) indices.push_back(m - 1 - i);
-    if (end != SpectrumEnd::largest && (end == SpectrumEnd::smallest || i < m - 1 - i)) {
-      indices.push_back(i);
-    }
-  }
-  return indices;
+std::int64_t room(const LanczosOptions& options) {
+  return std::max(options.steps, options.most_steps);
 }
 
 }  // namespace
+
+std::vector<RitzPlace> outermost_places(std::int64_t count, std::int64_t k, SpectrumEnd end) {
+  std::vector<RitzPlace> found;
+  for (std::int64_t i = 0; i < std::min(k, count); ++i) {
+    const bool twice = end == SpectrumEnd::both && i >= count - 1 - i;
+    if (end != SpectrumEnd::smallest && (!twice || i == count - 1 - i)) {
+      found.push_back({count - 1 - i, i});
+    }
+    if (end != SpectrumEnd::largest && !twice) found.push_back({i, -1 - i});
+  }
+  return found;
+}
+
+double convergence_bound(double tolerance, double noise, double scale) {
+  return std::max(tolerance, kBreakdown * noise) * scale;
+}
 
 RitzValues ritz_values(const Tridiagonal& t) {
   const auto system = solve(t);
@@ -76,12 +84,12 @@ RitzValues ritz_values(const Tridiagonal& t) {
 Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const LanczosOptions& options)
     : a_(a),
       options_(options),
-      basis_(a.rows(), options.reorthogonalisation == Reorthogonalisation::none ? 2 : options.steps,
+      basis_(a.rows(), options.reorthogonalisation == Reorthogonalisation::none ? 2 : room(options),
              a.options()),
       next_(start.clone()) {
   require_input(a.symmetric(), "Lanczos needs a symmetric operator");
-  require_input(options.steps >= 1 && options.steps <= a.rows(),
-                "{} Lanczos steps on an operator of {} rows, allowed are 1 to {}", options.steps,
+  require_input(options.steps >= 1 && room(options) <= a.rows(),
+                "{} Lanczos steps on an operator of {} rows, allowed are 1 to {}", room(options),
                 a.rows(), a.rows());
   const double length = euclidean_norm(next_);
   require_input(length > 0.0 && std::isfinite(length), "a Lanczos start of norm {}", length);
@@ -151,6 +159,11 @@ void Lanczos::receive(const at::Tensor& product) {
   if (!broke_down_) next_.div_(t_.beta.back());
 }
 
+void Lanczos::extend(std::int64_t steps) {
+  options_.most_steps = room(options_);
+  options_.steps = std::min(steps, options_.most_steps);
+}
+
 std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
   while (!done()) {
     a_.apply(direction(), next_);
@@ -160,12 +173,15 @@ std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
   return steps();
 }
 
-std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confirm) const {
+std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confirm,
+                                     double tolerance) const {
   const bool keeps_basis = options_.reorthogonalisation != Reorthogonalisation::none;
   const auto system = solve(t_);
+  const double bound = convergence_bound(tolerance, noise(), system.values.cwiseAbs().maxCoeff());
   std::vector<RitzPair> pairs;
-  for (const auto i : chosen(system.values.size(), k, end)) {
+  for (const auto& [i, place] : outermost_places(system.values.size(), k, end)) {
     RitzPair pair;
+    pair.place = place;
     pair.value = system.values[i];
     pair.residual_bound = std::abs(t_.beta.back() * system.vectors(system.vectors.rows() - 1, i));
     if (keeps_basis) {
@@ -173,6 +189,7 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confi
       pair.vector.div_(euclidean_norm(pair.vector));
       if (confirm) pair.residual = euclidean_norm(a_(pair.vector).sub_(pair.vector, pair.value));
     }
+    pair.converged = std::max(pair.residual_bound, pair.residual) <= bound;
     pairs.push_back(std::move(pair));
   }
   return pairs;

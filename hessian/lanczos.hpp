@@ -32,6 +32,7 @@ enum class Reorthogonalisation {
 
 struct LanczosOptions {
   std::int64_t steps = 100;
+  std::int64_t most_steps = 0;  // room for extend(); 0: steps
   Reorthogonalisation reorthogonalisation = Reorthogonalisation::full;
   // Relative size of what a product gets wrong, as check_operator() measures it; at least 16
   // roundings of the dtype. A beta below 16 * noise * ||T|| ends the process: what follows would be
@@ -53,13 +54,26 @@ struct RitzValues {
 RitzValues ritz_values(const Tridiagonal& t);
 
 struct RitzPair {
-  double value = 0.0;
+  std::int64_t place = 0;  // 0 the largest, 1 the second largest, -1 the smallest, -2 the next
+  double value = 0.0;      // at most the eigenvalue at its place from above, at least from below
+  bool converged = false;  // its residual is within the tolerance; otherwise only such a bound
   double residual_bound = 0.0;  // |beta_m s_m|: an eigenvalue lies this near
   double residual = -1.0;       // ||A u - value u|| by one more product; -1 where not asked for
   at::Tensor vector;            // [n], unit norm; undefined without a basis
 };
 
+// What counts as converged: a residual of at most max(tolerance, 16 noise) * scale, scale the
+// largest |Ritz value|.
+double convergence_bound(double tolerance, double noise, double scale);
+
 enum class SpectrumEnd { largest, smallest, both };
+
+// Which of `count` ascending Ritz values are the k outermost ones of the ends, outermost first and
+// both ends in turn, with their RitzPair::place. No value is there twice.
+struct RitzPlace {
+  std::int64_t index, place;
+};
+std::vector<RitzPlace> outermost_places(std::int64_t count, std::int64_t k, SpectrumEnd end);
 
 class Lanczos {
  public:
@@ -74,6 +88,9 @@ class Lanczos {
   void receive(const at::Tensor& product);
   bool done() const { return broke_down_ || steps() >= options_.steps; }
 
+  // From now on ends at `steps`, at most options.most_steps.
+  void extend(std::int64_t steps);
+
   // Up to options.steps; `observe` gets the number done and may return false to stop in between.
   // Continues where it stopped. Returns the number of steps done.
   std::int64_t run(const std::function<bool(std::int64_t)>& observe = {});
@@ -83,8 +100,10 @@ class Lanczos {
   bool broke_down() const { return broke_down_; }
   const Tridiagonal& tridiagonal() const { return t_; }
   // The k pairs at an end (both: k of each), the outermost first; with vectors where the process
-  // keeps a basis, and with residuals where `confirm` (one product each).
-  std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm) const;
+  // keeps a basis, and with residuals where `confirm` (one product each). A start sees every
+  // eigenvalue once, also one that repeats.
+  std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm,
+                              double tolerance = 1e-6) const;
 
   // The whole state in a group of an HDF5 file, so that a stopped process goes on with the same
   // bits: datasets alpha, beta, basis, next. load() throws InputError for a process of another

@@ -55,8 +55,8 @@ ProductMemory rehearsed(const ModelSpec& spec, at::ScalarType dtype, const Batch
 // Parameters, their gradients and two vectors.
 ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype) {
   const auto vector =
-      checked_product("bytes of a vector", {spec.layout().size(),
-                                            static_cast<std::int64_t>(c10::elementSize(dtype))});
+      checked_product("bytes of a vector",
+                      {spec.layout().size(), static_cast<std::int64_t>(c10::elementSize(dtype))});
   return {2 * vector, 0, 4 * vector, ""};
 }
 

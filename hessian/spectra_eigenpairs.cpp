@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <Spectra/SymEigsSolver.h>
 
+#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 
@@ -30,6 +31,15 @@ struct HostOperator {
   }
 };
 
+// Spectra's own list of converged values does not say which end one belongs to, so the pairs are
+// taken from its space.
+class Solver : public Spectra::SymEigsSolver<HostOperator> {
+ public:
+  using Spectra::SymEigsSolver<HostOperator>::SymEigsSolver;
+  const Eigen::MatrixXd& basis() const { return this->m_fac.matrix_V(); }
+  const Eigen::MatrixXd& projected() const { return this->m_fac.matrix_H(); }
+};
+
 Spectra::SortRule rule_of(SpectrumEnd end) {
   switch (end) {
     case SpectrumEnd::largest:
@@ -42,24 +52,37 @@ Spectra::SortRule rule_of(SpectrumEnd end) {
   return Spectra::SortRule::BothEnds;
 }
 
-// Of values in descending order: the largest, the smallest, the second largest, ...
-std::vector<Eigen::Index> outermost_first(Eigen::Index count, SpectrumEnd end) {
-  std::vector<Eigen::Index> places;
-  for (Eigen::Index top = 0, bottom = count - 1; top <= bottom;) {
-    if (end != SpectrumEnd::smallest) places.push_back(top++);
-    if (end != SpectrumEnd::largest && top <= bottom) places.push_back(bottom--);
-  }
-  return places;
+double noise_of(const LinearOperator& a, const EigenpairOptions& options) {
+  return std::max(options.noise, a.options().dtype() == at::kDouble ? 2.2e-16 : 1.2e-7);
 }
 
-RitzPair confirmed(const LinearOperator& a, double value, const Eigen::VectorXd& u) {
+RitzPair confirmed(const LinearOperator& a, std::int64_t place, double value,
+                   const Eigen::VectorXd& u) {
   RitzPair pair;
+  pair.place = place;
   pair.value = value;
   pair.vector = at::from_blob(const_cast<double*>(u.data()), {a.rows()}, at::kDouble)
                     .to(a.options(), false, /*copy=*/true);
   pair.residual = euclidean_norm(a(pair.vector).sub_(pair.vector, value));
   pair.residual_bound = pair.residual;
   return pair;
+}
+
+// Rayleigh-Ritz in the solver's last space.
+void take_pairs(const LinearOperator& a, const Solver& solver, const EigenpairOptions& options,
+                EigenpairResult& result) {
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> small(solver.projected());
+  const auto& values = small.eigenvalues();
+  const double bound =
+      convergence_bound(options.tolerance, noise_of(a, options), values.cwiseAbs().maxCoeff());
+  result.converged = true;
+  for (const auto& [i, place] : outermost_places(values.size(), options.pairs, options.end)) {
+    const Eigen::VectorXd u = solver.basis() * small.eigenvectors().col(i);
+    result.pairs.push_back(confirmed(a, place, values[i], u.normalized()));
+    auto& pair = result.pairs.back();
+    pair.converged = pair.residual <= bound;
+    result.converged = result.converged && pair.converged;
+  }
 }
 
 }  // namespace
@@ -75,23 +98,18 @@ EigenpairResult spectra_eigenpairs(const LinearOperator& a, const at::Tensor& st
   HostOperator op{a, observe};
   EigenpairResult result;
   try {
-    Spectra::SymEigsSolver<HostOperator> solver(op, wanted, basis);
+    Solver solver(op, wanted, basis);
     const auto first = start.to(at::kCPU, at::kDouble).contiguous();
     solver.init(first.data_ptr<double>());
     const auto per_restart = std::max<std::int64_t>(1, basis - wanted);
     const auto restarts = std::max<std::int64_t>(1, (options.most_products - basis) / per_restart);
     solver.compute(rule_of(options.end), restarts, std::max(options.tolerance, options.noise),
                    Spectra::SortRule::LargestAlge);
-    result.converged = solver.info() == Spectra::CompInfo::Successful;
     result.products = op.products;
     result.restarts = solver.num_iterations();
-    const Eigen::VectorXd values = solver.eigenvalues();
-    const Eigen::MatrixXd vectors = solver.eigenvectors();
-    for (const auto i : outermost_first(values.size(), options.end)) {
-      result.pairs.push_back(confirmed(a, values[i], vectors.col(i)));
-    }
+    take_pairs(a, solver, options, result);
   } catch (const Stopped&) {
-    return {{}, false, op.products, 0};
+    return {{}, false, op.products, 0, false};
   }
   return result;
 }

@@ -7,8 +7,10 @@
 namespace blockwise {
 
 // As ThickRestart, with vectors in float64 on the host whatever the operator's dtype: basis * rows
-// * 8 bytes there. The tolerance is relative to each eigenvalue, and at least the noise.
-// most_products bounds it to within one restart. `observe` gets products done and may end it by
+// * 8 bytes there. It ends when residuals are within the tolerance, and at least the noise, of each
+// eigenvalue, so never by itself where one is 0; what counts as converged is the same as there. One
+// start: copies of an eigenvalue that repeats are not looked for. most_products bounds it to within
+// one restart. `observe` gets products done and may end it by
 // returning false: then no pair is there. Throws InputError as ThickRestart does.
 EigenpairResult spectra_eigenpairs(const LinearOperator& a, const at::Tensor& start,
                                    const EigenpairOptions& options,

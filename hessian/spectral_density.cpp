@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <optional>
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
@@ -20,37 +19,46 @@ at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint
 
 }  // namespace
 
-MeanAndError mean_and_error(const std::vector<double>& samples) {
-  const auto n = static_cast<double>(samples.size());
-  double sum = 0.0, squares = 0.0;
-  for (const double x : samples) sum += x;
-  const double mean = sum / n;
-  for (const double x : samples) squares += (x - mean) * (x - mean);
-  return {mean, samples.size() < 2 ? 0.0 : std::sqrt(squares / (n - 1.0) / n)};
+Estimate SpectralDensity::mean_of(const SpectrumIntegrand& f) const {
+  double below = 0.0, above = 0.0;
+  for (const auto& probe : probes) {
+    const auto bounds = integral_bounds(probe, f.value, f.rough, smallest_possible);
+    below += bounds.value - bounds.low;
+    above += bounds.high - bounds.value;
+  }
+  const auto mean = probe_mean(f.value);
+  const auto share = [&](double sum) {
+    return std::isnan(sum) ? std::numeric_limits<double>::infinity() : sum / double(mean.count);
+  };
+  return {mean.mean, mean.standard_error, 0, mean.count, mean.skewness, share(below), share(above)};
 }
 
-SpectralDensity::Share SpectralDensity::mean_of(const std::function<double(double)>& f) const {
+SampleMean SpectralDensity::probe_mean(const std::function<double(double)>& f) const {
   std::vector<double> samples;
   for (const auto& probe : probes) {
     double sum = 0.0;
-    for (std::size_t i = 0; i < probe.nodes.size(); ++i)
+    for (std::size_t i = 0; i < probe.nodes.size(); ++i) {
       sum += probe.weights[i] * f(probe.nodes[i]);
+    }
     samples.push_back(sum);
   }
-  return mean_and_error(samples);
+  return sample_mean(samples);
 }
 
-SpectralDensity::Share SpectralDensity::cumulative(double x) const {
-  return mean_of([x](double node) { return node <= x ? 1.0 : 0.0; });
+Estimate SpectralDensity::cumulative(double x) const {
+  return mean_of({[x](double node) { return node <= x ? 1.0 : 0.0; }, x});
 }
 
 double SpectralDensity::broadened(double x, double sigma) const {
   const double scale = 1.0 / (sigma * std::sqrt(2.0 * std::numbers::pi));
-  return mean_of([&](double node) {
-           const double z = (x - node) / sigma;
-           return scale * std::exp(-0.5 * z * z);
-         })
-      .mean;
+  double sum = 0.0;
+  for (const auto& probe : probes) {
+    for (std::size_t i = 0; i < probe.nodes.size(); ++i) {
+      const double z = (x - probe.nodes[i]) / sigma;
+      sum += probe.weights[i] * scale * std::exp(-0.5 * z * z);
+    }
+  }
+  return sum / static_cast<double>(probes.size());
 }
 
 double SpectralDensity::smallest() const {
@@ -67,56 +75,93 @@ double SpectralDensity::largest() const {
 
 namespace {
 
-// Probe k as a quadrature; nothing where `observe` ended it.
-std::optional<Quadrature> probe(const LinearOperator& a, const DensityOptions& options,
-                                std::int64_t k, const std::function<bool()>& observe) {
-  Lanczos lanczos(a, gaussian_probe(a, options.seed, static_cast<std::uint64_t>(k)),
-                  {options.steps, options.reorthogonalisation, options.noise});
-  bool go_on = true;
-  lanczos.run([&](std::int64_t) { return go_on = observe(); });
-  if (!go_on) return std::nullopt;
-  const auto ritz = ritz_values(lanczos.tridiagonal());
-  return Quadrature{ritz.values, ritz.first};
+Lanczos start_probe(const LinearOperator& a, const DensityOptions& options, std::int64_t k,
+                    std::int64_t most_steps) {
+  return {a, gaussian_probe(a, options.seed, static_cast<std::uint64_t>(k)),
+          LanczosOptions{options.steps, most_steps, options.reorthogonalisation, options.noise}};
 }
 
 constexpr std::int64_t kFewestProbes = 10;
 
 }  // namespace
 
+bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, std::int64_t rows,
+                    std::int64_t probes, double relative_error, double smallest_possible) {
+  constexpr double kShare = 0.1, kSmall = 1e-3;
+  const auto bounds = integral_bounds(gauss, f.value, f.rough, smallest_possible);
+  double variance = 0.0;
+  for (std::size_t i = 0; i < gauss.nodes.size(); ++i) {
+    variance += gauss.weights[i] * std::pow(f.value(gauss.nodes[i]) - bounds.value, 2);
+  }
+  const double error = std::sqrt(2.0 * variance / double(rows + 2) / double(probes));
+  const double share = std::max(kSmall, kShare * relative_error);
+  const double off = std::max(bounds.high - bounds.value, bounds.value - bounds.low);
+  return off <= std::max(kShare * error, share * std::abs(bounds.value));
+}
+
+std::int64_t next_depth(std::int64_t steps, std::int64_t most) {
+  return std::min(most, steps + (steps + 1) / 2);
+}
+
+std::int64_t first_depth(std::int64_t steps, std::int64_t most, std::int64_t done) {
+  while (steps < std::min(done, most)) steps = next_depth(steps, most);
+  return steps;
+}
+
 SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& options,
                                  const std::function<bool(std::int64_t)>& observe) {
   require_input(options.probes >= 1, "{} probes, at least 1 is needed", options.probes);
-  SpectralDensity density;
-  density.rows = a.rows();
+  SpectralDensity density{{}, a.rows(), options.smallest_possible};
   std::int64_t done = 0;
   for (std::int64_t k = 0; k < options.probes; ++k) {
-    const auto found = probe(a, options, k, [&] { return !observe || observe(++done); });
-    if (!found) break;
-    density.probes.push_back(*found);
+    auto process = start_probe(a, options, k, options.steps);
+    bool go_on = true;
+    process.run([&](std::int64_t) { return go_on = !observe || observe(++done); });
+    if (!go_on) break;
+    density.probes.push_back(gauss_quadrature(process.tridiagonal()));
   }
   return density;
 }
 
-Estimate trace_of_function(const LinearOperator& a, const std::function<double(double)>& f,
-                           const DensityOptions& options, double relative_error) {
-  SpectralDensity density;
-  density.rows = a.rows();
+namespace {
+
+// Deeper until the quadrature is deep enough, or most_steps.
+Lanczos deep_probe(const LinearOperator& a, const SpectrumIntegrand& f,
+                   const DensityOptions& options, std::int64_t k, double relative_error,
+                   std::int64_t most_steps) {
+  auto process = start_probe(a, options, k, most_steps);
+  process.run();
+  while (process.steps() < most_steps && !process.broke_down() &&
+         !is_deep_enough(gauss_quadrature(process.tridiagonal()), f, a.rows(), options.probes,
+                         relative_error, options.smallest_possible)) {
+    process.extend(next_depth(process.steps(), most_steps));
+    process.run();
+  }
+  return process;
+}
+
+}  // namespace
+
+Estimate trace_of_function(const LinearOperator& a, const SpectrumIntegrand& f,
+                           const DensityOptions& options, double relative_error,
+                           std::int64_t most_steps) {
+  SpectralDensity density{{}, a.rows(), options.smallest_possible};
   std::int64_t products = 0;
-  SpectralDensity::Share share{};
   while (std::ssize(density.probes) < options.probes) {
-    const auto found = probe(a, options, std::ssize(density.probes), [&] {
-      ++products;
-      return true;
-    });
-    density.probes.push_back(*found);
-    share = density.mean_of(f);
-    if (std::ssize(density.probes) >= kFewestProbes &&
-        share.standard_error <= relative_error * std::abs(share.mean)) {
+    const auto process =
+        deep_probe(a, f, options, std::ssize(density.probes), relative_error, most_steps);
+    products += process.steps();
+    density.probes.push_back(gauss_quadrature(process.tridiagonal()));
+    const auto mean = density.probe_mean(f.value);
+    if (mean.count >= kFewestProbes &&
+        mean.standard_error <= relative_error * std::abs(mean.mean)) {
       break;
     }
   }
+  const auto share = density.mean_of(f);
   const auto n = static_cast<double>(a.rows());
-  return {n * share.mean, n * share.standard_error, products, std::ssize(density.probes)};
+  return {n * share.value, n * share.standard_error, products,       share.samples,
+          share.skewness,  n * share.below,          n * share.above};
 }
 
 namespace {
@@ -209,7 +254,7 @@ double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
   for (std::size_t k = 0; k < count; ++k) {
     left.push_back(jensen_shannon(without_probe(p, k), without_probe(q, k), cells));
   }
-  return mean_and_error(left).standard_error * static_cast<double>(count - 1);
+  return sample_mean(left).standard_error * static_cast<double>(count - 1);
 }
 
 double condition_number(const Quadrature& spectrum, double left_out) {
@@ -224,6 +269,53 @@ double condition_number(const Quadrature& spectrum, double left_out) {
     if (below > left_out) return nodes.back().node / n.node;
   }
   return 1.0;
+}
+
+namespace {
+
+// Shares of |eigenvalues| <= x as far as `gauss` tells. `ends`: whether the spectrum may go on
+// beyond the lowest node.
+struct ShareBounds {
+  double least = 0.0, most = 0.0;
+};
+
+ShareBounds share_within(const Quadrature& gauss, double x, bool goes_on_below) {
+  const auto inside = [&](std::size_t i) { return std::abs(gauss.nodes[i]) <= x; };
+  const auto n = gauss.nodes.size();
+  std::size_t first = 0;
+  while (first < n && !inside(first) && gauss.nodes[first] < 0.0) ++first;
+  auto end = first;
+  ShareBounds share;
+  while (end < n && inside(end)) share.most += gauss.weights[end++];
+  share.least = share.most;
+  const bool cut_below = first > 0 || goes_on_below;
+  if (end > first && cut_below) share.least -= gauss.weights[first];
+  if (end > first + (cut_below ? 1 : 0)) share.least -= gauss.weights[end - 1];
+  if (first > 0) share.most += gauss.weights[first - 1];
+  if (end < n) share.most += gauss.weights[end];
+  return share;
+}
+
+}  // namespace
+
+// The quantile of |eigenvalues| that is looked for lies where the share may be, and is not surely,
+// left_out: at nodes, since between them bounds do not change.
+Interval condition_bounds(const Quadrature& gauss, double left_out, std::int64_t rows,
+                          double deviations, double smallest_possible) {
+  const double spread =
+      deviations * std::sqrt(2.0 * left_out * (1.0 - left_out) / double(rows + 2));
+  std::vector<double> sizes = {0.0};
+  for (const double node : gauss.nodes) sizes.push_back(std::abs(node));
+  std::ranges::sort(sizes);
+  const double largest = sizes.back();
+  const bool goes_on_below = smallest_possible < gauss.nodes.front();
+  double low = largest, high = largest;
+  for (const double x : sizes) {
+    const auto share = share_within(gauss, x, goes_on_below);
+    if (share.most + spread > left_out) low = std::min(low, x);
+    if (share.least - spread > left_out) high = std::min(high, x);
+  }
+  return {largest / high, low > 0.0 ? largest / low : std::numeric_limits<double>::infinity()};
 }
 
 double density_error(std::int64_t steps) { return 12.0 / (static_cast<double>(steps) - 0.5); }

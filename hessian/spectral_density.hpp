@@ -8,37 +8,48 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
-#include "hessian/lanczos.hpp"
+#include "hessian/canonical_quadrature.hpp"
 #include "hessian/trace.hpp"
 
 namespace blockwise {
 
-struct MeanAndError {
-  double mean, standard_error;  // 0 for one sample
-};
-MeanAndError mean_and_error(const std::vector<double>& samples);
-
-struct Quadrature {
-  std::vector<double> nodes;    // ascending
-  std::vector<double> weights;  // sum to 1
+// f for sums over a spectrum: smooth but at one point, where it may have a peak, dip, cusp or step.
+struct SpectrumIntegrand {
+  std::function<double(double)> value;
+  double rough = 0.0;
 };
 
 struct SpectralDensity {
   std::vector<Quadrature> probes;
   std::int64_t rows = 0;
+  // Where the spectrum is known to end, 0 for Gauss-Newton.
+  double smallest_possible = -std::numeric_limits<double>::infinity();
 
-  // Share of the eigenvalues at or below x, and its standard error over probes (0 for one probe).
-  using Share = MeanAndError;
-  Share cumulative(double x) const;
-  // tr f(A) / n with its standard error over probes.
-  Share mean_of(const std::function<double(double)>& f) const;
+  // Share of the eigenvalues at or below x.
+  Estimate cumulative(double x) const;
+  // tr f(A) / n: mean over probes, with their error and the means of what every quadrature may be
+  // below and above its limit (integral_bounds(); infinite where residuals are not known).
+  Estimate mean_of(const SpectrumIntegrand& f) const;
+  // The same of the quadratures as they are.
+  SampleMean probe_mean(const std::function<double(double)>& f) const;
   // The density at x with every node as a Gaussian of standard deviation sigma.
   double broadened(double x, double sigma) const;
   double smallest() const;
   double largest() const;
 };
+
+// Whether a quadrature may stay as deep as it is: it is off by at most a tenth of the standard
+// error that `probes` Gaussian probes of `rows` elements will have, of `relative_error` of the
+// integral, or 1e-3 of it. (A probe's variance is 2 / (n + 2) that of f over the spectrum.)
+bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, std::int64_t rows,
+                    std::int64_t probes, double relative_error, double smallest_possible);
+// Depths that are tried: `steps`, and half as many again until `most`. The first that is not below
+// `done`, and the one behind `steps`.
+std::int64_t first_depth(std::int64_t steps, std::int64_t most, std::int64_t done);
+std::int64_t next_depth(std::int64_t steps, std::int64_t most);
 
 struct DensityOptions {
   std::int64_t steps = 80;
@@ -46,6 +57,7 @@ struct DensityOptions {
   std::uint64_t seed = 0;
   Reorthogonalisation reorthogonalisation = Reorthogonalisation::full;
   double noise = 0.0;
+  double smallest_possible = -std::numeric_limits<double>::infinity();
 };
 
 // Cost: steps * probes products. Probe k is Gaussian, from stream (seed, probe, k): more probes
@@ -54,10 +66,11 @@ SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& 
                                  const std::function<bool(std::int64_t)>& observe = {});
 
 // tr f(A): probes until the standard error is at most this share of the value, of ten at least;
-// options.probes at most. Its error is that of the probes; the quadrature's own is small where f is
-// smooth over the spectrum's gaps.
-Estimate trace_of_function(const LinearOperator& a, const std::function<double(double)>& f,
-                           const DensityOptions& options, double relative_error);
+// options.probes at most. Every probe goes as deep as is_deep_enough() asks for, `most_steps` at
+// most.
+Estimate trace_of_function(const LinearOperator& a, const SpectrumIntegrand& f,
+                           const DensityOptions& options, double relative_error,
+                           std::int64_t most_steps);
 
 // Jensen-Shannon divergence of two spectra in nats, 0 to ln 2: both as shares of `cells` equal
 // cells of asinh(x / s) between the outermost nodes of the two, s the median |node| of both by
@@ -70,9 +83,16 @@ double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::i
 double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
                             std::int64_t cells = 512);
 
-// Largest |node| over the smallest one when a share `left_out` of the weight, that of the smallest
-// |nodes|, is set aside: 0 for exact spectra; quadratures cannot see single eigenvalues near 0.
+// Largest |eigenvalue| over the smallest one when a share `left_out` of them, the smallest in
+// magnitude, is set aside: quadratures cannot see single eigenvalues near 0.
 double condition_number(const Quadrature& spectrum, double left_out);
+
+// What it may be as far as a quadrature tells: between two nodes the share of |eigenvalues| at or
+// below x is known up to the nodes at both of its ends (Chebyshev, Markov and Stieltjes), and
+// `deviations` standard deviations of one probe's share, 2 p (1 - p) / (n + 2) at most, are added.
+// high is infinite where a share of `left_out` may lie at 0.
+Interval condition_bounds(const Quadrature& gauss, double left_out, std::int64_t rows,
+                          double deviations, double smallest_possible);
 
 // In advance, for a density that is within `error` * (largest - smallest eigenvalue) of the true
 // one in Wasserstein distance with probability 1 - failure (Chen, Trogdon and Ubaru, arXiv

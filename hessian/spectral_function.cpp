@@ -9,13 +9,17 @@ namespace blockwise {
 
 const std::vector<SpectralFunction>& spectral_functions() {
   static const std::vector<SpectralFunction> functions = {
-      {"absolute", [](double x, double) { return std::abs(x); }, false},
-      {"negative", [](double x, double d) { return x < -d ? 1.0 : 0.0; }, false},
-      {"log_determinant", [](double x, double d) { return std::log(std::abs(x) + d); }, true},
-      {"inverse", [](double x, double d) { return 1.0 / (std::abs(x) + d); }, true},
+      {"absolute", [](double x, double) { return std::abs(x); }, false, 0.0},
+      {"negative", [](double x, double d) { return x < -d ? 1.0 : 0.0; }, false, 1.0},
+      {"log_determinant", [](double x, double d) { return std::log(std::abs(x) + d); }, true, 0.0},
+      {"inverse", [](double x, double d) { return 1.0 / (std::abs(x) + d); }, true, 0.0},
       {"effective_dimension", [](double x, double d) { return std::abs(x) / (std::abs(x) + d); },
-       true}};
+       true, 0.0}};
   return functions;
+}
+
+SpectrumIntegrand SpectralFunction::with(double damping) const {
+  return {[f = value, damping](double x) { return f(x, damping); }, -rough * damping};
 }
 
 std::vector<std::string> spectral_function_names() {

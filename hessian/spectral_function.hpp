@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "hessian/spectral_density.hpp"
+
 namespace blockwise {
 
 // With damping d >= 0:
@@ -16,6 +18,9 @@ struct SpectralFunction {
   std::string name;
   double (*value)(double x, double damping);
   bool needs_damping;  // not finite at 0 without
+  double rough;        // in units of -damping: where it is not smooth
+
+  SpectrumIntegrand with(double damping) const;
 };
 
 const std::vector<SpectralFunction>& spectral_functions();

@@ -7,6 +7,11 @@
 // Every new vector is orthogonalised against the whole basis, so no pair shows twice. A pair has
 // converged when its residual is at most max(tolerance, 16 noise) ||S||.
 //
+// One start sees an eigenvalue that repeats once. So when all pairs have converged they are kept,
+// and the process goes on from a random vector orthogonal to them: copies show among the outermost
+// pairs then. It ends with a start that changes none of them, the next pair behind them at either
+// end known to lie behind: it has converged itself, or its residual is less than its distance.
+//
 // Cost: a product per vector, two reads of the basis each (four where a second pass is needed), one
 // read and write of it per restart. Memory: basis + 2 vectors.
 #pragma once
@@ -14,6 +19,7 @@
 #include <Eigen/Eigenvalues>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "hessian/eigenpairs.hpp"
 
@@ -26,8 +32,8 @@ class ThickRestart {
   // not fit into.
   ThickRestart(const LinearOperator& a, const at::Tensor& start, const EigenpairOptions& options);
 
-  // Goes on until the pairs have converged or the products are spent. `observe` gets products done
-  // and may stop it in between: then it returns false, and another call goes on.
+  // Goes on until the pairs have converged, copies included, or the products are spent. `observe`
+  // gets products done and may stop it in between: then it returns false, and another call goes on.
   bool run(const std::function<bool(std::int64_t)>& observe = {});
   // The pairs as they are now.
   EigenpairResult result() const;
@@ -42,9 +48,14 @@ class ThickRestart {
   bool wants_product() const;
   void step();
   void examine();
+  void keep(const Solver& solver, std::int64_t at_each_end);
   void restart(const Solver& solver);
+  void start_again(const Solver& solver);
   double floor() const;
+  double bound() const;
   bool has_converged(const Solver& solver) const;
+  bool is_next_behind(const Solver& solver) const;
+  std::vector<double> wanted_values(const Solver& solver) const;
   Solver solve() const;
 
   const LinearOperator& a_;
@@ -56,7 +67,10 @@ class ThickRestart {
   double scale_ = 0.0;
   std::int64_t products_ = 0;
   std::int64_t restarts_ = 0;
+  std::int64_t starts_ = 1;
+  std::vector<double> found_;  // values of the wanted pairs when the present start began
   bool converged_ = false;
+  bool copies_found_ = false;
   bool ended_ = false;
 };
 

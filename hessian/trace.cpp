@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <Eigen/Dense>
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 
 #include "core/error.hpp"
@@ -22,28 +21,6 @@ double double_product(const at::Tensor& x, const at::Tensor& y) {
   return x.to(at::kDouble).dot(y.to(at::kDouble)).item<double>();
 }
 
-// Running mean and variance (Welford 1962).
-class RunningMean {
- public:
-  void add(double x) {
-    ++count_;
-    const double delta = x - mean_;
-    mean_ += delta / static_cast<double>(count_);
-    squares_ += delta * (x - mean_);
-  }
-  std::int64_t count() const { return count_; }
-  double mean() const { return mean_; }
-  double standard_error() const {
-    const auto n = static_cast<double>(count_);
-    return count_ < 2 ? 0.0 : std::sqrt(squares_ / (n - 1.0) / n);
-  }
-
- private:
-  std::int64_t count_ = 0;
-  double mean_ = 0.0;
-  double squares_ = 0.0;
-};
-
 // A decision on the error of few samples is a decision on luck: ten at least.
 constexpr std::int64_t kFewest = 10;
 
@@ -57,15 +34,20 @@ void require_products(const SamplingPlan& plan, std::int64_t fewest) {
                 fewest);
 }
 
+Estimate estimate_of(const SampleMean& found) {
+  return {found.mean, found.standard_error, found.count, found.count, found.skewness};
+}
+
 // Mean of sample(z) over probes.
 template <typename Sample>
-Estimate sample_mean(const LinearOperator& a, const SamplingPlan& plan, const Sample& sample) {
+RunningMean mean_over_probes(const LinearOperator& a, const SamplingPlan& plan,
+                             const Sample& sample) {
   require_products(plan, 1);
   RunningMean mean;
   while (mean.count() < plan.products && !good_enough(mean, 0.0, plan)) {
     mean.add(sample(rademacher(a, plan.seed, mean.count())));
   }
-  return {mean.mean(), mean.standard_error(), mean.count(), mean.count()};
+  return mean;
 }
 
 // Orthonormal columns that span those of y [n, k].
@@ -131,10 +113,9 @@ VectorEstimate vector_mean(const LinearOperator& a, const SamplingPlan& plan,
 
 }  // namespace
 
-double Estimate::half_width(double confidence) const {
-  if (samples < 2) return std::numeric_limits<double>::infinity();
-  const boost::math::students_t distribution(static_cast<double>(samples - 1));
-  return standard_error * boost::math::quantile(distribution, 0.5 + 0.5 * confidence);
+Interval Estimate::interval(double confidence) const {
+  const auto found = SampleMean{samples, value, standard_error, skewness}.interval(confidence);
+  return {found.low - below, found.high + above};
 }
 
 double VectorEstimate::relative_error() const {
@@ -142,30 +123,29 @@ double VectorEstimate::relative_error() const {
 }
 
 Estimate hutchinson_trace(const LinearOperator& a, const SamplingPlan& plan) {
-  return sample_mean(a, plan, [&](const at::Tensor& z) { return double_product(z, a(z)); });
+  return estimate_of(mean_over_probes(a, plan, [&](const at::Tensor& z) {
+                       return double_product(z, a(z));
+                     }).result());
 }
 
 Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& plan) {
-  return sample_mean(a, plan, [&](const at::Tensor& z) {
+  const auto mean = mean_over_probes(a, plan, [&](const at::Tensor& z) {
     const auto y = a(z);
     return double_product(y, y);
   });
+  return estimate_of(mean.result_of_squares());
 }
 
 namespace {
 
-Estimate estimate_of(const RunningMean& mean) {
-  return {mean.mean(), mean.standard_error(), mean.count(), mean.count()};
-}
-
 TraceAndNorm hutchinson(const LinearOperator& a, const SamplingPlan& plan) {
   RunningMean norm;
-  const auto trace = sample_mean(a, plan, [&](const at::Tensor& z) {
+  const auto trace = mean_over_probes(a, plan, [&](const at::Tensor& z) {
     const auto y = a(z);
     norm.add(double_product(y, y));
     return double_product(z, y);
   });
-  return {trace, estimate_of(norm)};
+  return {estimate_of(trace.result()), estimate_of(norm.result_of_squares())};
 }
 
 // From ||y||^2 of the columns of y [n, k].
@@ -174,7 +154,7 @@ Estimate norm_of_columns(const at::Tensor& y) {
   for (std::int64_t i = 0; i < y.size(1); ++i) {
     norm.add(y.select(1, i).square().sum().item<double>());
   }
-  return estimate_of(norm);
+  return estimate_of(norm.result_of_squares());
 }
 
 TraceAndNorm hutch_plus_plus(const LinearOperator& a, const SamplingPlan& plan) {
@@ -193,7 +173,10 @@ TraceAndNorm hutch_plus_plus(const LinearOperator& a, const SamplingPlan& plan) 
     rest.add(double_product(z, a(z.to(a.options())).to(at::kCPU, at::kDouble)));
   }
   const auto products = 2 * k + rest.count();
-  return {{exact + rest.mean(), rest.standard_error(), products, rest.count()}, norm};
+  auto trace = estimate_of(rest.result());
+  trace.value += exact;
+  trace.products = products;
+  return {trace, norm};
 }
 
 // XTrace in the coordinates of Q, k x k: with Y = A Omega = Q R the range without some probes is

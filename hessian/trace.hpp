@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "core/statistics.hpp"
 #include "hessian/linear_operator.hpp"
 
 namespace blockwise {
@@ -12,9 +13,14 @@ struct Estimate {
   double value = 0.0;
   double standard_error = 0.0;  // 0 where one sample cannot tell
   std::int64_t products = 0;
-  // The interval that covers with this probability, Student's t on the samples behind the error.
-  double half_width(double confidence) const;
-  std::int64_t samples = 0;
+  std::int64_t samples = 0;  // behind the error; 0: exact
+  double skewness = 0.0;     // of samples that are squares, see SampleMean
+  // Beside that: how far a quadrature may be below and above the value.
+  double below = 0.0, above = 0.0;
+
+  // Covers with this probability: SampleMean::interval(), widened by what the quadrature may be
+  // off. Infinite where one sample cannot tell.
+  Interval interval(double confidence = kConfidence) const;
 };
 
 struct SamplingPlan {
@@ -58,9 +64,9 @@ TraceAndNorm trace_and_norm(const LinearOperator& a, const SamplingPlan& plan,
                             TraceMethod method = TraceMethod::hutchinson);
 
 struct VectorEstimate {
-  at::Tensor value;           // [n] float64 on the CPU
-  at::Tensor standard_error;  // [n]
-  std::int64_t products = 0;
+  at::Tensor value;               // [n] float64 on the CPU
+  at::Tensor standard_error;      // [n]
+  std::int64_t products = 0;      // samples of every element: t has products - 1 degrees of freedom
   double relative_error() const;  // ||standard_error|| / ||value||
 };
 

@@ -97,8 +97,8 @@ int parse_and_run(CLI::App& program, int argc, char** argv) {
   return 2;
 }
 
-// LibTorch's messages have several lines; what is in a line may come from a file. Standard error may
-// be what fails; there is nowhere else to say it.
+// LibTorch's messages have several lines; what is in a line may come from a file. Standard error
+// may be what fails; there is nowhere else to say it.
 int fail(int code, std::string_view what) {
   std::string text = "blockwise: ";
   while (!what.empty()) {

@@ -7,8 +7,8 @@
 
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/json_text.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
@@ -96,8 +96,9 @@ void print_outcome(const std::string& config, const ResolvedDiscovery& discovery
         "fresh probes, {} batches: the blocks hold {:.3f} ± {:.3f} of the Hessian's energy; "
         "D_P v against H v: cosine {:.2f}, relative error {:.2f}; along the gradient cosine "
         "{:.2f} ± {:.2f}, relative error {:.2f} ± {:.2f}\n",
-        v.batches, v.share, v.share_error, v.cosine(), v.relative_error(), v.gradient_cosine,
-        v.gradient_cosine_error, v.gradient_relative_error, v.gradient_relative_error_error);
+        v.batches, v.share, v.share_half_width, v.cosine(), v.relative_error(), v.gradient_cosine,
+        v.gradient_cosine_half_width, v.gradient_relative_error,
+        v.gradient_relative_error_half_width);
   }
   print_merged(discovery.layout, outcome.sections);
   for (const auto& path : agree_with) print_agreement(discovery.layout, outcome.partition, path);
@@ -130,6 +131,7 @@ int partition_command(const PartitionOptions& options) {
   const auto discovery = resolve_discovery(read_config(options));
   // Files that do not fit are an error before the work, not after it.
   for (const auto& path : options.agree_with) read_partition(path, discovery.layout);
+  print_note(discovery.memory.note);
   if (!options.json) print_plan(discovery);
   if (options.dry_run) return 0;
   install_stop_handlers();

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/json_text.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"

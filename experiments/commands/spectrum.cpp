@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -8,8 +9,8 @@
 #include "core/error.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/json_text.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/python.hpp"
@@ -129,28 +130,35 @@ void print_plan(const ResolvedSpectrum& spectrum) {
   print_density_plan(spectrum);
 }
 
-const EigenvalueRow* end_of(const HessianRows& rows, const SummaryRow& block, bool largest) {
+// The row of the largest or smallest eigenvalue of a block at a step. Of a matrix all are there, in
+// descending order.
+const EigenvalueRow* end_of(const SpectrumOutcome& outcome, const SummaryRow& of, bool largest) {
+  const auto last = outcome.tables.blocks[static_cast<std::size_t>(of.block)].size() - 1;
   const EigenvalueRow* found = nullptr;
-  for (const auto& row : rows.eigenvalues) {
-    if (row.block != block.block || row.step != block.step) continue;
-    const bool beyond =
-        found == nullptr || (largest ? row.value > found->value : row.value < found->value);
-    if (beyond) found = &row;
+  for (const auto& row : outcome.rows.eigenvalues) {
+    if (row.block != of.block || row.step != of.step) continue;
+    if (row.index == 0 && (largest || last == 0)) found = &row;
+    if (!largest && (row.index == -1 || row.index == last)) found = &row;
   }
   return found;
 }
 
-std::string with_error(double value, double error) {
+std::string with_interval(double value, double low, double high) {
   if (std::isnan(value)) return "-";
-  return error > 0.0 ? fmt::format("{:.4g} ± {:.2g}", value, 1.96 * error)
-                     : fmt::format("{:.5g}", value);
+  if (low == high) return fmt::format("{:.5g}", value);
+  if (std::isnan(low) || std::isnan(high)) return fmt::format("{:.4g}", value);
+  return fmt::format("{:.4g} [{:.4g}, {:.4g}]", value, low, high);
 }
 
-std::string pair_text(const EigenvalueRow* row) {
+// A Ritz value that has not converged bounds the eigenvalue from inside the spectrum.
+std::string pair_text(const EigenvalueRow* row, bool largest) {
   if (row == nullptr) return "-";
-  const bool confirmed = !std::isnan(row->residual) && row->residual > 0.0;
-  return confirmed ? fmt::format("{:.5g} ± {:.1g}", row->value, row->residual)
-                   : fmt::format("{:.5g}", row->value);
+  if (row->converged == 0) {
+    return fmt::format("{} {:.4g} not converged", largest ? ">=" : "<=", row->value);
+  }
+  const double residual = std::isnan(row->residual) ? row->residual_bound : row->residual;
+  return residual > 0.0 ? fmt::format("{:.5g} ± {:.1g}", row->value, residual)
+                        : fmt::format("{:.5g}", row->value);
 }
 
 // Which model the lines below are of, where there are several.
@@ -161,21 +169,40 @@ void print_point(const SpectrumOutcome& outcome, std::int64_t step) {
   fmt::print("step {}{}\n", step, point == points.end() ? "" : ": " + point->model);
 }
 
-void print_table(const SpectrumOutcome& outcome) {
+// Where eigenvalues that repeat may be listed once.
+void print_copies(const SpectrumOutcome& outcome, const HessianConfig& config) {
+  const bool missed = std::ranges::any_of(outcome.rows.summary, [&](const auto& row) {
+    return row.copies_found == 0 && end_of(outcome, row, true) != nullptr;
+  });
+  if (!missed) return;
+  if (config.eigensolver == "thick_restart") {
+    fmt::print(
+        "copies of eigenvalues that repeat may be missing: eigen_products ended the search\n");
+  } else {
+    fmt::print(
+        "eigenvalues are those that one random start sees: one that repeats is listed once "
+        "(eigensolver thick_restart finds the copies)\n");
+  }
+}
+
+void print_table(const SpectrumOutcome& outcome, const HessianConfig& config) {
   std::size_t width = 5;
   for (const auto& block : outcome.tables.blocks) width = std::max(width, block.name.size());
-  fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9}\n", "block", width, "elements", "smallest",
-             "largest", "trace", "noise");
+  const auto* line = "{:<{}} {:>10} {:>24} {:>24} {:>26} {:>9}\n";
+  fmt::print(fmt::runtime(line), "block", width, "elements", "smallest", "largest", "trace [95 %]",
+             "noise");
   const SummaryRow* before = nullptr;
   for (const auto& row : outcome.rows.summary) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
     if (before == nullptr || before->step != row.step) print_point(outcome, row.step);
     before = &row;
-    fmt::print("{:<{}} {:>10} {:>20} {:>20} {:>22} {:>9.1e}\n", block.name, width, block.size(),
-               pair_text(end_of(outcome.rows, row, false)),
-               pair_text(end_of(outcome.rows, row, true)), with_error(row.trace, row.trace_error),
-               row.noise);
+    fmt::print(fmt::runtime(line), block.name, width, block.size(),
+               pair_text(end_of(outcome, row, false), false),
+               pair_text(end_of(outcome, row, true), true),
+               with_interval(row.trace, row.trace_low, row.trace_high),
+               std::isnan(row.noise) ? "-" : fmt::format("{:.1e}", row.noise));
   }
+  print_copies(outcome, config);
   double worst = 0.0;
   for (const auto& row : outcome.rows.symmetries) worst = std::max(worst, row.error);
   if (!outcome.rows.symmetries.empty()) {
@@ -184,14 +211,32 @@ void print_table(const SpectrumOutcome& outcome) {
   }
 }
 
+std::string function_text(const FunctionRow& row) {
+  auto text = with_interval(row.value, row.low, row.high);
+  if (row.probes == 1) text += ", one probe";
+  if (row.converged == 0) {
+    text += fmt::format(", not converged: the quadrature may be off by {:.2g}; more lanczos_steps",
+                        row.quadrature_error);
+  }
+  return text;
+}
+
 void print_functions(const SpectrumOutcome& outcome) {
   const bool several = outcome.tables.points.size() > 1;
   for (const auto& row : outcome.rows.functions) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
     fmt::print("{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", block.name,
                outcome.tables.functions[static_cast<std::size_t>(row.function)],
-               row.probes == 1 ? fmt::format("{:.4g} (one probe)", row.value)
-                               : with_error(row.value, row.error));
+               function_text(row));
+  }
+}
+
+void print_preconditioning(const SpectrumOutcome& outcome) {
+  for (const auto& row : outcome.rows.preconditioning) {
+    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    fmt::print("{}: condition number {:.3g} [{:.3g}, {:.3g}], under Adam {:.3g} [{:.3g}, {:.3g}]\n",
+               block.name, row.condition, row.condition_low, row.condition_high, row.condition_adam,
+               row.condition_adam_low, row.condition_adam_high);
   }
 }
 
@@ -203,16 +248,24 @@ void print_json(const SpectrumOutcome& outcome) {
   nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
   for (const auto& row : outcome.rows.summary) {
     const auto b = static_cast<std::size_t>(row.block);
-    const auto* low = end_of(outcome.rows, row, false);
-    const auto* high = end_of(outcome.rows, row, true);
+    const auto* low = end_of(outcome, row, false);
+    const auto* high = end_of(outcome, row, true);
+    const auto converged = [](const EigenvalueRow* end) {
+      return end != nullptr && end->converged != 0;
+    };
     blocks.push_back({{"step", row.step},
                       {"name", outcome.tables.blocks[b].name},
                       {"elements", outcome.tables.blocks[b].size()},
                       {"loss", number(row.loss)},
                       {"smallest", number(low == nullptr ? NAN : low->value)},
+                      {"smallest_converged", converged(low)},
                       {"largest", number(high == nullptr ? NAN : high->value)},
+                      {"largest_converged", converged(high)},
+                      {"copies_found", row.copies_found == 1},
                       {"trace", number(row.trace)},
                       {"trace_error", number(row.trace_error)},
+                      {"trace_low", number(row.trace_low)},
+                      {"trace_high", number(row.trace_high)},
                       {"products", row.products}});
   }
   const nlohmann::ordered_json word = {
@@ -247,6 +300,7 @@ void add_checkpoints(SpectrumOptions& options) {
 int spectrum_command(SpectrumOptions options) {
   add_checkpoints(options);
   const auto spectrum = resolve_spectrum(read_config(options));
+  print_note(spectrum.plan.memory.note);
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
   install_stop_handlers();
@@ -261,8 +315,9 @@ int spectrum_command(SpectrumOptions options) {
     print_json(outcome);
     return 0;
   }
-  print_table(outcome);
+  print_table(outcome, spectrum.config.hessian);
   print_functions(outcome);
+  print_preconditioning(outcome);
   fmt::print("Numbers {}\n", outcome.file);
   if (outcome.state == RunState::interrupted) {
     fmt::print("Stopped; the same command goes on.\n");

@@ -28,8 +28,8 @@ def energy_figure(spectrum: Spectrum, step: int | None = None) -> Figure:
     """The lift of every partition rule in every tensor, with 95 % bars.
 
     lift = (share - random share) / (1 - random share): 0 is no better than random blocks of equal
-    sizes, 1 means that nothing of ||H||_F^2 lies outside the blocks. A bar is 1.96 standard errors
-    of the share, on the same scale.
+    sizes, 1 means that nothing of ||H||_F^2 lies outside the blocks. A bar is the share's 95 %
+    interval (Student's t), on the same scale; files of older programs do not have it.
     """
     step = spectrum.measured_step(step)
     rows = spectrum.rows("energies", step)
@@ -56,7 +56,7 @@ def energy_figure(spectrum: Spectrum, step: int | None = None) -> Figure:
 
 
 def _draw_rule(axes: Axes, rows: pd.DataFrame, at: pd.Series, rule: str, style: GroupStyle) -> None:
-    bars = 1.96 * rows["share_error"] / (1 - rows["random_share"]).where(rows["random_share"] < 1)
+    bars = rows["share_half_width"] / (1 - rows["random_share"]).where(rows["random_share"] < 1)
     axes.errorbar(
         rows["lift"], at, xerr=bars, fmt=style.marker, ms=4.5, mec="white", mew=0.5,
         color=style.color, elinewidth=0.9, label=rule,

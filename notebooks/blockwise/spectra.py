@@ -34,6 +34,7 @@ from .hdf5_file import (
     subgroup,
     text_attribute,
 )
+from .intervals import t_quantile
 
 # Tables that are written once, and the columns that they have.
 _FIXED: dict[str, tuple[str, ...]] = {
@@ -77,6 +78,21 @@ _GROWING = {
         "homogeneity",
     ),
     "functions": ("step", "block", "function", "value", "error", "probes"),
+}  # fmt: skip
+
+# Columns that files of older programs do not have, and what stands for them.
+_LATER_COLUMNS: dict[str, dict[str, float]] = {
+    "summary": {"trace_low": np.nan, "trace_high": np.nan, "squared_frobenius_low": np.nan,
+                "squared_frobenius_high": np.nan, "copies_found": 0},
+    "eigenvalues": {"converged": -1},
+    "quadrature": {"residual": np.nan},
+    "couplings": {"squared_norm_low": np.nan, "squared_norm_high": np.nan},
+    "distances": {"jensen_shannon_half_width": np.nan},
+    "preconditioning": {"tau_half_width": np.nan, "condition_low": np.nan,
+                        "condition_high": np.nan, "condition_adam_low": np.nan,
+                        "condition_adam_high": np.nan, "ratio_low": np.nan, "ratio_high": np.nan},
+    "energies": {"share_half_width": np.nan},
+    "functions": {"quadrature_error": np.nan, "low": np.nan, "high": np.nan, "converged": -1},
 }  # fmt: skip
 
 # Columns with row numbers of a fixed table; the frames have the names beside them.
@@ -134,26 +150,34 @@ class Spectrum:
     points: step; model (its path; empty: a fresh one, or the run itself).
     summary: a row per step and block. loss (nats per token); gradient_norm (of the block); noise, asymmetry, nonlinearity (relative errors of the
         operator); products; gradients (cost, in gradients); seconds; peak_bytes; trace and
-        squared_frobenius, each with its standard error in NAME_error;
-        difference_error (estimated, of a product by differences).
+        squared_frobenius, each with its standard error in NAME_error and its 95 % interval from
+        NAME_low to NAME_high (Student's t); copies_found (1: eigenvalues that repeat are listed as
+        often, 0: one start may have seen them once); difference_error (estimated, of a product by differences).
     probes: a row per random start. lanczos_steps; broke_down (1: the space was invariant).
     eigenvalues: index (0 is the largest, -1 the smallest; with exact 0 to n - 1, descending);
-        value; residual_bound; residual (NaN where not confirmed by a product).
+        value; residual_bound; residual (NaN where not confirmed by a product); converged (0: the
+        value only bounds the eigenvalue from inside the spectrum; -1: not known).
     quadrature: a row per node of stochastic Lanczos quadrature. probe; node; weight (those of one
-        probe sum to 1).
+        probe sum to 1); residual (an eigenvalue lies this near to the node).
     symmetries: error of the Hessian in a symmetry of the model.
-    couplings: squared_norm ||H_ij||_F^2 of row_block i and column_block j; squared_norm_error.
+    couplings: squared_norm ||H_ij||_F^2 of row_block i and column_block j; squared_norm_error;
+        squared_norm_low, squared_norm_high (95 %).
     distances: jensen_shannon (nats) between the broadened spectra of two blocks;
-        jensen_shannon_error (standard error; 0: exact, NaN: one probe).
+        jensen_shannon_error (standard error; 0: exact, NaN: one probe),
+        jensen_shannon_half_width (95 %).
     preconditioning: tau (share of ||H_bb||_F^2 on the diagonal), tau_error; condition,
         condition_adam (before and after Adam's diagonal preconditioner); ratio (condition_adam /
-        condition), ratio_error; left_out (share of the smallest |eigenvalues| that is left out, 0: exact).
+        condition), ratio_error; left_out (share of the smallest |eigenvalues| that is left out,
+        0: exact); tau_half_width and condition_low, condition_high, ... (95 %, with what the
+        quadrature leaves open; infinite: not bounded).
     energies: a row per tensor and partition rule. blocks (number); share (of ||H||_F^2 within the
         diagonal blocks), share_error; random_share (random blocks of equal sizes); lift
         ((share - random_share) / (1 - random_share)); homogeneity (share of the variance of
-        log |diag H| left inside blocks).
+        log |diag H| left inside blocks); share_half_width (95 %).
     functions: value, the sum of a function of the eigenvalues over all of them; error (standard
-        error over probes; 0: exact, NaN: one probe); probes.
+        error over probes; 0: exact, NaN: one probe); probes; quadrature_error (what the
+        quadratures may be off); low, high (95 %, both errors); converged (0: the quadrature's error
+        is the larger one and above 1 %).
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -228,15 +252,20 @@ class Spectrum:
 
     def elements(self, block: str | int, step: int | None = None) -> pd.DataFrame:
         """A row per parameter of the block: diagonal, squared_row_norms, each with its standard
-        error in NAME_error. Read from the file now; NaN until they are measured.
+        error in NAME_error and half the width of its 95 % interval in NAME_half_width (NaN in files
+        of older programs). Read from the file now; NaN until they are measured.
 
         Raises RunFileError where they were not asked for, and for a run.
         """
         names = ("diagonal", "diagonal_error", "squared_row_norms", "squared_row_norms_error")
         how = "'diagonal_products'"
-        return pd.DataFrame(
-            {name: self._array("vectors", block, step, name, "diagonal", how) for name in names}
-        )
+        columns = {
+            name: self._array("vectors", block, step, name, "diagonal", how) for name in names
+        }
+        quantile = _quantile(self._optional_array("vectors", block, step, "samples"))
+        for name in ("diagonal", "squared_row_norms"):
+            columns[f"{name}_half_width"] = quantile * columns[f"{name}_error"]
+        return pd.DataFrame(columns)
 
     def eigenvectors(self, block: str | int, step: int | None = None) -> list[Eigenvector]:
         """The block's eigenvectors that were asked for, by descending |eigenvalue|; fewer where
@@ -318,14 +347,27 @@ class Spectrum:
     def _array(
         self, kind: str, block: str | int, step: int | None, name: str, what: str, how: str
     ) -> np.ndarray:
+        found = self._optional_array(kind, block, step, name)
+        if found is None:
+            raise RunFileError(
+                f"{self.path}: no {what} of this block: run `blockwise spectrum` with {how} in the "
+                "YAML's section 'hessian'"
+            )
+        return found
+
+    def _optional_array(
+        self, kind: str, block: str | int, step: int | None, name: str
+    ) -> np.ndarray | None:
         """Of several models each has a group of its own, by step."""
         chosen = self.measured_step(step)
         place = f"{kind}/{self.block_id(block)}/{name}"
         several = f"hessian/steps/{chosen}/{place}"
 
-        def read(file: h5py.File) -> np.ndarray:
+        def read(file: h5py.File) -> np.ndarray | None:
             found = several if several in file else f"hessian/{place}"
-            return _array(self.path, file, found, what, how)
+            if found not in file:
+                return None
+            return np.asarray(dataset(file, found)[()], dtype=np.float64)
 
         return read_file(self.path, _SPECTRUM_FILE, read)
 
@@ -390,7 +432,7 @@ def _spectrum(path: Path, file: h5py.File) -> Spectrum:
         parameters=_with_shapes(fixed["parameters"]),
         **later,
         **{
-            name: _with_names(_recorded_rows(table, status), fixed)
+            name: _with_names(_with_later(name, _recorded_rows(table, status)), fixed)
             for name, table in tables.items()
         },
     )
@@ -408,6 +450,17 @@ def _with_shapes(parameters: pd.DataFrame) -> pd.DataFrame:
         shape=pd.Series(shapes, index=parameters.index, dtype=object),
         transposed=parameters["transposed"].astype(bool),
     )
+
+
+def _with_later(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    missing = {k: v for k, v in _LATER_COLUMNS.get(name, {}).items() if k not in frame.columns}
+    return frame.assign(**missing) if missing else frame
+
+
+def _quantile(samples: np.ndarray | None) -> float:
+    """Student's t for so many samples; NaN where the file does not say."""
+    count = np.nan if samples is None else float(samples[0])
+    return t_quantile(int(count) - 1) if count >= 2 else np.nan
 
 
 def _check_measured(path: Path, file: h5py.File) -> None:
@@ -451,12 +504,3 @@ def _numbers(column: pd.Series, names: list[str]) -> list[int]:
     if len(outside):
         raise ValueError(f"{column.name} {outside.iloc[0]} of {len(names)}")
     return [int(number) for number in column]
-
-
-def _array(path: Path, file: h5py.File, name: str, what: str, how: str) -> np.ndarray:
-    if name not in file:
-        raise RunFileError(
-            f"{path}: no {what} of this block: run `blockwise spectrum` with {how} in the "
-            "YAML's section 'hessian'"
-        )
-    return np.asarray(dataset(file, name)[()], dtype=np.float64)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from .intervals import MeanInterval, mean_interval, t_quantile
 from .spectra import Spectrum
 
-_NORMAL_975 = 1.9600
+_NORMAL_975 = 1.959964
 _TAIL = 0.01  # of the weight, on each side of the bulk
 _GAP = 3.0  # mean distances of nodes in the bulk
 _FINEST = 100  # nodes in the bulk; more would be seen as noise

@@ -57,20 +57,22 @@ def spectrum_course_figure(spectrum: Spectrum) -> Figure:
 
 def spectrum_course(spectrum: Spectrum) -> pd.DataFrame:
     """A row per step and block: step; block; block_name; largest, smallest (eigenvalues; where
-    none were asked for, the outermost nodes of the quadrature); trace, trace_error (standard error;
-    where it was not asked for, the quadrature's trace without an error). NaN: not measured.
+    none were asked for, the outermost nodes of the quadrature); trace, trace_error, trace_low,
+    trace_high (standard error and 95 % interval; where it was not asked for, the quadrature's trace
+    without them). NaN: not measured. Ends that have not converged are bounds from inside.
     """
     keys = ["step", "block"]
     index = pd.MultiIndex.from_product([spectrum.steps, range(len(spectrum.blocks))], names=keys)
     ends = spectrum.eigenvalues.groupby(keys)["value"].agg(["max", "min"]).reindex(index)
     nodes = spectrum.quadrature.groupby(keys)["node"].agg(["max", "min"]).reindex(index)
-    traces = spectrum.summary.groupby(keys)[["trace", "trace_error"]].last().reindex(index)
+    errors = ["trace_error", "trace_low", "trace_high"]
+    traces = spectrum.summary.groupby(keys)[["trace", *errors]].last().reindex(index)
     course = pd.DataFrame(
         {
             "largest": ends["max"].fillna(nodes["max"]),
             "smallest": ends["min"].fillna(nodes["min"]),
             "trace": traces["trace"].fillna(_quadrature_traces(spectrum).reindex(index)),
-            "trace_error": traces["trace_error"],
+            **{name: traces[name] for name in errors},
         }
     ).reset_index()
     names = spectrum.blocks["name"]
@@ -109,7 +111,7 @@ def _draw_course(
     for block, rows in course.groupby("block"):
         style = styles[int(str(block))]
         axes.errorbar(
-            rows["step"], rows[column], yerr=rows["trace_error"] if column == "trace" else None,
+            rows["step"], rows[column], yerr=_bars(rows) if column == "trace" else None,
             color=style.color, marker=style.marker, ms=3, mec="white", mew=0.4, lw=1,
             elinewidth=0.8, label=short_name(names[int(str(block))]),
         )  # fmt: skip
@@ -117,7 +119,13 @@ def _draw_course(
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("training step")
     axes.set_ylabel("trace" if column == "trace" else "eigenvalue")
-    panel_title(axes, title, "bars: standard error" if column == "trace" else "of each block")
+    panel_title(axes, title, "bars: 95 %" if column == "trace" else "of each block")
+
+
+def _bars(rows: pd.DataFrame) -> np.ndarray:
+    """Lengths down and up [2, rows]."""
+    ends = (rows["trace"] - rows["trace_low"], rows["trace_high"] - rows["trace"])
+    return np.array(ends, dtype=float)
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:

@@ -171,10 +171,12 @@ def _draw_band(
 def eigenvalue_ends(
     spectrum: Spectrum, block: str | int, step: int, most: int = _MOST_EIGENVALUES
 ) -> pd.DataFrame:
-    """Up to `most` eigenvalues of each end, descending: label, value, error (their residual).
+    """Up to `most` eigenvalues of each end, descending: label, value, error (their residual),
+    converged.
 
     error: the confirmed residual ||H u - value u||, or its bound where it was not confirmed. An
-    eigenvalue of H is within it.
+    eigenvalue of H is within it, which is that of the label only where it has converged; otherwise
+    the value bounds that from inside the spectrum.
     """
     rows = spectrum.rows("eigenvalues", step, block).copy()
     if len(exact_eigenvalues(spectrum, block, step)) > 1:  # counted from one end only
@@ -186,7 +188,8 @@ def eigenvalue_ends(
     labels = [_ordinal(i, "largest") if i >= 0 else _ordinal(-i - 1, "smallest")
               for i in rows["index"]]  # fmt: skip
     error = rows["residual"].fillna(rows["residual_bound"])
-    return pd.DataFrame({"label": labels, "value": rows["value"], "error": error})
+    columns = {"label": labels, "value": rows["value"], "error": error}
+    return pd.DataFrame(columns | {"converged": rows["converged"] != 0})
 
 
 def _ordinal(place: int, end: str) -> str:
@@ -203,8 +206,10 @@ def _draw_ends(axes: Axes, ends: pd.DataFrame, axis: EigenvalueAxis | None) -> N
         ends["value"], at, xerr=ends["error"], fmt="o", ms=4, mec="white", mew=0.6,
         color=OUTLIER_COLOR, ecolor=INK, elinewidth=1, capsize=2,
     )  # fmt: skip
-    for row, (value, error) in enumerate(zip(ends["value"], ends["error"], strict=True)):
+    for row, (label, value, error, converged) in enumerate(ends.itertuples(index=False)):
         words = f"{value:.4g}" + (f" ± {error:.1g}" if error > 0 else "")
+        if not converged:
+            words = f"{'≥' if 'largest' in label else '≤'} {value:.4g}, not converged"
         axes.annotate(words.replace("-", "−"), (1, row), (4, 0), ("axes fraction", "data"),
                       "offset points", va="center", fontsize=7)  # fmt: skip
     axes.set_yticks(at, ends["label"], fontsize=7)

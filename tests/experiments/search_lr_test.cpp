@@ -51,6 +51,7 @@ TEST_CASE("search-lr: rates from curvature per block, killed and resumed alike, 
   CHECK_THAT(first.output, Contains("products with the Hessian") && Contains("implied by mean(v)"));
   const auto text = read_text_file(s.file());
   const auto table = read_text_file(s.folder / "found/rates.csv");
+  CHECK_THAT(table, Contains("largest,smallest,smallest_error,smallest_converged,products"));
   int killed = 0;
   for (const auto& kill : kills_during(first.seconds, {0.5, 0.8})) {
     fs::remove_all(s.folder / "found");

@@ -198,12 +198,12 @@ TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
     INFO("function " << truth.function << " of block " << truth.block);
     CHECK(truth.error == 0.0);
     CHECK(row.probes == 12);
-    // Five errors; 0.2 % for what a quadrature of 40 nodes makes of a peak, and one node in 40 for
-    // a step.
-    const bool step = truth.function == 1;
-    const double n = double(spectrum_of(truth.block).size());
-    const double quadrature = step ? n / 40.0 : 2e-3 * std::abs(truth.value);
-    CHECK(std::abs(row.value - truth.value) < 5.0 * row.error + quadrature);
+    CHECK((truth.low == truth.value && truth.high == truth.value && truth.converged == 1));
+    // Five errors, and what 40 nodes leave open.
+    CHECK(std::abs(row.value - truth.value) < 5.0 * row.error + row.quadrature_error);
+    CHECK(row.low <= row.value);
+    CHECK(row.value <= row.high);
+    CHECK(row.high - row.low >= 2.0 * row.quadrature_error * 0.5);
   }
   for (std::size_t i = 0; i < 4; ++i) {
     CHECK(std::abs(estimated.couplings[i].squared_norm - exact.couplings[i].squared_norm) <
@@ -234,6 +234,49 @@ TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
       CHECK(row.value == Approx(values[static_cast<std::size_t>(place)]).epsilon(1e-6));
     }
   }
+}
+
+TEST_CASE("spectrum: functions add Lanczos steps until their quadrature is right, or say so") {
+  const Prepared p;
+  const auto measure = [&](std::vector<std::string> settings,
+                           std::vector<std::string> arguments = {}) {
+    fs::remove_all(p.folder / "spectrum");
+    settings.insert(settings.end(),
+                    {"probes=4", "damping=1e-4", "functions=[effective_dimension]"});
+    arguments.insert(arguments.end(), {"--precision", "fp64"});
+    const auto result = p.spectrum(settings, arguments);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return std::pair{result.output, read_hessian_rows(p.file())};
+  };
+  const auto [cut_output, cut] = measure({"each=layer", "layers=[0]", "lanczos_steps=3"});
+  CHECK_THAT(cut_output, Contains("effective_dimension") && Contains("not converged"));
+  REQUIRE(cut.functions.size() == 1);
+  CHECK(cut.functions[0].converged == 0);
+  for (const auto& probe : cut.probes) CHECK(probe.lanczos_steps == 4 * 3);
+  const std::vector<std::string> query = {"each=tensor", "roles=[query]", "lanczos_steps=4"};
+  const auto [output, whole] = measure(query);
+  CHECK(whole.functions[0].converged == 1);
+  for (const auto& probe : whole.probes) CHECK(probe.lanczos_steps > 4);
+  const auto exact = measure(query, {"--exact"}).second.functions[0].value;
+  const auto& row = whole.functions[0];
+  CHECK(std::abs(row.value - exact) < 5.0 * row.error + row.quadrature_error);
+}
+
+TEST_CASE("spectrum: ends that have not converged are no eigenvalues") {
+  const Prepared p;
+  const auto result = p.spectrum({"kind=gauss_newton", "lanczos_steps=0", "eigenpairs=1",
+                                  "eigen_products=14", "eigensolver=spectra"});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("<=") && Contains("not converged") &&
+                                Contains("one that repeats is listed once"));
+  const auto rows = read_hessian_rows(p.file());
+  REQUIRE(rows.eigenvalues.size() == 2);
+  for (const auto& row : rows.eigenvalues) {
+    if (row.index == -1) CHECK(row.converged == 0);
+  }
+  CHECK(rows.summary[0].copies_found == 0);
 }
 
 // Three interruptions by a file-size limit would be a failure; a signal between products is not.

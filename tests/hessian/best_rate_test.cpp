@@ -56,6 +56,7 @@ TEST_CASE("best rate: no other rate converges faster, and the error bound holds 
   options.tolerance = 0.0;
   const double best = curvature_ends(h, options).best_rate(0.0);
   CHECK(best == Approx(2.0 / 100.1).epsilon(1e-6));
+  CHECK(curvature_ends(h, options).smallest_error < 1e-6 * 100.0);
   const int steps = steps_to_converge(matrix, best);
   for (const double factor : {0.8, 0.95, 1.0005}) {
     CHECK(steps < steps_to_converge(matrix, best * factor));
@@ -65,6 +66,9 @@ TEST_CASE("best rate: no other rate converges faster, and the error bound holds 
   CHECK(early.products == 8);
   CHECK(early.error > 0.0);
   CHECK(std::abs(early.sum(0.0) - 100.1) <= early.error);
+  // The smallest has not converged after eight steps: what stands there bounds it from above.
+  CHECK(early.smallest >= 0.1);
+  CHECK(early.smallest_error > 0.01 * early.largest);
 }
 
 TEST_CASE("best rate: saddles count their largest curvature, nothing has none, damping adds") {

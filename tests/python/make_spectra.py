@@ -26,7 +26,7 @@ COLUMNS = {
     "function_names": "name",
     "summary": "step block loss gradient_norm noise asymmetry nonlinearity products gradients "
     "seconds peak_bytes trace trace_error squared_frobenius squared_frobenius_error "
-    "difference_error",
+    "difference_error trace_low trace_high",
     "probes": "step block probe lanczos_steps broke_down",
     "eigenvalues": "step block index value residual_bound residual",
     "quadrature": "step block probe node weight",
@@ -34,13 +34,14 @@ COLUMNS = {
     "couplings": "step row_block column_block squared_norm squared_norm_error",
     "distances": "step row_block column_block jensen_shannon jensen_shannon_error",
     "preconditioning": "step block tau tau_error condition condition_adam ratio ratio_error left_out",
-    "energies": "step tensor rule blocks share share_error random_share lift homogeneity",
+    "energies": "step tensor rule blocks share share_error random_share lift homogeneity "
+    "share_half_width",
     "functions": "step block function value error probes",
 }
 TEXTS = ("name", "role")
 INTEGERS = (
     "step", "block", "row_block", "column_block", "index", "layer", "offset", "elements",
-    "symmetry", "rule", "tensor", "blocks", "lanczos_steps", "broke_down", "products",
+    "symmetry", "rule", "tensor", "blocks", "lanczos_steps", "broke_down", "products", "converged",
     "peak_bytes", "probe", "function", "probes",
 )  # fmt: skip
 
@@ -137,7 +138,8 @@ def _summary(spec: SpectrumSpec) -> Table:
             trace, square = float(values.sum()), float((values**2).sum())
             products = spec.lanczos_steps * spec.probes
             rows.append((step, b, 3.5 - 1e-3 * step, 0.5 + b, 1e-7, 2e-7, 3e-4, products, 2.5,
-                         0.25, 10_000_000 + b, trace, 0.01 * abs(trace), square, 0.01 * square, np.nan))  # fmt: skip
+                         0.25, 10_000_000 + b, trace, 0.01 * abs(trace), square, 0.01 * square, np.nan,
+                         trace - 0.02 * abs(trace), trace + 0.03 * abs(trace)))  # fmt: skip
     return _table("summary", rows)
 
 
@@ -324,7 +326,7 @@ def _energies(steps: Sequence[int], tensors: int, random: np.random.Generator) -
         for tensor in range(tensors):
             for rule, lift in enumerate((random.uniform(0.3, 0.9), random.uniform(0.1, 0.7), 0.0)):
                 share = 0.1 + 0.9 * lift
-                rows.append((step, tensor, rule, 16, share, 0.02, 0.1, lift, 0.4))
+                rows.append((step, tensor, rule, 16, share, 0.02, 0.1, lift, 0.4, 0.06))
     return rows
 
 

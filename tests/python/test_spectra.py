@@ -544,6 +544,23 @@ def test_residual_bars_are_bounds_where_nothing_was_confirmed(tmp_path: Path) ->
     np.testing.assert_allclose(segments[:, 1, 0], [4.5, 2.125, -0.75])
 
 
+def test_ends_that_have_not_converged_are_marked(tmp_path: Path) -> None:
+    rows = [(0, 0, 0, 4.0, 0.5, 1e-6), (0, 0, -1, 2.36, 2e-14, 2e-14)]
+    eigenvalues = table("eigenvalues", rows)["eigenvalues"] | {"converged": [1, 0]}
+    spectrum = written(tmp_path, SpectrumSpec(tables={"eigenvalues": eigenvalues}))
+    assert list(eigenvalue_ends(spectrum, 0, 0)["converged"]) == [True, False]
+    words = texts(spectrum_figure(spectrum))
+    assert "4 ± 1e−06" in words
+    assert "≤ 2.36, not converged" in words
+
+
+def test_files_of_older_programs_have_the_later_columns_too(tmp_path: Path) -> None:
+    old = written(tmp_path, SpectrumSpec())
+    assert set(old.eigenvalues["converged"]) == {-1}
+    assert old.quadrature["residual"].isna().all()
+    assert {"low", "high", "quadrature_error"} <= set(old.functions.columns)
+
+
 def test_a_flat_spectrum_has_a_linear_axis_and_no_stick(tmp_path: Path) -> None:
     bulk = spectrum_figure(written(tmp_path, SpectrumSpec())).axes[0]
     assert bulk.get_xscale() == "linear"
@@ -637,7 +654,7 @@ def test_the_course_has_extreme_eigenvalues_and_traces(gpt2: Spectrum, tmp_path:
     )
     bars = np.array(trace.containers[0][2][0].get_segments())
     np.testing.assert_allclose(
-        bars[:, 1, 1] - bars[:, 0, 1], 2 * course.xs(0, level="block")["trace_error"]
+        bars[:, 1, 1] - bars[:, 0, 1], 5 * course.xs(0, level="block")["trace_error"]
     )
     figure.draw_without_rendering()
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -646,7 +663,7 @@ def test_the_course_has_extreme_eigenvalues_and_traces(gpt2: Spectrum, tmp_path:
 
 
 def test_a_course_without_eigenvalues_takes_the_quadrature(tmp_path: Path) -> None:
-    summary = [(0, 0, *[np.nan] * 5, 0, *[np.nan] * 2, 0, *[np.nan] * 5)]
+    summary = [(0, 0, *[np.nan] * 5, 0, *[np.nan] * 2, 0, *[np.nan] * 7)]
     spec = SpectrumSpec(eigenpairs=0, tables=table("summary", summary))
     spectrum = written(tmp_path, spec)
     (row,) = spectrum_course(spectrum).to_dict("records")
@@ -768,7 +785,7 @@ def test_lifts_are_dots_with_bars_in_rows_of_tensors(gpt2: Spectrum) -> None:
         assert list(np.round(floats(box[0].get_ydata()))) == list(chosen["tensor"])
         segments = np.array(box[2][0].get_segments())
         half = (segments[:, 1, 0] - segments[:, 0, 0]) / 2
-        np.testing.assert_allclose(half, 1.96 * 0.02 / 0.9)
+        np.testing.assert_allclose(half, 0.06 / 0.9)
     assert len({box[0].get_ydata()[0] for box in axes.containers}) == 3
     assert not overlapping(figure)
 
