@@ -70,6 +70,7 @@ TEST_CASE("A window's position is a function of seed and index") {
 
 TEST_CASE("A file that holds no window and its offset is refused") {
   CHECK(WindowSampler(0, 9, 4).windows_per_epoch() == 1);
-  CHECK_THAT(input_error([] { WindowSampler(0, 8, 4); }),
-             Contains("8 tokens is too short for sequences of 4: at least 9"));
+  CHECK_THAT(
+      input_error([] { WindowSampler(0, 8, 4); }),
+      Contains("8 tokens is too short for sequences of 4 (data.sequence_length): at least 9"));
 }
