@@ -62,12 +62,25 @@ std::set<std::string> all_keys() {
   return keys;
 }
 
+bool in_word(unsigned char c) {
+  return std::isalnum(c) || c == '_' || c == '.' || c == '/' || c == '-';
+}
+
+// Whether a path, or something below it, stands in a message: not as a part of another word.
+bool mentions(const std::string& message, const std::string& path) {
+  for (auto at = message.find(path); at != std::string::npos; at = message.find(path, at + 1)) {
+    const auto end = at + path.size();
+    const bool begins = at == 0 || !in_word(static_cast<unsigned char>(message[at - 1]));
+    const bool ends = end == message.size() || message[end] == '/' || message[end] == '.' ||
+                      !in_word(static_cast<unsigned char>(message[end]));
+    if (begins && ends) return true;
+  }
+  return false;
+}
+
 // Words of a message that are keys, each once, in the order in which they stand.
 std::vector<std::string> keys_in(const std::string& message) {
   const auto keys = all_keys();
-  const auto in_word = [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '.' || c == '/' || c == '-';
-  };
   std::vector<std::string> found;
   for (auto begin = message.begin(); begin != message.end();) {
     begin = std::find_if(begin, message.end(), in_word);
@@ -97,7 +110,7 @@ std::string with_flags(const std::string& message, const FlagTable& flags) {
     }
   }
   for (const auto& [value, flag] : flags.values) {
-    if (!value.empty() && message.find(value) != std::string::npos) add(flag, flag);
+    if (!value.empty() && mentions(message, value)) add(flag, flag);
   }
   return hints.empty() ? message : fmt::format("{} (flags: {})", message, fmt::join(hints, ", "));
 }
