@@ -18,6 +18,13 @@ std::string position(std::string_view text, std::size_t byte) {
                      start == std::string_view::npos ? read.size() + 1 : read.size() - start);
 }
 
+// The library says no place, but the number's text: "... number overflow parsing '1e999'".
+std::string number_in(const Json::out_of_range& error) {
+  const std::string_view text = error.what();
+  const auto quote = text.find('\'');
+  return std::string(text.substr(quote == text.npos ? 0 : quote));
+}
+
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view place) {
@@ -30,6 +37,8 @@ Json parse_json(std::string_view text, std::string_view place) {
   } catch (const Json::parse_error& error) {
     throw InputError(fmt::format("{}:{}: not JSON{}", place, position(text, error.byte),
                                  text.empty() ? ": the file is empty" : ""));
+  } catch (const Json::out_of_range& error) {
+    throw InputError(fmt::format("{}: the number {} is out of range", place, number_in(error)));
   }
 }
 

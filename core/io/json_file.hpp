@@ -14,8 +14,9 @@ namespace blockwise {
 // copy or a printer that recurses dies at some ten thousand.
 inline constexpr int kMaxJsonDepth = 64;
 
-// Throws InputError "PLACE:LINE:COLUMN: ..." for a text that is no JSON or is nested deeper than
-// kMaxJsonDepth. `place` is the file's name.
+// Throws InputError "PLACE:LINE:COLUMN: ..." for a text that is no JSON, "PLACE: ..." for one that
+// is nested deeper than kMaxJsonDepth or holds a number beyond those of double. `place` is the
+// file's name.
 nlohmann::ordered_json parse_json(std::string_view text, std::string_view place);
 
 // The whole file, as read_text_file reads it.

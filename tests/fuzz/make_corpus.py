@@ -111,7 +111,7 @@ def partitions() -> None:
 
 
 def rates() -> None:
-    lines = ["format: blockwise-rates", "version: 1", "partition: x", "learning_rate: 0.1"]
+    lines = ["format: blockwise-rates", "version: 1", "partition: HASH", "learning_rate: 0.1"]
     lines += ["provenance: {method: 'own'}", "tensors:"]
     for name in SHAPES:
         lines += [f"  - name: '{name}'", "    sections:"]
