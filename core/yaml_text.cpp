@@ -85,7 +85,7 @@ class LimitChecker : public YAML::EventHandler {
 };
 
 // What the library says, by its beginning, and what that means to whoever wrote the file.
-constexpr std::pair<std::string_view, std::string_view> kReasons[] = {
+const std::pair<std::string_view, std::string_view> kReasons[] = {
     {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a list in [ ] is not closed"},
     {YAML::ErrorMsg::END_OF_MAP_FLOW, "a section in { } is not closed"},
     {YAML::ErrorMsg::END_OF_SEQ, "an item of a list is expected, with the same indentation"},

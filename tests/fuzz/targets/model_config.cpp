@@ -7,7 +7,7 @@ using namespace blockwise;
 FUZZ_TARGET(bytes) {
   static const fuzz::InputFolder folder;
   folder.write("config.json", bytes);
-  const auto spec = read_hugging_face_config(folder.path());
-  spec->layout();
-  spec->context_length();
+  const auto config = read_hugging_face_config(folder.path());
+  config.spec->layout();
+  config.spec->context_length();
 }
