@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/Exception.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
@@ -9,6 +10,9 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <string_view>
+
+#include "core/product_scratch.hpp"
 
 #include "core/checked_math.hpp"
 
@@ -19,6 +23,7 @@ namespace blockwise {
 struct MetaMemory::Counter : public c10::MemoryReportingInfoBase {
   std::int64_t now = 0;
   std::int64_t peak = 0;
+  ProductScratch products;
 
   void add(std::int64_t bytes) {
     now += bytes;
@@ -31,10 +36,53 @@ struct MetaMemory::Counter : public c10::MemoryReportingInfoBase {
   bool memoryProfilingEnabled() const override { return true; }
 };
 
+// While alive the counter sees the thread's allocations on the CPU and, of every matrix product,
+// the scratch that it would take there.
 struct MetaMemory::Guard {
+  struct Scratch : public at::ObserverContext {
+    explicit Scratch(std::int64_t bytes_) : bytes(bytes_) {}
+    std::int64_t bytes;
+  };
+
   explicit Guard(std::shared_ptr<Counter> counter)
-      : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
-  c10::DebugInfoGuard guard;
+      : slot(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)),
+        observer(at::addThreadLocalCallback(at::RecordFunctionCallback(&begin, &end)
+                                                .needsInputs(true)
+                                                .scopes({at::RecordScope::FUNCTION}))) {}
+  ~Guard() { at::removeCallback(observer); }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+  // Nothing where another counter has the slot: a product that is done to be measured.
+  static Counter* counter() {
+    return dynamic_cast<Counter*>(
+        c10::ThreadLocalDebugInfo::get(c10::DebugInfoKind::PROFILER_STATE));
+  }
+
+  static std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& operation) {
+    const std::string_view name = operation.name();
+    const std::size_t first = name == "aten::mm" ? 0 : 1;  // addmm: behind what is added
+    if (first == 1 && name != "aten::addmm" && name != "aten::addmm_") return nullptr;
+    const auto inputs = operation.inputs();
+    auto* const now = counter();
+    if (now == nullptr || inputs.size() < first + 2) return nullptr;
+    const auto& a = inputs[first].toTensor();
+    const auto& b = inputs[first + 1].toTensor();
+    if (!a.is_meta()) return nullptr;
+    return std::make_unique<Scratch>(now->products.bytes(a, b));
+  }
+
+  // The result is there, the scratch not yet gone.
+  static void end(const at::RecordFunction&, at::ObserverContext* context) {
+    const auto* scratch = static_cast<Scratch*>(context);
+    auto* const now = counter();
+    if (scratch == nullptr || now == nullptr) return;
+    now->add(scratch->bytes);
+    now->add(-scratch->bytes);
+  }
+
+  c10::DebugInfoGuard slot;
+  at::CallbackHandle observer;
 };
 
 namespace {

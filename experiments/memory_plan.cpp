@@ -1,6 +1,7 @@
 #include "experiments/memory_plan.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <numeric>
@@ -76,6 +77,20 @@ double query_width(const ParameterLayout& layout) {
   return total;
 }
 
+// The threads of the run, for scratch that each of them takes; LibTorch's own number again after.
+class PlannedThreads {
+ public:
+  explicit PlannedThreads(std::int64_t threads) : before_(at::get_num_threads()) {
+    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  }
+  ~PlannedThreads() { at::set_num_threads(before_); }
+  PlannedThreads(const PlannedThreads&) = delete;
+  PlannedThreads& operator=(const PlannedThreads&) = delete;
+
+ private:
+  int before_;
+};
+
 std::int64_t devices(std::int64_t fixed, std::int64_t sharded, std::int64_t device_bytes) {
   const auto room = device_bytes - fixed;
   if (room <= 0) return 0;
@@ -102,6 +117,7 @@ MemoryPlan plan_memory(RunConfig config) {
   config.model.spec->adapt_to(shape);
   const auto layout = config.model.spec->layout();
   const auto& trainer = config.trainer;
+  const PlannedThreads threads(trainer.threads);
   MetaMemory memory;
   ParameterStore store(layout, at::kMeta, at::kFloat, trainer.mixed_precision());
   const auto model = config.model.spec->build(store);

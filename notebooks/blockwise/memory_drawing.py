@@ -96,8 +96,9 @@ def position_loss_figure(losses: Sequence[float]) -> Figure:
 def _draw_state(axes: Axes, plans: pd.DataFrame, styles: dict[str, GroupStyle]) -> None:
     for rule, style in styles.items():
         rows = plans[plans["rule"] == rule]
+        state = rows["optimizer_bytes"] - rows["master_bytes"]
         axes.plot(
-            rows["parameters"], rows["optimizer_bytes"] / _GIB, color=style.color, marker=".",
+            rows["parameters"], state / _GIB, color=style.color, marker=".",
             ms=6, lw=1.1, label=rule,
         )  # fmt: skip
     _size_axes(axes, plans)

@@ -130,7 +130,8 @@ TEST_CASE("Checkpointing, chunks and bfloat16 lower the measured peak", "[plan]"
   CHECK(peak("16", "false", "bf16") < chunked);
 }
 
-// Adam-mini paper, table of optimizer memory, in 10^9 bytes; the bound is the 0.1 %.
+// Adam-mini paper, table of optimizer memory, in 10^9 bytes, without masters; the bound is the
+// issue's 0.1 %.
 // Its GPT-2 1.5B has the biases of Hugging Face's gpt2-xl.
 TEST_CASE("Optimizer state of the published models", "[plan]") {
   struct Published {
@@ -149,7 +150,8 @@ TEST_CASE("Optimizer state of the published models", "[plan]") {
     for (const bool mini : {false, true}) {
       auto settings = row.settings;
       settings.emplace_back("optimizer.rule", mini ? "adam_mini" : "adamw");
-      const auto gigabytes = double(plan_of(row.file, settings).optimizer_bytes()) / 1e9;
+      const auto plan = plan_of(row.file, settings);
+      const auto gigabytes = double(plan.optimizer_bytes() - plan.master_bytes) / 1e9;
       CHECK(gigabytes == Approx(mini ? row.adam_mini : row.adamw).epsilon(1e-3));
     }
   }

@@ -81,8 +81,8 @@ Combination combination(std::uint64_t number, const std::filesystem::path& folde
 
 }  // namespace
 
-// Exact in float32 but for some bytes of the sampler's. In bfloat16 the matrix products pack their
-// operands in up to some 100 kB, as the CPU wants it, which the meta device does not know.
+// Exact in float32 but for some bytes of the sampler's. In bfloat16 the CPU's mixed products widen
+// an operand first, which the meta device does not know.
 TEST_CASE("The plan predicts the peak of random combinations", "[plan]") {
   const TemporaryFolder folder;
   write_small_corpus(folder.path());
