@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/error.hpp"
+#include "experiments/holm.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
 
@@ -215,9 +216,22 @@ void compare_with_baseline(Report& report) {
   }
 }
 
-std::optional<double> learning_rate_of(const ReportRow& row) {
+// The p-values of all comparisons as one family.
+void correct_for_comparisons(std::vector<ReportRow>& rows) {
+  std::vector<double> p_values;
+  std::vector<ReportRow*> compared;
+  for (auto& row : rows) {
+    if (!row.against_baseline || !row.against_baseline->p_value) continue;
+    p_values.push_back(*row.against_baseline->p_value);
+    compared.push_back(&row);
+  }
+  const auto adjusted = holm_adjusted(p_values);
+  for (std::size_t i = 0; i < compared.size(); ++i) compared[i]->holm_p_value = adjusted[i];
+}
+
+std::optional<double> number_of(const ReportRow& row, const std::string& path) {
   const auto found =
-      std::ranges::find(row.settings, kLearningRate, &std::pair<std::string, std::string>::first);
+      std::ranges::find(row.settings, path, &std::pair<std::string, std::string>::first);
   if (found == row.settings.end()) return std::nullopt;
   const auto& text = found->second;
   double value = 0.0;
@@ -232,17 +246,25 @@ GridPosition position_of(double value, const std::vector<double>& grid) {
   return value == grid.back() ? GridPosition::highest : GridPosition::inside;
 }
 
-ReportGroup make_group(const std::vector<ReportRow>& rows, std::size_t best) {
-  ReportGroup group{rows[best].group, best, {}, {}, GridPosition::inside};
+SweptKey swept_key(const std::vector<const ReportRow*>& rows, const std::string& path) {
+  SweptKey key{path, {}, {}, GridPosition::inside};
   std::set<double> grid;
-  for (const auto& row : rows) {
-    const auto rate = row.group == group.name ? learning_rate_of(row) : std::nullopt;
-    if (rate) grid.insert(*rate);
+  for (const auto* row : rows) {
+    if (const auto value = number_of(*row, path)) grid.insert(*value);
   }
-  group.learning_rates.assign(grid.begin(), grid.end());
-  if (rows[best].final_loss) group.best_learning_rate = learning_rate_of(rows[best]);
-  if (group.best_learning_rate) {
-    group.position = position_of(*group.best_learning_rate, group.learning_rates);
+  key.tried.assign(grid.begin(), grid.end());
+  if (rows.front()->final_loss) key.best = number_of(*rows.front(), path);
+  if (key.best) key.position = position_of(*key.best, key.tried);
+  return key;
+}
+
+// `rows` are the group's, best first.
+ReportGroup make_group(const std::vector<const ReportRow*>& rows, std::size_t best) {
+  ReportGroup group{rows.front()->group, best, std::ssize(rows), {}};
+  for (const auto& [path, value] : rows.front()->settings) {
+    auto key = swept_key(rows, path);
+    const bool told = key.tried.size() > 1 || (path == kLearningRate && !key.tried.empty());
+    if (told) group.swept.push_back(std::move(key));
   }
   return group;
 }
@@ -250,25 +272,36 @@ ReportGroup make_group(const std::vector<ReportRow>& rows, std::size_t best) {
 std::vector<ReportGroup> make_groups(const std::vector<ReportRow>& rows) {
   std::vector<ReportGroup> groups;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const bool seen = std::ranges::find(groups, rows[i].group, &ReportGroup::name) != groups.end();
-    if (!seen) groups.push_back(make_group(rows, i));
+    if (std::ranges::find(groups, rows[i].group, &ReportGroup::name) != groups.end()) continue;
+    std::vector<const ReportRow*> own;
+    for (const auto& row : rows) {
+      if (row.group == rows[i].group) own.push_back(&row);
+    }
+    groups.push_back(make_group(own, i));
   }
   return groups;
 }
 
-void warn_of_edges(Report& report) {
-  for (const auto& group : report.groups) {
-    if (group.position == GridPosition::inside) continue;
-    const auto rate = *group.best_learning_rate;
-    const auto count = group.learning_rates.size();
-    report.warnings.push_back(
-        group.position == GridPosition::only
-            ? fmt::format("{}: {} is the only learning rate tried", group.name, rate)
-            : fmt::format(
-                  "{}: the best learning rate {} is the {} of the {} tried; a better one may "
-                  "lie beyond",
-                  group.name, rate, grid_position_name(group.position), count));
-  }
+void warn_of_edge(const std::string& group, const SweptKey& key,
+                  std::vector<std::string>& warnings) {
+  if (!key.best || key.position == GridPosition::inside) return;
+  warnings.push_back(
+      key.position == GridPosition::only
+          ? fmt::format("{}: {} {} is the only one tried", group, key.path, *key.best)
+          : fmt::format("{}: the best {} {} is the {} of the {} tried; a better one may lie beyond",
+                        group, key.path, *key.best, grid_position_name(key.position),
+                        key.tried.size()));
+}
+
+// With more configurations to choose from, the best of a group is lower by chance alone.
+void warn_of_unequal_tuning(Report& report) {
+  const auto [least, most] =
+      std::ranges::minmax_element(report.groups, {}, &ReportGroup::configurations);
+  if (report.groups.empty() || least->configurations == most->configurations) return;
+  report.warnings.push_back(fmt::format(
+      "unequal tuning: {} is the best of {} configurations, {} of {}; the best of more is lower by "
+      "chance alone",
+      least->name, least->configurations, most->name, most->configurations));
 }
 
 void warn_of_incomplete(Report& report) {
@@ -304,9 +337,14 @@ Report make_report(const fs::path& folder) {
   report.baseline = runs.baseline;
   report.rows = read_rows(runs, report.warnings);
   compare_with_baseline(report);
+  correct_for_comparisons(report.rows);
   report.groups = make_groups(report.rows);
   warn_of_incomplete(report);
-  if (sweep) warn_of_edges(report);
+  if (!sweep) return report;
+  for (const auto& group : report.groups) {
+    for (const auto& key : group.swept) warn_of_edge(group.name, key, report.warnings);
+  }
+  warn_of_unequal_tuning(report);
   return report;
 }
 

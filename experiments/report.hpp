@@ -4,8 +4,10 @@
 // finished runs count, and a finished run whose final loss is not finite counts as diverged.
 // Configurations are ranked by mean final loss; one with a diverged seed comes after all without,
 // one without any final loss last. Differences are paired by seed with the baseline: the best
-// configuration of the sweep's baseline group. P-values are per comparison, not corrected for how
-// many there are.
+// configuration of the sweep's baseline group. P-values are per comparison; beside each stands the
+// one that Holm's correction makes of it over all configurations that are compared. The best of
+// many configurations is low by chance, too: how many a group tried stands beside it, and groups
+// that tried different numbers are warned of.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +41,7 @@ struct ReportRow {
   std::optional<double> best_loss;  // mean over seeds of the lowest loss of each run
   bool is_baseline = false;
   std::optional<PairedTest> against_baseline;  // this minus baseline, over the seeds that both have
+  std::optional<double> holm_p_value;          // of all rows that have a p-value
   // Of all runs that have steps, finished or not.
   std::optional<std::int64_t> optimizer_bytes;
   std::optional<std::int64_t> peak_allocated;  // bytes, highest over seeds
@@ -46,17 +49,24 @@ struct ReportRow {
   std::optional<double> tokens_per_second;     // mean over seeds of the run's median
 };
 
-// Where a group's best learning rate lies among those it tried. At an end, or with only one, the
-// group may have a better one outside.
+// Where a group's best value of a swept number lies among those it tried. At an end, or with only
+// one, the group may have a better one outside.
 enum class GridPosition { inside, lowest, highest, only };
 const char* grid_position_name(GridPosition position);
 
+// A number that the sweep varies, as one group tried it.
+struct SweptKey {
+  std::string path;            // optimizer.learning_rate
+  std::vector<double> tried;   // ascending
+  std::optional<double> best;  // of the group's best configuration; nothing where none finished
+  GridPosition position = GridPosition::inside;
+};
+
 struct ReportGroup {
   std::string name;
-  std::size_t best = 0;                // its best row
-  std::vector<double> learning_rates;  // tried, ascending; empty where the sweep does not vary it
-  std::optional<double> best_learning_rate;
-  GridPosition position = GridPosition::inside;
+  std::size_t best = 0;             // its best row
+  std::int64_t configurations = 0;  // that it tried
+  std::vector<SweptKey> swept;      // those of several values, and the learning rate if it is set
 };
 
 struct Report {

@@ -65,10 +65,12 @@ std::string difference_text(const ReportRow& row) {
                [](const auto& test) { return interval_text(test.difference, true); });
 }
 
+std::string p_text(const std::optional<double>& p) {
+  return shown(p, [](double x) { return x < 0.001 ? "<0.001" : fmt::format("{:.3f}", x); });
+}
+
 std::string p_value_text(const ReportRow& row) {
-  if (!row.against_baseline) return kNothing;
-  return shown(row.against_baseline->p_value,
-               [](double p) { return p < 0.001 ? "<0.001" : fmt::format("{:.3f}", p); });
+  return row.against_baseline ? p_text(row.against_baseline->p_value) : kNothing;
 }
 
 std::string bytes_text(std::int64_t bytes) {
@@ -141,6 +143,14 @@ std::vector<Column> identity_columns(const Report& report) {
   return columns;
 }
 
+// How many configurations the row's group had to choose from.
+Column tried_column(const Report& report) {
+  return {"tried", [&report](const ReportRow& row) {
+            const auto group = std::ranges::find(report.groups, row.group, &ReportGroup::name);
+            return fmt::format("{}", group->configurations);
+          }};
+}
+
 const std::vector<Column>& group_columns() {
   using Row = ReportRow;
   static const std::vector<Column> columns = {
@@ -148,6 +158,7 @@ const std::vector<Column>& group_columns() {
       {"final loss", final_loss_text},
       {"difference", difference_text},
       {"p", p_value_text},
+      {"Holm", [](const Row& row) { return p_text(row.holm_p_value); }},
       {"optimizer", [](const Row& row) { return shown(row.optimizer_bytes, bytes_text); }},
       {"peak memory", [](const Row& row) { return shown(row.peak_allocated, bytes_text); }},
       {"step", [](const Row& row) { return shown(row.step_seconds, seconds_text); }},
@@ -166,7 +177,8 @@ const std::vector<Column>& configuration_columns() {
        }},
       {"best loss", [](const Row& row) { return shown(row.best_loss, loss_text); }},
       {"difference", difference_text},
-      {"p", p_value_text}};
+      {"p", p_value_text},
+      {"Holm", [](const Row& row) { return p_text(row.holm_p_value); }}};
   return columns;
 }
 
@@ -190,7 +202,9 @@ std::string caption(const Report& report) {
   if (report.baseline.empty()) return text;
   return text + fmt::format(
                     "Differences: to the best configuration of {}, paired by seed; negative is "
-                    "better.\np: two-sided paired t-test, of each comparison by itself.\n",
+                    "better.\np: two-sided paired t-test, of each comparison by itself; Holm: "
+                    "corrected for "
+                    "all of them.\n",
                     printable(report.baseline));
 }
 
@@ -236,6 +250,7 @@ std::vector<std::pair<std::string, Json>> numbers(const ReportRow& row) {
           {"difference_half_width", json_of(test.difference.half_width)},
           {"difference_pairs", test.difference.count},
           {"p_value", json_of(test.p_value)},
+          {"p_value_holm", json_of(row.holm_p_value)},
           {"optimizer_bytes", json_of(row.optimizer_bytes)},
           {"peak_allocated_bytes", json_of(row.peak_allocated)},
           {"step_seconds", json_of(row.step_seconds)},
@@ -254,13 +269,20 @@ Json row_json(const ReportRow& row) {
   return json;
 }
 
+Json swept_json(const SweptKey& key) {
+  return {{"key", key.path},
+          {"tried", key.tried},
+          {"best", json_of(key.best)},
+          {"position", key.best ? Json(grid_position_name(key.position)) : Json(nullptr)}};
+}
+
 Json group_json(const ReportGroup& group) {
-  return {{"name", group.name},
-          {"best_configuration", group.best},
-          {"learning_rates", group.learning_rates},
-          {"best_learning_rate", json_of(group.best_learning_rate)},
-          {"best_learning_rate_position",
-           group.best_learning_rate ? Json(grid_position_name(group.position)) : Json(nullptr)}};
+  Json json = {{"name", group.name},
+               {"best_configuration", group.best},
+               {"configurations", group.configurations},
+               {"swept", Json::array()}};
+  for (const auto& key : group.swept) json["swept"].push_back(swept_json(key));
+  return json;
 }
 
 }  // namespace
@@ -270,7 +292,9 @@ std::string report_table(const Report& report) {
   for (const auto& group : report.groups) best.push_back(&report.rows[group.best]);
   for (const auto& row : report.rows) all.push_back(&row);
   const auto identity = identity_columns(report);
-  auto text = caption(report) + "\n" + table(best, identity, group_columns());
+  auto of_groups = group_columns();
+  of_groups.insert(of_groups.begin(), tried_column(report));
+  auto text = caption(report) + "\n" + table(best, identity, of_groups);
   if (all.size() > best.size()) {
     text += "\nAll configurations, best first:\n" + table(all, identity, configuration_columns());
   }

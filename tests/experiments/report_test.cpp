@@ -33,17 +33,20 @@ class ExampleSweep {
   fs::path path() const { return folder_.path(); }
 
   // Adds a member without its run; returns the path of its run file.
-  fs::path plan(const std::string& group, double rate, std::int64_t seed) {
-    const auto id = fmt::format("{}-lr{}-s{}", group, rate, seed);
+  fs::path plan(const std::string& group, double rate, std::int64_t seed,
+                const std::map<std::string, double>& more = {}) {
+    auto id = fmt::format("{}-lr{}-s{}", group, rate, seed);
+    for (const auto& [key, value] : more) id += fmt::format("-{}{}", key, value);
     const auto run = "members/" + id + "/run.h5";
-    manifest_["members"].push_back(
-        {{"id", id},
-         {"group", group},
-         {"seed", seed},
-         {"overrides", {{"optimizer.rule", group}, {"optimizer.learning_rate", rate}}},
-         {"config_hash", example_header().config_hash},
-         {"config", "members/" + id + "/config.yaml"},
-         {"run", run}});
+    nlohmann::json overrides = {{"optimizer.rule", group}, {"optimizer.learning_rate", rate}};
+    for (const auto& [key, value] : more) overrides[key] = value;
+    manifest_["members"].push_back({{"id", id},
+                                    {"group", group},
+                                    {"seed", seed},
+                                    {"overrides", overrides},
+                                    {"config_hash", example_header().config_hash},
+                                    {"config", "members/" + id + "/config.yaml"},
+                                    {"run", run}});
     write_file_atomically(path() / "manifest.json", manifest_.dump());
     fs::create_directories((path() / run).parent_path());
     return path() / run;
@@ -51,10 +54,10 @@ class ExampleSweep {
 
   // A run whose loss falls to 0.1 below its final one before the end.
   void add(const std::string& group, double rate, std::int64_t seed, double loss,
-           RunState state = RunState::finished) {
+           RunState state = RunState::finished, const std::map<std::string, double>& more = {}) {
     auto header = example_header();
     header.state_bytes = {{"exp_avg", 1 << 20}, {"exp_avg_sq", seed * 1024}};
-    auto recorder = create_example_run(plan(group, rate, seed), header);
+    auto recorder = create_example_run(plan(group, rate, seed, more), header);
     for (std::int64_t step = 1; step <= 5; ++step) recorder.record(example_step(step));
     recorder.record(example_evaluation(0, 5.5));
     recorder.record(example_evaluation(3, loss - 0.1));
@@ -158,24 +161,58 @@ TEST_CASE("Report: a configuration with a diverged seed comes after all without"
   CHECK(report.groups[1].name == "adamw");
 }
 
-TEST_CASE("Report: learning rates at the edge of their grid") {
+TEST_CASE("Report: the best value at the edge of what a group tried") {
   ExampleSweep sweep;
   fill(sweep);
   auto report = make_report(sweep.path());
-  CHECK(report.groups[0].learning_rates == std::vector<double>{0.001, 0.003});
-  CHECK(*report.groups[0].best_learning_rate == 0.003);
-  CHECK(report.groups[0].position == GridPosition::highest);
-  CHECK(*report.groups[1].best_learning_rate == 0.003);
-  CHECK(report.groups[1].position == GridPosition::inside);
-  CHECK_THAT(
-      report_table(report),
-      Contains("warning: adam_mini: the best learning rate 0.003 is the highest of the 2 tried"));
+  REQUIRE(report.groups[0].swept.size() == 1);
+  const auto& mini = report.groups[0].swept[0];
+  CHECK(mini.path == "optimizer.learning_rate");
+  CHECK(mini.tried == std::vector<double>{0.001, 0.003});
+  CHECK(*mini.best == 0.003);
+  CHECK(mini.position == GridPosition::highest);
+  CHECK(*report.groups[1].swept[0].best == 0.003);
+  CHECK(report.groups[1].swept[0].position == GridPosition::inside);
+  CHECK_THAT(report_table(report), Contains("warning: adam_mini: the best optimizer.learning_rate "
+                                            "0.003 is the highest of the 2 tried"));
   sweep.add("sgd", 0.1, 1, 3.0);
   report = make_report(sweep.path());
-  CHECK(report.groups[2].position == GridPosition::only);
-  CHECK_THAT(report_table(report), Contains("warning: sgd: 0.1 is the only learning rate tried"));
+  CHECK(report.groups[2].swept[0].position == GridPosition::only);
+  CHECK_THAT(report_table(report),
+             Contains("warning: sgd: optimizer.learning_rate 0.1 is the only one tried"));
   const auto& sgd = row_of(report, "sgd", "0.1");
-  CHECK((!sgd.final_loss->half_width && !sgd.against_baseline->p_value));
+  CHECK((!sgd.final_loss->half_width && !sgd.against_baseline->p_value && !sgd.holm_p_value));
+}
+
+TEST_CASE("Report: any number that a group varies may be at its edge") {
+  ExampleSweep sweep;
+  for (const double beta2 : {0.9, 0.95, 0.99}) {
+    sweep.add("adamw", 0.001, 1, 3.0 - beta2, RunState::finished, {{"optimizer.beta2", beta2}});
+  }
+  const auto report = make_report(sweep.path());
+  const auto& swept = report.groups[0].swept;
+  REQUIRE(swept.size() == 2);
+  CHECK(swept[0].path == "optimizer.beta2");
+  CHECK(swept[0].position == GridPosition::highest);
+  CHECK(swept[1].position == GridPosition::only);
+  CHECK_THAT(report_table(report),
+             Contains("the best optimizer.beta2 0.99 is the highest of the 3"));
+}
+
+TEST_CASE("Report: groups that tried different numbers of configurations are marked") {
+  ExampleSweep sweep;
+  fill(sweep);
+  const auto report = make_report(sweep.path());
+  CHECK(report.groups[0].configurations == 2);
+  CHECK(report.groups[1].configurations == 3);
+  CHECK_THAT(
+      report_table(report),
+      Contains("warning: unequal tuning: adam_mini is the best of 2 configurations, adamw of 3"));
+  ExampleSweep equal;
+  for (const auto* group : {"adamw", "adam_mini"}) {
+    for (const double rate : {0.001, 0.003}) equal.add(group, rate, 1, 2.0 + rate);
+  }
+  CHECK_THAT(report_table(make_report(equal.path())), !Contains("unequal tuning"));
 }
 
 TEST_CASE("Report: runs that are not finished are counted and leave no loss") {
@@ -204,7 +241,7 @@ TEST_CASE("Report: a sweep of which nothing has run yet") {
   sweep.plan("adamw", 0.001, 1);
   sweep.plan("adam_mini", 0.001, 1);
   const auto report = make_report(sweep.path());
-  CHECK(!report.groups[0].best_learning_rate);
+  CHECK(!report.groups[0].swept[0].best);
   CHECK_THAT(report_table(report), Contains("the baseline adamw has no finished run"));
   CHECK(nlohmann::json::parse(report_json(report))["configurations"].size() == 2);
 }
@@ -217,22 +254,23 @@ TEST_CASE("Report: the tables as text") {
   const std::vector<std::string> expected = {
       "example: validation loss in nats per token, mean ± 95 % interval over seeds.",
       "Differences: to the best configuration of adamw, paired by seed; negative is better.",
-      "p: two-sided paired t-test, of each comparison by itself.",
+      "p: two-sided paired t-test, of each comparison by itself; Holm: corrected for all of them.",
       "",
-      "group      learning_rate  seeds       final loss        difference      p  optimizer  peak memory     step  tokens/s",
-      "adam_mini  0.003              3  1.8333 ± 0.0158  -0.0135 ± 0.0107  0.032    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
-      "adamw      0.003              3  1.8469 ± 0.0124          baseline      -    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
+      "group      learning_rate  tried  seeds       final loss        difference      p   Holm  optimizer  peak memory     step  tokens/s",
+      "adam_mini  0.003              2      3  1.8333 ± 0.0158  -0.0135 ± 0.0107  0.032  0.056    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
+      "adamw      0.003              3      3  1.8469 ± 0.0124          baseline      -      -    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
       "",
       "All configurations, best first:",
-      "group      learning_rate  seeds       final loss      sd  best loss        difference      p",
-      "adam_mini  0.003              3  1.8333 ± 0.0158  0.0063     1.7333  -0.0135 ± 0.0107  0.032",
-      "adamw      0.003              3  1.8469 ± 0.0124  0.0050     1.7469          baseline      -",
-      "adamw      0.01               3  1.9200 ± 0.0248  0.0100     1.8200  +0.0731 ± 0.0363  0.013",
-      "adamw      0.001              3  1.9700 ± 0.0248  0.0100     1.8700  +0.1231 ± 0.0363  0.005",
-      "adam_mini  0.001            2/3  1.5200 ± 0.1271  0.0141     1.4200  -0.3256 ± 0.1836  0.028",
+      "group      learning_rate  seeds       final loss      sd  best loss        difference      p   Holm",
+      "adam_mini  0.003              3  1.8333 ± 0.0158  0.0063     1.7333  -0.0135 ± 0.0107  0.032  0.056",
+      "adamw      0.003              3  1.8469 ± 0.0124  0.0050     1.7469          baseline      -      -",
+      "adamw      0.01               3  1.9200 ± 0.0248  0.0100     1.8200  +0.0731 ± 0.0363  0.013  0.039",
+      "adamw      0.001              3  1.9700 ± 0.0248  0.0100     1.8700  +0.1231 ± 0.0363  0.005  0.019",
+      "adam_mini  0.001            2/3  1.5200 ± 0.1271  0.0141     1.4200  -0.3256 ± 0.1836  0.028  0.056",
       "",
       "warning: adam_mini optimizer.learning_rate=0.001 optimizer.rule=adam_mini: 2 of 3 seeds finished, 1 diverged",
-      "warning: adam_mini: the best learning rate 0.003 is the highest of the 2 tried; a better one may lie beyond"};
+      "warning: adam_mini: the best optimizer.learning_rate 0.003 is the highest of the 2 tried; a better one may lie beyond",
+      "warning: unequal tuning: adam_mini is the best of 2 configurations, adamw of 3; the best of more is lower by chance alone"};
   // clang-format on
   CHECK(lines_of(report_table(make_report(sweep.path()))) == expected);
 }
@@ -247,6 +285,7 @@ TEST_CASE("Report: CSV has a line per configuration and full numbers") {
         "group,optimizer.learning_rate,optimizer.rule,seeds_finished,seeds_diverged,seeds_failed,"
         "seeds_unfinished,seeds_missing,final_loss,final_loss_standard_deviation,"
         "final_loss_half_width,best_loss,difference,difference_half_width,difference_pairs,p_value,"
+        "p_value_holm,"
         "optimizer_bytes,peak_allocated_bytes,step_seconds,tokens_per_second");
   CHECK_THAT(lines[1], Contains("adam_mini,0.003,adam_mini,3,0,0,0,0,1.83333333333333"));
   CHECK_THAT(lines[1], Contains(",1051648,3145728,0.03,"));
@@ -258,7 +297,8 @@ TEST_CASE("Report: JSON has everything") {
   fill(sweep);
   const auto json = nlohmann::json::parse(report_json(make_report(sweep.path())));
   CHECK(json["name"] == "example");
-  CHECK(json["groups"][0]["best_learning_rate_position"] == "highest");
+  CHECK(json["groups"][0]["swept"][0]["position"] == "highest");
+  CHECK(json["groups"][0]["configurations"] == 2);
   const auto& best = json["configurations"][json["groups"][0]["best_configuration"].get<int>()];
   CHECK(best["settings"]["optimizer.learning_rate"] == "0.003");
   CHECK(best["final_losses"]["2"] == 1.8402);
