@@ -273,13 +273,12 @@ double condition_number(const Quadrature& spectrum, double left_out) {
 
 namespace {
 
-// Shares of |eigenvalues| <= x as far as `gauss` tells. `ends`: whether the spectrum may go on
-// beyond the lowest node.
+// Shares of |eigenvalues| <= x as far as `gauss` tells.
 struct ShareBounds {
   double least = 0.0, most = 0.0;
 };
 
-ShareBounds share_within(const Quadrature& gauss, double x, bool goes_on_below) {
+ShareBounds share_within(const Quadrature& gauss, double x, double smallest_possible) {
   const auto inside = [&](std::size_t i) { return std::abs(gauss.nodes[i]) <= x; };
   const auto n = gauss.nodes.size();
   std::size_t first = 0;
@@ -288,7 +287,7 @@ ShareBounds share_within(const Quadrature& gauss, double x, bool goes_on_below) 
   ShareBounds share;
   while (end < n && inside(end)) share.most += gauss.weights[end++];
   share.least = share.most;
-  const bool cut_below = first > 0 || goes_on_below;
+  const bool cut_below = first > 0 || smallest_possible < -x;
   if (end > first && cut_below) share.least -= gauss.weights[first];
   if (end > first + (cut_below ? 1 : 0)) share.least -= gauss.weights[end - 1];
   if (first > 0) share.most += gauss.weights[first - 1];
@@ -308,10 +307,9 @@ Interval condition_bounds(const Quadrature& gauss, double left_out, std::int64_t
   for (const double node : gauss.nodes) sizes.push_back(std::abs(node));
   std::ranges::sort(sizes);
   const double largest = sizes.back();
-  const bool goes_on_below = smallest_possible < gauss.nodes.front();
   double low = largest, high = largest;
   for (const double x : sizes) {
-    const auto share = share_within(gauss, x, goes_on_below);
+    const auto share = share_within(gauss, x, smallest_possible);
     if (share.most + spread > left_out) low = std::min(low, x);
     if (share.least - spread > left_out) high = std::min(high, x);
   }
