@@ -248,7 +248,7 @@ void Lanczos::load(const Hdf5File& file, const std::string& group) {
   expect_attribute(file, group, "rows", a_.rows());
   expect_attribute(file, group, "reorthogonalisation",
                    static_cast<std::int64_t>(options_.reorthogonalisation));
-  const auto steps = saved_steps(file, group, options_.steps);
+  const auto steps = saved_steps(file, group, room(options_));
   const auto basis = read_rows_like(file, group + "/basis", next_, basis_.capacity());
   // One vector per step where all are kept; the last two otherwise.
   const bool whole = options_.reorthogonalisation != Reorthogonalisation::none;

@@ -232,6 +232,25 @@ TEST_CASE("A saved process goes on with the same bits") {
   }
 }
 
+// As functions of the spectrum deepen their quadratures, and a signal comes then.
+TEST_CASE("A process that was extended and saved goes on with the same bits") {
+  TemporaryFolder folder;
+  const ReflectedDiagonal a(spiked(300), 8);
+  const LanczosOptions options{.steps = 10, .most_steps = 40};
+  Lanczos whole(a, gaussian({300}, 21), options);
+  CHECK(whole.run() == 10);
+  whole.extend(30);
+  CHECK(whole.run() == 30);
+  save_lanczos(folder / "lanczos.h5", {{"a", &whole}});
+  Lanczos second(a, gaussian({300}, 99), options);
+  second.load(Hdf5File::open_for_reading(folder / "lanczos.h5"), "/a");
+  for (auto* process : {&whole, &second}) {
+    process->extend(50);
+    CHECK(process->run() == 40);
+  }
+  CHECK(second.tridiagonal().alpha == whole.tridiagonal().alpha);
+}
+
 TEST_CASE("Processes in lockstep are those that run alone, bit for bit") {
   const ReflectedDiagonal a(spiked(120), 3), b(spiked(80), 4);
   const auto start_a = gaussian({120}, 1), start_b = gaussian({80}, 2);
