@@ -20,18 +20,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// About a second each.
-std::int64_t number_tried() {
-  const char* wanted = std::getenv("BLOCKWISE_FAULTS");
-  return wanted == nullptr ? 8 : std::max<std::int64_t>(1, std::atoll(wanted));
+std::vector<std::int64_t> every(std::int64_t stride, std::int64_t first, std::int64_t last) {
+  std::vector<std::int64_t> calls;
+  for (auto call = first; call <= last; call += stride) calls.push_back(call);
+  if (calls.empty() || calls.back() != last) calls.push_back(last);
+  return calls;
 }
 
+// About a second each.
 std::vector<std::int64_t> tried_calls(std::int64_t count) {
-  const auto stride = std::max<std::int64_t>(1, count / number_tried());
-  std::vector<std::int64_t> calls;
-  for (std::int64_t call = 1; call <= count; call += stride) calls.push_back(call);
-  if (calls.back() != count) calls.push_back(count);
-  return calls;
+  const char* wanted = std::getenv("BLOCKWISE_FAULTS");
+  const std::string text = wanted == nullptr ? "8" : wanted;
+  const auto dash = text.find('-');
+  const auto first = std::max<std::int64_t>(1, std::atoll(text.c_str()));
+  if (dash == std::string::npos) return every(std::max<std::int64_t>(1, count / first), 1, count);
+  return every(1, std::min(first, count),
+               std::min<std::int64_t>(std::atoll(text.c_str() + dash + 1), count));
 }
 
 void redirect_output(const std::string& errors) {
