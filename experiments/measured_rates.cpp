@@ -87,9 +87,9 @@ class ProgressFile {
                   "{}: sample {} of target {}, there are {} of {} targets", path_, sample, target,
                   samples_, targets_);
     require_input(
-        r.products >= 0 && r.error >= 0.0,
-        "{}: sample {} of target {} has {} products and an error of {}, both are at least 0", path_,
-        sample, target, r.products, r.error);
+        r.products >= 0 && r.error >= 0.0 && r.smallest_error >= 0.0,
+        "{}: sample {} of target {} has {} products and errors of {} and {}, all are at least 0",
+        path_, sample, target, r.products, r.error, r.smallest_error);
     done_[{sample, target}] = r;
   }
 

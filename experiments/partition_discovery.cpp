@@ -4,7 +4,7 @@
 
 #include "core/device.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/io/folder_lock.hpp"
+#include "core/io/output_folder.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/partition_measurement.hpp"
 #include "experiments/partition_merges.hpp"
@@ -192,8 +192,7 @@ class Discovery {
 
 DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
                                     std::int64_t jobs, const ProductObserver& observe) {
-  fs::create_directories(discovery.config.output);
-  const FolderLock lock(discovery.config.output);
+  const OutputFolder taken(discovery.config.output);
   write_file_atomically(fs::path(discovery.config.output) / "config.yaml",
                         to_yaml(discovery.config));
   set_threads(discovery.config.trainer.threads);

@@ -10,7 +10,7 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/io/folder_lock.hpp"
+#include "core/io/output_folder.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition_file.hpp"
 #include "core/random_stream.hpp"
@@ -246,8 +246,7 @@ class RateSearch {
 RateSearchOutcome search_rates(
     const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
     const std::function<void(std::int64_t, const std::string&)>& observe) {
-  fs::create_directories(search.config.output);
-  const FolderLock lock(search.config.output);
+  const OutputFolder taken(search.config.output);
   write_file_atomically(fs::path(search.config.output) / "config.yaml", to_yaml(search.config));
   set_threads(search.config.trainer.threads);
   return RateSearch(search, observe).run(program, jobs);

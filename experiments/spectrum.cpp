@@ -10,8 +10,8 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/io/folder_lock.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/output_folder.hpp"
 #include "core/memory_meter.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/hessian_batches.hpp"
@@ -248,8 +248,7 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
   const auto& config = spectrum.config;
   const auto device = resolve_device(config.trainer.device);
   const int threads = set_threads(config.trainer.threads);
-  fs::create_directories(config.output);
-  const FolderLock lock(config.output);
+  const OutputFolder taken(config.output);
   if (auto before = finished_before(spectrum)) return std::move(*before);
   auto [file, done] = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));

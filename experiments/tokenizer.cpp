@@ -11,6 +11,8 @@ namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
+// Bytes; the largest that are published have some 30 million. The Python side has the same bound.
+constexpr std::size_t kLargestTokenizer = std::size_t{256} << 20;
 
 class ByteTokenizer : public Tokenizer {
  public:
@@ -60,8 +62,11 @@ bool manifest_says_bytes(const fs::path& folder) {
 
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder, std::int64_t vocab_size) {
   if (input_exists(folder / "tokenizer.json")) {
-    const InputFile regular(folder / "tokenizer.json");
-    return std::make_unique<JsonTokenizer>(folder / "tokenizer.json");
+    const auto path = folder / "tokenizer.json";
+    const InputFile file(path);
+    require_input(file.bytes() <= kLargestTokenizer, "{}: {} bytes, at most {} are accepted",
+                  path.string(), file.bytes(), kLargestTokenizer);
+    return std::make_unique<JsonTokenizer>(path);
   }
   require_input(manifest_says_bytes(folder) || vocab_size == 256,
                 "{}: neither tokenizer.json nor the manifest.json of a byte-level corpus is there, "

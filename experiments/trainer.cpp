@@ -12,8 +12,8 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/io/folder_lock.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/output_folder.hpp"
 #include "core/memory_meter.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
@@ -390,8 +390,7 @@ ResolvedRun resolve(RunConfig config) {
 
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
   const fs::path folder = run.config.output;
-  fs::create_directories(folder);
-  const FolderLock lock(folder);  // before anything in it is read or written
+  const OutputFolder taken(folder);
   const auto path = folder / "run.h5";
   if (input_exists(path)) {
     const auto result = read_run(path);

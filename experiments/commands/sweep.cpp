@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
-#include "core/io/folder_lock.hpp"
+#include "core/io/output_folder.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/stop_signal.hpp"
@@ -48,9 +48,8 @@ int sweep_command(const SweepOptions& options) {
     for (const auto& plan : expand(document.sweep_config())) fmt::print("{}\n", plan.id);
     return 0;
   }
-  const std::filesystem::path folder = document.run_config().output;
-  std::filesystem::create_directories(folder);
-  const FolderLock lock(folder);  // two sweeps would write the same files and start the same runs
+  // Two sweeps would write the same files and start the same runs.
+  const OutputFolder taken(document.run_config().output);
   const auto sweep = prepare_sweep(document);
   install_stop_handlers();
   const auto program = std::filesystem::read_symlink("/proc/self/exe").string();

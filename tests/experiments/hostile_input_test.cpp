@@ -301,10 +301,10 @@ TEST_CASE("Samples of rates that were kept are of this search, or refused") {
     write_file_atomically(kept, hash + "\n" + line + "\n");
     check_refused(search(), text);
   };
-  refused("2 0 1 1 0 1 end", "samples.txt: sample 2 of target 0, there are 2 of ");
-  refused("-1 0 1 1 0 1 end", "samples.txt: sample -1 of target 0");
-  refused("0 99999 1 1 0 1 end", "samples.txt: sample 0 of target 99999");
-  refused("0 0 1 1 0 -5 end", "-5 products");
+  refused("2 0 1 1 0 0 1 end", "samples.txt: sample 2 of target 0, there are 2 of ");
+  refused("-1 0 1 1 0 0 1 end", "samples.txt: sample -1 of target 0");
+  refused("0 99999 1 1 0 0 1 end", "samples.txt: sample 0 of target 99999");
+  refused("0 0 1 1 0 0 -5 end", "-5 products");
   fs::remove(kept);
   fs::create_symlink("/dev/zero", kept);
   check_refused(search(), "samples.txt: is a device, not a regular file");

@@ -253,7 +253,7 @@ nlohmann::json json_of(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("A tokenizer.json is decoded as it says; what pads or cuts is ignored") {
+TEST_CASE("A tokenizer.json is decoded as it says, and what pads or cuts is ignored") {
   TemporaryFolder folder;
   write_word_tokenizer(folder.path());
   const auto tokenizer = open_tokenizer(folder.path(), 61);

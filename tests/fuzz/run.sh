@@ -2,7 +2,8 @@
 # Runs one fuzz target: every committed input once, then new ones for a while.
 #   bash tests/fuzz/run.sh build/fuzz/fuzz_NAME
 # Environment: BLOCKWISE_FUZZ_SECONDS, how long (0: the committed inputs alone). Without it, or where
-# the target is not built, exits with 77, which ctest takes as skipped. What brings a reader down is
+# the target is not built, exits with 77, which ctest takes as skipped. BLOCKWISE_FUZZ_SEED: of the
+# inputs (default: another one each time). What brings a reader down is
 # left in build/fuzz/crashes; copy it to tests/fuzz/corpus/NAME/crash_WHAT with the fix.
 set -euo pipefail
 
@@ -23,7 +24,7 @@ folder=$(dirname "$program")
 crashes=$folder/crashes/$name
 found=$folder/corpus/$name
 mkdir -p "$crashes" "$found"
-options=(-timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=1000 -artifact_prefix="$crashes/")
+options=(-seed="${BLOCKWISE_FUZZ_SEED:-0}" -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=1000 -artifact_prefix="$crashes/")
 seeds=("$root/tests/fuzz/corpus/$name")
 case $name in
   run_config) seeds+=("$root/configs") options+=(-max_len=20000) ;;

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/partition_rules.hpp"
 #include "core/random_stream.hpp"
+#include "core/statistics.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/hessian_blocks.hpp"
@@ -148,8 +149,8 @@ TEST_CASE("Intervals of energy shares are honest") {
   const double whole = p.matrix.square().sum().item<double>();
   const double inside = inside_energy(p.matrix, p.labels) / whole;
   const double diagonal = p.matrix.diagonal().square().sum().item<double>() / whole;
-  const double t12 = Estimate{0.0, 1.0, 0, 12}.half_width(0.95);
-  const double t10 = Estimate{0.0, 1.0, 0, 10}.half_width(0.95);
+  const double t12 = student_t_quantile(11.0);
+  const double t10 = student_t_quantile(9.0);
   int shares = 0, diagonals = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const auto found = block_energies(a, p.labels, 8, {.vectors = 12, .codes = 4, .seed = seed});

@@ -65,7 +65,7 @@ std::string with_array(const Process& saved, Process fresh, const std::string& n
     file.create_group("/q");
     for (const auto& key :
          {"rows", "sections", "levels", "done", "reorthogonalisation", "broke_down", "capacity",
-          "products", "restarts", "converged", "ended"}) {
+          "products", "restarts", "starts", "converged", "copies_found", "ended"}) {
       try {
         file.set_attribute("/q", key, old.integer_attribute("/p", key));
       } catch (const InputError&) {  // of another kind of process

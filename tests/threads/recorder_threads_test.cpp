@@ -2,6 +2,8 @@
 // reads.
 #include <ATen/ATen.h>
 
+#include <chrono>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -22,6 +24,7 @@ constexpr std::int64_t kSteps = 500;
 // Reads until the run is finished: rows only come.
 void follow(const std::filesystem::path& path) {
   std::size_t seen = 0;
+  while (!std::filesystem::exists(path)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   for (auto run = read_run(path); run.state != RunState::finished; run = read_run(path)) {
     if (run.steps.size() < seen) throw std::runtime_error("rows have gone");
     seen = run.steps.size();
@@ -42,8 +45,10 @@ void record_all(RunRecorder& recorder) {
 TEST_CASE("A run is recorded by a thread of its own, metered and read at once") {
   const TemporaryFolder folder;
   const auto path = folder / "run.h5";
+  // Before there are threads, and before the file is open here: a process that inherits the
+  // writer's open file would look at the writer's state of then, not at the disk.
+  ChildProcess reader([&](const auto&) { follow(path); });
   auto recorder = create_example_run(path);
-  ChildProcess reader([&](const auto&) { follow(path); });  // before there are threads
   const MemoryMeter meter(c10::kCPU);
   std::vector<std::thread> threads;
   threads.emplace_back([&] { record_all(recorder); });
