@@ -78,7 +78,7 @@ void append_rows(Hdf5File& file, const std::vector<Row>& rows) {
 // One of an older version may lack columns.
 template <typename Row>
 std::int64_t row_count(const Hdf5File& file) {
-  auto count = std::numeric_limits<std::int64_t>::max();
+  auto count = file.rows(path_of(Table<Row>::columns[0]));  // every version has the first
   for (const auto& column : Table<Row>::columns) {
     if (file.has(path_of(column))) count = std::min(count, file.rows(path_of(column)));
   }

@@ -30,7 +30,7 @@ void parallel_loop(std::int64_t count, bool threads, const Task& task) {
 
 // Calls task(i) for i in [0, count), on all threads of the OpenMP runtime where `threads` holds.
 template <typename Task>
-void parallel_loop(std::int64_t count, bool threads, const Task& task) {
+void parallel_loop(std::int64_t count, [[maybe_unused]] bool threads, const Task& task) {
 #pragma omp parallel for schedule(static) if (threads)
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
