@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "core/io/growing_file.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/file_header.hpp"
 #include "experiments/hdf5_table.hpp"
@@ -267,7 +268,9 @@ void RunRecorder::close() {
   write([&] { file_.close(); });
 }
 
-RunResult read_run(const fs::path& path) {
+namespace {
+
+RunResult read_run_once(const fs::path& path) {
   const auto file = Hdf5File::open_for_reading(path);
   require_run_file(file, path);
   RunResult run;
@@ -298,10 +301,18 @@ RunResult read_run(const fs::path& path) {
   return run;
 }
 
+}  // namespace
+
+RunResult read_run(const fs::path& path) {
+  return read_growing_file(path, [&] { return read_run_once(path); });
+}
+
 std::string run_config_hash(const fs::path& path) {
-  const auto file = Hdf5File::open_for_reading(path);
-  require_run_file(file, path);
-  return file.text_attribute("/config", "hash");
+  return read_growing_file(path, [&] {
+    const auto file = Hdf5File::open_for_reading(path);
+    require_run_file(file, path);
+    return file.text_attribute("/config", "hash");
+  });
 }
 
 }  // namespace blockwise
