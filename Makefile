@@ -108,9 +108,10 @@ $(TOKENS_bpe)/manifest.json: $(NOVELS)
 	  --output $(@D) --tokenizer bpe --vocab-size $(VOCAB_SIZE)
 
 .PHONY: lint
-lint: dependencies ## include rules and formatting
+lint: dependencies ## include rules, formatting, links of the documents
 	@$(CMAKE) -DROOT=. -P cmake/check_includes.cmake
 	@$(CMAKE) -P tests/lint/check_includes_test.cmake
+	@.venv/bin/python tests/lint/check_links.py
 	@bash cmake/check_format.sh
 
 .PHONY: format

@@ -1,4 +1,4 @@
-// RunRecorder: the one HDF5 file of a run (layout in README, "The run file"). Append-only; rows are
+// RunRecorder: the one HDF5 file of a run (layout in docs/files.md). Append-only; rows are
 // typed records. Readable by h5py while it grows.
 #pragma once
 
