@@ -28,9 +28,9 @@ std::vector<std::int64_t> every(std::int64_t stride, std::int64_t first, std::in
 }
 
 // About a second each.
-std::vector<std::int64_t> tried_calls(std::int64_t count) {
+std::vector<std::int64_t> tried_calls(std::int64_t count, std::int64_t usual) {
   const char* wanted = std::getenv("BLOCKWISE_FAULTS");
-  const std::string text = wanted == nullptr ? "8" : wanted;
+  const std::string text = wanted == nullptr ? std::to_string(usual) : wanted;
   const auto dash = text.find('-');
   const auto first = std::max<std::int64_t>(1, std::atoll(text.c_str()));
   if (dash == std::string::npos) return every(std::max<std::int64_t>(1, count / first), 1, count);
@@ -151,8 +151,8 @@ void FaultWalk::check_end(FaultKind kind, const End& end) const {
   }
 }
 
-void FaultWalk::walk(FaultKind kind) const {
-  const auto tried = tried_calls(calls_);
+void FaultWalk::walk(FaultKind kind, std::int64_t usual) const {
+  const auto tried = tried_calls(calls_, usual);
   std::size_t quiet = 0;
   for (const auto call : tried) {
     INFO("call " << call << " of " << calls_);

@@ -36,11 +36,11 @@ class FaultWalk {
 
   std::int64_t calls() const { return calls_; }
 
-  // For some eight calls, or those that the environment's BLOCKWISE_FAULTS says (100: as many
+  // For some `usual` calls, or those that the environment's BLOCKWISE_FAULTS says (100: as many
   // spread over all, 10000: every one, 760-770: these): the fault leads to a sentence and an exit
   // code other than 0, or to the right contents; the same work once more, undisturbed, to the right
   // contents in every case.
-  void walk(FaultKind kind) const;
+  void walk(FaultKind kind, std::int64_t usual = 8) const;
 
  private:
   struct End;

@@ -44,17 +44,33 @@ Contents read_sweep(const fs::path& folder) {
   return c;
 }
 
+struct Measurement {
+  SmallRunFolder small{
+      4, "hessian: {each: layer, lanczos_steps: 4, save_every: 2, probes: 1, batch_size: 2}\n"};
+
+  FaultyWork work() const {
+    const auto folder = small.folder / "spectrum";
+    return {folder,
+            program_with({"spectrum", small.config, "--output", folder.string(), "--no-figure"}),
+            [folder] { return read_spectrum(folder); }};
+  }
+};
+
 }  // namespace
 
 TEST_CASE("Faults: a measurement of curvature under faults of all kinds") {
-  const SmallRunFolder small(
-      4, "hessian: {each: layer, lanczos_steps: 4, save_every: 2, probes: 1, batch_size: 2}\n");
-  const auto folder = small.folder / "spectrum";
-  const FaultWalk walk(
-      {folder, program_with({"spectrum", small.config, "--output", folder.string(), "--no-figure"}),
-       [folder] { return read_spectrum(folder); }});
+  const Measurement measurement;
+  const FaultWalk walk(measurement.work());
   REQUIRE(walk.calls() > 100);
   for (const auto kind : {FaultKind::kill, FaultKind::once, FaultKind::lasting}) walk.walk(kind);
+}
+
+TEST_CASE("Faults: the same while a stopped measurement of curvature is continued") {
+  const Measurement measurement;
+  const auto calls = FaultWalk(measurement.work()).calls();
+  fs::remove_all(measurement.work().folder);
+  const FaultWalk walk(measurement.work(), calls / 2);
+  for (const auto kind : {FaultKind::kill, FaultKind::once, FaultKind::lasting}) walk.walk(kind, 3);
 }
 
 TEST_CASE("Faults: the preparation of a sweep under faults of all kinds") {
