@@ -5,6 +5,7 @@
 
 JOBS ?= $(shell bash cmake/parallel_jobs.sh)
 FUZZ_SECONDS ?= 60
+PREFIX ?= /usr/local
 TOKENIZER ?= byte
 VOCAB_SIZE ?= 2048
 
@@ -12,7 +13,7 @@ VOCAB_SIZE ?= 2048
 in_venv_or_path = $(shell test -x .venv/bin/$(1) && echo .venv/bin/$(1) || echo $(1))
 CMAKE = $(call in_venv_or_path,cmake)
 CTEST = $(call in_venv_or_path,ctest)
-PYTHON_MODULE := PYTHONPATH=notebooks .venv/bin/python -m
+PYTHON_MODULE := .venv/bin/python -m
 BLOCKWISE := build/release/blockwise
 
 QUICKSTART := runs/quickstart
@@ -27,12 +28,13 @@ help: ## this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
-	@echo "Options: JOBS=N compilers at once; PYTHON=python3.12 for .venv; Torch_DIR=... to use a"
-	@echo "LibTorch that is already here; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60."
+	@echo "Options: TORCH=cpu for PyTorch's build without CUDA, 0.2 GB instead of 2.5 GB to download;"
+	@echo "Torch_DIR=... to use a LibTorch that is already here; JOBS=N compilers at once; PYTHON=python3.12"
+	@echo "for .venv; for install PREFIX=...; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60."
 
 .PHONY: dependencies
 dependencies: ## install what is missing: Debian packages, .venv, LibTorch
-	@PYTHON='$(PYTHON)' bash cmake/install_dependencies.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh
 
 .PHONY: configure
 configure: dependencies
@@ -42,6 +44,10 @@ configure: dependencies
 build: configure ## install what is missing and build build/release/blockwise
 	@$(CMAKE) --build --preset release --target blockwise --parallel $(JOBS)
 
+.PHONY: install
+install: build ## put blockwise into PREFIX/bin (PREFIX=/usr/local)
+	@$(CMAKE) --install build/release --prefix '$(PREFIX)'
+
 .PHONY: test
 test: configure ## install what is missing, build everything, run every test
 	@$(CMAKE) --build --preset release --parallel $(JOBS)
@@ -49,7 +55,7 @@ test: configure ## install what is missing, build everything, run every test
 
 .PHONY: fuzz-programs
 fuzz-programs:
-	@PYTHON='$(PYTHON)' bash cmake/install_dependencies.sh fuzz
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh fuzz
 	@$(CMAKE) --preset fuzz -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset fuzz --parallel $(JOBS)
 

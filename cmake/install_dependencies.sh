@@ -3,12 +3,13 @@
 # and LibTorch as the torch wheel. With nothing missing it takes a moment and no network.
 #   bash cmake/install_dependencies.sh          # for the program and its tests
 #   bash cmake/install_dependencies.sh fuzz     # and for fuzzing
-# Environment: PYTHON names the interpreter for .venv; Torch_DIR or CMAKE_PREFIX_PATH leads to a
-# LibTorch (2.11 to 2.15) that is used instead of the wheel.
+# Environment: PYTHON names the interpreter for .venv; TORCH=cpu takes PyTorch's build without CUDA;
+# Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch (2.11 to 2.15) that is used instead of the wheel.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly torch_requirement="torch==2.13.0"
+readonly torch_cpu_index="https://download.pytorch.org/whl/cpu"
 readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for CMakePresets.json
 readonly cmake_minimum="3.25"
 readonly venv_python=".venv/bin/python"
@@ -129,18 +130,61 @@ require_cmake() {
   fi
 }
 
+# With TORCH unset any build of the version serves, so that TORCH=cpu has to be said only once.
+torch_is_installed() {
+  local stamp=.venv/torch.stamp
+  [[ -f $stamp && $(<"$stamp") == "$torch_requirement"${TORCH:+"+$TORCH"}* ]]
+}
+
+# Sizes are those of Linux on x86-64, where pip's own choice is the build with CUDA.
+announce_torch() {
+  if [[ ${TORCH:-} == cpu ]]; then
+    say "LibTorch: $torch_requirement+cpu, about 0.2 GB to download, 0.8 GB on disk"
+  else
+    say "LibTorch: $torch_requirement, with CUDA 2.5 GB to download and 5.1 GB on disk" \
+      "(TORCH=cpu takes the build without CUDA: 0.2 GB and 0.8 GB)"
+  fi
+}
+
+# The local version +cpu keeps pip from falling back to the build with CUDA.
+install_torch() {
+  if [[ ${TORCH:-} == cpu ]]; then
+    install_with_pip torch.stamp "$torch_requirement+cpu" "$torch_requirement+cpu" \
+      --extra-index-url "$torch_cpu_index"
+  elif ! torch_is_installed; then
+    install_with_pip torch.stamp "$torch_requirement" "$torch_requirement"
+  fi
+}
+
+# Before anything is downloaded, what will be. apt-get says its own sizes.
+announce_downloads() {
+  [[ -f .venv/requirements.stamp ]] ||
+    say "Python packages for .venv: about 0.2 GB to download, 0.7 GB on disk"
+  [[ -n ${Torch_DIR:-}${CMAKE_PREFIX_PATH:-} ]] || torch_is_installed || announce_torch
+}
+
+# `import blockwise` in .venv, from any folder.
+link_python_package() {
+  local link
+  link=$("$venv_python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/blockwise.pth
+  [[ -f $link && $(<"$link") == "$PWD/notebooks" ]] || printf '%s\n' "$PWD/notebooks" >"$link"
+}
+
 require_libtorch() {
   local cmake=cmake
   [[ ! -x .venv/bin/cmake ]] || cmake=.venv/bin/cmake
   if [[ -n ${Torch_DIR:-} ]]; then
     "$cmake" -P cmake/locate_libtorch.cmake >/dev/null || exit 1
   elif [[ -z ${CMAKE_PREFIX_PATH:-} ]] || ! "$cmake" -P cmake/locate_libtorch.cmake >/dev/null 2>&1; then
-    install_with_pip torch.stamp "$torch_requirement" "$torch_requirement"
+    [[ -z ${CMAKE_PREFIX_PATH:-} ]] || torch_is_installed || announce_torch
+    install_torch
   fi
 }
 
 main() {
   local python="" venv_package=""
+  [[ -z ${TORCH:-} || $TORCH == cpu ]] || fail "TORCH is '$TORCH'; it is cpu, or not given"
+  announce_downloads
   if ! is_recent_python "$venv_python"; then
     PATH=${PATH//"$PWD/.venv/bin:"/} # an activated but broken .venv must not make its successor
     python=$(choose_python)
@@ -150,6 +194,7 @@ main() {
   [[ -z $python ]] || make_venv "$python"
   require_cmake
   install_with_pip requirements.stamp "$(sha256sum <requirements.txt)" -r requirements.txt
+  link_python_package
   require_libtorch
 }
 

@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "core/error.hpp"
+#include "experiments/build_info.hpp"
 
 extern char** environ;
 
@@ -20,9 +21,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+fs::path program_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
+
 // build/release/blockwise -> the checkout
-fs::path checkout() {
-  return fs::read_symlink("/proc/self/exe").parent_path().parent_path().parent_path();
+fs::path checkout() { return program_folder().parent_path().parent_path(); }
+
+// PREFIX/bin/blockwise -> what `make install` puts there; there is none beside build/release.
+fs::path installed_modules() {
+  return program_folder().parent_path() / "share/blockwise/notebooks";
+}
+
+fs::path modules() {
+  return fs::exists(installed_modules()) ? installed_modules() : checkout() / "notebooks";
 }
 
 // A signal that asks for a stop must not cut the text or the wait short.
@@ -51,8 +61,10 @@ constexpr const char* kRunModule =
 
 std::string interpreter() {
   if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
-  const auto own = checkout() / ".venv/bin/python";
-  return fs::exists(own) ? own.string() : "python3";
+  const fs::path own = checkout() / ".venv/bin/python";
+  // Two folders above PREFIX/bin may be somebody's home with a .venv of other things.
+  if (!fs::exists(installed_modules()) && fs::exists(own)) return own.string();
+  return fs::exists(kPython) ? kPython : "python3";
 }
 
 // Starts `words` with its standard output in the returned pipe.
@@ -81,8 +93,7 @@ std::pair<pid_t, int> start(std::vector<std::string>& words) {
 }  // namespace
 
 std::vector<std::string> python_command(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {interpreter(), "-I", "-c", kRunModule,
-                                    (checkout() / "notebooks").string()};
+  std::vector<std::string> words = {interpreter(), "-I", "-c", kRunModule, modules().string()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   return words;
 }

@@ -7,10 +7,10 @@
 namespace blockwise {
 
 // The words that run `python -m ARGUMENTS...` isolated (-I): modules come from notebooks/ of this
-// checkout and from what the interpreter was installed with. Nothing is taken from the current
-// folder, from PYTHONPATH and its kin or from the user's own site-packages, so that a json.py
-// beside somebody's data is not run. The interpreter: BLOCKWISE_PYTHON, that of .venv beside
-// build/, or python3.
+// checkout, or of share/blockwise beside an installed program, and from what the interpreter was
+// installed with. Nothing is taken from the current folder, from PYTHONPATH and its kin or from the
+// user's own site-packages, so that a json.py beside somebody's data is not run. The interpreter:
+// BLOCKWISE_PYTHON, that of .venv beside build/, that of the build's checkout, or python3.
 std::vector<std::string> python_command(const std::vector<std::string>& arguments);
 
 // Standard output of that command. Throws InputError where it ends with exit code 2 (it has said

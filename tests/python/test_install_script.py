@@ -1,0 +1,130 @@
+"""What cmake/install_dependencies.sh would call and says before, with a pip that only writes down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON = """#!/bin/sh
+case "$2" in *purelib*) echo "$PWD/site" ;; esac
+[ "$1 $2 $3" != "-m pip install" ] || { echo "PIP $*"; echo "$*" >> pip.log; }
+"""
+DPKG_QUERY = """#!/bin/sh
+shift 2
+for name in "$@"; do echo "installed $name"; done
+"""
+CMAKE = """#!/bin/sh
+[ "$1" != --version ] || echo "cmake version 3.25.1"
+[ "$1" != -P ] || exit "${LOCATE:-0}"
+"""
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout on a machine that has all packages, with an empty .venv."""
+    root = tmp_path / "checkout"
+    (root / "cmake").mkdir(parents=True)
+    for name in ("install_dependencies.sh", "debian_packages.txt"):
+        shutil.copy(ROOT / "cmake" / name, root / "cmake" / name)
+    shutil.copy(ROOT / "requirements.txt", root)
+    (root / "site").mkdir()
+    program(root / ".venv/bin/python", PYTHON)
+    program(root / "bin/dpkg-query", DPKG_QUERY)
+    program(root / "bin/cmake", CMAKE)
+    return root
+
+
+def install(root: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    left_out = ("TORCH", "Torch_DIR", "CMAKE_PREFIX_PATH", "PYTHON")
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
+    environment |= {"PATH": f"{root}/bin:{os.environ['PATH']}"} | settings
+    return subprocess.run(
+        ["bash", "cmake/install_dependencies.sh"],
+        cwd=root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def torch_calls(root: Path) -> list[str]:
+    """What pip was asked for, of LibTorch, since the last look."""
+    log = root / "pip.log"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    words = [line.split("--no-input ")[1] for line in lines]
+    return [line for line in words if line.startswith("torch")]
+
+
+def test_the_usual_wheel_and_its_sizes_before_it_is_taken(checkout: Path) -> None:
+    result = install(checkout)
+    assert result.returncode == 0, result.stderr
+    assert torch_calls(checkout) == ["torch==2.13.0"]
+    said = result.stdout.index("with CUDA 2.5 GB to download and 5.1 GB on disk")
+    assert said < result.stdout.index("PIP")
+    assert "TORCH=cpu" in result.stdout
+
+
+def test_the_cpu_wheel_by_one_variable(checkout: Path) -> None:
+    result = install(checkout, TORCH="cpu")
+    assert torch_calls(checkout) == [f"torch==2.13.0+cpu {CPU_INDEX}"]
+    assert result.stdout.index("0.2 GB to download, 0.8 GB") < result.stdout.index("PIP")
+
+
+def test_the_choice_holds_without_being_said_again(checkout: Path) -> None:
+    install(checkout, TORCH="cpu")
+    torch_calls(checkout)
+    for settings in ({}, {"TORCH": "cpu"}):
+        result = install(checkout, **settings)
+        assert torch_calls(checkout) == []
+        assert "GB" not in result.stdout
+
+
+def test_the_cpu_wheel_replaces_another(checkout: Path) -> None:
+    install(checkout)
+    torch_calls(checkout)
+    install(checkout, TORCH="cpu")
+    assert torch_calls(checkout) == [f"torch==2.13.0+cpu {CPU_INDEX}"]
+
+
+@pytest.mark.parametrize("name", ["Torch_DIR", "CMAKE_PREFIX_PATH"])
+def test_a_libtorch_that_is_there_is_not_downloaded(checkout: Path, name: str) -> None:
+    result = install(checkout, **{name: "/opt/libtorch"})
+    assert torch_calls(checkout) == []
+    assert "LibTorch" not in result.stdout
+
+
+def test_a_search_path_without_libtorch_is_announced_too(checkout: Path) -> None:
+    result = install(checkout, CMAKE_PREFIX_PATH="/opt/nothing", LOCATE="1")
+    assert torch_calls(checkout) == ["torch==2.13.0"]
+    assert "5.1 GB" in result.stdout
+
+
+def test_another_build_is_refused_before_anything_is_installed(checkout: Path) -> None:
+    result = install(checkout, TORCH="rocm")
+    assert result.returncode == 1
+    assert result.stderr == "blockwise: TORCH is 'rocm'; it is cpu, or not given\n"
+    assert not (checkout / "pip.log").exists()
+
+
+def test_the_package_is_importable_in_the_environment(checkout: Path) -> None:
+    install(checkout)
+    link = checkout / "site/blockwise.pth"
+    assert link.read_text(encoding="utf-8") == f"{checkout}/notebooks\n"
+
+
+@pytest.mark.parametrize("target", ["build", "quickstart", "test", "fuzz"])
+def test_make_hands_the_choice_on(target: str) -> None:
+    words = ["make", "--dry-run", "--no-print-directory", target, "TORCH=cpu"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "TORCH='cpu' bash cmake/install_dependencies.sh" in result.stdout
