@@ -31,6 +31,7 @@ struct Runs {
   std::string name;
   std::string baseline;
   std::vector<Member> members;
+  std::vector<Member> left_out;  // see SweepManifest
 };
 
 Member member_of(const SweepMember& planned, const fs::path& folder) {
@@ -44,12 +45,14 @@ Member member_of(const SweepMember& planned, const fs::path& folder) {
 
 Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
   const auto manifest = read_manifest(folder);
-  Runs runs{manifest.name, manifest.baseline, {}};
+  Runs runs{manifest.name, manifest.baseline, {}, {}};
   for (const auto& member : manifest.members) runs.members.push_back(member_of(member, folder));
+  for (const auto& member : manifest.left_out) runs.left_out.push_back(member_of(member, folder));
   if (!manifest.has_hashes()) {
     warnings.push_back(fmt::format(
         "{}: without the hashes of its members (written by an earlier version), so nobody checks "
-        "that each ran what it says here; `blockwise sweep` adds them",
+        "that each ran what it says here; `blockwise sweep` with the sweep's YAML file compares "
+        "every run with it, runs none again, and adds them",
         manifest_file(folder).string()));
   }
   return runs;
@@ -58,7 +61,7 @@ Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
 // A run folder is a sweep of one.
 Runs single_run(const fs::path& folder) {
   const auto name = fs::weakly_canonical(folder).filename().string();
-  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}};
+  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}, {}};
 }
 
 // A run of something else must not stand under the settings that the manifest gives it.
@@ -282,6 +285,25 @@ std::vector<ReportGroup> make_groups(const std::vector<ReportRow>& rows) {
   return groups;
 }
 
+// A configuration that ran and was dropped from the sweep's file had its chance to be the best.
+void count_left_out(Report& report, const std::vector<Member>& left_out) {
+  std::set<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> known;
+  for (const auto& row : report.rows) known.insert({row.group, row.settings});
+  std::map<std::string, std::int64_t> dropped;
+  for (const auto& member : left_out) {
+    if (!fs::exists(member.run)) continue;
+    if (known.insert({member.group, member.settings}).second) ++dropped[member.group];
+  }
+  for (const auto& [name, count] : dropped) {
+    const auto group = std::ranges::find(report.groups, name, &ReportGroup::name);
+    if (group != report.groups.end()) group->configurations += count;
+    report.warnings.push_back(
+        fmt::format("{}: {} configurations that ran are no longer in the sweep's file; they stand "
+                    "in no table and count as tried",
+                    name, count));
+  }
+}
+
 void warn_of_edge(const std::string& group, const SweptKey& key,
                   std::vector<std::string>& warnings) {
   if (!key.best || key.position == GridPosition::inside) return;
@@ -339,6 +361,7 @@ Report make_report(const fs::path& folder) {
   compare_with_baseline(report);
   correct_for_comparisons(report.rows);
   report.groups = make_groups(report.rows);
+  count_left_out(report, runs.left_out);
   warn_of_incomplete(report);
   if (!sweep) return report;
   for (const auto& group : report.groups) {

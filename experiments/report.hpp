@@ -65,7 +65,7 @@ struct SweptKey {
 struct ReportGroup {
   std::string name;
   std::size_t best = 0;             // its best row
-  std::int64_t configurations = 0;  // that it tried
+  std::int64_t configurations = 0;  // that it tried, with those that were left out since
   std::vector<SweptKey> swept;      // those of several values, and the learning rate if it is set
 };
 

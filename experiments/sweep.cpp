@@ -2,10 +2,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
+#include "core/io/output_folder.hpp"
+#include "core/io/partial_file.hpp"
 #include "core/io/sha256.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/sweep_member_check.hpp"
@@ -25,98 +28,81 @@ PlannedRun planned_run(const YamlDocument& document, const MemberPlan& plan) {
   return {plan, own.run_config()};
 }
 
-// The members, and beside them their configurations.
-struct CheckedSweep {
-  SweepManifest manifest;
-  std::vector<std::string> yamls;
-};
-
-void add_member(CheckedSweep& sweep, PlannedRun planned) {
+void add_member(SweepManifest& sweep, PlannedRun planned) {
   const auto relative = fs::path("members") / planned.plan.id;
   planned.config.seed = planned.plan.seed;
   planned.config.name = planned.plan.id;
-  planned.config.output = (sweep.manifest.folder / relative).string();
+  planned.config.output = (sweep.folder / relative).string();
   const auto run = resolve(std::move(planned.config));
   run.config.optimizer.make_partition(
       run.layout);  // an uncovered tensor is an error now, not later
-  sweep.manifest.members.push_back({std::move(planned.plan), (relative / "config.yaml").string(),
-                                    (relative / "run.h5").string(), run.config.trainer.steps,
-                                    run.hash});
-  sweep.yamls.push_back(to_yaml(run.config));
+  sweep.members.push_back({std::move(planned.plan), (relative / "config.yaml").string(),
+                           (relative / "run.h5").string(), run.config.trainer.steps, run.hash,
+                           to_yaml(run.config)});
 }
 
-CheckedSweep checked_sweep(const std::string& name, const fs::path& folder,
-                           const std::string& baseline, std::vector<PlannedRun> runs) {
-  CheckedSweep sweep{{name, "", baseline, folder, {}}, {}};
+SweepManifest checked_sweep(const std::string& name, const fs::path& folder,
+                            const std::string& baseline, std::vector<PlannedRun> runs) {
+  SweepManifest sweep{name, "", baseline, folder, {}, {}};
   for (auto& run : runs) add_member(sweep, std::move(run));
-  sweep.manifest.hash = sha256(fmt::format("{}", fmt::join(sweep.yamls, "---\n"))).substr(0, 16);
+  std::vector<std::string> yamls;
+  for (const auto& member : sweep.members) yamls.push_back(member.yaml);
+  sweep.hash = sha256(fmt::format("{}", fmt::join(yamls, "---\n"))).substr(0, 16);
   return sweep;
 }
 
-void check_frozen(const SweepManifest& before, const std::string& hash) {
-  require_input(before.hash == hash,
-                "{}: the sweep expands to other members than those that were started here. Give it "
-                "another `output`, or delete the folder.",
-                manifest_file(before.folder).string());
-}
-
+// Under another name first: a second sweep of the folder may be reading it.
 void write_index(const SweepManifest& sweep) {
   const auto path = sweep.folder / "index.h5";
-  fs::remove(path);
-  auto file = Hdf5File::create(path);
+  remove_partial(path);
+  auto file = Hdf5File::create(partial_path(path));
   file.set_attribute("/", "format", "blockwise-sweep-index");
   file.create_group("/members");
   for (const auto& member : sweep.members) {
     file.create_external_link("/members/" + member.plan.id, member.run, "/");
   }
   file.close();
+  rename_partial(path);
 }
 
-// What a folder's manifest says of its members.
-struct Before {
-  bool exists = false;
-  std::map<std::string, std::string> hashes;  // by id
-};
+// The hashes of the members that a folder's manifest has, also of those left out, by id.
+using KnownMembers = std::map<std::string, std::string>;
 
-Before before_of(const std::optional<SweepManifest>& manifest) {
-  Before before;
-  if (!manifest) return before;
-  before.exists = true;
-  for (const auto& member : manifest->members) before.hashes[member.plan.id] = member.hash;
-  return before;
+KnownMembers known_members(const std::optional<SweepManifest>& manifest) {
+  KnownMembers known;
+  if (!manifest) return known;
+  for (const auto& member : manifest->members) known[member.plan.id] = member.hash;
+  for (const auto& member : manifest->left_out) known[member.plan.id] = member.hash;
+  return known;
 }
 
-void settle_member(const CheckedSweep& sweep, std::size_t index, const Before& before) {
-  const auto& member = sweep.manifest.members[index];
-  const auto listed = before.hashes.find(member.plan.id);
-  const bool is_listed = listed != before.hashes.end();
-  if (is_listed && !listed->second.empty()) {
-    require_input(listed->second == member.hash,
-                  "{}: the member '{}' was prepared with another configuration (hash {}, by now it "
-                  "is {}). Give this another output, or delete the folder.",
-                  manifest_file(sweep.manifest.folder).string(), member.plan.id, listed->second,
-                  member.hash);
-  }
-  check_member_run(sweep.manifest, member);
-  const auto path = sweep.manifest.folder / member.config;
-  if (is_listed && fs::exists(path)) {
-    check_member_config(sweep.manifest, member, sweep.yamls[index]);
-  } else {
-    fs::create_directories(path.parent_path());
-    write_file_atomically(path, sweep.yamls[index]);
+// Throws InputError where a member is not what it was. What stands in a folder of which no manifest
+// speaks was left by a preparation that died.
+void check_members(const SweepManifest& sweep, const KnownMembers& known) {
+  for (const auto& member : sweep.members) {
+    const auto before = known.find(member.plan.id);
+    if (before != known.end()) check_member_same(sweep, member, before->second);
+    check_member_run(sweep, member);
+    const bool listed = before != known.end() && fs::exists(sweep.folder / member.config);
+    if (listed) check_member_config(sweep, member);
   }
 }
 
 // The manifest last: what it lists is there.
-void settle(const CheckedSweep& sweep, const std::optional<SweepManifest>& manifest) {
-  const auto before = before_of(manifest);
-  for (std::size_t i = 0; i < sweep.yamls.size(); ++i) settle_member(sweep, i, before);
-  const auto text = manifest_text(sweep.manifest);
-  const bool same = manifest && fs::exists(sweep.manifest.folder / "index.h5") &&
-                    manifest_text(*manifest) == text;
+void write_members(const SweepManifest& sweep, const std::optional<SweepManifest>& manifest) {
+  const auto known = known_members(manifest);
+  for (const auto& member : sweep.members) {
+    const auto path = sweep.folder / member.config;
+    if (known.contains(member.plan.id) && fs::exists(path)) continue;
+    fs::create_directories(path.parent_path());
+    write_file_atomically(path, member.yaml);
+  }
+  const auto text = manifest_text(sweep);
+  const bool same =
+      manifest && fs::exists(sweep.folder / "index.h5") && manifest_text(*manifest) == text;
   if (same) return;
-  write_index(sweep.manifest);
-  write_file_atomically(manifest_file(sweep.manifest.folder), text);
+  write_index(sweep);
+  write_file_atomically(manifest_file(sweep.folder), text);
 }
 
 std::optional<SweepManifest> manifest_of(const fs::path& folder) {
@@ -124,26 +110,62 @@ std::optional<SweepManifest> manifest_of(const fs::path& folder) {
   return read_manifest(folder);
 }
 
+std::set<std::string> ids_of(const std::vector<SweepMember>& members) {
+  std::set<std::string> ids;
+  for (const auto& member : members) ids.insert(member.plan.id);
+  return ids;
+}
+
+// What the manifest has and the sweep has no more.
+void leave_out(SweepManifest& sweep, const SweepManifest& before) {
+  const auto ids = ids_of(sweep.members);
+  for (const auto* members : {&before.members, &before.left_out}) {
+    for (const auto& member : *members) {
+      if (!ids.contains(member.plan.id)) sweep.left_out.push_back(member);
+    }
+  }
+}
+
+SweepPlan plan_beside(const YamlDocument& document, const std::optional<SweepManifest>& before) {
+  const auto config = document.sweep_config();
+  const auto base = document.run_config();
+  std::vector<PlannedRun> runs;
+  for (const auto& plan : expand(config)) runs.push_back(planned_run(document, plan));
+  SweepPlan plan{checked_sweep(base.name, base.output,
+                               config.groups.empty() ? "run" : config.baseline, std::move(runs)),
+                 {}};
+  const auto known = known_members(before);
+  check_members(plan.manifest, known);
+  if (before) leave_out(plan.manifest, *before);
+  for (const auto& member : plan.manifest.members) {
+    if (!known.contains(member.plan.id)) plan.added.push_back(member.plan.id);
+  }
+  return plan;
+}
+
 }  // namespace
 
 SweepManifest write_sweep(const std::string& name, const fs::path& folder,
                           const std::string& baseline, std::vector<PlannedRun> runs) {
   auto sweep = checked_sweep(name, folder, baseline, std::move(runs));
-  settle(sweep, manifest_of(folder));
-  return std::move(sweep.manifest);
+  const auto before = manifest_of(folder);
+  check_members(sweep, known_members(before));
+  write_members(sweep, before);
+  return sweep;
 }
 
-SweepManifest prepare_sweep(const YamlDocument& document) {
-  const auto base = document.run_config();
-  const auto config = document.sweep_config();
-  std::vector<PlannedRun> runs;
-  for (const auto& plan : expand(config)) runs.push_back(planned_run(document, plan));
-  auto sweep = checked_sweep(base.name, base.output,
-                             config.groups.empty() ? "run" : config.baseline, std::move(runs));
-  const auto before = manifest_of(sweep.manifest.folder);
-  if (before) check_frozen(*before, sweep.manifest.hash);
-  settle(sweep, before);
-  return std::move(sweep.manifest);
+SweepPlan plan_sweep(const YamlDocument& document) {
+  return plan_beside(document, manifest_of(document.run_config().output));
+}
+
+SweepPlan prepare_sweep(const YamlDocument& document) {
+  document.sweep_config();  // its mistakes before a folder is made
+  const fs::path folder = document.run_config().output;
+  const auto taken = OutputFolder::when_free(folder);
+  const auto before = manifest_of(folder);
+  auto plan = plan_beside(document, before);
+  write_members(plan.manifest, before);
+  return plan;
 }
 
 }  // namespace blockwise

@@ -1,4 +1,4 @@
-// Sweeps on disk: the frozen manifest and the members as processes.
+// Sweeps on disk: the manifest and the members as processes.
 #pragma once
 
 #include <filesystem>
@@ -29,9 +29,19 @@ struct PlannedRun {
 SweepManifest write_sweep(const std::string& name, const std::filesystem::path& folder,
                           const std::string& baseline, std::vector<PlannedRun> runs);
 
-// Expands the sweep and writes it as write_sweep() does. A folder that has a manifest keeps it:
-// throws InputError when the sweep expands to something else by now.
-SweepManifest prepare_sweep(const YamlDocument& document);
+// What a file's sweep comes to beside what its folder holds.
+struct SweepPlan {
+  SweepManifest manifest;
+  std::vector<std::string> added;  // ids that the folder's manifest does not have yet
+};
+
+// Expands the sweep and checks all that write_sweep() does, but writes nothing.
+SweepPlan plan_sweep(const YamlDocument& document);
+
+// plan_sweep(), and writes it as write_sweep() does. Members that are there stay: the manifest gets
+// the new ones, and those that the file has no more are left out (SweepManifest::left_out). While
+// another process prepares the same folder this waits for it.
+SweepPlan prepare_sweep(const YamlDocument& document);
 
 struct SweepOutcome {
   std::int64_t finished = 0;
@@ -40,11 +50,14 @@ struct SweepOutcome {
   std::int64_t unfinished = 0;  // interrupted, or not started when the sweep was stopped
 };
 
-std::filesystem::path log_file(const SweepManifest& sweep, const SweepMember& member);
-
 // Runs every member that is not finished or diverged as a process of `program`, `jobs` at a time,
 // each with an equal share of the threads. Output of a member goes to log.txt in its folder. SIGINT
-// and SIGTERM are passed on; members stop at a step boundary and continue next time.
+// and SIGTERM are passed on; members stop at a step boundary and continue next time. A member whose
+// folder or config.yaml was deleted meanwhile gets them back. One that fails is told with its own
+// last line, the others go on.
+//
+// Several sweeps of one folder share its members: one that another process runs is left to it, and
+// taken over where that process ends without a result.
 SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs);
 
 }  // namespace blockwise

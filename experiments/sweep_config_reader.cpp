@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/spelling.hpp"
+#include "experiments/wandb_words.hpp"
 
 namespace blockwise {
 namespace {
@@ -21,19 +22,22 @@ class SweepReader {
   SweepConfig read() {
     const YAML::Node node = std::as_const(tree_.root)["sweep"];
     if (!node.IsDefined() || !node.IsMap()) {
-      throw InputError(
-          fmt::format("{}: there is no section 'sweep'; `blockwise train` runs a file "
-                      "without one",
-                      tree_.name));
+      const bool has_words = std::as_const(tree_.root)["parameters"].IsDefined() ||
+                             std::as_const(tree_.root)["method"].IsDefined();
+      throw InputError(fmt::format(
+          "{}: there is no section 'sweep'; {}", tree_.name,
+          has_words ? "`method` and `parameters` stand in it, beside the sections of a run"
+                    : "`blockwise train` runs a file without one"));
     }
     SweepConfig sweep;
-    allow(node, {"method", "run_cap", "seed", "seeds", "baseline", "parameters", "groups"});
-    if (node["method"]) sweep.method = word(node["method"], {"grid", "random"});
+    allow(node, {"method", "run_cap", "seed", "seeds", "baseline", "parameters", "groups"},
+          wandb_section_hint);
+    if (node["method"]) sweep.method = word(node["method"], {"grid", "random"}, wandb_method_hint);
     if (node["run_cap"]) sweep.run_cap = whole(node["run_cap"], kMaxMembers);
     if (node["seed"]) sweep.seed = whole(node["seed"]);
     read_seeds(node, sweep);
     if (node["baseline"]) sweep.baseline = scalar(node["baseline"]);
-    if (node["parameters"]) sweep.parameters = parameters(node["parameters"]);
+    if (node["parameters"]) sweep.parameters = parameters(node["parameters"], "");
     if (node["groups"]) sweep.groups = groups(node["groups"]);
     check_method(node, sweep);
     check_baseline(node, sweep);
@@ -110,7 +114,7 @@ class SweepReader {
       const auto problem = name_problem(group.name);
       if (!problem.empty()) fail(item["name"], problem);
       if (item["set"]) group.set = settings(item["set"]);
-      if (item["parameters"]) group.parameters = parameters(item["parameters"]);
+      if (item["parameters"]) group.parameters = parameters(item["parameters"], "");
     }
     return groups;
   }
@@ -119,42 +123,64 @@ class SweepReader {
     if (!node.IsMap()) fail(node, "set maps keys to a value each");
     std::vector<std::pair<std::string, std::string>> settings;
     for (const auto& entry : node) {
-      settings.emplace_back(run_key(entry.first), setting(entry.second));
+      settings.emplace_back(run_key(scalar(entry.first), entry.first), setting(entry.second));
     }
     return settings;
   }
 
-  std::vector<ParameterDomain> parameters(const YAML::Node& node) {
+  // Keys are dotted, or nested as W&B nests them: a: {parameters: {b: ...}} is a.b.
+  std::vector<ParameterDomain> parameters(const YAML::Node& node, const std::string& section) {
     if (!node.IsMap()) fail(node, "parameters maps keys to values, or to min and max");
     std::vector<ParameterDomain> domains;
     for (const auto& entry : node) {
+      const auto path = join_path(section, scalar(entry.first));
+      if (entry.second.IsMap() && entry.second.size() == 1 && entry.second["parameters"]) {
+        for (auto& inner : parameters(entry.second["parameters"], path)) {
+          domains.push_back(std::move(inner));
+        }
+        continue;
+      }
       auto& domain = domains.emplace_back();
-      domain.path = run_key(entry.first);
+      domain.path = run_key(path, entry.first);
       read_domain(entry.second, domain);
     }
     return domains;
   }
 
   // A key of the run's YAML that a member may set.
-  std::string run_key(const YAML::Node& node) {
-    const auto key = scalar(node);
+  std::string run_key(const std::string& key, const YAML::Node& node) {
     if (key == "seed") fail(node, "the seeds of the runs are the list sweep.seeds");
     if (key == "name" || key == "output") fail(node, fmt::format("a member has its own {}", key));
     if (key == "sweep" || key.starts_with("sweep.")) fail(node, "a member has no sweep of its own");
+    if (key.find('.') == std::string::npos) {
+      fail(node, fmt::format("'{}' is no key of a run; a parameter is a key like "
+                             "optimizer.learning_rate{}",
+                             key, wandb_parameter_hint(key)));
+    }
     return key;
   }
 
   void read_domain(const YAML::Node& node, ParameterDomain& domain) {
     if (!node.IsMap()) fail(node, "a parameter has value, values, or min and max");
-    allow(node, {"value", "values", "min", "max", "distribution"});
+    allow(node, {"value", "values", "min", "max", "distribution"}, wandb_domain_hint);
     if (node["value"]) domain.values = {setting(node["value"])};
     if (node["values"]) {
       if (!node["values"].IsSequence()) fail(node["values"], "values is a list");
       for (const auto& value : node["values"]) domain.values.push_back(setting(value));
     }
-    if (!domain.values.empty()) return;
+    if (!domain.values.empty()) return check_list_distribution(node);
     if (!node["min"] || !node["max"]) fail(node, "a parameter has value, values, or min and max");
     read_range(node, domain);
+  }
+
+  // What W&B calls a list of values, or one value.
+  void check_list_distribution(const YAML::Node& node) {
+    if (!node["distribution"]) return;
+    const auto kind = node["values"] ? "categorical" : "constant";
+    if (scalar(node["distribution"]) == kind) return;
+    fail(node["distribution"],
+         fmt::format("'{}' goes with min and max, there is {}", scalar(node["distribution"]),
+                     node["values"] ? "values" : "value"));
   }
 
   void read_range(const YAML::Node& node, ParameterDomain& domain) {
@@ -166,7 +192,8 @@ class SweepReader {
     domain.distribution = integers ? "int_uniform" : "uniform";
     if (node["distribution"]) {
       domain.distribution =
-          word(node["distribution"], {"uniform", "log_uniform_values", "int_uniform"});
+          word(node["distribution"], {"uniform", "log_uniform_values", "int_uniform"},
+               wandb_distribution_hint);
     }
     if (domain.distribution == "int_uniform") {
       domain.whole_min = whole_bound(node["min"]);
@@ -202,13 +229,18 @@ class SweepReader {
     return static_cast<std::int64_t>(real);
   }
 
-  void allow(const YAML::Node& node, const std::vector<std::string>& keys) {
+  using Hint = std::string (*)(const std::string& word);
+  static std::string no_hint(const std::string&) { return ""; }
+
+  void allow(const YAML::Node& node, const std::vector<std::string>& keys, Hint hint = no_hint) {
     std::set<std::string> seen;
     for (const auto& entry : node) {
       const auto key = scalar(entry.first);
       if (!seen.insert(key).second) fail(entry.first, fmt::format("'{}' stands here twice", key));
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        fail(entry.first, fmt::format("unknown key '{}'{}", key, did_you_mean(key, keys)));
+        const auto known = hint(key);
+        fail(entry.first, fmt::format("unknown key '{}'{}", key,
+                                      known.empty() ? did_you_mean(key, keys) : known));
       }
     }
   }
@@ -224,11 +256,13 @@ class SweepReader {
     for (const auto& part : node) parts.push_back(scalar(part));
     return fmt::format("[{}]", fmt::join(parts, ", "));
   }
-  std::string word(const YAML::Node& node, const std::vector<std::string>& choices) {
+  std::string word(const YAML::Node& node, const std::vector<std::string>& choices,
+                   Hint hint = no_hint) {
     const auto text = scalar(node);
     if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+      const auto known = hint(text);
       fail(node, fmt::format("'{}' is none of {}{}", text, fmt::join(choices, ", "),
-                             did_you_mean(text, choices)));
+                             known.empty() ? did_you_mean(text, choices) : known));
     }
     return text;
   }

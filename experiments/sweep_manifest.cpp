@@ -80,6 +80,7 @@ std::string manifest_text(const SweepManifest& sweep) {
                {"name", sweep.name},          {"hash", sweep.hash},
                {"baseline", sweep.baseline},  {"members", Json::array()}};
   for (const auto& member : sweep.members) json["members"].push_back(member_json(member));
+  for (const auto& member : sweep.left_out) json["left_out"].push_back(member_json(member));
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -93,9 +94,13 @@ SweepManifest read_manifest(const fs::path& folder) {
   const auto version = json.at("version").whole();
   require_input(version == 1, "{}: version {}, this program reads 1", path.string(), version);
   SweepManifest sweep{
-      json.at("name").text(), json.at("hash").text(), json.at("baseline").text(), folder, {}};
+      json.at("name").text(), json.at("hash").text(), json.at("baseline").text(), folder, {}, {}};
   for (const auto& member : json.at("members").items()) {
     sweep.members.push_back(read_member(member));
+  }
+  if (!json.has("left_out")) return sweep;
+  for (const auto& member : json.at("left_out").items()) {
+    sweep.left_out.push_back(read_member(member));
   }
   return sweep;
 }

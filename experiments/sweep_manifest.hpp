@@ -1,5 +1,5 @@
-// The frozen manifest of a sweep: which members it has, what each is told, and by which hash one
-// knows that it did that.
+// The manifest of a sweep: which members it has, what each is told, and by which hash one knows
+// that it did that. A sweep grows by members; those that it has stay what they are.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@ struct SweepMember {
   std::int64_t steps = 0;
   std::string hash;  // config_hash() of its configuration; empty where the manifest has none, being
                      // older than they are
+  std::string yaml;  // its config.yaml; empty in a manifest that was read
 };
 
 struct SweepManifest {
@@ -26,6 +27,9 @@ struct SweepManifest {
   std::string baseline;  // group
   std::filesystem::path folder;
   std::vector<SweepMember> members;
+  // Those that the sweep's YAML had once and has no more. Their runs stay: no table shows them, but
+  // whoever counts what was tried counts them, and they are members again once the YAML has them.
+  std::vector<SweepMember> left_out;
 
   bool has_hashes() const;
 };
@@ -33,7 +37,8 @@ struct SweepManifest {
 std::filesystem::path manifest_file(const std::filesystem::path& folder);
 
 // JSON: the sweep's name, hash and baseline; of every member id, group, seed, overrides (numbers
-// and truth values as such), steps, config_hash and the paths of its files.
+// and truth values as such), steps, config_hash and the paths of its files; the same of those left
+// out, where there are any.
 std::string manifest_text(const SweepManifest& sweep);
 
 // Throws InputError with the file and the key for a damaged manifest, and for a member whose name

@@ -12,17 +12,43 @@
 
 namespace blockwise {
 
-FolderLock::FolderLock(const std::filesystem::path& folder) {
+namespace {
+
+int open_folder(const std::filesystem::path& folder) {
   const std::string name = folder.empty() ? "." : folder.string();
-  folder_ = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  require_input(folder_ >= 0, "{}: {}", name, std::strerror(errno));
+  const int descriptor = ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  require_input(descriptor >= 0, "{}: {}", name, std::strerror(errno));
+  return descriptor;
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const std::filesystem::path& folder) : folder_(open_folder(folder)) {
   const bool taken = ::flock(folder_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   if (!taken) return;
   ::close(folder_);
   throw InputError(
       fmt::format("{}: another process is writing to this folder. Wait for it, or "
                   "stop it.",
-                  name));
+                  folder.empty() ? "." : folder.string()));
+}
+
+FolderLock FolderLock::wait(const std::filesystem::path& folder) {
+  FolderLock lock;
+  lock.folder_ = open_folder(folder);
+  while (::flock(lock.folder_, LOCK_EX) != 0 && errno == EINTR) {
+  }
+  return lock;
+}
+
+bool FolderLock::is_taken(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder)) return false;
+  try {
+    const FolderLock free(folder);
+    return false;
+  } catch (const InputError&) {
+    return true;
+  }
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept : folder_(std::exchange(other.folder_, -1)) {}

@@ -10,11 +10,17 @@ class FolderLock {
   // Throws InputError where another process holds it (or this one, by another object). File systems
   // without such locks (some network ones) are used without.
   explicit FolderLock(const std::filesystem::path& folder);
+  // Waits until nobody else has it.
+  static FolderLock wait(const std::filesystem::path& folder);
+  // Whether somebody has it at this moment; not where there is no such folder.
+  static bool is_taken(const std::filesystem::path& folder);
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&& other) noexcept;
   ~FolderLock();
 
  private:
+  FolderLock() = default;
+
   int folder_ = -1;
 };
 

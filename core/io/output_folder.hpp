@@ -13,11 +13,15 @@ namespace blockwise {
 class OutputFolder {
  public:
   explicit OutputFolder(const std::filesystem::path& path);
+  // Waits for the other process instead, which is done soon.
+  static OutputFolder when_free(const std::filesystem::path& path);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
 
  private:
+  OutputFolder(const std::filesystem::path& path, FolderLock (*take)(const std::filesystem::path&));
+
   std::filesystem::path path_;
   bool is_new_;
   FolderLock lock_;

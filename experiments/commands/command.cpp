@@ -40,7 +40,9 @@ const std::vector<Command>& commands() {
       {"train", "One training run from a YAML file; resumes by itself where it stopped",
        "blockwise train configs/gpt2-tiny.yaml --set optimizer.learning_rate=3e-3",
        add_train_options},
-      {"sweep", "A grid of runs from one YAML file; runs what is missing or failed",
+      {"sweep",
+       "A grid or a random draw of runs from one YAML file; grows, and runs what is missing or "
+       "failed",
        "blockwise sweep configs/quickstart.yaml --jobs 2", add_sweep_options},
       {"report", "Tables of a sweep or a run: losses with intervals, tests, memory, time",
        "blockwise report runs/quickstart --csv > quickstart.csv", add_report_options},

@@ -1,11 +1,12 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
-#include "core/error.hpp"
-#include "core/io/output_folder.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/stop_signal.hpp"
@@ -17,6 +18,7 @@ namespace {
 struct SweepOptions {
   std::string config;
   std::vector<std::string> assignments;
+  std::string output;
   std::int64_t jobs = 1;
   bool dry_run = false;
   bool json = false;
@@ -41,19 +43,47 @@ int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool 
   return outcome.failed > 0 || outcome.unfinished > 0 ? 1 : 0;
 }
 
+constexpr std::size_t kMostNamed = 5;
+
+// "a, b, c, d, e and 7 more"
+std::string named(const std::vector<SweepMember>& members) {
+  std::vector<std::string> names;
+  for (const auto& member : members) {
+    if (names.size() < kMostNamed) names.push_back(member.plan.id);
+  }
+  const auto more = members.size() - names.size();
+  return fmt::format("{}{}", fmt::join(names, ", "),
+                     more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+void note_of_left_out(const SweepManifest& sweep) {
+  if (sweep.left_out.empty()) return;
+  print_note(fmt::format(
+      "{} members of {} are no longer in the file: {}. They stay in the folder; the report leaves "
+      "them out of its tables and counts them as tried.",
+      sweep.left_out.size(), sweep.folder.string(), named(sweep.left_out)));
+}
+
+int dry_run(const YamlDocument& document) {
+  const auto plan = plan_sweep(document);
+  for (const auto& member : plan.manifest.members) fmt::print("{}\n", member.plan.id);
+  print_note(fmt::format("{} members, {} of them new; their configurations and data are in order",
+                         plan.manifest.members.size(), plan.added.size()));
+  note_of_left_out(plan.manifest);
+  return 0;
+}
+
 int sweep_command(const SweepOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
-  if (options.dry_run) {
-    for (const auto& plan : expand(document.sweep_config())) fmt::print("{}\n", plan.id);
-    return 0;
-  }
-  // Two sweeps would write the same files and start the same runs.
-  const OutputFolder taken(document.run_config().output);
-  const auto sweep = prepare_sweep(document);
+  if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
+  if (options.dry_run) return dry_run(document);
+  const auto plan = prepare_sweep(document);
+  note_of_left_out(plan.manifest);
   install_stop_handlers();
   const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-  return print_outcome(sweep, run_sweep(sweep, program, options.jobs), options.json);
+  return print_outcome(plan.manifest, run_sweep(plan.manifest, program, options.jobs),
+                       options.json);
 }
 
 }  // namespace
@@ -64,10 +94,12 @@ CommandAction add_sweep_options(CLI::App& verb) {
   verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
       ->take_all()
       ->allow_extra_args(false);
+  verb.add_option("--output", options->output, "folder of the sweep, instead of the file's");
   verb.add_option("--jobs", options->jobs, "members at a time; the threads are divided")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb.add_flag("--dry-run", options->dry_run, "print the members, run nothing");
+  verb.add_flag("--dry-run", options->dry_run,
+                "check everything and print the members, run nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
   return [options] { return sweep_command(*options); };
 }

@@ -172,3 +172,39 @@ TEST_CASE("A member's folder has a name that fits, however long its settings are
   CHECK(members[0].id != members[1].id);
   for (const auto& member : members) CHECK(name_problem(member.id).empty());
 }
+
+TEST_CASE("Words of W&B's sweeps are understood, or answered with what to write") {
+  const auto with = [](const std::string& domain) {
+    return "{method: random, run_cap: 1, parameters: {optimizer.learning_rate: {" + domain + "}}}";
+  };
+  CHECK_THAT(error_of(with("min: 1e-4, max: 1e-2, distribution: log_uniform")),
+             Contains("x.yaml:") && Contains("'log_uniform' is none of") &&
+                 Contains("write log_uniform_values, whose min and max are values, not exponents"));
+  CHECK_THAT(error_of(with("min: 1e-4, max: 1e-2, distribution: normal")),
+             Contains("write uniform, with min and max"));
+  CHECK_THAT(error_of(with("mu: 1, sigma: 2")), Contains("unknown key 'mu'"));
+  CHECK_THAT(error_of("{method: bayes}"),
+             Contains("'bayes' is none of grid, random: write random"));
+  CHECK_THAT(error_of("{metric: {name: loss}}"), Contains("ranks by the final validation loss"));
+  CHECK_THAT(error_of("{early_terminate: {type: hyperband}}"),
+             Contains("members run to their end"));
+  CHECK_THAT(
+      error_of("{parameters: {lr: {values: [1e-3]}}}"),
+      Contains("'lr' is no key of a run") && Contains("did you mean 'optimizer.learning_rate'?"));
+  CHECK_THAT(error_of("{groups: [{name: a, set: {batch_size: 3}}]}"),
+             Contains("trainer.global_batch_tokens"));
+  CHECK_THAT(
+      input_error(
+          [] { YamlDocument::parse("method: grid\nparameters: {}\n", "w.yaml").sweep_config(); }),
+      Contains("w.yaml: there is no section 'sweep'; `method` and `parameters` stand in it"));
+  CHECK(members_of(with("values: [1e-3, 2e-3], distribution: categorical")).size() == 1);
+  CHECK(members_of(with("value: 1e-3, distribution: constant")).size() == 1);
+  CHECK_THAT(error_of(with("values: [1e-3], distribution: uniform")),
+             Contains("'uniform' goes with min and max, there is values"));
+  const auto nested = members_of(
+      "{parameters: {optimizer: {parameters: {learning_rate: {values: [1e-3]}, beta2: {value: "
+      "0.9}}}}}");
+  REQUIRE(nested.size() == 1);
+  CHECK(nested[0].overrides[0].first == "optimizer.learning_rate");
+  CHECK(nested[0].overrides[1].first == "optimizer.beta2");
+}

@@ -77,14 +77,6 @@ TEST_CASE("Pairs share their start: both optimizers see the same initial loss an
   }
 }
 
-TEST_CASE("The manifest is frozen") {
-  const Prepared p;
-  REQUIRE(p.sweep().exit_code == 0);
-  const auto result = p.sweep({"--set", "trainer.steps=7"});
-  CHECK(result.exit_code == 2);
-  CHECK_THAT(result.errors, Contains("manifest.json") && Contains("other members"));
-}
-
 TEST_CASE("A member that was changed by hand is refused by name") {
   const Prepared p;
   REQUIRE(p.sweep().exit_code == 0);
