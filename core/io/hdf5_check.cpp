@@ -159,9 +159,10 @@ class Walk {
     require_input(
         elements >= 0 && bytes > 0 && static_cast<hsize_t>(elements) <= kMostAttributeBytes / bytes,
         "{}: an attribute of {} elements of {} bytes", place, elements, bytes);
-    if (H5Tdetect_class(type, H5T_VLEN) > 0 || H5Tis_variable_str(type) > 0) return;
+    if (H5Tdetect_class(type, H5T_VLEN) > 0) return;
     std::vector<std::byte> buffer(static_cast<std::size_t>(elements) * bytes + 1);
     readable(H5Aread(attribute, type, buffer.data()), place);
+    if (H5Tis_variable_str(type) > 0) H5Dvlen_reclaim(type, space, H5P_DEFAULT, buffer.data());
   }
 
   static void dataset(hid_t dataset, const std::string& place) {

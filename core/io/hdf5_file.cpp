@@ -30,6 +30,13 @@ TypeId text_type(std::size_t capacity) {
   return type;
 }
 
+TypeId variable_text_type() {
+  TypeId type(H5Tcopy(H5T_C_S1));
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
 // Exactly `capacity` bytes: padded with zeros, or cut where a UTF-8 character starts.
 std::string fitted(std::string_view text, std::size_t capacity) {
   if (text.size() > capacity) {
@@ -75,6 +82,7 @@ struct Hdf5File::Handle {
                      const void* value);
   void put_text_attribute(const std::string& object, const std::string& name,
                           std::string_view text);
+  std::string attribute_text(hid_t attribute, const std::string& what) const;
   DatasetId create_dataset(const std::string& path, hid_t type, hid_t space, hid_t properties,
                            std::string_view units, std::string_view doc);
   void create_column(const std::string& path, hid_t type, std::string_view units,
@@ -243,7 +251,27 @@ void Hdf5File::Handle::put_attribute(const std::string& object, const std::strin
 
 void Hdf5File::Handle::put_text_attribute(const std::string& object, const std::string& name,
                                           std::string_view text) {
-  put_attribute(object, name, text_type(text.size()), fitted(text, text.size()).data());
+  const std::string value(text);
+  const char* start = value.c_str();
+  put_attribute(object, name, variable_text_type(), &start);
+}
+
+// Of variable length, or, in files of an earlier version, of a fixed one.
+std::string Hdf5File::Handle::attribute_text(hid_t attribute, const std::string& what) const {
+  const TypeId stored(readable(H5Aget_type(attribute), what));
+  if (H5Tis_variable_str(stored) <= 0) {
+    std::string text(std::max<std::size_t>(H5Tget_size(stored), H5Aget_storage_size(attribute)),
+                     '\0');
+    readable(H5Aread(attribute, text_type(H5Tget_size(stored)), text.data()), what);
+    return unpadded(text);
+  }
+  const SpaceId space(readable(H5Aget_space(attribute), what));
+  require_input(H5Sget_simple_extent_npoints(space) == 1, "{}: not a single text", place(what));
+  char* value = nullptr;
+  readable(H5Aread(attribute, stored, &value), what);
+  const std::string text(value == nullptr ? "" : value);
+  H5free_memory(value);
+  return text;
 }
 
 DatasetId Hdf5File::Handle::create_dataset(const std::string& name, hid_t type, hid_t space,
@@ -393,6 +421,9 @@ void Hdf5File::Handle::copy_root_attribute(const Handle& source, hsize_t index) 
   char name[256] = "";
   source.readable(H5Aget_name(attribute, sizeof(name), name), "/");
   const TypeId type(source.readable(H5Aget_type(attribute), name));
+  if (H5Tis_variable_str(type) > 0) {
+    return put_text_attribute("/", name, source.attribute_text(attribute, name));
+  }
   std::vector<std::byte> value(H5Aget_storage_size(attribute));
   source.readable(H5Aread(attribute, type, value.data()), name);
   put_attribute("/", name, type, value.data());
@@ -511,11 +542,7 @@ std::string Hdf5File::text_attribute(const std::string& object, const std::strin
   const AttributeId attribute(handle_->readable(
       H5Aopen_by_name(handle_->file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
       what));
-  const TypeId stored(handle_->readable(H5Aget_type(attribute), what));
-  std::string text(std::max<std::size_t>(H5Tget_size(stored), H5Aget_storage_size(attribute)),
-                   '\0');
-  handle_->readable(H5Aread(attribute, text_type(H5Tget_size(stored)), text.data()), what);
-  return unpadded(text);
+  return handle_->attribute_text(attribute, what);
 }
 
 std::int64_t Hdf5File::integer_attribute(const std::string& object, const std::string& name) const {

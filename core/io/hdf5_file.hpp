@@ -2,7 +2,9 @@
 //
 // Writers create every group, dataset and attribute first and then call start_swmr(): from then on
 // readers (h5py with swmr=True) may follow the file, and a killed writer loses nothing that was
-// flushed. No variable-length types. Library version bounds v110. HDF5's own error printing is off;
+// flushed. Text attributes are UTF-8 of variable length, which h5py gives as str, and are written
+// before start_swmr(); datasets have no variable-length types, which a live writer may not use
+// (h5py: dataset.asstr()). Library version bounds v110. HDF5's own error printing is off;
 // errors are std::runtime_error (writing) or InputError (a file that cannot be read) with the
 // file's name, the object and HDF5's innermost message.
 #pragma once

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from .folder_kind import other_reader
 from .hdf5_file import RunFileError
+from .short_repr import plural, screen
 from .yaml_file import read_yaml
 
 _VERSIONS = (1, 2)
@@ -38,10 +41,29 @@ class PartitionFile:
     partition_rule: str
     partition: pd.DataFrame
 
+    def __repr__(self) -> str:
+        sections, values = len(self.partition), self.partition["state_elements"].sum()
+        words = f"{plural(sections, 'section')}, {values} second moments"
+        return screen(f"Partition {self.partition_rule}", self.path, [words])
+
 
 def read_partition_file(path: Path | str) -> PartitionFile:
-    """Raises RunFileError where the file is missing or is not one of version 1 or 2."""
-    path = Path(path)
+    """A file, or the partition.yaml of a folder. Raises RunFileError where it is missing or is not
+    one of version 1 or 2."""
+    return _checked(Path(path))[0]
+
+
+def read_partition_document(path: Path | str) -> dict[str, Any]:
+    """What stands in the file, after the checks of `read_partition_file`: every section has its
+    structure, sizes that fit its tensor, and as many labels as elements."""
+    return _checked(Path(path))[1]
+
+
+def _checked(path: Path) -> tuple[PartitionFile, dict[str, Any]]:
+    if (path / "partition.yaml").exists():
+        path = path / "partition.yaml"
+    elif path.is_dir() and (other := other_reader(path)):
+        raise RunFileError(f"{path}: no partition file. {other}")
     try:
         document = read_yaml(path, _LARGEST_FILE)
     except OSError as error:
@@ -52,7 +74,7 @@ def read_partition_file(path: Path | str) -> PartitionFile:
     if not ours or document.get("version") not in _VERSIONS:
         raise RunFileError(f"{path}: not a partition file of version 1 or 2")
     try:
-        return _partition_file(path, document)
+        return _partition_file(path, document), document
     except ValueError as error:
         raise RunFileError(f"{path}: a damaged partition file: {error}") from error
 
@@ -118,7 +140,7 @@ def _row(place: str, tensor: dict[str, Any], node: object) -> dict[str, Any]:
         "tiles": down * across,
         "none": down * across,
         "factored": down,
-        "labels": _label_count(place, section),
+        "labels": _label_count(place, section, rows * columns),
     }
     if structure not in counts:
         raise ValueError(f"{place}: structure '{structure}' is none of {', '.join(counts)}")
@@ -152,14 +174,21 @@ def _tile(place: str, section: dict[str, Any], rows: int, columns: int) -> tuple
     return min(tile[0], rows), min(tile[1], max(columns, 1))
 
 
-def _label_count(place: str, section: dict[str, Any]) -> int:
+def _label_count(place: str, section: dict[str, Any], elements: int) -> int:
+    """Whoever writes the runs out must not need more than an element each."""
     if "labels" not in section:
         return 0
-    runs = _value(place, section, "labels", str).split()
-    numbers = [run.split("*")[0] for run in runs]
-    if not all(number.isascii() and number.isdigit() and len(number) <= 10 for number in numbers):
+    runs = [run.split("*") for run in _value(place, section, "labels", str).split()]
+    if not all(len(run) == 2 and all(map(_is_count, run)) for run in runs):
         raise ValueError(f"{place}: 'labels' are not of the form NUMBER*REPETITIONS")
-    return 1 + max(map(int, numbers), default=-1)
+    count = sum(int(repetitions) for _, repetitions in runs)
+    if count != elements:
+        raise ValueError(f"{place}: {count} labels of {elements} elements")
+    return 1 + max((int(number) for number, _ in runs), default=-1)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def _evidence(place: str, section: dict[str, Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from .folder_kind import other_reader
 from .hdf5_file import (
     FileKind,
     RunFileError,
@@ -34,6 +35,7 @@ from .hdf5_file import (
 )
 from .intervals import mean_interval
 from .json_file import read_json
+from .short_repr import plural, screen
 
 Override: TypeAlias = int | float | str | bool
 
@@ -96,6 +98,21 @@ class Run:
     message: str
     last_step: int
 
+    def __repr__(self) -> str:
+        what = f"Run, {self.status} after {plural(self.last_step, 'step')}"
+        lines = [self.message] if self.message else []
+        if len(self.steps):
+            step, loss = self.steps["step"].iloc[-1], self.steps["loss"].iloc[-1]
+            lines.append(f"training loss {loss:.4f} at step {step}")
+        if len(self.evaluations):
+            step, loss = self.evaluations["step"].iloc[-1], self.evaluations["loss"].iloc[-1]
+            best = self.evaluations["loss"].min()
+            lines.append(f"validation loss {loss:.4f} at step {step}, lowest {best:.4f}")
+        values = self.partition["state_elements"].sum()
+        lines.append(f"partition {self.partition_rule}: {values} second moments")
+        lines.append("tables: steps, evaluations, memory, partition, processes")
+        return screen(what, self.path, lines)
+
 
 @dataclass(frozen=True)
 class Member:
@@ -135,6 +152,19 @@ class Sweep:
     members: tuple[Member, ...]
     runs: dict[str, Run]
     unreadable: dict[str, str]
+
+    def __repr__(self) -> str:
+        counts: dict[str, dict[str, int]] = {group: {} for group in self.groups}
+        for member in self.members:
+            of_group, status = counts[member.group], self.status(member)
+            of_group[status] = of_group.get(status, 0) + 1
+        width = max((len(group) for group in counts), default=0)
+        lines = [
+            f"{group:{min(width, 40)}}  " + ", ".join(f"{n} {status}" for status, n in of.items())
+            for group, of in counts.items()
+        ]
+        runs, groups = plural(len(self.members), "run"), plural(len(counts), "group")
+        return screen(f"Sweep of {runs}, {groups}", self.folder, lines)
 
     @property
     def groups(self) -> list[str]:
@@ -182,10 +212,17 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     what had been flushed. Raises RunFileError for a file that is missing, no HDF5, not a run file
     or damaged.
     """
-    file_path = Path(path)
-    if file_path.is_dir():
-        file_path = file_path / "run.h5"
+    file_path = _run_file(Path(path))
     return read_file(file_path, _RUN_FILE, lambda file: _run(file_path, file))
+
+
+def _run_file(path: Path) -> Path:
+    file_path = path / "run.h5" if path.is_dir() else path
+    if not file_path.exists() or path.name == "manifest.json":
+        other = other_reader(path)
+        if other:
+            raise RunFileError(f"{path}: no run. {other}")
+    return file_path
 
 
 def _run(path: Path, file: h5py.File) -> Run:
@@ -250,6 +287,8 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
     `Sweep.unreadable` instead.
     """
     folder_path = Path(folder)
+    if folder_path.name == "manifest.json" and folder_path.is_file():
+        folder_path = folder_path.parent
     manifest = _manifest(folder_path / "manifest.json")
     try:
         members = tuple(_member(folder_path, entry) for entry in manifest["members"])
@@ -279,13 +318,18 @@ def _planned_run(member: Member) -> Run:
     return run
 
 
+_GIVE_SWEEP = "Give the folder that `blockwise sweep` writes to."
+
+
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path)
     except FileNotFoundError:
-        raise RunFileError(
-            f"{path}: there is no such file. Give the folder that `blockwise sweep` writes to."
-        ) from None
+        other = other_reader(path.parent)
+        raise RunFileError(f"{path}: there is no such file. {other or _GIVE_SWEEP}") from None
+    except NotADirectoryError:
+        other = other_reader(path.parent)
+        raise RunFileError(f"{path.parent}: no folder of a sweep. {other or _GIVE_SWEEP}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RunFileError(f"{path}: cannot be read as JSON: {reason}") from error

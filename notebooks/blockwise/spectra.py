@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from .folder_kind import other_reader
 from .hdf5_file import (
     FileKind,
     RunFileError,
@@ -35,6 +36,7 @@ from .hdf5_file import (
     text_attribute,
 )
 from .intervals import t_quantile
+from .short_repr import plural, screen
 
 # Tables that are written once, and the columns that they have.
 _FIXED: dict[str, tuple[str, ...]] = {
@@ -125,6 +127,11 @@ class Eigenvector:
     vector: np.ndarray
     tensors: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        what = f"Eigenvector of {self.value:.6g}, residual {self.residual:.2g}"
+        tensors = [f"{name} {array.shape}" for name, array in self.tensors.items()]
+        return screen(what, f"{len(self.vector)} elements", tensors)
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -204,6 +211,17 @@ class Spectrum:
     preconditioning: pd.DataFrame
     energies: pd.DataFrame
     functions: pd.DataFrame
+
+    def __repr__(self) -> str:
+        blocks, steps = plural(len(self.blocks), "block"), plural(len(self.steps), "step")
+        what = f"Spectrum, {self.status}, {blocks} at {steps}"
+        lines = [self.message] if self.message else []
+        lines += [
+            f"{row['block_name']}, step {row['step']}: loss {row['loss']:.4g}, "
+            f"trace {row['trace']:.4g}"
+            for _, row in self.summary.iterrows()
+        ]
+        return screen(what, self.path, lines)
 
     @property
     def steps(self) -> list[int]:
@@ -393,9 +411,10 @@ def read_spectrum(path: str | os.PathLike[str]) -> Spectrum:
     if file_path.is_dir():
         names = [name for name in ("spectrum.h5", "run.h5") if (file_path / name).exists()]
         if not names:
+            give = "Give a folder that `blockwise spectrum` or `blockwise train` wrote."
             raise RunFileError(
-                f"{file_path}: neither a spectrum (spectrum.h5) nor a run (run.h5). Give a folder "
-                "that `blockwise spectrum` or `blockwise train` wrote."
+                f"{file_path}: neither a spectrum (spectrum.h5) nor a run (run.h5). "
+                f"{other_reader(file_path) or give}"
             )
         file_path = file_path / names[0]
     return read_file(file_path, _SPECTRUM_FILE, lambda file: _spectrum(file_path, file))

@@ -173,6 +173,45 @@ TEST_CASE("HDF5 damage: depth, links that lead nowhere and foreign objects") {
   CHECK(error_of_reading(folder / "links.h5") == "none");
 }
 
+// What a version before wrote, and what h5py gives as bytes.
+void put_fixed_text(hid_t root, const char* name, std::string text) {
+  const hid_t type = H5Tcopy(H5T_C_S1), scalar = H5Screate(H5S_SCALAR);
+  H5Tset_size(type, text.size());
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  const hid_t attribute = H5Acreate2(root, name, type, scalar, H5P_DEFAULT, H5P_DEFAULT);
+  H5Awrite(attribute, type, text.data());
+  H5Aclose(attribute);
+  H5Sclose(scalar);
+  H5Tclose(type);
+}
+
+bool has_variable_text(const fs::path& path, const char* object, const char* name) {
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hid_t attribute = H5Aopen_by_name(file, object, name, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t type = H5Aget_type(attribute);
+  const bool variable = H5Tis_variable_str(type) > 0 && H5Tget_cset(type) == H5T_CSET_UTF8;
+  H5Tclose(type);
+  H5Aclose(attribute);
+  H5Fclose(file);
+  return variable;
+}
+
+TEST_CASE("HDF5: text attributes are what h5py gives as str, and those of before are read") {
+  const TemporaryFolder folder;
+  write_example(folder / "new.h5");
+  CHECK(has_variable_text(folder / "new.h5", "/", "format"));
+  CHECK(has_variable_text(folder / "new.h5", "/rows/n", "description"));
+  write_by_hand(folder / "old.h5", [](hid_t root) { put_fixed_text(root, "format", "tëst"); });
+  for (const auto* name : {"old.h5", "new.h5"}) {
+    INFO(name);
+    const std::string text = std::string(name) == "old.h5" ? "tëst" : "test";
+    CHECK(Hdf5File::open_for_reading(folder / name).text_attribute("/", "format") == text);
+    Hdf5File::open_for_appending(folder / name).close();
+    CHECK(Hdf5File::open_for_reading(folder / name).text_attribute("/", "format") == text);
+  }
+}
+
 TEST_CASE("HDF5 damage: a size that the file does not hold is refused before it is allocated") {
   const TemporaryFolder folder;
   const auto path = folder / "a.h5";

@@ -64,6 +64,23 @@ def test_a_file_is_a_table(partition: Path) -> None:
     assert np.isnan(table["evidence_lift"][1])
 
 
+def test_plain_pytorch_reads_with_the_guard_of_the_other_readers(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from adam_mini_pytorch import AdamMini
+
+    path = tmp_path / "partition.yaml"
+    for text, reason in {
+        "a: &a [1]\nb: *a\n": "aliases are not read",
+        "[" * 2000: "nested too deep",
+        FILE.replace("structure: elements", "structure: rings"): "structure 'rings'",
+        FILE.replace("0*5 2*2 1*1", "0*5 2*2 1*9999999999"): "labels of 8 elements",
+        FILE.replace("rows: [0, 4], role: query", "role: query"): "no 'rows'",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(RunFileError, match=reason):
+            AdamMini([], path, lr=1.0)
+
+
 def test_a_file_is_drawn(partition: Path, tmp_path: Path) -> None:
     texts = [text.get_text() for text in draw(partition).axes[0].texts]
     assert any("by energy: 21 second moments for 44 parameters" in text for text in texts)

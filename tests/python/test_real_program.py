@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from blockwise.plans import program, read_evaluation
+from blockwise.runs import read_run
 from conftest import REPOSITORY
 from test_notebook import execute, images
 
@@ -140,3 +143,37 @@ def test_text_goes_through_a_trained_bpe_and_back(tmp_path: Path) -> None:
         "--temperature", 0, "--threads", 1,
     )  # fmt: skip
     assert again == text
+
+
+def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
+    """h5py gives attributes as str where they are of variable length; all of a run's are."""
+    write_tokens(tmp_path / "train.bin", 400, 61)
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"name: 'größer'\noutput: {tmp_path}/run\n"
+        f"data: {{train: {tmp_path}/train.bin, validation: {tmp_path}/train.bin,"
+        " vocab_size: 61, sequence_length: 8}\n"
+        "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 8}\n"
+        "optimizer: {rule: adam_mini, learning_rate: 1.0e-3}\n"
+        "trainer: {steps: 1, micro_batch_size: 2, threads: 1}\n",
+        encoding="utf-8",
+    )
+    subprocess.run([program(), "train", config], check=True, capture_output=True)
+    seen: list[str] = []
+
+    def check(name: str, item: h5py.HLObject) -> None:
+        for key, value in item.attrs.items():
+            assert isinstance(value, str | np.integer), (name, key, value)
+            seen.append(key)
+
+    with h5py.File(tmp_path / "run" / "run.h5", "r") as file:
+        check("/", file)
+        file.visititems(check)
+        assert file.attrs["format"] == "blockwise-run"
+        assert file["steps/loss"].attrs["units"] == "nats"
+        assert "größer" in file["config/yaml"].asstr()[()]
+    assert {"hash", "units", "description", "git_commit", "rule"} <= set(seen)
+    run = read_run(tmp_path / "run")
+    assert "größer" in run.config
+    assert all(isinstance(value, str | int) for value in run.provenance.values())
+    assert {type(value) for value in run.partition["tensor"]} == {str}

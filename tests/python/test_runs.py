@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from blockwise.partition_file import read_partition_file
 from blockwise.runs import (
     LEARNING_RATE,
     RunFileError,
@@ -28,6 +30,7 @@ from blockwise.runs import (
     run_status,
     status_counts,
 )
+from blockwise.spectra import read_spectrum
 from make_runs import (
     RATES,
     SEEDS,
@@ -421,3 +424,52 @@ def test_a_band_covers_the_steps_that_all_runs_have(tmp_path: Path) -> None:
     half = 12.7062 * abs(ends[0] - ends[1]) / 2
     assert band["high"].iloc[-1] - band["mean"].iloc[-1] == pytest.approx(half, rel=1e-9)
     assert loss_band([]).empty
+
+
+# ---- what a notebook shows ---------------------------------------------------------------------
+
+
+def fits_a_screen(shown: str) -> bool:
+    lines = shown.splitlines()
+    return len(lines) <= 14 and all(len(line) <= 80 for line in lines)
+
+
+def test_a_sweep_and_a_run_are_shown_on_a_screen(accidents: Sweep) -> None:
+    shown = repr(accidents)
+    assert fits_a_screen(shown)
+    assert shown.startswith("Sweep of 24 runs, 2 groups: ")
+    assert "1 diverged" in shown
+    assert "1 missing" in shown
+    for run in accidents.runs.values():
+        assert fits_a_screen(repr(run))
+    run = read_run(accidents.members[0].run)
+    assert f"validation loss {run.evaluations['loss'].iloc[-1]:.4f}" in repr(run)
+    many = tuple(dataclasses.replace(accidents.members[0], group=f"group {i}") for i in range(99))
+    assert fits_a_screen(repr(dataclasses.replace(accidents, members=many, name="n" * 200)))
+    assert "... and 87 more" in repr(dataclasses.replace(accidents, members=many))
+
+
+def test_a_run_without_rows_is_shown(tmp_path: Path) -> None:
+    write_run(tmp_path / "run.h5", RunSpec(steps=0, status="failed", message="line\n" * 50))
+    assert fits_a_screen(repr(read_run(tmp_path)))
+
+
+def test_each_reader_names_the_one_of_what_it_was_given(
+    sweep_folder: Path, run_file: Path, tmp_path: Path
+) -> None:
+    for path in (sweep_folder, sweep_folder / "manifest.json", sweep_folder / "run.h5"):
+        with pytest.raises(RunFileError, match=r"is the folder of a sweep.*blockwise\.read_sweep"):
+            read_run(path)
+    for path in (run_file.parent, run_file):
+        with pytest.raises(RunFileError, match=r"is the folder of a run.*blockwise\.read_run"):
+            read_sweep(path)
+    with pytest.raises(RunFileError, match=r"blockwise\.read_sweep"):
+        read_spectrum(sweep_folder)
+    with pytest.raises(RunFileError, match=r"blockwise\.read_sweep"):
+        read_partition_file(sweep_folder)
+    assert read_sweep(sweep_folder / "manifest.json").folder == sweep_folder
+    # A folder of tokens has a manifest, too.
+    (tmp_path / "manifest.json").write_text('{"format": "blockwise-tokens"}')
+    with pytest.raises(RunFileError) as error:
+        read_run(tmp_path)
+    assert "read_sweep" not in str(error.value)
