@@ -66,8 +66,13 @@ void TrainerConfig::visit(FieldVisitor& v) {
             checkpoint_every, {0, std::int64_t{1} << 40});
   v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
   v.real({"divergence_loss",
-          "a training loss above this ends the run as diverged, in nats; 0: only a non-finite one"},
+          "a training loss above this ends the run as diverged, in nats; 0: divergence_factor says "
+          "which"},
          divergence_loss, {0.0, 1e12});
+  v.real({"divergence_factor",
+          "a training loss above this many times the larger of the first step's loss and "
+          "log(classes) ends the run as diverged; 0: only a non-finite one"},
+         divergence_factor, {0.0, 1e12});
   v.choice({"precision",
             "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
             "bf16_autocast: float32 weights, bfloat16 products"},

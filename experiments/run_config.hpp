@@ -38,6 +38,7 @@ struct TrainerConfig {
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 2;
   double divergence_loss = 0.0;
+  double divergence_factor = 100.0;
   std::string precision = "fp32";
   std::vector<std::string> float32_roles = {"norm"};
   std::vector<std::string> float32_tensors;

@@ -37,8 +37,9 @@ ResolvedRun resolve(RunConfig config);
 
 // Runs or resumes: an output folder whose newest checkpoint belongs to this configuration continues
 // from it, and the result is bit-equal to a run that never stopped (same machine, same threads). A
-// finished run is left as it is. SIGINT and SIGTERM end it as interrupted, with a checkpoint.
-// Throws InputError for an output folder of another configuration and for damaged files.
+// finished run is left as it is. A signal (stop_signal.hpp) ends it as interrupted, with a
+// checkpoint. Throws InputError for an output folder of another configuration and for damaged
+// files.
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer);
 
 }  // namespace blockwise

@@ -6,6 +6,7 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/sampling.hpp"
 #include "experiments/stop_signal.hpp"
@@ -52,7 +53,7 @@ int generate_command(const GenerateOptions& options) {
                                                 : std::filesystem::path(options.tokenizer);
   const auto tokenizer = open_tokenizer(folder, loaded.model->head().weight.size(0));
   const auto last = last_tokens(options, loaded.source);
-  install_stop_handlers();
+  install_stop_handlers("token");
   print(options.prompt);
   sample(*loaded.model, tokenizer->encode(options.prompt), layer_count(spec.layout()),
          spec.context_length(), device, options.sampling, [&](std::int64_t token) {
@@ -62,7 +63,7 @@ int generate_command(const GenerateOptions& options) {
          });
   print(tokenizer->finish());
   print("\n");
-  return 0;
+  return stop_requested() ? kExitInterrupted : kExitFinished;
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
@@ -134,7 +136,7 @@ int partition_command(const PartitionOptions& options) {
   print_note(discovery.memory.note);
   if (!options.json) print_plan(discovery);
   if (options.dry_run) return 0;
-  install_stop_handlers();
+  install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {
     Progress bar("products", discovery.units);
@@ -149,10 +151,8 @@ int partition_command(const PartitionOptions& options) {
     print_json(outcome);
   } else if (outcome.finished) {
     print_outcome(options.config, discovery, outcome, options.agree_with);
-  } else {
-    fmt::print("Stopped; the same command goes on.\n");
   }
-  return 0;
+  return outcome.finished ? kExitFinished : report_stop(options.json);
 }
 
 // "0.001" or "0.1%"

@@ -8,8 +8,10 @@
 #include "core/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
@@ -94,11 +96,12 @@ int train_command(const TrainOptions& options) {
     print_plan(run);
     return 0;
   }
-  install_stop_handlers();
+  install_stop_handlers("step");
   // The observer dies, and with it the bar, before the outcome is printed.
   const auto outcome = train(run, options.progress_lines ? line_observer() : bar_observer(run));
   print_outcome(run, outcome, options.json);
-  return 0;
+  if (outcome.state == RunState::interrupted) return report_stop(options.json);
+  return exit_code_of(outcome.state);
 }
 
 }  // namespace

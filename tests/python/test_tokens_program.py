@@ -532,7 +532,7 @@ def test_a_killed_program_leaves_the_old_files(
         assert content_of_files(output) == before
         assert prepare_all(texts, output) == 0
     else:
-        assert process.returncode == 130
+        assert process.returncode == 4
         assert f"stopped by {number.name}; the folder is as it was" in process.stderr.read()
     assert content_of(output) == before
 

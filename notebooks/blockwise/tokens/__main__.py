@@ -52,7 +52,7 @@ def _job(arguments: Sequence[str] | None) -> Job:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 2 for bad input, 1 where writing failed."""
+    """Returns the exit status: 2 for bad input, 1 where writing failed, 4 where a signal stopped it."""
     try:
         job = _job(arguments)
         prepare(job)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Stopped as signal_name:
         say(f"blockwise: stopped by {signal_name}; the folder is as it was")
-        return 130
+        return 4
     return _print(f"The token files are in {job.output}")
 
 
