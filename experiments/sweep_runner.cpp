@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "experiments/exit_code.hpp"
@@ -14,6 +13,7 @@
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -85,7 +85,7 @@ class Runner {
       : sweep_(sweep),
         program_(std::move(program)),
         jobs_(jobs),
-        threads_(std::max<std::int64_t>(1, available_threads() / jobs)) {}
+        threads_(threads_of_member(jobs)) {}
 
   SweepOutcome run() {
     collect_waiting();

@@ -10,6 +10,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/token_evaluation.hpp"
 
 namespace blockwise {
@@ -58,6 +59,7 @@ FlagTable flags_of(const EvalOptions& options) {
 
 int eval_command(const EvalOptions& options) {
   const auto device = resolve_device(options.device);
+  print_note(thread_note(options.threads));
   set_threads(static_cast<int>(options.threads));
   const auto mixed = options.precision == "bf16"
                          ? std::optional(MixedPrecision{{ParameterRole::norm}})
@@ -111,7 +113,7 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--json", options->json, "machine-readable");
   return [options] {

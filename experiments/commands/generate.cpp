@@ -10,6 +10,7 @@
 #include "experiments/model_source.hpp"
 #include "experiments/sampling.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/tokenizer.hpp"
 
 namespace blockwise {
@@ -44,6 +45,7 @@ void print(const std::string& text) {
 
 int generate_command(const GenerateOptions& options) {
   const auto device = resolve_device(options.device);
+  print_note(thread_note(options.threads));
   set_threads(static_cast<int>(options.threads));
   const auto loaded = load_model(options.model, device);
   const auto& spec = *loaded.source.spec;
@@ -100,7 +102,7 @@ CommandAction add_generate_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   return [options] { return generate_command(*options); };
 }

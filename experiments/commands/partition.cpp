@@ -15,6 +15,7 @@
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -136,6 +137,8 @@ int partition_command(const PartitionOptions& options) {
   print_note(discovery.memory.note);
   if (!options.json) print_plan(discovery);
   if (options.dry_run) return 0;
+  print_note(thread_note(discovery.config.trainer.threads));
+  if (discovery.config.discovery.by_loss()) print_note(jobs_note(options.jobs));
   install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {

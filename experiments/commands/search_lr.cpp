@@ -14,6 +14,7 @@
 #include "experiments/rate_report.hpp"
 #include "experiments/rate_search.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -95,6 +96,8 @@ int search_lr_command(const SearchLrOptions& options) {
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
   if (options.dry_run) return 0;
+  print_note(thread_note(search.config.trainer.threads));
+  if (search.config.search_lr.by_trials()) print_note(jobs_note(options.jobs));
   install_stop_handlers("product, or this step of each trial");
   RateSearchOutcome outcome;
   {

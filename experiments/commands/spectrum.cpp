@@ -18,6 +18,7 @@
 #include "experiments/python.hpp"
 #include "experiments/spectrum.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "hessian/spectral_density.hpp"
 
 namespace blockwise {
@@ -305,6 +306,7 @@ int spectrum_command(SpectrumOptions options) {
   print_note(spectrum.plan.memory.note);
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
+  print_note(thread_note(spectrum.config.trainer.threads));
   install_stop_handlers("product");
   SpectrumOutcome outcome;
   {

@@ -15,6 +15,7 @@
 #include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {
@@ -96,6 +97,7 @@ int train_command(const TrainOptions& options) {
     print_plan(run);
     return 0;
   }
+  if (!options.progress_lines) print_note(thread_note(run.config.trainer.threads));
   install_stop_handlers("step");
   // The observer dies, and with it the bar, before the outcome is printed.
   const auto outcome = train(run, options.progress_lines ? line_observer() : bar_observer(run));
