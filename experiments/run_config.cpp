@@ -60,6 +60,11 @@ void TrainerConfig::visit(FieldVisitor& v) {
        "targets per optimizer step, a multiple of micro_batch_size x sequence_length; the rest "
        "is gradient accumulation; 0 means one micro-batch"},
       global_batch_tokens, {0, std::int64_t{1} << 40});
+  v.integer(
+      {"overfit_batches",
+       "train on the first so many batches of the run's order again and again (1: one fixed batch, "
+       "whose loss a model that works drives to almost 0); 0: on all data"},
+      overfit_batches, {0, std::int64_t{1} << 40});
   v.integer({"evaluate_every", "steps between evaluations; 0 means at the end only"},
             evaluate_every, {0, std::int64_t{1} << 40});
   v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},

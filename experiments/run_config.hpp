@@ -34,6 +34,7 @@ struct TrainerConfig {
   std::int64_t steps = 0;
   std::int64_t micro_batch_size = 8;
   std::int64_t global_batch_tokens = 0;
+  std::int64_t overfit_batches = 0;
   std::int64_t evaluate_every = 0;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 2;

@@ -62,8 +62,11 @@ class Run {
   std::int64_t counted_in_step() const;
   void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
                   Stopwatch& watch);
+  // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
-    return (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+    const auto cycle = trainer_.overfit_batches;
+    const auto batch = cycle == 0 ? step_ : step_ % cycle;
+    return (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   }
   Batch to_device(const Batch& batch) const;
   void evaluate();

@@ -18,7 +18,7 @@ namespace {
 
 struct EvalOptions {
   std::string model, tokens;
-  std::string layout = "auto";
+  std::string format = "auto";
   std::string precision = "fp32";
   std::string device = "auto";
   EvaluationOptions evaluation;
@@ -52,7 +52,7 @@ void print_result(const EvalOptions& options, const TokenEvaluation& result,
 }
 
 FlagTable flags_of(const EvalOptions& options) {
-  return {{{"data.format", "--layout"}, {"data.sequence_length", "--sequence-length"}},
+  return {{{"data.format", "--format"}, {"data.sequence_length", "--sequence-length"}},
           {{options.model, "--model"}, {options.tokens, "--tokens"}},
           /*has_set=*/false};
 }
@@ -65,8 +65,7 @@ int eval_command(const EvalOptions& options) {
                          ? std::optional(MixedPrecision{{ParameterRole::norm}})
                          : std::nullopt;
   const auto files = find_token_files(options.tokens);
-  const TokenSequence tokens(
-      files, options.layout == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc);
+  const TokenSequence tokens(files, token_layout(options.format));
   const auto loaded = load_model(options.model, device, mixed);
   const auto most = loaded.source.spec->context_length();
   require_input(most > 0, "--model {}: this model reads no tokens", options.model);
@@ -101,9 +100,15 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--batch-size", options->evaluation.batch_size, "windows per forward pass")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb.add_option("--layout", options->layout, "auto: llm.c's files; raw_uint16: nanoGPT's")
-      ->check(CLI::IsMember({"auto", "raw_uint16"}))
+  verb.add_option("--format", options->format,
+                  "as data.format: auto: llm.c's files; without header raw_uint16 (nanoGPT's) or "
+                  "raw_uint32")
+      ->check(CLI::IsMember(token_layout_names()))
       ->capture_default_str();
+  // Its name before it had data.format's.
+  verb.add_option("--layout", options->format)
+      ->check(CLI::IsMember(token_layout_names()))
+      ->group("");
   verb.add_option("--bytes", options->bytes,
                   "bytes of the text, for bits per byte; 0 takes them from manifest.json")
       ->check(CLI::NonNegativeNumber);

@@ -51,9 +51,10 @@ int generate_command(const GenerateOptions& options) {
   const auto& spec = *loaded.source.spec;
   require_input(spec.context_length() > 0, "{}: a model of family {} writes no text", options.model,
                 spec.family());
-  const auto folder = options.tokenizer.empty() ? loaded.source.companions.folder
-                                                : std::filesystem::path(options.tokenizer);
-  const auto tokenizer = open_tokenizer(folder, loaded.model->head().weight.size(0));
+  const auto tokenizer = options.tokenizer.empty()
+                             ? open_tokenizer(loaded.source.companions.folder,
+                                              loaded.model->head().weight.size(0))
+                             : open_named_tokenizer(options.tokenizer);
   const auto last = last_tokens(options, loaded.source);
   install_stop_handlers("token");
   print(options.prompt);
@@ -92,7 +93,7 @@ CommandAction add_generate_options(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
   verb.add_option("--tokenizer", options->tokenizer,
-                  "folder with tokenizer.json, where the model's own has none");
+                  "tokenizer.json, a folder with one, or byte, instead of the model's own");
   auto* eos = verb.add_option("--eos", options->eos,
                               "numbers of the tokens that end the text; without it those of the "
                               "model's generation_config.json or config.json")

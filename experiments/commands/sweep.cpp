@@ -82,21 +82,11 @@ int dry_run(const YamlDocument& document) {
 int sweep_command(const SweepOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
-<<<<<<< ours
   if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
   if (options.dry_run) return dry_run(document);
   const auto plan = prepare_sweep(document);
   note_of_left_out(plan.manifest);
-=======
-  if (options.dry_run) {
-    for (const auto& plan : expand(document.sweep_config())) fmt::print("{}\n", plan.id);
-    return 0;
-  }
-  // Two sweeps would write the same files and start the same runs.
-  const OutputFolder taken(document.run_config().output);
-  const auto sweep = prepare_sweep(document);
   print_note(jobs_note(options.jobs));
->>>>>>> theirs
   install_stop_handlers("step of each member");
   const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
   return print_outcome(plan.manifest, run_sweep(plan.manifest, program, options.jobs),

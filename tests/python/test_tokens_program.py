@@ -79,8 +79,8 @@ def test_bytes_are_tokens(texts: list[Path], output: Path) -> None:
 def test_bytes_need_not_be_utf8(tmp_path: Path, output: Path) -> None:
     content = bytes(range(256)) * 3 + "é".encode()[:1]
     (tmp_path / "a.bin").write_bytes(content)
-    assert run("--train", tmp_path / "a.bin", "--validation", tmp_path / "a.bin",
-               "--output", output) == 0  # fmt: skip
+    assert run("--train", tmp_path / "a.bin", "--validation", tmp_path / "a.bin", "--content",
+               "binary", "--output", output) == 0  # fmt: skip
     assert tokens_of(output / "train.bin").astype(np.uint8).tobytes() == content
 
 
