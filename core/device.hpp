@@ -12,11 +12,16 @@ namespace blockwise {
 // "cpu", "cuda" or "auto" (CUDA where there is one). Throws InputError for "cuda" without a device.
 at::Device resolve_device(std::string_view name);
 
-// CPU cores that this process may run on (its affinity mask).
+// CPU cores that this process may use: those of its affinity mask, or what its control group's
+// quota of time amounts to, rounded up, where that is less.
 int available_threads();
 
+// The number that set_threads() sets. 0 means OMP_NUM_THREADS where that is set, otherwise
+// available_threads().
+int thread_count(std::int64_t threads);
+
 // Sets LibTorch's intra-op threads, and with them those of the kernels (same OpenMP runtime).
-// 0 means all cores that this process may run on. Returns the number set. Call once, early.
+// Returns the number set. Call once, early.
 int set_threads(std::int64_t threads);
 
 // For the run file, for example "cpu (AVX512), 2 threads".

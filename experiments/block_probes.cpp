@@ -32,7 +32,12 @@ class Probe {
     std::vector<std::unique_ptr<Lanczos>> processes;
     for (auto* work : left) processes.push_back(make_process(*work, p));
     if (!run_processes(left, processes, p)) return false;
-    for (std::size_t i = 0; i < left.size(); ++i) record_probe(*left[i], *processes[i], p);
+    try {
+      for (std::size_t i = 0; i < left.size(); ++i) record_probe(*left[i], *processes[i], p);
+    } catch (const Stopped&) {  // in the products that confirm eigenpairs
+      save(left, processes, p);
+      throw;
+    }
     scope_.forget_state();
     return true;
   }
@@ -63,11 +68,7 @@ class Probe {
   bool run_processes(const std::vector<BlockMeasurement*>& works,
                      const std::vector<std::unique_ptr<Lanczos>>& processes, std::int64_t p) {
     std::vector<Lanczos*> all;
-    std::vector<std::pair<std::string, const Lanczos*>> named;
-    for (std::size_t i = 0; i < works.size(); ++i) {
-      all.push_back(processes[i].get());
-      named.emplace_back(process_name(*works[i], p), processes[i].get());
-    }
+    for (const auto& process : processes) all.push_back(process.get());
     bool go_on = true;
     do {
       run_in_lockstep(
@@ -78,12 +79,22 @@ class Probe {
           [&](std::int64_t) {
             go_on = !scope_.stopped();
             const bool due = all.front()->steps() % scope_.config.save_every == 0 || !go_on;
-            if (due && !scope_.state.empty()) save_lanczos(scope_.state, named);
+            if (due) save(works, processes, p);
             return go_on;
           });
     } while (go_on && deepen(works, all));
     const bool done = std::ranges::all_of(all, [](const auto* l) { return l->done(); });
     return go_on || (done && !deepen(works, all));
+  }
+
+  void save(const std::vector<BlockMeasurement*>& works,
+            const std::vector<std::unique_ptr<Lanczos>>& processes, std::int64_t p) const {
+    if (scope_.state.empty()) return;
+    std::vector<std::pair<std::string, const Lanczos*>> named;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      named.emplace_back(process_name(*works[i], p), processes[i].get());
+    }
+    save_lanczos(scope_.state, named);
   }
 
   // Gives more steps to the processes whose quadrature some function needs deeper; whether any.

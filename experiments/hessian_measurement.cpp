@@ -39,7 +39,8 @@ class Measurement {
  private:
   void symmetries() {
     HessianRows rows;
-    const auto checks = check_symmetries(scope_.curvature);
+    const auto checks =
+        check_symmetries(scope_.curvature, 12, [&] { leave_if_stopped(scope_.sinks); });
     for (std::size_t i = 0; i < checks.size(); ++i) {
       rows.symmetries.push_back({scope_.step, static_cast<std::int64_t>(i), checks[i].error});
       if (scope_.sinks.product) scope_.sinks.product("symmetries");
@@ -157,7 +158,11 @@ bool measure_hessian(const HessianConfig& config, const HessianTables& tables, C
                      std::int64_t step, const HessianRows& done, const std::filesystem::path& state,
                      const MeasurementSinks& sinks) {
   const MeasurementScope scope{config, tables, curvature, step, state, sinks};
-  return Measurement(scope, done).run();
+  try {
+    return Measurement(scope, done).run();
+  } catch (const Stopped&) {
+    return false;
+  }
 }
 
 }  // namespace blockwise

@@ -23,7 +23,7 @@ struct MeasurementSinks {
   std::function<void(std::size_t block, const DiagonalAndRowNorms&)> vectors;
   // After every product: what it was for. For progress only.
   std::function<void(const std::string&)> product;
-  std::function<bool()> stop;                // asked between parts and after Lanczos steps
+  std::function<bool()> stop;                // asked before every product and between parts
   std::function<std::int64_t()> peak_bytes;  // of tensors so far
   // The pairs with the largest |eigenvalue|, before the rows of their block.
   std::function<void(std::size_t block, const std::vector<RitzPair>&)> eigenvectors;

@@ -17,7 +17,12 @@ std::uint64_t probe_seed(const HessianConfig& config) {
   return static_cast<std::uint64_t>(config.seed);
 }
 
+void leave_if_stopped(const MeasurementSinks& sinks) {
+  if (sinks.stop && sinks.stop()) throw Stopped();
+}
+
 void ObservedOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
+  leave_if_stopped(sinks_);
   base_.apply(x, y);
   if (sinks_.product) sinks_.product(what_);
 }
@@ -71,6 +76,7 @@ HessianRows coupling_column(const HessianConfig& config, const std::vector<Hessi
   std::vector<at::Tensor> samples;
   for (std::int64_t k = 0; k < count; ++k) {
     const auto z = config.exact ? unit_vector(size, k) : rademacher(config, size, j, k);
+    leave_if_stopped(sinks);
     samples.push_back(squared_norms(blocks, curvature, j, z));
     if (sinks.product) sinks.product("couplings");
   }

@@ -2,12 +2,14 @@
 #pragma once
 
 #include "experiments/hessian_measurement.hpp"
+#include "experiments/stoppable_operator.hpp"
 
 namespace blockwise {
 
 std::uint64_t probe_seed(const HessianConfig& config);
 
-// Tells after every product; the sums of products are the caller's.
+// Asks for a stop before every product (Stopped) and tells after it; the sums of products are the
+// caller's.
 class ObservedOperator : public DerivedOperator {
  public:
   ObservedOperator(const LinearOperator& base, const MeasurementSinks& sinks, std::string what)
@@ -18,6 +20,9 @@ class ObservedOperator : public DerivedOperator {
   const MeasurementSinks& sinks_;
   std::string what_;
 };
+
+// Throws Stopped where a stop is asked for: before every product.
+void leave_if_stopped(const MeasurementSinks& sinks);
 
 // ||H_ij||_F^2 of block j with every block i.
 HessianRows coupling_column(const HessianConfig& config, const std::vector<HessianBlock>& blocks,

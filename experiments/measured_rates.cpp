@@ -16,6 +16,7 @@
 #include "experiments/measured_store.hpp"
 #include "experiments/statistics.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/stoppable_operator.hpp"
 #include "hessian/best_rate.hpp"
 #include "hessian/curvature_operators.hpp"
 
@@ -143,7 +144,8 @@ class Measurement {
       if (known == nullptr) {
         const ParameterSubset subset(w_.layout, {targets_[t].tensor});
         const CurvatureOperator tensor(curvature, h.curvature_kind(), subset);
-        const RestrictedOperator block(tensor, targets_[t].index.to(device_));
+        const RestrictedOperator restricted(tensor, targets_[t].index.to(device_));
+        const StoppableOperator block(restricted, stop_requested);
         auto ends = curvature_ends(block, w_.config.search_lr.ends_options());
         if (curvature.uses_differences()) {
           // Of both ends.
@@ -242,7 +244,11 @@ std::vector<RateTarget> rate_targets(const Partition& partition, const std::stri
 
 MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,
                             const std::function<void(const std::string&)>& observe) {
-  return Measurement(what, targets, observe).run();
+  try {
+    return Measurement(what, targets, observe).run();
+  } catch (const Stopped&) {
+    return {false, std::vector<MeasuredRate>(targets.size())};  // the rest is in the progress file
+  }
 }
 
 RateInterval log_interval(const std::vector<double>& values) {

@@ -10,6 +10,7 @@
 #include "experiments/partition_merges.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {
@@ -196,7 +197,11 @@ DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const st
   write_file_atomically(fs::path(discovery.config.output) / "config.yaml",
                         to_yaml(discovery.config));
   set_threads(discovery.config.trainer.threads);
-  return Discovery(discovery, observe).run(program, jobs);
+  try {
+    return Discovery(discovery, observe).run(program, jobs);
+  } catch (const Stopped&) {
+    return {};  // what had been measured is in probes.h5
+  }
 }
 
 }  // namespace blockwise

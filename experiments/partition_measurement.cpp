@@ -12,6 +12,7 @@
 #include "core/random_stream.hpp"
 #include "experiments/second_moments.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/stoppable_operator.hpp"
 #include "hessian/best_rate.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/moment_evidence.hpp"
@@ -58,11 +59,12 @@ bool PartitionMeasurement::energies() {
 
 bool PartitionMeasurement::probed_energies() {
   const auto curvature = point_.curvature();
-  const auto a = searched_operator(d_, *curvature);
+  const auto searched = searched_operator(d_, *curvature);
+  const StoppableOperator a(*searched, stop_requested);
   const auto names = level_names(sections_);
   std::vector<EnergyLevel> levels;
   for (const auto& name : names) levels.push_back(vectors_.level(sections_, name));
-  PartitionProbes probes(*a, vectors_.in_matrices(), std::move(levels), c_.code_plan());
+  PartitionProbes probes(a, vectors_.in_matrices(), std::move(levels), c_.code_plan());
   if (input_exists(state_)) load(probes);
   const bool finished = probes.run([&] { observe_("energies"); },
                                    [&] {
@@ -166,8 +168,9 @@ bool PartitionMeasurement::exact_energies() {
   const auto curvature = point_.curvature();
   for (const auto tensor : searched_tensors(d_.layout)) {
     if (stop_requested()) return false;
-    const CurvatureOperator a(*curvature, d_.config.hessian.curvature_kind(),
-                              ParameterSubset(d_.layout, {tensor}));
+    const CurvatureOperator block(*curvature, d_.config.hessian.curvature_kind(),
+                                  ParameterSubset(d_.layout, {tensor}));
+    const StoppableOperator a(block, stop_requested);
     take_matrix(tensor, to_dense(a));
     observe_(d_.layout.blocks()[tensor].name);
   }
@@ -263,7 +266,8 @@ double PartitionMeasurement::condition(Curvature& curvature, std::size_t section
   for (std::int64_t i = 0; i < count; ++i) {
     const auto block = uniform_index(stream, std::uint64_t(i), std::uint64_t(part.block_count()));
     const auto index = labels.eq(std::int64_t(block)).nonzero().reshape({-1}) + begin;
-    const RestrictedOperator a(tensor, index.to(point_.device));
+    const RestrictedOperator block(tensor, index.to(point_.device));
+    const StoppableOperator a(block, stop_requested);
     const auto ends = curvature_ends(a, {0.05, kConditionProducts, std::uint64_t(c_.seed)});
     logs += std::log(ends.condition(d_.config.hessian.damping)) / double(count);
   }

@@ -9,6 +9,7 @@
 #include "core/random_stream.hpp"
 #include "core/statistics.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/stoppable_operator.hpp"
 #include "hessian/atom_graph.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/partition_fidelity.hpp"
@@ -48,7 +49,8 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
   // Codes of another seed than the search's.
   const auto seed = stream_seed(c.code_plan().seed, RandomStream::probe, 1);
   const auto curvature = point.curvature(further);
-  const auto a = point.matrices(*curvature);
+  const auto matrices = point.matrices(*curvature);
+  const StoppableOperator a(matrices, stop_requested);
   const auto energies =
       block_energies(a, blocks.labels, blocks.block_count, {c.validation_vectors, c.codes, seed});
   observe(energies.products);

@@ -60,14 +60,24 @@ void TrainerConfig::visit(FieldVisitor& v) {
        "targets per optimizer step, a multiple of micro_batch_size x sequence_length; the rest "
        "is gradient accumulation; 0 means one micro-batch"},
       global_batch_tokens, {0, std::int64_t{1} << 40});
+  v.integer(
+      {"overfit_batches",
+       "train on the first so many batches of the run's order again and again (1: one fixed batch, "
+       "whose loss a model that works drives to almost 0); 0: on all data"},
+      overfit_batches, {0, std::int64_t{1} << 40});
   v.integer({"evaluate_every", "steps between evaluations; 0 means at the end only"},
             evaluate_every, {0, std::int64_t{1} << 40});
   v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},
             checkpoint_every, {0, std::int64_t{1} << 40});
   v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
   v.real({"divergence_loss",
-          "a training loss above this ends the run as diverged, in nats; 0: only a non-finite one"},
+          "a training loss above this ends the run as diverged, in nats; 0: divergence_factor says "
+          "which"},
          divergence_loss, {0.0, 1e12});
+  v.real({"divergence_factor",
+          "a training loss above this many times the larger of the first step's loss and "
+          "log(classes) ends the run as diverged; 0: only a non-finite one"},
+         divergence_factor, {0.0, 1e12});
   v.choice({"precision",
             "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
             "bf16_autocast: float32 weights, bfloat16 products"},
@@ -82,7 +92,7 @@ void TrainerConfig::visit(FieldVisitor& v) {
   v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
             loss_chunk_tokens, {0, 1 << 30});
   v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
-  v.integer({"threads", "CPU threads; 0 means all"}, threads, {0, 4096});
+  v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads, {0, 4096});
 }
 
 std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {

@@ -34,10 +34,12 @@ struct TrainerConfig {
   std::int64_t steps = 0;
   std::int64_t micro_batch_size = 8;
   std::int64_t global_batch_tokens = 0;
+  std::int64_t overfit_batches = 0;
   std::int64_t evaluate_every = 0;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 2;
   double divergence_loss = 0.0;
+  double divergence_factor = 100.0;
   std::string precision = "fp32";
   std::vector<std::string> float32_roles = {"norm"};
   std::vector<std::string> float32_tensors;

@@ -5,6 +5,8 @@
 
 #include "core/curvature.hpp"
 #include "core/error.hpp"
+#include "experiments/stop_signal.hpp"
+#include "experiments/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {
@@ -29,6 +31,7 @@ at::Tensor batch_gradient(const Model& model, ParameterStore& store, const Datas
   const auto& parameters = store.parameters();
   auto sum = at::zeros(parameters.sizes(), parameters.options().dtype(at::kDouble));
   for (std::int64_t m = 0; m < batches.micro_batches; ++m) {
+    if (stop_requested()) throw Stopped();
     const auto first = batches.first + number * batches.size() + m * batches.micro_batch_size;
     Curvature one(model, store, micro_batch(store, data, batches, first),
                   ProductMethod::finite_difference);

@@ -44,7 +44,8 @@ MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_
 std::string moment_text(const MomentBatches& batches);
 
 // kMomentGroups means of the squared gradient [parameters], float64 on the host. `observe` after
-// every batch; where it says false, the answer is empty.
+// every batch; where it says false, the answer is empty. Throws Stopped before a gradient where a
+// signal asked for it.
 std::vector<at::Tensor> second_moments(const Model& model, ParameterStore& store,
                                        const Dataset& data, const MomentBatches& batches,
                                        const std::function<bool()>& observe);

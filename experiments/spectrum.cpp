@@ -255,7 +255,7 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
   try {
     const bool finished = measure_into(file, done, spectrum, device, observe);
     const auto state = finished ? RunState::finished : RunState::interrupted;
-    set_state(file, state, finished ? "" : "stopped by a signal");
+    set_state(file, state, finished ? "" : "stopped by " + stop_signal_name());
     auto rows = read_hessian_rows(file);
     file.close();
     return {state, file_of(config).string(), std::move(rows), spectrum.plan.measurement.tables};

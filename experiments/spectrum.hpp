@@ -45,8 +45,9 @@ ResolvedSpectrum resolve_spectrum(RunConfig config);
 using ProductObserver = std::function<void(std::int64_t, const std::string&)>;
 
 // Writes DIR/spectrum.h5 in the configuration's output folder. A folder with a measurement of the
-// same configuration is continued, with the same bits; a finished one is left as it is. SIGINT and
-// SIGTERM end it as interrupted. Throws InputError for a folder of another configuration.
+// same configuration is continued, with the same bits; a finished one is left as it is. A signal
+// ends it as interrupted, before its next product. Throws InputError for a folder of another
+// configuration.
 SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe);
 
 }  // namespace blockwise

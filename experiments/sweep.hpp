@@ -51,10 +51,10 @@ struct SweepOutcome {
 };
 
 // Runs every member that is not finished or diverged as a process of `program`, `jobs` at a time,
-// each with an equal share of the threads. Output of a member goes to log.txt in its folder. SIGINT
-// and SIGTERM are passed on; members stop at a step boundary and continue next time. A member whose
-// folder or config.yaml was deleted meanwhile gets them back. One that fails is told with its own
-// last line, the others go on.
+// each with an equal share of the threads. Output of a member goes to log.txt in its folder. A
+// signal that asks for a stop is passed on; members stop at a step boundary and continue next time.
+// A member whose folder or config.yaml was deleted meanwhile gets them back. One that fails is told
+// with its own last line, the others go on.
 //
 // Several sweeps of one folder share its members: one that another process runs is left to it, and
 // taken over where that process ends without a result.

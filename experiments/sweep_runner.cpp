@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <chrono>
 
-#include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/member_process.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -47,15 +48,20 @@ bool is_over(const RunResult& result) {
 std::string ending_text(int status) {
   if (WIFSIGNALED(status)) return fmt::format(" (signal {})", WTERMSIG(status));
   const int code = WEXITSTATUS(status);
-  return code == 0 ? "" : fmt::format(" (exit code {})", code);
+  if (code == kExitFinished) return "";
+  const auto text = exit_code_text(code);
+  return fmt::format(" (exit code {}{}{})", code, text.empty() ? "" : ", ", text);
 }
 
-// Whether a process that left no result was stopped and did not fail: 1 and 2 are the codes of
-// failures and of bad input, whatever an earlier process wrote into the run file.
-bool was_stopped(int status, const RunResult& result) {
+// Members repeat nothing at a second SIGUSR1: whoever stopped the sweep may have sent them the same
+// (a terminal and a scheduler signal all processes), and a second SIGTERM would end them at once.
+constexpr int kStopMember = SIGUSR1;
+
+// Whether a process that left no result was stopped and did not fail; one that a signal ended may
+// have got it before it could answer.
+bool was_stopped(int status) {
   if (WIFSIGNALED(status)) return stop_requested();
-  const int code = WEXITSTATUS(status);
-  return result.state == RunState::interrupted && code != 1 && code != 2;
+  return WEXITSTATUS(status) == kExitInterrupted;
 }
 
 // What a process that failed said last, or else what the run file says.
@@ -79,7 +85,7 @@ class Runner {
       : sweep_(sweep),
         program_(std::move(program)),
         jobs_(jobs),
-        threads_(std::max<std::int64_t>(1, available_threads() / jobs)) {}
+        threads_(threads_of_member(jobs)) {}
 
   SweepOutcome run() {
     collect_waiting();
@@ -151,7 +157,7 @@ class Runner {
   void pass_on_stop() {
     if (stop_passed_on_) return;
     stop_passed_on_ = true;
-    for (const auto& worker : workers_) worker.signal(SIGTERM);
+    for (const auto& worker : workers_) worker.signal(kStopMember);
   }
 
   void follow(Progress& progress) {
@@ -172,7 +178,7 @@ class Runner {
     const auto result = result_of(sweep_, member);
     if (is_over(result)) return count_over(member, result, &progress);
     done_steps_ += stop_requested() ? worker.step() : member.steps;
-    if (was_stopped(status, result)) {
+    if (was_stopped(status)) {
       ++outcome_.unfinished;
       return;
     }

@@ -58,16 +58,32 @@ bool manifest_says_bytes(const fs::path& folder) {
   return json.is_object() && json.contains("tokenizer") && json["tokenizer"] == "byte";
 }
 
+std::unique_ptr<Tokenizer> json_tokenizer(const fs::path& path) {
+  const InputFile file(path);
+  require_input(file.bytes() <= kLargestTokenizer, "{}: {} bytes, at most {} are accepted",
+                path.string(), file.bytes(), kLargestTokenizer);
+  return std::make_unique<JsonTokenizer>(path);
+}
+
 }  // namespace
 
+std::unique_ptr<Tokenizer> open_named_tokenizer(const std::string& name) {
+  if (name == "byte") return std::make_unique<ByteTokenizer>();
+  const fs::path path = name;
+  require_input(input_exists(path),
+                "{}: there is no such tokenizer: give `byte`, a tokenizer.json or a folder with one",
+                name);
+  if (!fs::is_directory(path)) return json_tokenizer(path);
+  if (input_exists(path / "tokenizer.json")) return json_tokenizer(path / "tokenizer.json");
+  require_input(manifest_says_bytes(path),
+                "{}: this folder has neither a tokenizer.json nor the manifest.json of a byte-level "
+                "corpus",
+                name);
+  return std::make_unique<ByteTokenizer>();
+}
+
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder, std::int64_t vocab_size) {
-  if (input_exists(folder / "tokenizer.json")) {
-    const auto path = folder / "tokenizer.json";
-    const InputFile file(path);
-    require_input(file.bytes() <= kLargestTokenizer, "{}: {} bytes, at most {} are accepted",
-                  path.string(), file.bytes(), kLargestTokenizer);
-    return std::make_unique<JsonTokenizer>(path);
-  }
+  if (input_exists(folder / "tokenizer.json")) return json_tokenizer(folder / "tokenizer.json");
   require_input(manifest_says_bytes(folder) || vocab_size == 256,
                 "{}: neither tokenizer.json nor the manifest.json of a byte-level corpus is there, "
                 "and the model's vocabulary has {} entries, not the 256 of bytes",

@@ -29,6 +29,11 @@ class Tokenizer {
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder,
                                           std::int64_t vocab_size);
 
+// The one that a person named: `byte`, a tokenizer.json (by any name), or a folder with one or with
+// the manifest.json of a byte-level corpus. Throws InputError for anything else, also where the
+// size of the vocabulary would let open_tokenizer() take bytes.
+std::unique_ptr<Tokenizer> open_named_tokenizer(const std::string& name);
+
 // Passes on whole UTF-8 characters of a stream of bytes and keeps an unfinished one back.
 class Utf8Stream {
  public:

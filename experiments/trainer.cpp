@@ -18,6 +18,7 @@
 #include "core/random_stream.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/divergence.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_plan.hpp"
@@ -62,8 +63,11 @@ class Run {
   std::int64_t counted_in_step() const;
   void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
                   Stopwatch& watch);
+  // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
-    return (step_ * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+    const auto cycle = trainer_.overfit_batches;
+    const auto batch = cycle == 0 ? step_ : step_ % cycle;
+    return (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   }
   Batch to_device(const Batch& batch) const;
   void evaluate();
@@ -71,8 +75,8 @@ class Run {
   void measure();
   void checkpoint();
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
-  bool diverged(const StepRecord& row) const;
   RunOutcome end(RunState state, const std::string& message);
+  RunOutcome stop();
   RunHeader header(int threads) const;
   void start_parameters();
   RunRecorder open_recorder(int threads);
@@ -92,6 +96,7 @@ class Run {
   std::int64_t step_ = 0;
   std::int64_t micro_batches_;
   std::int64_t tokens_per_step_;
+  DivergenceScale divergence_;
   double training_loss_ = std::numeric_limits<double>::quiet_NaN();
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
   std::int64_t evaluated_step_ = -1;
@@ -112,6 +117,7 @@ Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
       micro_batches_(trainer_.global_batch_tokens /
                      (trainer_.micro_batch_size * run.data->shape().sequence_length)),
       tokens_per_step_(trainer_.global_batch_tokens),
+      divergence_{0.0, run.data->shape().classes},
       recorder_(open_recorder(threads)) {}
 
 RunHeader Run::header(int threads) const {
@@ -176,6 +182,7 @@ RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
                                       {make_provenance(device_, threads, run_.config.seed),
                                        start_.identity, &run_.layout, hessian_tables()});
   const auto before = read_run(path);
+  if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
   if (!evaluations.empty()) {
@@ -252,7 +259,8 @@ StepRecord Run::train_step() {
   return row;
 }
 
-// Mean loss over the fixed validation examples, each target that counts weighted alike.
+// Mean loss over the fixed validation examples, each target that counts weighted alike. What a
+// signal stops is left out and done again by the process that goes on.
 void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   at::NoGradGuard no_grad;
@@ -267,6 +275,7 @@ void Run::evaluate() {
     first += count;
     const auto counts = counted(examples);
     if (counts == 0) continue;
+    if (stop_requested()) return;
     const auto loss = model_->loss(to_device(examples), context).item<double>();
     sum += loss * static_cast<double>(counts);
     targets += counts;
@@ -315,11 +324,6 @@ void Run::checkpoint() {
   write_checkpoint(folder_, step_, trainer_.keep_checkpoints, start_.identity, store_, optimizer_);
 }
 
-bool Run::diverged(const StepRecord& row) const {
-  const bool finite = std::isfinite(row.loss) && std::isfinite(row.gradient_norm);
-  return !finite || (trainer_.divergence_loss > 0.0 && row.loss > trainer_.divergence_loss);
-}
-
 RunOutcome Run::end(RunState state, const std::string& message) {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.set_status(state, message, step_);
@@ -327,28 +331,34 @@ RunOutcome Run::end(RunState state, const std::string& message) {
   return {state, step_, training_loss_, validation_loss_, message};
 }
 
+// Whatever checkpoint_every says: the next process goes on from here.
+RunOutcome Run::stop() {
+  checkpoint();
+  return end(RunState::interrupted,
+             fmt::format("stopped by {} after step {}", stop_signal_name(), step_));
+}
+
 RunOutcome Run::loop(const StepObserver& observer) {
   store_.check_gradient_views();
-  if (step_ == 0) evaluate();
+  if (step_ == 0 || due(trainer_.evaluate_every)) evaluate();
   measure();
   while (step_ < trainer_.steps || measurement_due()) {
-    if (stop_requested()) {
-      checkpoint();
-      return end(RunState::interrupted, fmt::format("stopped by a signal after step {}", step_));
-    }
+    if (stop_requested()) return stop();
     const auto row = train_step();
     training_loss_ = row.loss;
     recorder_.record(row);
     observer(row);
-    if (diverged(row)) {
-      return end(RunState::diverged, fmt::format("loss {} and gradient norm {} at step {}",
-                                                 row.loss, row.gradient_norm, step_));
+    if (step_ == 1) divergence_.first_loss = row.loss;
+    const auto reason = divergence_reason(trainer_, divergence_, row.loss, row.gradient_norm);
+    if (!reason.empty()) {
+      return end(RunState::diverged, fmt::format("at step {}: {}", step_, reason));
     }
     if (due(trainer_.evaluate_every)) evaluate();
     measure();
     if (due(trainer_.checkpoint_every)) checkpoint();
   }
   evaluate();
+  if (evaluated_step_ != step_) return stop();
   checkpoint();
   return end(RunState::finished, "");
 }

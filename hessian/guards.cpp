@@ -207,7 +207,8 @@ std::vector<std::string> checked_symmetry_names(const ParameterLayout& layout, s
   return names;
 }
 
-std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most) {
+std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most,
+                                            const std::function<void()>& before) {
   const auto& parameters = curvature.store().parameters();
   const auto& layout = curvature.store().layout();
   const ParameterSubset all(layout);
@@ -216,6 +217,7 @@ std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t mo
   for (const auto i : checked_symmetries(layout, most)) {
     const auto symmetry =
         SymmetryBuilder(layout, parameters.options(), [i](auto k) { return k == i; }).build()[i];
+    if (before) before();
     curvature.hessian_product(all, symmetry.d * parameters, all, product);
     const auto expected = symmetry.d * curvature.gradient();
     const double size = euclidean_norm(product) + euclidean_norm(expected);

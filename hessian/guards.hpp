@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,8 @@ std::vector<std::string> checked_symmetry_names(const ParameterLayout& layout,
 // One product per symmetry. Catches heads cut at
 // wrong places, a loss that is scaled differently in gradient and product, and the error of
 // differences.
-std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most = 12);
+// `before` is called before each of them and may throw.
+std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most = 12,
+                                            const std::function<void()>& before = {});
 
 }  // namespace blockwise

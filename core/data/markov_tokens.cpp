@@ -111,10 +111,10 @@ class MarkovTokensSpec : public DatasetSpec {
               {2, 1 << 24});
     v.real({"sharpness", "standard deviation of the table's logits; 0: every token is as likely"},
            o_.sharpness, {0.0, 100.0});
-    v.check("tokens", o_.tokens > 2 * o_.sequence_length
+    v.check("tokens", o_.tokens > o_.sequence_length
                           ? ""
-                          : fmt::format("{} are less than two windows of {} and a target",
-                                        o_.tokens, o_.sequence_length));
+                          : fmt::format("{} are less than a window of {} and a target", o_.tokens,
+                                        o_.sequence_length));
     v.check("validation_tokens", o_.validation_tokens > o_.sequence_length
                                      ? ""
                                      : fmt::format("{} are less than a window of {} and a target",

@@ -1,5 +1,6 @@
 #include "core/data/sampler.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "core/error.hpp"
@@ -26,18 +27,21 @@ std::uint64_t permute(std::uint64_t key, std::uint64_t index, std::uint64_t size
 }
 
 WindowSampler::WindowSampler(std::uint64_t seed, std::int64_t tokens, std::int64_t length)
-    : seed_(seed), length_(length), windows_((tokens - 1) / length - 1) {
-  require_input(windows_ >= 1,
-                "a file of {} tokens is too short for sequences of {} (data.sequence_length): at "
-                "least {} are needed",
-                tokens, length, 2 * length + 1);
+    : seed_(seed),
+      length_(length),
+      windows_(std::max<std::int64_t>(1, (tokens - 1) / length - 1)),
+      offsets_(std::min(length, tokens - length)) {
+  require_input(tokens > length,
+                "{} tokens are too few for a sequence of {} (data.sequence_length) and its last "
+                "target: at least {} are needed",
+                tokens, length, length + 1);
 }
 
 std::int64_t WindowSampler::position(std::int64_t index) const {
   const auto epoch = static_cast<std::uint64_t>(index / windows_);
   const auto key = stream_seed(seed_, RandomStream::data, epoch);
   const auto offset =
-      static_cast<std::int64_t>(uniform_index(key, 0, static_cast<std::uint64_t>(length_)));
+      static_cast<std::int64_t>(uniform_index(key, 0, static_cast<std::uint64_t>(offsets_)));
   const auto window = permute(key, static_cast<std::uint64_t>(index % windows_),
                               static_cast<std::uint64_t>(windows_));
   return offset + static_cast<std::int64_t>(window) * length_;

@@ -11,10 +11,11 @@ namespace blockwise {
 std::uint64_t permute(std::uint64_t key, std::uint64_t index, std::uint64_t size);
 
 // Windows of `length` tokens (and the one target after them) of a file. Every epoch starts at
-// another offset below `length` and visits its windows in another order, each once.
+// another offset below `length` and visits its windows in another order, each once. A file of fewer
+// than two windows has one, at another offset in each epoch.
 class WindowSampler {
  public:
-  // Throws InputError unless tokens >= 2 * length + 1.
+  // Throws InputError unless tokens >= length + 1.
   WindowSampler(std::uint64_t seed, std::int64_t tokens, std::int64_t length);
   // First token of the index-th window of the endless sequence.
   std::int64_t position(std::int64_t index) const;
@@ -24,6 +25,7 @@ class WindowSampler {
   std::uint64_t seed_;
   std::int64_t length_;
   std::int64_t windows_;
+  std::int64_t offsets_;  // where an epoch may begin
 };
 
 }  // namespace blockwise

@@ -63,27 +63,41 @@ std::int64_t first_at_or_above(const std::byte* bytes, std::int64_t count, std::
 
 }  // namespace
 
+const std::vector<std::string>& token_layout_names() {
+  static const std::vector<std::string> names = {"auto", "raw_uint16", "raw_uint32"};
+  return names;
+}
+
+TokenLayout token_layout(const std::string& name) {
+  const auto& names = token_layout_names();
+  const auto found = std::ranges::find(names, name);
+  require_input(found != names.end(), "'{}' is no layout of token files", name);
+  return static_cast<TokenLayout>(found - names.begin());
+}
+
 TokenFile::TokenFile(const std::filesystem::path& path, TokenLayout layout) : path_(path) {
   const auto file = map_file(path, kMostBytes);
   mapping_ = file.mapping;
   if (layout == TokenLayout::llmc) {
     read_header(file.bytes);
   } else {
-    read_bare(file.bytes);
+    read_bare(file.bytes, layout == TokenLayout::raw_uint32 ? 4 : 2);
   }
 }
 
-void TokenFile::read_bare(std::span<const std::byte> bytes) {
-  require_input(bytes.size() % 2 == 0,
-                "{}: {} bytes, a bare file of 16-bit tokens has an even number", path_.string(),
-                bytes.size());
+void TokenFile::read_bare(std::span<const std::byte> bytes, std::int64_t width) {
+  width_ = width;
+  size_ = static_cast<std::int64_t>(bytes.size()) / width;
+  require_input(size_ * width == static_cast<std::int64_t>(bytes.size()),
+                "{}: {} bytes, a bare file of {}-bit tokens has a multiple of {}", path_.string(),
+                bytes.size(), 8 * width, width);
   refuse_header(bytes);
   tokens_ = bytes.data();
-  size_ = static_cast<std::int64_t>(bytes.size() / 2);
 }
 
 void TokenFile::read_header(std::span<const std::byte> bytes) {
-  constexpr auto kHint = "a bare file of 16-bit tokens (nanoGPT) needs `data.format: raw_uint16`";
+  constexpr auto kHint =
+      "a bare file needs `data.format: raw_uint16` (16-bit tokens, nanoGPT's) or raw_uint32";
   require_input(bytes.size() >= kHeaderBytes,
                 "{}: {} bytes, a token file starts with a header of {}; {}", path_.string(),
                 bytes.size(), kHeaderBytes, kHint);

@@ -1,10 +1,11 @@
-// Token files, little-endian, memory-mapped. Three layouts are read:
+// Token files, little-endian, memory-mapped. Four layouts are read:
 //
 //   llm.c, 16 bit   256 int32 of header (20240520, version 1, number of tokens, zeros), then one
 //                   uint16 per token
 //   llm.c, 32 bit   the same with 20240801, version 7 and one uint32 per token (Llama 3's shards)
 //   raw_uint16      nothing but uint16 tokens (nanoGPT). Such a file cannot be told from any other
 //                   file of even length, so it is read only where it is asked for.
+//   raw_uint32      nothing but uint32 tokens, for vocabularies above 65,536; likewise
 //
 // And the manifest.json that `blockwise data` writes beside them.
 #pragma once
@@ -22,15 +23,21 @@ namespace blockwise {
 
 enum class TokenLayout {
   llmc,  // the header says which of the two widths
-  raw_uint16
+  raw_uint16,
+  raw_uint32
 };
+
+// What configurations and flags call them: auto (llm.c's), raw_uint16, raw_uint32.
+const std::vector<std::string>& token_layout_names();
+// Throws InputError for another name.
+TokenLayout token_layout(const std::string& name);
 
 // One memory-mapped token file.
 class TokenFile {
  public:
   // Throws InputError naming the file, the value and the bound for a missing file, a wrong magic
   // number or version, or a length that does not follow from the number of tokens; also for a file
-  // with a header that is opened as raw_uint16.
+  // with a header that is opened as a bare one.
   explicit TokenFile(const std::filesystem::path& path, TokenLayout layout = TokenLayout::llmc);
 
   std::int64_t size() const { return size_; }          // tokens
@@ -44,7 +51,7 @@ class TokenFile {
 
  private:
   void read_header(std::span<const std::byte> bytes);
-  void read_bare(std::span<const std::byte> bytes);
+  void read_bare(std::span<const std::byte> bytes, std::int64_t width);
   void refuse_header(std::span<const std::byte> bytes) const;
 
   std::filesystem::path path_;

@@ -72,16 +72,14 @@ class TokenDataset : public Dataset {
         validation_(validation, layout(options)),
         length_(options.sequence_length),
         vocab_size_(vocabulary_of(options, train.front())),
-        sampler_(seed, train_.size(), length_) {
+        sampler_(seed, at_least_a_window(options.train, train_, length_), length_) {
+    at_least_a_window(options.validation, validation_, length_);
     train_.check_vocabulary(vocab_size_);
     validation_.check_vocabulary(vocab_size_);
     const auto all = (validation_.size() - 1) / length_;
     validation_size_ = options.validation_tokens == 0
                            ? all
                            : std::min(all, (options.validation_tokens + length_ - 1) / length_);
-    require_input(validation_size_ >= 1,
-                  "{}: {} tokens are fewer than one sequence of {} and its last target",
-                  options.validation, validation_.size(), length_);
   }
 
   DataShape shape() const override { return {DataShape::Inputs::tokens, vocab_size_, 0, length_}; }
@@ -112,8 +110,16 @@ class TokenDataset : public Dataset {
   }
 
  private:
-  static TokenLayout layout(const TokenOptions& options) {
-    return options.format == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc;
+  static TokenLayout layout(const TokenOptions& options) { return token_layout(options.format); }
+
+  // Of the files that a configuration names so; returns their tokens.
+  static std::int64_t at_least_a_window(const std::string& place, const TokenSequence& tokens,
+                                        std::int64_t length) {
+    require_input(tokens.size() > length,
+                  "{}: {} tokens are too few for a sequence of {} (data.sequence_length) and its "
+                  "last target: at least {} are needed",
+                  place, tokens.size(), length, length + 1);
+    return tokens.size();
   }
 
   template <typename Position>
@@ -152,8 +158,9 @@ class TokenDatasetSpec : public DatasetSpec {
            o_.train);
     v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
     v.choice({"format",
-              "auto: llm.c's files, whose header says all; raw_uint16: nanoGPT's without header"},
-             o_.format, {"auto", "raw_uint16"});
+              "auto: llm.c's files, whose header says all; without header, little-endian: "
+              "raw_uint16 (nanoGPT's) and raw_uint32"},
+             o_.format, token_layout_names());
     v.integer({"sequence_length", "tokens per example"}, o_.sequence_length, {1, 1 << 20});
     v.integer(
         {"validation_tokens", "tokens of each evaluation, the file's first ones; 0 means all"},

@@ -13,6 +13,7 @@
 
 #include "core/error.hpp"
 #include "core/io/truncated_input.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/provenance.hpp"
 
@@ -156,9 +157,8 @@ int run_program(int argc, char** argv) {
   CLI::App program("blockwise: memory-efficient training and Hessian analysis", "blockwise");
   program.require_subcommand(1);
   program.set_version_flag("--version", program_version());
-  program.footer(
-      "Exit codes: 0 done, 1 the run failed, 2 bad input.\n"
-      "`blockwise VERB --help` shows a verb's options and an example.");
+  program.footer(exit_code_help() +
+                 "\n`blockwise VERB --help` shows a verb's options and an example.");
   return flush_output(run_and_explain(program, argc, argv));
 }
 

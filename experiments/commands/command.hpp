@@ -24,8 +24,7 @@ const std::vector<Command>& commands();
 // To standard error, where a plan or a result lacks something; nothing for an empty note.
 void print_note(const std::string& note);
 
-// The whole program: parses, runs, turns errors into one line and an exit code (0, 1 failed, 2 bad
-// input).
+// The whole program: parses, runs, turns errors into one line and an exit code (exit_code.hpp).
 int run_program(int argc, char** argv);
 
 }  // namespace blockwise

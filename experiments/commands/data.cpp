@@ -54,6 +54,8 @@ void add_text_options(OptionList& o) {
   o.add("--validation-tokens", "N", "instead: the first tokens of --train");
   o.choice("--documents", "what a document is; by default jsonl for *.jsonl and file for others",
            {"file", "blank-line", "line", "jsonl"});
+  o.choice("--content", "text (default): other files are refused; binary: any bytes, as they are",
+           {"text", "binary"});
   o.add("--text-field", "NAME", "jsonl: the field with the text (default: text)");
   o.choice("--document-separator", "an end-of-text token before or after each document",
            {"none", "before", "after"});
@@ -71,8 +73,8 @@ void add_tokenizer_options(OptionList& o) {
 
 void add_output_options(OptionList& o) {
   o.add("--output", "DIR", "folder of the token files")->required();
-  o.choice("--format", "llmc: with llm.c's header (default); raw_uint16: bare, as nanoGPT's",
-           {"llmc", "raw_uint16"});
+  o.choice("--format", "llmc: with llm.c's header (default); bare: raw_uint16, as nanoGPT's, or raw_uint32",
+           {"llmc", "raw_uint16", "raw_uint32"});
   o.add("--shard-tokens", "N", "tokens per file; without it one file each");
 }
 

@@ -10,6 +10,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/token_evaluation.hpp"
 
 namespace blockwise {
@@ -17,7 +18,7 @@ namespace {
 
 struct EvalOptions {
   std::string model, tokens;
-  std::string layout = "auto";
+  std::string format = "auto";
   std::string precision = "fp32";
   std::string device = "auto";
   EvaluationOptions evaluation;
@@ -51,20 +52,20 @@ void print_result(const EvalOptions& options, const TokenEvaluation& result,
 }
 
 FlagTable flags_of(const EvalOptions& options) {
-  return {{{"data.format", "--layout"}, {"data.sequence_length", "--sequence-length"}},
+  return {{{"data.format", "--format"}, {"data.sequence_length", "--sequence-length"}},
           {{options.model, "--model"}, {options.tokens, "--tokens"}},
           /*has_set=*/false};
 }
 
 int eval_command(const EvalOptions& options) {
   const auto device = resolve_device(options.device);
+  print_note(thread_note(options.threads));
   set_threads(static_cast<int>(options.threads));
   const auto mixed = options.precision == "bf16"
                          ? std::optional(MixedPrecision{{ParameterRole::norm}})
                          : std::nullopt;
   const auto files = find_token_files(options.tokens);
-  const TokenSequence tokens(
-      files, options.layout == "raw_uint16" ? TokenLayout::raw_uint16 : TokenLayout::llmc);
+  const TokenSequence tokens(files, token_layout(options.format));
   const auto loaded = load_model(options.model, device, mixed);
   const auto most = loaded.source.spec->context_length();
   require_input(most > 0, "--model {}: this model reads no tokens", options.model);
@@ -99,9 +100,15 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--batch-size", options->evaluation.batch_size, "windows per forward pass")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb.add_option("--layout", options->layout, "auto: llm.c's files; raw_uint16: nanoGPT's")
-      ->check(CLI::IsMember({"auto", "raw_uint16"}))
+  verb.add_option("--format", options->format,
+                  "as data.format: auto: llm.c's files; without header raw_uint16 (nanoGPT's) or "
+                  "raw_uint32")
+      ->check(CLI::IsMember(token_layout_names()))
       ->capture_default_str();
+  // Its name before it had data.format's.
+  verb.add_option("--layout", options->format)
+      ->check(CLI::IsMember(token_layout_names()))
+      ->group("");
   verb.add_option("--bytes", options->bytes,
                   "bytes of the text, for bits per byte; 0 takes them from manifest.json")
       ->check(CLI::NonNegativeNumber);
@@ -111,7 +118,7 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--json", options->json, "machine-readable");
   return [options] {

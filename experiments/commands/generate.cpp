@@ -6,9 +6,11 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/sampling.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/tokenizer.hpp"
 
 namespace blockwise {
@@ -43,16 +45,18 @@ void print(const std::string& text) {
 
 int generate_command(const GenerateOptions& options) {
   const auto device = resolve_device(options.device);
+  print_note(thread_note(options.threads));
   set_threads(static_cast<int>(options.threads));
   const auto loaded = load_model(options.model, device);
   const auto& spec = *loaded.source.spec;
   require_input(spec.context_length() > 0, "{}: a model of family {} writes no text", options.model,
                 spec.family());
-  const auto folder = options.tokenizer.empty() ? loaded.source.companions.folder
-                                                : std::filesystem::path(options.tokenizer);
-  const auto tokenizer = open_tokenizer(folder, loaded.model->head().weight.size(0));
+  const auto tokenizer = options.tokenizer.empty()
+                             ? open_tokenizer(loaded.source.companions.folder,
+                                              loaded.model->head().weight.size(0))
+                             : open_named_tokenizer(options.tokenizer);
   const auto last = last_tokens(options, loaded.source);
-  install_stop_handlers();
+  install_stop_handlers("token");
   print(options.prompt);
   sample(*loaded.model, tokenizer->encode(options.prompt), layer_count(spec.layout()),
          spec.context_length(), device, options.sampling, [&](std::int64_t token) {
@@ -62,7 +66,7 @@ int generate_command(const GenerateOptions& options) {
          });
   print(tokenizer->finish());
   print("\n");
-  return 0;
+  return stop_requested() ? kExitInterrupted : kExitFinished;
 }
 
 }  // namespace
@@ -89,7 +93,7 @@ CommandAction add_generate_options(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
   verb.add_option("--tokenizer", options->tokenizer,
-                  "folder with tokenizer.json, where the model's own has none");
+                  "tokenizer.json, a folder with one, or byte, instead of the model's own");
   auto* eos = verb.add_option("--eos", options->eos,
                               "numbers of the tokens that end the text; without it those of the "
                               "model's generation_config.json or config.json")
@@ -99,7 +103,7 @@ CommandAction add_generate_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0 means all")
+  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   return [options] { return generate_command(*options); };
 }

@@ -9,10 +9,13 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -134,7 +137,9 @@ int partition_command(const PartitionOptions& options) {
   print_note(discovery.memory.note);
   if (!options.json) print_plan(discovery);
   if (options.dry_run) return 0;
-  install_stop_handlers();
+  print_note(thread_note(discovery.config.trainer.threads));
+  if (discovery.config.discovery.by_loss()) print_note(jobs_note(options.jobs));
+  install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {
     Progress bar("products", discovery.units);
@@ -149,10 +154,8 @@ int partition_command(const PartitionOptions& options) {
     print_json(outcome);
   } else if (outcome.finished) {
     print_outcome(options.config, discovery, outcome, options.agree_with);
-  } else {
-    fmt::print("Stopped; the same command goes on.\n");
   }
-  return 0;
+  return outcome.finished ? kExitFinished : report_stop(options.json);
 }
 
 // "0.001" or "0.1%"

@@ -7,11 +7,14 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"
 #include "experiments/rate_search.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -93,7 +96,9 @@ int search_lr_command(const SearchLrOptions& options) {
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
   if (options.dry_run) return 0;
-  install_stop_handlers();
+  print_note(thread_note(search.config.trainer.threads));
+  if (search.config.search_lr.by_trials()) print_note(jobs_note(options.jobs));
+  install_stop_handlers("product, or this step of each trial");
   RateSearchOutcome outcome;
   {
     Progress bar("rates", search.units);
@@ -108,10 +113,8 @@ int search_lr_command(const SearchLrOptions& options) {
     print_json(outcome);
   } else if (outcome.finished) {
     print_outcome(options.config, search, outcome);
-  } else {
-    fmt::print("Stopped; the same command goes on.\n");
   }
-  return 0;
+  return outcome.finished ? kExitFinished : report_stop(options.json);
 }
 
 }  // namespace

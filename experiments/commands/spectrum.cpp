@@ -11,11 +11,14 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/python.hpp"
 #include "experiments/spectrum.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "hessian/spectral_density.hpp"
 
 namespace blockwise {
@@ -303,7 +306,8 @@ int spectrum_command(SpectrumOptions options) {
   print_note(spectrum.plan.memory.note);
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
-  install_stop_handlers();
+  print_note(thread_note(spectrum.config.trainer.threads));
+  install_stop_handlers("product");
   SpectrumOutcome outcome;
   {
     Progress bar("products", spectrum.plan.measurement.products * std::ssize(spectrum.points));
@@ -311,20 +315,18 @@ int spectrum_command(SpectrumOptions options) {
         spectrum, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
     bar.finish();
   }
+  const bool stopped = outcome.state == RunState::interrupted;
   if (options.json) {
     print_json(outcome);
-    return 0;
+    return stopped ? report_stop(options.json) : kExitFinished;
   }
   print_table(outcome, spectrum.config.hessian);
   print_functions(outcome);
   print_preconditioning(outcome);
   fmt::print("Numbers {}\n", outcome.file);
-  if (outcome.state == RunState::interrupted) {
-    fmt::print("Stopped; the same command goes on.\n");
-  } else if (!options.no_figure) {
-    draw_figure(spectrum.config.output);
-  }
-  return 0;
+  if (stopped) return report_stop(options.json);
+  if (!options.no_figure) draw_figure(spectrum.config.output);
+  return kExitFinished;
 }
 
 }  // namespace

@@ -9,8 +9,11 @@
 
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -39,8 +42,11 @@ int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool 
         outcome.finished, sweep.members.size(), outcome.diverged, outcome.failed,
         outcome.unfinished, sweep.folder.string());
   }
-  if (outcome.unfinished > 0 && !json) fmt::print("The same command continues the sweep.\n");
-  return outcome.failed > 0 || outcome.unfinished > 0 ? 1 : 0;
+  if (outcome.diverged > 0 && !json) {
+    fmt::print("Diverged members are results, not failures: the report shows them.\n");
+  }
+  if (outcome.unfinished > 0) return report_stop(json);
+  return outcome.failed > 0 ? kExitFailed : kExitFinished;
 }
 
 constexpr std::size_t kMostNamed = 5;
@@ -80,7 +86,8 @@ int sweep_command(const SweepOptions& options) {
   if (options.dry_run) return dry_run(document);
   const auto plan = prepare_sweep(document);
   note_of_left_out(plan.manifest);
-  install_stop_handlers();
+  print_note(jobs_note(options.jobs));
+  install_stop_handlers("step of each member");
   const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
   return print_outcome(plan.manifest, run_sweep(plan.manifest, program, options.jobs),
                        options.json);

@@ -8,11 +8,14 @@
 #include "core/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/stop_report.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {
@@ -94,11 +97,13 @@ int train_command(const TrainOptions& options) {
     print_plan(run);
     return 0;
   }
-  install_stop_handlers();
+  if (!options.progress_lines) print_note(thread_note(run.config.trainer.threads));
+  install_stop_handlers("step");
   // The observer dies, and with it the bar, before the outcome is printed.
   const auto outcome = train(run, options.progress_lines ? line_observer() : bar_observer(run));
   print_outcome(run, outcome, options.json);
-  return 0;
+  if (outcome.state == RunState::interrupted) return report_stop(options.json);
+  return exit_code_of(outcome.state);
 }
 
 }  // namespace

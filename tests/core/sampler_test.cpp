@@ -68,9 +68,18 @@ TEST_CASE("A window's position is a function of seed and index") {
   CHECK(equal < 10);
 }
 
-TEST_CASE("A file that holds no window and its offset is refused") {
+TEST_CASE("One window and its last target are enough, less is refused") {
   CHECK(WindowSampler(0, 9, 4).windows_per_epoch() == 1);
-  CHECK_THAT(
-      input_error([] { WindowSampler(0, 8, 4); }),
-      Contains("8 tokens is too short for sequences of 4 (data.sequence_length): at least 9"));
+  for (const std::int64_t tokens : {5, 6, 8, 9, 12}) {
+    INFO(tokens << " tokens");
+    const WindowSampler sampler(0, tokens, 4);
+    CHECK(sampler.windows_per_epoch() == 1);
+    std::set<std::int64_t> positions;
+    for (std::int64_t i = 0; i < 100; ++i) positions.insert(sampler.position(i));
+    CHECK(*positions.begin() == 0);
+    CHECK(*positions.rbegin() == std::min<std::int64_t>(3, tokens - 5));
+  }
+  CHECK_THAT(input_error([] { WindowSampler(0, 4, 4); }),
+             Contains("4 tokens are too few for a sequence of 4 (data.sequence_length) and its last "
+                      "target: at least 5"));
 }

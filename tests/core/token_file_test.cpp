@@ -106,8 +106,25 @@ TEST_CASE("A bare file is read where it is asked for, and only there") {
   CHECK_THAT(error_of(bytes.substr(0, 600)),
              Contains("600 bytes") && Contains("format: raw_uint16"));
   CHECK_THAT(error_of(bytes.substr(0, 601), TokenLayout::raw_uint16),
-             Contains("t.bin: 601 bytes") && Contains("an even number"));
+             Contains("t.bin: 601 bytes") && Contains("a multiple of 2"));
   CHECK(error_of("", TokenLayout::raw_uint16) == "no error");
+}
+
+TEST_CASE("A bare file of 32-bit tokens is read where it is asked for") {
+  const TemporaryFolder folder;
+  const std::vector<std::uint32_t> tokens = {7, 128255, 0, 65536};
+  const std::string bytes(reinterpret_cast<const char*>(tokens.data()), 4 * tokens.size());
+  write(folder / "t.bin", bytes);
+  const TokenFile file(folder / "t.bin", TokenLayout::raw_uint32);
+  CHECK(file.token_bytes() == 4);
+  CHECK(tokens_of(file) == Tokens(tokens.begin(), tokens.end()));
+  CHECK_THAT(input_error([&] { file.check_vocabulary(1000); }), Contains("token 128255"));
+  CHECK_THAT(error_of(bytes + "xx", TokenLayout::raw_uint32),
+             Contains("t.bin: 18 bytes") && Contains("a multiple of 4"));
+  CHECK_THAT(error_of(wide_bytes(), TokenLayout::raw_uint32), Contains("20240801"));
+  CHECK(token_layout("raw_uint32") == TokenLayout::raw_uint32);
+  CHECK(token_layout("raw_uint16") == TokenLayout::raw_uint16);
+  CHECK(token_layout("auto") == TokenLayout::llmc);
 }
 
 TEST_CASE("A file with a header is not read as bare tokens") {

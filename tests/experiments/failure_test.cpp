@@ -287,7 +287,7 @@ TEST_CASE("An unwritable folder is named") {
 TEST_CASE("A diverging run ends as diverged and keeps its rows") {
   const Prepared p;
   const auto result = p.train({"--set", "trainer.divergence_loss=1.0", "--json"});
-  CHECK(result.exit_code == 0);
+  CHECK(result.exit_code == 3);
   CHECK_THAT(result.output, Contains("\"state\":\"diverged\""));
   const auto run = read_run(p.folder / "run/run.h5");
   CHECK(run.state == RunState::diverged);

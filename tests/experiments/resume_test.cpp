@@ -8,6 +8,7 @@
 #include "core/io/input_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "experiments/checkpoint.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
@@ -91,8 +92,9 @@ TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command 
   while (!Hdf5File::is_hdf5(p.path("stopped") + "/run.h5")) ::usleep(2'000);
   ::usleep(30'000);
   ::kill(process, SIGTERM);
-  CHECK(wait_for(process) == 0);
+  const int code = wait_for(process);
   const auto stopped = read_run(p.path("stopped") + "/run.h5");
+  CHECK(code == exit_code_of(stopped.state));
   if (stopped.state == RunState::interrupted) {
     REQUIRE(!checkpoint_steps(p.path("stopped")).empty());
     CHECK(checkpoint_steps(p.path("stopped")).back() == stopped.last_step);

@@ -358,7 +358,7 @@ TEST_CASE("Where a model is given, errors name the flag that sets what is wrong"
   const auto bare = (p.folder / "bare.bin").string();
   CHECK_THAT(error({"spectrum", "--no-figure", "--tokens", bare}),
              Contains("--set data.format=VALUE"));
-  CHECK_THAT(error({"eval", "--tokens", bare}), Contains("--layout"));
+  CHECK_THAT(error({"eval", "--tokens", bare}), Contains("--format"));
   const auto nothing = (p.folder / "nothing.bin").string();
   for (const std::string verb : {"spectrum", "eval"}) {
     CHECK_THAT(error({verb, "--tokens", nothing}), Contains("nothing.bin") && Contains("--tokens"));

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .binary_text import CONTENTS
 from .encode import SEPARATORS
 from .errors import InputError
 from .prepare import DEFAULT_VOCAB_SIZE, Job, prepare
@@ -41,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--merges", type=Path, help="gpt2: vocab.bpe or merges.txt")
     add("--end-of-text", help=f"the separator's name in the tokenizer (default: {END_OF_TEXT})")
     add("--output", type=Path, required=True, help="folder of the token files")
-    add("--format", choices=TOKEN_LAYOUTS, help="llmc (default), or raw_uint16: without a header")
+    add("--format", choices=TOKEN_LAYOUTS, help="llmc (default), or bare: raw_uint16, raw_uint32")
+    add("--content", choices=CONTENTS, help="text (default), or binary: any bytes, byte tokens")
     add("--shard-tokens", type=int, help="tokens per file; without it one file each")
     return parser
 
@@ -52,7 +54,7 @@ def _job(arguments: Sequence[str] | None) -> Job:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 2 for bad input, 1 where writing failed."""
+    """Returns the exit status: 2 for bad input, 1 where writing failed, 4 where a signal stopped it."""
     try:
         job = _job(arguments)
         prepare(job)
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Stopped as signal_name:
         say(f"blockwise: stopped by {signal_name}; the folder is as it was")
-        return 130
+        return 4
     return _print(f"The token files are in {job.output}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..input_file import first_hole, open_input
 from .encode import Separator, TokenRun, encode, first_to_validation
+from .binary_text import SAMPLE_BYTES, Content, binary_reason
 from .errors import InputError
 from .progress import Progress, duration_text, say
 from .stop_signal import stop_at_checks
@@ -57,6 +58,7 @@ class Job:
     merges: Path | None = None
     end_of_text: str = END_OF_TEXT
     format: TokenLayout = "llmc"
+    content: Content = "text"
     shard_tokens: int | None = None
 
 
@@ -66,12 +68,7 @@ def prepare(job: Job) -> dict[str, Any]:
     corpus = _Corpus(job)
     with replaced_together(job.output) as folder:
         tokenizer = _tokenizer(job, corpus)
-        width = token_width(tokenizer.vocab_size)
-        if job.format == "raw_uint16" and width != 2:
-            raise InputError(
-                f"the vocabulary has {tokenizer.vocab_size} entries, --format raw_uint16 holds "
-                f"tokens of at most {1 << 16}"
-            )
+        width = token_width(tokenizer.vocab_size, job.format)
         writers = {
             split: SplitWriter(folder, split, job.format, width, job.shard_tokens)
             for split in _SPLITS
@@ -94,25 +91,30 @@ def check(job: Job) -> None:
             f"--shard-tokens is {job.shard_tokens}, allowed are 1 to {MAX_FILE_TOKENS}"
         )
     files = (*job.train, *job.validation)
+    if job.content == "binary" and job.tokenizer != "byte":
+        raise InputError(f"--content binary needs --tokenizer byte, not {job.tokenizer}")
     for file in files:
-        _check_text(file)
+        _check_text(file, job.content)
     kinds = {document_kind(file, job.documents) for file in files}
     if job.text_field is not None and "jsonl" not in kinds:
         raise InputError(f"--text-field {job.text_field}: none of the files is read as JSON lines")
 
 
-def _check_text(file: Path) -> None:
+def _check_text(file: Path, content: Content) -> None:
     try:
         with open_input(file) as stream:
             if os.fstat(stream.fileno()).st_size == 0:
                 raise InputError(f"{file}: is empty")
             hole = first_hole(stream)
+            start = stream.read(SAMPLE_BYTES) if content == "text" else b""
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such file") from None
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}") from None
     if hole is not None:
         raise InputError(f"{file}: has a hole at byte {hole}: a sparse file, no text")
+    if (reason := binary_reason(start)) is not None:
+        raise InputError(f"{file}: {reason}")
 
 
 def _check_split(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Token files: llm.c's with a header of 1024 bytes, or nanoGPT's bare 16-bit numbers.
+"""Token files: llm.c's with a header of 1024 bytes, or bare numbers: 16 bits (nanoGPT's) or 32.
 
 llm.c's header is 256 little-endian 32-bit integers: 20240520, 1 and the number of tokens for tokens
 of 16 bits; 20240801, 7 and the number for tokens of 32 bits; the rest is zero.
@@ -23,17 +23,25 @@ import numpy.typing as npt
 from ..json_file import read_json
 from .errors import InputError
 
-TokenLayout = Literal["llmc", "raw_uint16"]
-TOKEN_LAYOUTS: tuple[TokenLayout, ...] = ("llmc", "raw_uint16")
+TokenLayout = Literal["llmc", "raw_uint16", "raw_uint32"]
+TOKEN_LAYOUTS: tuple[TokenLayout, ...] = ("llmc", "raw_uint16", "raw_uint32")
 MAX_FILE_TOKENS = 2**31 - 1  # llm.c counts in 32 bits
 _HEADER_INTEGERS = 256
 _MAGIC_AND_VERSION = {2: (20240520, 1), 4: (20240801, 7)}
 _STAGING = "partial"
 
 
-def token_width(vocab_size: int) -> int:
+def token_width(vocab_size: int, layout: TokenLayout) -> int:
     """Bytes per token."""
-    return 2 if vocab_size <= 1 << 16 else 4
+    if layout == "raw_uint32":
+        return 4
+    width = 2 if vocab_size <= 1 << 16 else 4
+    if layout == "raw_uint16" and width != 2:
+        raise InputError(
+            f"the vocabulary has {vocab_size} entries, --format raw_uint16 holds tokens of at most "
+            f"{1 << 16}: --format raw_uint32"
+        )
+    return width
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+#include "experiments/commands/stop_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "experiments/exit_code.hpp"
+#include "experiments/printable_text.hpp"
+#include "experiments/stop_signal.hpp"
+
+namespace blockwise {
+namespace {
+
+std::string shell_word(const std::string& word) {
+  const bool plain = !word.empty() && std::ranges::all_of(word, [](unsigned char c) {
+    return std::isalnum(c) || std::string_view("_-./=:,+@%").find(char(c)) != std::string::npos;
+  });
+  if (plain) return word;
+  std::string text(1, '\'');
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + '\'';
+}
+
+}  // namespace
+
+// The kernel keeps the words, each with a zero byte behind it.
+std::string this_command() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  const std::string words{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  for (std::size_t begin = 0; begin < words.size();) {
+    const auto end = std::min(words.find('\0', begin), words.size());
+    if (!text.empty()) text += ' ';
+    text += shell_word(words.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return printable(text);
+}
+
+int report_stop(bool json) {
+  fmt::print(json ? stderr : stdout, "Stopped by {}. This goes on:\n  {}\n", stop_signal_name(),
+             this_command());
+  return kExitInterrupted;
+}
+
+}  // namespace blockwise
