@@ -124,7 +124,8 @@ std::vector<std::string> broken(std::string_view text, std::size_t width) {
   do {
     auto piece = fitting_start(text, width);
     if (piece.size() < text.size() && text[piece.size()] != ' ') {
-      const auto cut = piece.find_last_of(" ._/,:=-");
+      auto cut = piece.rfind(' ');
+      if (cut == std::string_view::npos) cut = piece.find_last_of("._/,:=-");
       if (cut != std::string_view::npos) piece = piece.substr(0, cut + 1);
     }
     text = without_start_spaces(text.substr(piece.size()));

@@ -20,8 +20,8 @@ std::size_t display_width(std::string_view text);
 // one character of a text that is not empty.
 std::string_view fitting_start(std::string_view text, std::size_t width);
 
-// Pieces of at most `width` columns, cut behind one of " ._/,:=-" where there is one and else
-// between characters. Spaces at a cut go; all else stays. An empty text is one empty piece.
+// Pieces of at most `width` columns, cut at a space, else behind one of "._/,:=-", else between
+// characters. Spaces at a cut go; all else stays. An empty text is one empty piece.
 std::vector<std::string> broken(std::string_view text, std::size_t width);
 
 // Every line of the text broken at spaces to at most `width` columns; the further lines that it

@@ -38,7 +38,10 @@ class Layout {
     narrow_keys();
     narrow();
     std::string out;
-    for (const auto& part : parts()) out += (out.empty() ? "" : "\n") + table(part);
+    for (const auto& part : parts()) {
+      if (!out.empty()) out += '\n';
+      out += table(part);
+    }
     if (left_out.empty()) return out;
     const auto what = fmt::format("left out for want of room: {}; --wide shows them\n",
                                   fmt::join(left_out, ", "));
@@ -137,7 +140,8 @@ class Layout {
       std::string text;
       for (std::size_t p = 0; p < places.size(); ++p) {
         const auto& cell = line < pieces[p].size() ? pieces[p][line] : std::string();
-        text += (p == 0 ? "" : std::string(kGap, ' ')) + padded(cell, places[p]);
+        if (p > 0) text.append(kGap, ' ');
+        text += padded(cell, places[p]);
       }
       out += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
     }

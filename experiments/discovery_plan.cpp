@@ -146,12 +146,12 @@ void require_state(const DiscoveryConfig& config, const ParameterLayout& layout)
   const double share = double(least) / double(layout.size());
   // Rounded up, so that what is named is enough.
   constexpr double kDigits = 1e6;
-  require_input(static_cast<std::int64_t>(config.max_state * double(layout.size())) >= least,
-                "discovery.max_state: {} of {} parameters is {:.0f} values, vectors per element and "
-                "whole matrices take {}; the minimum is {:.6f}",
-                config.max_state, layout.size(),
-                std::floor(config.max_state * double(layout.size())), least,
-                std::ceil(share * kDigits) / kDigits);
+  require_input(
+      static_cast<std::int64_t>(config.max_state * double(layout.size())) >= least,
+      "discovery.max_state: {} of {} parameters is {:.0f} values, vectors per element and "
+      "whole matrices take {}; the minimum is {:.6f}",
+      config.max_state, layout.size(), std::floor(config.max_state * double(layout.size())), least,
+      std::ceil(share * kDigits) / kDigits);
 }
 
 void require_memory(const ProductMemory& memory, at::Device device) {

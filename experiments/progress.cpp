@@ -1,5 +1,6 @@
 #include "experiments/progress.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ std::size_t line_columns() {
 std::string erased_line() {
   const char* kind = std::getenv("TERM");
   const bool dumb = kind == nullptr || std::string_view(kind) == "dumb";
-  return dumb ? "\r" + std::string(line_columns(), ' ') + "\r" : "\r\x1b[K";
+  return dumb ? fmt::format("\r{:{}}\r", "", line_columns()) : "\r\x1b[K";
 }
 
 // Nobody may be reading: a terminal that is gone or a full disk under a log does not stop the work.

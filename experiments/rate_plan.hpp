@@ -24,7 +24,7 @@ struct ResolvedRateSearch {
   MomentBatches moment_batches;     // behind mean(v)
   // Costs in gradients of the loss over the Hessian's examples, as core/curvature.hpp counts.
   double product_gradients = 0.0, moment_gradients = 0.0;
-  std::int64_t units = 0;           // of progress: blocks and gradients
+  std::int64_t units = 0;  // of progress: blocks and gradients
   ProductMemory memory;
 };
 

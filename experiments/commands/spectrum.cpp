@@ -46,7 +46,8 @@ FlagTable flags_of(const SpectrumOptions& options) {
                    {"hessian.exact", "--exact"},
                    {"hessian.precision", "--precision"},
                    {"trainer.threads", "--threads"}},
-                  {{options.tokens, "--tokens"}, {options.checkpoints, "--checkpoints"},
+                  {{options.tokens, "--tokens"},
+                   {options.checkpoints, "--checkpoints"},
                    {options.output, "--output"}},
                   /*has_set=*/!options.models.empty() || !options.checkpoints.empty()};
   for (const auto& model : options.models) flags.values.emplace_back(model, "--model");
