@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "core/partition_report.hpp"
 
 namespace blockwise {
 namespace {
@@ -110,22 +111,6 @@ TensorPartition partition_tensor(const ParameterBlock& block, const PartitionRul
   return tensor;
 }
 
-std::string block_shape(const PartitionSection& s) {
-  switch (s.structure.kind) {
-    case Structure::Kind::elements:
-      return "1";
-    case Structure::Kind::tiles:
-    case Structure::Kind::none:
-      return fmt::format("{} x {}", std::min(s.structure.tile_rows, s.rows),
-                         std::min(s.structure.tile_columns, s.columns));
-    case Structure::Kind::factored:
-      return fmt::format("{} + {}", std::min(s.structure.tile_rows, s.rows), s.columns);
-    case Structure::Kind::labels:
-      return "by label";
-  }
-  return "";
-}
-
 }  // namespace
 
 std::vector<SectionView> section_views(const ParameterBlock& block) {
@@ -207,23 +192,7 @@ Partition with_rules(const ParameterLayout& layout, const Partition& partition,
 }
 
 std::string partition_report(const ParameterLayout& layout, const Partition& partition) {
-  std::size_t width = 6;
-  for (const auto& block : layout.blocks()) width = std::max(width, block.name.size());
-  std::string out = fmt::format("{:<{}}  {:<18}  {:<17}  {:<8}  {:>10}  {:>15}  {:>10}\n", "tensor",
-                                width, "role", "rule", "kind", "blocks", "block", "values");
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    for (const auto& s : partition.tensors()[i].sections) {
-      out += fmt::format("{:<{}}  {:<18}  {:<17}  {:<8}  {:>10}  {:>15}  {:>10}\n",
-                         layout.blocks()[i].name, width, role_name(s.role), s.rule,
-                         structure_name(s.structure.kind), s.block_count(), block_shape(s),
-                         s.state_size());
-    }
-  }
-  out += fmt::format(
-      "{} parameters in {} blocks; second moment: {} values, {:.4g} % of AdamW's\n", layout.size(),
-      partition.block_count(), partition.state_size(),
-      100.0 * static_cast<double>(partition.state_size()) / static_cast<double>(layout.size()));
-  return out;
+  return partition_table(layout, partition);
 }
 
 }  // namespace blockwise

@@ -1,6 +1,7 @@
 #include "experiments/discovery_plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/checked_math.hpp"
@@ -134,6 +135,25 @@ void count_products(ResolvedDiscovery& d, const RunConfig& config) {
   }
 }
 
+// Whatever is measured, no section can have fewer values than its smallest candidate.
+void require_state(const DiscoveryConfig& config, const ParameterLayout& layout) {
+  std::int64_t least = 0;
+  for (const auto& section : all_sections(config, layout)) {
+    std::int64_t smallest = kMostSize;
+    for (const auto& c : section.candidates) smallest = std::min(smallest, c.section.state_size());
+    if (!section.candidates.empty()) least += smallest;
+  }
+  const double share = double(least) / double(layout.size());
+  // Rounded up, so that what is named is enough.
+  constexpr double kDigits = 1e6;
+  require_input(
+      static_cast<std::int64_t>(config.max_state * double(layout.size())) >= least,
+      "discovery.max_state: {} of {} parameters is {:.0f} values, vectors per element and "
+      "whole matrices take {}; the minimum is {:.6f}",
+      config.max_state, layout.size(), std::floor(config.max_state * double(layout.size())), least,
+      std::ceil(share * kDigits) / kDigits);
+}
+
 void require_memory(const ProductMemory& memory, at::Device device) {
   const auto available = available_bytes(device);
   require_input(available == 0 || memory.peak <= available,
@@ -151,6 +171,7 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
   ResolvedDiscovery discovery{{}, {}, data, config.model.spec->layout(), 0, 0, 0.0, {}};
   const auto& c = config.discovery;
   const auto& h = config.hessian;
+  require_state(c, discovery.layout);
   require_measured_store(config, discovery.layout, resolve_device(config.trainer.device));
   require_examples(h, *data, c.sample + (c.validation_vectors > 0 ? 2 : 1));
   if (h.exact) require_small_matrices(discovery.layout);

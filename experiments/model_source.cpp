@@ -47,7 +47,7 @@ ModelSource llm_c(const fs::path& file) {
 // What the model brought along, else what lies beside the data.
 Companions companions_of_run(const fs::path& run, const RunConfig& config) {
   auto kept = read_companions(run / kCompanions);
-  if (kept && fs::exists(kept->folder / "tokenizer.json")) return *kept;
+  if (kept && input_exists(kept->folder / "tokenizer.json")) return *kept;
   return {config.data.spec->folder(), kept ? kept->tokens : SpecialTokens{}};
 }
 
@@ -109,7 +109,7 @@ ModelSource fresh_model(const fs::path& yaml) {
 namespace {
 
 bool has_tokenizer(const fs::path& folder) {
-  return !folder.empty() && fs::exists(folder / "tokenizer.json");
+  return !folder.empty() && input_exists(folder / "tokenizer.json");
 }
 
 // The tokens by number, in whatever form and order the file has them.
@@ -138,7 +138,8 @@ void print_notes(const ModelSource& source) {
 namespace {
 
 bool is_yaml(const fs::path& path) {
-  return fs::is_regular_file(path) && (path.extension() == ".yaml" || path.extension() == ".yml");
+  return input_exists(path) && fs::is_regular_file(path) &&
+         (path.extension() == ".yaml" || path.extension() == ".yml");
 }
 
 }  // namespace

@@ -150,12 +150,8 @@ class Discovery {
                        {"gradients", fmt::format("{:.0f}", d_.gradients)},
                        {"shuffled", c_.shuffle ? "yes" : "no"}};
     for (const auto& v : outcome.validation) {
-      file.provenance.emplace_back(
-          v.batches == "other" ? "validation_other_batches" : "validation",
-          fmt::format("{:.4f} ± {:.4f} of the Hessian's energy; gradient: cosine {:.4f} ± {:.4f}, "
-                      "relative error {:.4f} ± {:.4f}",
-                      v.share, v.share_half_width, v.gradient_cosine, v.gradient_cosine_half_width,
-                      v.gradient_relative_error, v.gradient_relative_error_half_width));
+      file.provenance.emplace_back(v.batches == "other" ? "validation_other_batches" : "validation",
+                                   validation_text(v));
     }
     file.evidence.resize(d_.layout.blocks().size());
     for (const auto& section : sections_) {

@@ -6,18 +6,28 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/statistics.hpp"
+#include "core/text_table.hpp"
 
 namespace blockwise {
 namespace {
 
-constexpr double kConfident = 2.33;  // standard errors: one-sided 99 %
+constexpr double kTwoSided = 0.98;  // of which one side leaves 1 %
+
+// Standard errors of a mean over the candidate's vectors that 99 % of means stay below: Student's
+// t. An error without vectors behind it is known, not estimated: the limit, the normal quantile.
+double confident_errors(const CandidateScore& c) {
+  constexpr double kMany = 1e6;
+  const auto vectors = static_cast<double>(c.deviations.size());
+  return student_t_quantile(vectors < 2.0 ? kMany : vectors - 1.0, kTwoSided);
+}
 
 double values_per_element(const CandidateScore& candidate) {
   return double(candidate.section.state_size()) / double(candidate.section.size());
 }
 
 bool above_chance(const CandidateScore& c) {
-  return std::isfinite(c.lift) && c.lift > kConfident * c.lift_error;
+  return std::isfinite(c.lift) && c.lift > confident_errors(c) * c.lift_error;
 }
 
 const CandidateScore* find(const std::vector<CandidateScore>& candidates, const std::string& name) {
@@ -83,10 +93,10 @@ double error_of_difference(const CandidateScore& a, const CandidateScore& b) {
 // (r - r') / (1 - r').
 bool merge_is_founded(const CandidateScore& coarse, const CandidateScore& fine) {
   const double left = 1.0 - fine.share;
-  const double error = error_of_difference(coarse, fine);
-  if (left <= kConfident * error) return false;  // nothing is left that a union could hold
+  const double error = confident_errors(coarse) * error_of_difference(coarse, fine);
+  if (left <= error) return false;  // nothing is left that a union could hold
   const double random = (coarse.chance - fine.chance) / (1.0 - fine.chance);
-  return (coarse.share - fine.share) / left - random > kConfident * error / left;
+  return (coarse.share - fine.share) / left - random > error / left;
 }
 
 // Of the axes the one with the better ratio, and what discovery.candidates names beside them.
@@ -244,14 +254,11 @@ std::optional<std::size_t> adam_mini_candidate(const SectionScores& section) {
 }
 
 std::string discovery_report(const ParameterLayout& layout,
-                             const std::vector<SectionScores>& sections) {
-  std::size_t width = 6;
-  for (const auto& block : layout.blocks()) width = std::max(width, block.name.size());
-  const auto* line =
-      "{:<{}}  {:<18} {:<17} {:>7} {:>14} {:>14} {:>6} | {:>9} {:>7} {:>7} {:>7} {:>9}\n";
-  std::string out =
-      fmt::format(fmt::runtime(line), "tensor", width, "role", "chosen", "score", "lift", "inside",
-                  "s/n", "adam_mini", "row", "column", "whole", "slim_adam");
+                             const std::vector<SectionScores>& sections, std::size_t width) {
+  TextTable table({key_column("tensor"), text_column("role"), text_column("chosen"),
+                   value_column("score"), value_column("lift"), value_column("inside"),
+                   value_column("s/n"), detail_column("adam_mini"), detail_column("row"),
+                   detail_column("column"), detail_column("whole"), detail_column("slim_adam")});
   for (const auto& section : sections) {
     if (!section.is_matrix) continue;
     const auto& c = section.candidates[section.chosen];
@@ -259,15 +266,14 @@ std::string discovery_report(const ParameterLayout& layout,
     const auto with_error = [](double value, double error) {
       return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
     };
-    out += fmt::format(fmt::runtime(line), layout.blocks()[section.tensor].name, width,
-                       role_name(c.section.role), c.name, fmt::format("{:.3f}", c.loss),
-                       with_error(c.lift, c.lift_error), with_error(c.inside, c.inside_error),
-                       number(c.signal_to_noise),
-                       loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
-                       loss_of(find(section, "row")), loss_of(find(section, "column")),
-                       loss_of(find(section, "whole")), slim_adam(section));
+    table.add({layout.blocks()[section.tensor].name, std::string(role_name(c.section.role)), c.name,
+               fmt::format("{:.3f}", c.loss), with_error(c.lift, c.lift_error),
+               with_error(c.inside, c.inside_error), number(c.signal_to_noise),
+               loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
+               loss_of(find(section, "row")), loss_of(find(section, "column")),
+               loss_of(find(section, "whole")), slim_adam(section)});
   }
-  return out + unresolved_report(sections);
+  return table.text(width) + wrapped(unresolved_report(sections), width, 2);
 }
 
 std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/display_width.hpp"
 #include "core/partition_file.hpp"
 #include "experiments/discovery_config.hpp"
 
@@ -67,9 +68,11 @@ std::optional<std::size_t> adam_mini_candidate(const SectionScores& section);
 Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
                            const std::vector<SectionScores>& sections);
 
-// Sections by candidate: the chosen one, its evidence, and what rules score beside it.
+// Sections by candidate: the chosen one, its evidence, and what rules score beside it, where there
+// is room for that. No line is wider than `width`.
 std::string discovery_report(const ParameterLayout& layout,
-                             const std::vector<SectionScores>& sections);
+                             const std::vector<SectionScores>& sections,
+                             std::size_t width = kUnlimitedWidth);
 
 // All that was measured, a line per section of a matrix and candidate; empty: not measured.
 std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections);

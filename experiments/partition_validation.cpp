@@ -1,9 +1,11 @@
 #include "experiments/partition_validation.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "core/random_stream.hpp"
@@ -69,7 +71,8 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
           along.relative_error,
           along.relative_error_error,
           t_codes * along.cosine_error,
-          t_codes * along.relative_error_error};
+          t_codes * along.relative_error_error,
+          c.validation_vectors};
 }
 
 bool same_rows(const TensorPartition& a, const TensorPartition& b) {
@@ -101,6 +104,46 @@ double PartitionValidation::cosine() const { return std::sqrt(std::clamp(share, 
 
 double PartitionValidation::relative_error() const {
   return std::sqrt(std::clamp(1.0 - share, 0.0, 1.0));
+}
+
+namespace {
+
+constexpr std::int64_t kFewestForInterval = 3;
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+
+struct Possible {
+  double low, high;
+};
+
+// "0.36 ± 0.12"; with both ends where the interval is cut at a bound.
+std::string estimate_text(double value, double half_width, const Possible& possible) {
+  const double low = std::max(possible.low, value - half_width);
+  const double high = std::min(possible.high, value + half_width);
+  const bool cut_low = low <= possible.low, cut_high = high >= possible.high;
+  if (cut_low && cut_high) return fmt::format("{:.2f}, lost in noise", value);
+  if (cut_low || cut_high) return fmt::format("{:.2f} [{:.2f}, {:.2f}]", value, low, high);
+  return fmt::format("{:.2f} ± {:.2f}", value, half_width);
+}
+
+std::string share_text(const PartitionValidation& v) {
+  if (v.vectors < kFewestForInterval) {
+    return fmt::format("{:.3f} ({} vectors, too few for an interval)", v.share, v.vectors);
+  }
+  const double low = v.share - v.share_half_width, high = v.share + v.share_half_width;
+  if (low >= 0.0 && high <= 1.0) return fmt::format("{:.3f} ± {:.3f}", v.share, v.share_half_width);
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", v.share, std::max(0.0, low), std::min(1.0, high));
+}
+
+}  // namespace
+
+std::string validation_text(const PartitionValidation& v) {
+  return fmt::format(
+      "fresh probes, {} batches: the blocks hold {} of the Hessian's energy; D_P v against H v: "
+      "cosine {:.2f}, relative error {:.2f}; along the gradient cosine {}, relative error {}",
+      v.batches, share_text(v), v.cosine(), v.relative_error(),
+      estimate_text(v.gradient_cosine, v.gradient_cosine_half_width, {-1.0, 1.0}),
+      estimate_text(v.gradient_relative_error, v.gradient_relative_error_half_width,
+                    {0.0, kUnbounded}));
 }
 
 std::vector<PartitionValidation> validate_partition(

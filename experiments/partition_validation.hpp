@@ -27,7 +27,13 @@ struct PartitionValidation {
   double gradient_relative_error = 0.0, gradient_relative_error_error = 0.0;
   // Of 95 %, from the jackknife over codes.
   double gradient_cosine_half_width = 0.0, gradient_relative_error_half_width = 0.0;
+  std::int64_t vectors = 0;  // behind the share
 };
+
+// A sentence with 95 % intervals, no wider than the values that are possible. Two vectors have none
+// (Student's t of one degree of freedom is 12.7), and one that holds every possible value is said
+// to be no result.
+std::string validation_text(const PartitionValidation& validation);
 
 // On the search's batches and on those behind them; empty where discovery.validation_vectors is 0.
 // Cost: 2 (vectors * codes + kGradientCodes + 1) products. Empty, too, when a signal stopped it.

@@ -46,26 +46,36 @@ bool is_mark(char32_t code) {
          (code >= 0x2066 && code <= 0x2069);
 }
 
-}  // namespace
+std::string written_out(const Character& character, std::string_view bytes) {
+  if (character.bytes == 0 || is_control(character.code)) {
+    std::string out;
+    for (const char c : bytes) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    return out;
+  }
+  if (is_mark(character.code)) {
+    return fmt::format("\\u{{{:04x}}}", static_cast<std::uint32_t>(character.code));
+  }
+  return std::string(bytes);
+}
 
-std::string printable(std::string_view text) {
+// All characters but those of `plain` written out where a terminal would obey them.
+std::string printable_but(std::string_view text, std::string_view plain) {
   std::string out;
   while (!text.empty()) {
-    const auto [code, bytes] = first_character(text);
-    const auto taken = std::size_t{bytes == 0 ? 1 : bytes};
-    if (bytes == 0 || is_control(code)) {
-      for (const char c : text.substr(0, taken)) {
-        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-      }
-    } else if (is_mark(code)) {
-      out += fmt::format("\\u{{{:04x}}}", static_cast<std::uint32_t>(code));
-    } else {
-      out += text.substr(0, taken);
-    }
-    text.remove_prefix(taken);
+    const auto character = first_character(text);
+    const auto bytes = text.substr(0, std::size_t{character.bytes == 0 ? 1 : character.bytes});
+    const bool stays = bytes.size() == 1 && plain.find(bytes.front()) != std::string_view::npos;
+    out += stays ? std::string(bytes) : written_out(character, bytes);
+    text.remove_prefix(bytes.size());
   }
   return out;
 }
+
+}  // namespace
+
+std::string printable(std::string_view text) { return printable_but(text, ""); }
+
+std::string printable_lines(std::string_view text) { return printable_but(text, "\n\t"); }
 
 std::string name_problem(std::string_view name) {
   if (name.empty()) return "a name cannot be empty";

@@ -11,6 +11,9 @@ namespace blockwise {
 // change the direction or break the line as \u{NNNN}. Other UTF-8 stays as it is.
 std::string printable(std::string_view text);
 
+// The same of text with lines: line feeds and tabs stay.
+std::string printable_lines(std::string_view text);
+
 // What forbids the text as the name of a run, a sweep, a group or a member, which becomes a folder
 // and a line on a terminal: "" where nothing does. Allowed are 1 to kLongestName bytes of text
 // that is printable as it is, without '/', and neither "." nor "..".

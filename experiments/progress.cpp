@@ -1,34 +1,36 @@
 #include "experiments/progress.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include "experiments/printable_text.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kBarWidth = 24;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::size_t terminal_columns() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
+// One column is left free: some terminals go to the next line behind the last one.
+std::size_t line_columns() {
+  const auto columns = columns_of(STDERR_FILENO);
+  return columns == kUnlimitedWidth ? 79 : columns - 1;
 }
 
-std::string bar(double share) {
-  const int filled = static_cast<int>(share * kBarWidth);
-  std::string text;
-  for (int i = 0; i < kBarWidth; ++i) text += i < filled ? "█" : "░";
-  return text;
+// A dumb terminal knows no sequence that erases: spaces over what may stand there do.
+std::string erased_line() {
+  const char* kind = std::getenv("TERM");
+  const bool dumb = kind == nullptr || std::string_view(kind) == "dumb";
+  return dumb ? fmt::format("\r{:{}}\r", "", line_columns()) : "\r\x1b[K";
 }
 
 // Nobody may be reading: a terminal that is gone or a full disk under a log does not stop the work.
@@ -38,13 +40,6 @@ void print(const std::string& text) {
 }
 
 }  // namespace
-
-std::string duration_text(double seconds) {
-  const auto s = static_cast<std::int64_t>(seconds + 0.5);
-  if (s >= 3600) return fmt::format("{}h {:02}m", s / 3600, s % 3600 / 60);
-  if (s >= 60) return fmt::format("{}m {:02}s", s / 60, s % 60);
-  return fmt::format("{}s", s);
-}
 
 Progress::Progress(const std::string& title, std::int64_t total, std::int64_t done)
     : title_(printable(title)),
@@ -64,8 +59,9 @@ void Progress::update(std::int64_t done, const std::string& note) {
 }
 
 void Progress::message(const std::string& line) {
-  print(fmt::format("{}{}\n", terminal_ ? "\r\x1b[K" : "", printable(line)));
-  if (terminal_ && !finished_) draw(false);
+  if (!terminal_) return print(printable(line) + "\n");
+  print(erased_line() + wrapped(printable(line), columns_of(STDERR_FILENO), 2) + "\n");
+  if (!finished_) draw(false);
 }
 
 void Progress::finish() {
@@ -76,18 +72,15 @@ void Progress::finish() {
 
 void Progress::draw(bool last) {
   drawn_ = Clock::now();
-  const double share = static_cast<double>(done_) / static_cast<double>(total_);
   const double elapsed = seconds_since(start_);
   const auto fresh = done_ - first_;
   const double left = fresh > 0 ? elapsed / double(fresh) * double(total_ - done_) : 0.0;
-  const auto time = last ? fmt::format("took {}", duration_text(elapsed))
-                         : fmt::format("{} left", fresh > 0 ? duration_text(left) : "?");
-  const auto text = fmt::format("{} {}/{} | {}{}{}", title_, done_, total_, note_,
-                                note_.empty() ? "" : " | ", time);
-  if (!terminal_) return print(text + "\n");
-  const auto room = terminal_columns() - std::min<std::size_t>(terminal_columns(), kBarWidth + 8);
-  print(fmt::format("\r\x1b[K{} {:3.0f}% {}{}", bar(std::min(1.0, share)), 100.0 * share,
-                    text.substr(0, room), last ? "\n" : ""));
+  const auto time = last        ? "took " + duration_text(elapsed)
+                    : fresh > 0 ? duration_text(left) + " left"
+                                : "? left";
+  const ProgressState state{title_, double(done_), double(total_), time, note_};
+  if (!terminal_) return print(progress_log_line(state) + "\n");
+  print(erased_line() + progress_line(state, line_columns(), draws_unicode()) + (last ? "\n" : ""));
 }
 
 }  // namespace blockwise

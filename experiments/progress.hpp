@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "experiments/progress_line.hpp"
+
 namespace blockwise {
 
 class Progress {
@@ -17,7 +19,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `note` stands behind the bar, for example "loss 2.31 | 12.3k tok/s".
+  // `note` stands behind the bar, the most important first: "loss 2.31 | 12.3k tok/s".
   void update(std::int64_t done, const std::string& note);
   // Prints a line above the bar.
   void message(const std::string& line);
@@ -37,8 +39,5 @@ class Progress {
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point drawn_;
 };
-
-// "1h 02m", "3m 20s", "12s"
-std::string duration_text(double seconds);
 
 }  // namespace blockwise

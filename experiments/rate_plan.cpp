@@ -42,6 +42,12 @@ std::int64_t most_products(const RateSearchConfig& c, const std::vector<RateTarg
   return products;
 }
 
+// Each example of each squared gradient once, against the examples of one gradient.
+double moment_cost(const HessianConfig& h, const MomentBatches& batches) {
+  return double(batches.of_group() * kMomentGroups) * double(batches.size()) /
+         (double(h.batches) * double(h.batch_size));
+}
+
 std::int64_t progress_units(const RateSearchConfig& c, std::int64_t targets,
                             const MomentBatches& batches) {
   return (c.needs_products() ? targets * c.samples : 0) +
@@ -64,6 +70,9 @@ ResolvedRateSearch resolve_rate_search(RunConfig config) {
   search.products = most_products(c, search.targets);
   search.moment_batches =
       run_moment_batches(config, search.data->shape().sequence_length, c.gradient_batches);
+  search.product_gradients =
+      double(search.products) * product_cost(h.product_method(), h.curvature_kind());
+  if (c.needs_gradients()) search.moment_gradients = moment_cost(h, search.moment_batches);
   search.units = progress_units(c, std::ssize(search.targets), search.moment_batches);
   search.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),

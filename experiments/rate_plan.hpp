@@ -22,7 +22,9 @@ struct ResolvedRateSearch {
   std::vector<RateTarget> targets;  // of what is measured at the point
   std::int64_t products = 0;        // with the Hessian, at most
   MomentBatches moment_batches;     // behind mean(v)
-  std::int64_t units = 0;           // of progress: blocks and gradients
+  // Costs in gradients of the loss over the Hessian's examples, as core/curvature.hpp counts.
+  double product_gradients = 0.0, moment_gradients = 0.0;
+  std::int64_t units = 0;  // of progress: blocks and gradients
   ProductMemory memory;
 };
 

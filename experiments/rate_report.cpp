@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text_table.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -64,7 +66,7 @@ std::string left_out_table(const ResolvedRateSearch& s, const RateSearchOutcome&
 // ---- for people
 
 std::string interval_text(const RateInterval& e) {
-  return e.value > 0.0 ? fmt::format("{:>9.3g} [{:.3g}, {:.3g}]", e.value, e.low, e.high) : "-";
+  return e.value > 0.0 ? fmt::format("{:.3g} [{:.3g}, {:.3g}]", e.value, e.low, e.high) : "-";
 }
 
 std::string difference_text(const PairedTest& test) {
@@ -73,37 +75,40 @@ std::string difference_text(const PairedTest& test) {
                      width ? fmt::format(" ± {:.4f}", *width) : "");
 }
 
-std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<36} {:<18} {:>6}  {:<28} {:<28}\n", "tensor", "role", "block",
-                                "best rate, curvature", "implied by mean(v)");
+std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome,
+                            std::size_t width) {
+  TextTable table({key_column("tensor"), text_column("role"), text_column("block"),
+                   text_column("best rate, curvature"), text_column("implied by mean(v)")});
   constexpr std::size_t kMostLines = 60;
   for (std::size_t t = 0; t < std::min(kMostLines, s.targets.size()); ++t) {
     const auto& target = s.targets[t];
-    out += fmt::format(
-        "{:<36} {:<18} {:>6}  {:<28} {:<28}\n", s.layout.blocks()[target.tensor].name,
-        role_name(section_of(s.partition, target).role),
-        target.block < 0 ? "all" : fmt::format("{}", target.block),
-        interval_text(outcome.measured[t].curvature), interval_text(outcome.measured[t].mean_v));
+    table.add({s.layout.blocks()[target.tensor].name,
+               std::string(role_name(section_of(s.partition, target).role)),
+               target.block < 0 ? "all" : fmt::format("{}", target.block),
+               interval_text(outcome.measured[t].curvature),
+               interval_text(outcome.measured[t].mean_v)});
   }
+  auto out = table.text(width);
   if (s.targets.size() > kMostLines) {
     out += fmt::format("and {} more, in rates.csv\n", s.targets.size() - kMostLines);
   }
-  return out + fmt::format("v: {}\n", moment_text(s.moment_batches));
+  return out + wrapped(fmt::format("v: {}\n", moment_text(s.moment_batches)), width, 2);
 }
 
-std::string groups_report(const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<22} {:>7}  {:<28} {}\n", "group", "factor", "lowest loss at",
-                                "difference, nats");
+std::string groups_report(const RateSearchOutcome& outcome, std::size_t width) {
+  TextTable table({key_column("group"), value_column("factor"), text_column("lowest loss at"),
+                   text_column("difference, nats")});
   for (const auto& g : outcome.groups) {
-    out += fmt::format("{:<22} {:>7.3g}  {:<28} {}\n", g.group.name, g.factor,
-                       interval_text(g.best), g.test ? difference_text(*g.test) : "not reached");
+    table.add({g.group.name, fmt::format("{:.3g}", g.factor), interval_text(g.best),
+               g.test ? difference_text(*g.test) : "not reached"});
   }
-  return out;
+  return table.text(width);
 }
 
-std::string left_out_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome) {
-  std::string out = fmt::format("{:<9} {:<28} {:>9} {:>10} {:<22} {}\n", "left out",
-                                "searched rate", "mean(v)", "curvature", "loss - AdamW's", "what");
+std::string left_out_report(const ResolvedRateSearch& s, const RateSearchOutcome& outcome,
+                            std::size_t width) {
+  TextTable table({key_column("left out"), text_column("searched rate"), value_column("mean(v)"),
+                   value_column("curvature"), text_column("loss - AdamW's"), text_column("what")});
   for (const auto& l : outcome.left_out) {
     std::string names;
     for (const auto t : l.targets) {
@@ -112,11 +117,12 @@ std::string left_out_report(const ResolvedRateSearch& s, const RateSearchOutcome
                            role_name(section_of(s.partition, target).role),
                            s.layout.blocks()[target.tensor].layer);
     }
-    out += fmt::format("{:<9} {:<28} {:>9.3g} {:>10.3g} {:<22} {}{}\n", l.targets.size(),
-                       interval_text(l.rate), l.mean_v, l.curvature, difference_text(l.to_adamw),
-                       names, l.at_end ? "; the best is at the grid's end" : "");
+    table.add({fmt::format("{}", l.targets.size()), interval_text(l.rate),
+               fmt::format("{:.3g}", l.mean_v), fmt::format("{:.3g}", l.curvature),
+               difference_text(l.to_adamw),
+               names + (l.at_end ? "; the best is at the grid's end" : "")});
   }
-  return out;
+  return table.text(width);
 }
 
 }  // namespace
@@ -128,11 +134,12 @@ std::string rate_table(const ResolvedRateSearch& search, const RateSearchOutcome
   return targets_table(search, outcome);
 }
 
-std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome) {
+std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome,
+                        std::size_t width) {
   const auto& method = search.config.search_lr.method;
-  if (method == "coordinate") return groups_report(outcome);
-  if (method == "leave_out") return left_out_report(search, outcome);
-  return measured_report(search, outcome);
+  if (method == "coordinate") return groups_report(outcome, width);
+  if (method == "leave_out") return left_out_report(search, outcome, width);
+  return measured_report(search, outcome, width);
 }
 
 }  // namespace blockwise

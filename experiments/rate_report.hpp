@@ -10,7 +10,8 @@ namespace blockwise {
 // rates.csv: a row per block, group or set of sections that was left out.
 std::string rate_table(const ResolvedRateSearch& search, const RateSearchOutcome& outcome);
 
-// A line per block (at most 60), group or set.
-std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome);
+// A row per block (at most 60), group or set; no line is wider than `width`.
+std::string rate_report(const ResolvedRateSearch& search, const RateSearchOutcome& outcome,
+                        std::size_t width);
 
 }  // namespace blockwise

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/display_width.hpp"
 #include "experiments/statistics.hpp"
 
 namespace blockwise {
@@ -83,8 +84,9 @@ struct Report {
 // for a folder that is neither and for a damaged manifest.
 Report make_report(const std::filesystem::path& folder);
 
-// Two tables, of the groups and of all configurations, and the warnings; about 120 columns wide.
-std::string report_table(const Report& report);
+// Two tables, of the groups and of all configurations, and the warnings; no line is wider than
+// `width`, where without one the tables take about 120 columns.
+std::string report_table(const Report& report, std::size_t width = kUnlimitedWidth);
 // One line per configuration, numbers in full, a column per setting; RFC 4180.
 std::string report_csv(const Report& report);
 std::string report_json(const Report& report);

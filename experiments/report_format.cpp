@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "core/text_table.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/report.hpp"
 
@@ -14,30 +15,6 @@ namespace {
 using Cells = std::vector<std::string>;
 using Json = nlohmann::ordered_json;
 constexpr const char* kNothing = "-";
-
-// Columns on a terminal: bytes that start a UTF-8 character.
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
-// Lines of equally many cells, the first `left` columns flush left and the others flush right.
-std::string aligned(const std::vector<Cells>& lines, std::size_t left) {
-  std::vector<std::size_t> widths(lines.front().size(), 0);
-  for (const auto& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width(line[i]));
-  }
-  std::string text;
-  for (const auto& line : lines) {
-    std::string row;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      const std::string space(widths[i] - width(line[i]), ' ');
-      row += (i == 0 ? "" : "  ") + (i < left ? line[i] + space : space + line[i]);
-    }
-    text += row.substr(0, row.find_last_not_of(' ') + 1) + "\n";
-  }
-  return text;
-}
 
 template <typename T, typename Format>
 std::string shown(const std::optional<T>& value, Format format) {
@@ -183,16 +160,18 @@ const std::vector<Column>& configuration_columns() {
 }
 
 std::string table(const std::vector<const ReportRow*>& rows, const std::vector<Column>& identity,
-                  const std::vector<Column>& values) {
-  auto columns = identity;
-  columns.insert(columns.end(), values.begin(), values.end());
-  std::vector<Cells> lines(1);
-  for (const auto& column : columns) lines.front().push_back(column.title);
+                  const std::vector<Column>& values, std::size_t width) {
+  std::vector<TableColumn> titles;
+  for (const auto& column : identity) titles.push_back(key_column(column.title));
+  for (const auto& column : values) titles.push_back(value_column(column.title));
+  TextTable table(std::move(titles));
   for (const auto* row : rows) {
-    auto& line = lines.emplace_back();
-    for (const auto& column : columns) line.push_back(column.cell(*row));
+    Cells cells;
+    for (const auto& column : identity) cells.push_back(column.cell(*row));
+    for (const auto& column : values) cells.push_back(column.cell(*row));
+    table.add(std::move(cells));
   }
-  return aligned(lines, identity.size());
+  return table.text(width);
 }
 
 std::string caption(const Report& report) {
@@ -287,19 +266,22 @@ Json group_json(const ReportGroup& group) {
 
 }  // namespace
 
-std::string report_table(const Report& report) {
+std::string report_table(const Report& report, std::size_t width) {
   std::vector<const ReportRow*> best, all;
   for (const auto& group : report.groups) best.push_back(&report.rows[group.best]);
   for (const auto& row : report.rows) all.push_back(&row);
   const auto identity = identity_columns(report);
   auto of_groups = group_columns();
   of_groups.insert(of_groups.begin(), tried_column(report));
-  auto text = caption(report) + "\n" + table(best, identity, of_groups);
+  auto text = wrapped(caption(report), width) + "\n" + table(best, identity, of_groups, width);
   if (all.size() > best.size()) {
-    text += "\nAll configurations, best first:\n" + table(all, identity, configuration_columns());
+    text += "\nAll configurations, best first:\n" +
+            table(all, identity, configuration_columns(), width);
   }
   if (!report.warnings.empty()) text += "\n";
-  for (const auto& warning : report.warnings) text += "warning: " + printable(warning) + "\n";
+  for (const auto& warning : report.warnings) {
+    text += wrapped("warning: " + printable(warning) + "\n", width, 2);
+  }
   return text;
 }
 

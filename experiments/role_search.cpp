@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/text_table.hpp"
 
 namespace blockwise {
 namespace {
@@ -278,16 +279,17 @@ std::string decisions_csv(const std::vector<SearchDecision>& decisions) {
   return out;
 }
 
-std::string decisions_report(const std::vector<SearchDecision>& decisions) {
-  std::string out = fmt::format("{:<8} {:<18} {:<18} {:>10} {:>5} {:>8} {:>19}\n", "stage", "role",
-                                "candidate", "values", "seeds", "loss", "difference, nats");
+std::string decisions_report(const std::vector<SearchDecision>& decisions, std::size_t width) {
+  TextTable table({key_column("stage"), key_column("role"), key_column("candidate"),
+                   value_column("values"), value_column("seeds"), value_column("loss"),
+                   value_column("difference, nats"), text_column("taken")});
   for (const auto& d : decisions) {
     const auto interval = d.half_width ? fmt::format(" ± {:.4f}", *d.half_width) : "";
-    out += fmt::format("{:<8} {:<18} {:<18} {:>10} {:>5} {:>8.4f} {:>+9.4f}{:<10}{}\n", d.stage,
-                       d.role, d.candidate, d.values, d.seeds, d.loss, d.difference, interval,
-                       d.taken ? " taken" : "");
+    table.add({d.stage, d.role, d.candidate, fmt::format("{}", d.values),
+               fmt::format("{}", d.seeds), fmt::format("{:.4f}", d.loss),
+               fmt::format("{:+.4f}{}", d.difference, interval), d.taken ? "yes" : ""});
   }
-  return out;
+  return table.text(width);
 }
 
 }  // namespace blockwise

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "core/display_width.hpp"
 #include "experiments/paired_trials.hpp"
 #include "experiments/partition_scores.hpp"
 
@@ -62,6 +63,7 @@ RoleSearchOutcome search_roles(const std::vector<SectionScores>& sections, std::
                                const RoleSearchOptions& options, PairedTrials& trials);
 
 std::string decisions_csv(const std::vector<SearchDecision>& decisions);
-std::string decisions_report(const std::vector<SearchDecision>& decisions);
+std::string decisions_report(const std::vector<SearchDecision>& decisions,
+                             std::size_t width = kUnlimitedWidth);
 
 }  // namespace blockwise

@@ -153,11 +153,22 @@ class YamlReader : public FieldVisitor {
     if (node.IsDefined() && !node.IsNull()) return node;
     if (node.IsDefined()) fail(key_node(key), field, "the key has no value");
     if (field.required) {
+      refuse_misspelt(key);
       throw InputError(fmt::format("{}: the key '{}' is missing ({})",
                                    tree_.place(scope.node.Mark(), scope.path),
                                    join_path(scope.path, field.name), field.doc));
     }
     return std::nullopt;
+  }
+
+  // A key that is missing may be there under a name that only looks like its own.
+  void refuse_misspelt(const std::string& missing) const {
+    for (const auto& entry : scopes_.back().node) {
+      const auto key = entry.first.Scalar();
+      const auto meant = did_you_mean(key, {missing});
+      if (scopes_.back().known.count(key) > 0 || meant.empty()) continue;
+      fail_at(entry.first, key, "unknown key" + meant);
+    }
   }
 
   // An empty value has no place of its own; its key has.

@@ -64,23 +64,36 @@ void require_layout(const std::string& path, const ParameterLayout& found,
                 found.blocks().size(), expected.blocks().size());
 }
 
-// Steps are the checkpoints' where all have one and they ascend; otherwise points are counted.
-std::vector<MeasuredPoint> points_of(const RunConfig& config, const ParameterLayout& layout) {
-  const auto& models = config.hessian.models;
-  if (models.empty()) return {{0, config.model.from}};
+struct Points {
   std::vector<MeasuredPoint> points;
+  std::vector<std::string> models;  // in words
+};
+
+Points single_point(const RunConfig& config) {
+  const auto& path = config.model.from;
+  if (path.empty()) return {{{0, ""}}, {fmt::format("the fresh model of seed {}", config.seed)}};
+  const auto source = open_model(path);
+  return {{{source.step.value_or(0), path}}, {source.description}};
+}
+
+// Steps are the checkpoints' where all have one and they ascend; otherwise points are counted.
+Points points_of(const RunConfig& config, const ParameterLayout& layout) {
+  if (config.hessian.models.empty()) return single_point(config);
+  Points found;
+  auto& points = found.points;
   bool ascend = true;
-  for (const auto& path : models) {
+  for (const auto& path : config.hessian.models) {
     const auto source = open_model(path);
     require_layout(path, source.spec->layout(), layout);
     const auto step = source.step.value_or(-1);
     ascend = ascend && step > (points.empty() ? -1 : points.back().step);
     points.push_back({step, path});
+    found.models.push_back(source.description);
   }
   for (std::size_t i = 0; i < points.size() && !ascend; ++i) {
     points[i].step = static_cast<std::int64_t>(i);
   }
-  return points;
+  return found;
 }
 
 void require_memory(const SpectrumPlan& plan) {
@@ -114,6 +127,7 @@ Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provena
   auto file = Hdf5File::create(file_of(spectrum.config));
   write_header(file, kFormat, to_yaml(spectrum.config), spectrum.hash, provenance);
   create_hessian_tables(file, spectrum.layout, spectrum.plan.measurement.tables);
+  file.set_attribute("/hessian", "model", fmt::format("{}", fmt::join(spectrum.models, "; ")));
   if (spectrum.points.size() > 1) file.create_group("/hessian/steps");
   for (const auto& point : spectrum.points) create_arrays(file, spectrum, point);
   write_status(file);
@@ -128,6 +142,19 @@ void require_same(const Hdf5File& file, const ResolvedSpectrum& spectrum) {
                 "{}: a measurement with another configuration (hash {}, this one is {}). Give "
                 "this one another --output, or delete the old folder.",
                 path.string(), hash, spectrum.hash);
+}
+
+// A run that trained on since, or a file from before steps were the model's: rows of two models
+// would stand under one name. `finished` files of the second kind are whole and say step 0.
+void require_same_steps(const HessianRows& rows, const ResolvedSpectrum& spectrum, bool finished) {
+  for (const auto& row : rows.summary) {
+    const bool known = std::ranges::count(spectrum.points, row.step, &MeasuredPoint::step) > 0;
+    const bool before_steps = finished && row.step == 0 && spectrum.points.size() == 1;
+    require_input(known || before_steps,
+                  "{}: the model was measured at step {}, it is {} now. Give this measurement "
+                  "another --output, or delete the old folder.",
+                  file_of(spectrum.config).string(), row.step, spectrum.models.front());
+  }
 }
 
 RunState state_of(const Hdf5File& file, const fs::path& path) {
@@ -165,7 +192,9 @@ std::optional<SpectrumOutcome> finished_before(const ResolvedSpectrum& spectrum)
   const auto file = Hdf5File::open_for_reading(path);
   require_same(file, spectrum);
   if (state_of(file, path) != RunState::finished) return std::nullopt;
-  return SpectrumOutcome{RunState::finished, path.string(), read_rows_of(file, spectrum),
+  auto rows = read_rows_of(file, spectrum);
+  require_same_steps(rows, spectrum, /*finished=*/true);
+  return SpectrumOutcome{RunState::finished, path.string(), std::move(rows),
                          spectrum.plan.measurement.tables};
 }
 
@@ -184,6 +213,7 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
   auto file = Hdf5File::open_for_appending(path);
   keep_complete_hessian_rows(file);
   auto done = read_rows_of(file, spectrum);
+  require_same_steps(done, spectrum, /*finished=*/false);
   file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
   file.start_swmr();
   return {std::move(file), std::move(done)};
@@ -233,15 +263,15 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
   auto data = open_data(config);
   require_examples(config.hessian, *data);
   auto layout = config.model.spec->layout();
-  auto points = points_of(config, layout);
+  auto [points, models] = points_of(config, layout);
   auto hash = config_hash(config);
   auto plan = plan_spectrum(config, *data, layout);
   require_memory(plan);
   auto& tables = plan.measurement.tables;
   tables.examples = measured_examples(config.hessian, *data);
   tables.points = points;
-  return {std::move(config), std::move(hash), std::move(data),
-          std::move(layout), std::move(plan), std::move(points)};
+  return {std::move(config), std::move(hash),   std::move(data),  std::move(layout),
+          std::move(plan),   std::move(points), std::move(models)};
 }
 
 SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe) {

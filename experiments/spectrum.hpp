@@ -35,6 +35,7 @@ struct ResolvedSpectrum {
   ParameterLayout layout;
   SpectrumPlan plan;  // of one point
   std::vector<MeasuredPoint> points;
+  std::vector<std::string> models;  // of the points, in words: "step 400 of the run runs/x"
 };
 
 // Throws InputError where the batches do not exist, no block matches, a matrix would be too large,

@@ -39,8 +39,8 @@ ResolvedRun resolve(RunConfig config);
 // from it, and the result is bit-equal to a run that never stopped (same machine, same threads).
 // What does not define the run may be another than before, and trainer.steps may grow, also of one
 // that has finished (experiments/continuation.hpp); otherwise a finished run is left as it is.
-// A signal (stop_signal.hpp) ends it as interrupted, with a checkpoint. Throws InputError for an output
-// folder of another configuration or of other data, and for damaged checkpoints.
+// A signal (stop_signal.hpp) ends it as interrupted, with a checkpoint. Throws InputError for an
+// output folder of another configuration or of other data, and for damaged checkpoints.
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer);
 
 }  // namespace blockwise

@@ -10,7 +10,10 @@ std::string YamlDocument::Tree::place(const YAML::Mark& mark, const std::string&
     if (found != origins.end()) return found->second;
     if (key.find('.') == std::string::npos) break;
   }
-  return fmt::format("{}:{}:{}", name, mark.line + 1, mark.column + 1);
+  if (!mark.is_null()) return fmt::format("{}:{}:{}", name, mark.line + 1, mark.column + 1);
+  // A section that is in no file, but was made for a key in it.
+  const auto below = origins.lower_bound(path.empty() ? path : path + ".");
+  return below != origins.end() && below->first.starts_with(path) ? below->second : name;
 }
 
 std::string join_path(const std::string& prefix, std::string_view name) {

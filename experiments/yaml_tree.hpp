@@ -18,7 +18,8 @@ struct YamlDocument::Tree {
   YAML::Node root;
   std::map<std::string, std::string> origins;  // of keys that were set, by path
 
-  // "file:line:column", or what set the key at this dotted path or a section around it.
+  // "file:line:column", or what set the key at this dotted path, a section around it or, where the
+  // file has no such place, a key below it.
   std::string place(const YAML::Mark& mark, const std::string& path) const;
 };
 

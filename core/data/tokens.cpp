@@ -179,7 +179,7 @@ class TokenDatasetSpec : public DatasetSpec {
     return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
   }
   void assume_classes(std::int64_t classes) override {
-    if (o_.vocab_size == 0 && !fs::exists(folder() / "manifest.json")) o_.vocab_size = classes;
+    if (o_.vocab_size == 0 && !input_exists(folder() / "manifest.json")) o_.vocab_size = classes;
   }
   fs::path folder() const override {
     return fs::is_directory(o_.train) ? fs::path(o_.train) : fs::path(o_.train).parent_path();

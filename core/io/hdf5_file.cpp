@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "core/checked_math.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_check.hpp"
@@ -635,9 +636,7 @@ void Hdf5File::write_array(const std::string& path, std::span<const double> valu
 }
 
 void Hdf5File::overwrite_array(const std::string& path, std::span<const double> values) {
-  const auto shape = array_shape(path);
-  std::int64_t count = 1;
-  for (const auto size : shape) count *= size;
+  const auto count = checked_product(handle_->place(path), array_shape(path));
   check_equal(static_cast<std::size_t>(count), values.size(), "elements of the array " + path);
   handle_->overwrite(path, H5T_NATIVE_DOUBLE, values.data());
 }

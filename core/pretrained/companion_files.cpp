@@ -52,14 +52,14 @@ void write_special_tokens(const SpecialTokens& tokens, nlohmann::ordered_json& c
 
 std::vector<std::int64_t> end_of_text(const Companions& companions) {
   const auto path = companions.folder / kGenerationFile;
-  if (companions.folder.empty() || !fs::exists(path)) return companions.tokens.end;
+  if (companions.folder.empty() || !input_exists(path)) return companions.tokens.end;
   const auto ids = JsonConfig::load(path).token_ids("eos_token_id");
   return ids.empty() ? companions.tokens.end : ids;
 }
 
 void copy_companion_files(const fs::path& from, const fs::path& to) {
   for (const auto& name : companion_file_names()) {
-    if (!fs::exists(from / name)) continue;
+    if (!input_exists(from / name)) continue;
     const InputFile regular(from / name);
     fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
     sync_path(to / name);
@@ -75,7 +75,7 @@ void write_companions(const Companions& companions, const fs::path& folder) {
 }
 
 std::optional<Companions> read_companions(const fs::path& folder) {
-  if (!fs::exists(folder / kIdsFile)) return std::nullopt;
+  if (!input_exists(folder / kIdsFile)) return std::nullopt;
   return Companions{folder, read_special_tokens(JsonConfig::load(folder / kIdsFile), {})};
 }
 

@@ -49,13 +49,13 @@ void delete_leftovers(const fs::path& folder) {
 
 // A mark that was being written itself, and nothing else, is one of ours, too.
 bool is_marked(const fs::path& folder) {
-  if (fs::exists(folder / kMark)) return read_text_file(folder / kMark, 1024) == kMarkText;
+  if (input_exists(folder / kMark)) return read_text_file(folder / kMark, 1024) == kMarkText;
   const auto there = entries(folder);
   return there.size() == 1 && there.front().filename() == std::string(kMark) + ".partial";
 }
 
 FolderLock take(const fs::path& folder) {
-  require_input(!fs::exists(folder) || fs::is_directory(folder), "{}: is no folder",
+  require_input(!input_exists(folder) || fs::is_directory(folder), "{}: is no folder",
                 folder.string());
   fs::create_directories(folder);
   FolderLock lock(folder);

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/pretrained/export_folder.hpp"
@@ -54,9 +55,9 @@ const HuggingFaceFormat& format_of_family(const std::string& family) {
 }
 
 std::vector<std::string> weight_files(const fs::path& folder) {
-  if (fs::exists(folder / kSingleFile)) return {kSingleFile};
-  const bool pickled = fs::exists(folder / "pytorch_model.bin");
-  require_input(fs::exists(folder / kIndexFile), "{}: neither {} nor {} is there{}",
+  if (input_exists(folder / kSingleFile)) return {kSingleFile};
+  const bool pickled = input_exists(folder / "pytorch_model.bin");
+  require_input(input_exists(folder / kIndexFile), "{}: neither {} nor {} is there{}",
                 folder.string(), kSingleFile, kIndexFile,
                 pickled ? "; pytorch_model.bin is not read, save the model as safetensors" : "");
   const auto index = read_json_file(folder / kIndexFile);
@@ -75,11 +76,11 @@ std::vector<std::string> weight_files(const fs::path& folder) {
 
 // A folder may hold a configuration alone: enough for a plan.
 bool weights_are_there(const fs::path& folder) {
-  if (fs::exists(folder / kSingleFile)) return true;
-  if (!fs::exists(folder / kIndexFile)) return false;
+  if (input_exists(folder / kSingleFile)) return true;
+  if (!input_exists(folder / kIndexFile)) return false;
   const auto files = weight_files(folder);
   return std::all_of(files.begin(), files.end(),
-                     [&](const auto& file) { return fs::exists(folder / file); });
+                     [&](const auto& file) { return input_exists(folder / file); });
 }
 
 // All tensors of a folder by name, each with the file that it is in.

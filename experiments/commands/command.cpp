@@ -2,20 +2,25 @@
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
 #include "core/error.hpp"
 #include "core/io/truncated_input.hpp"
 #include "experiments/exit_code.hpp"
+#include "experiments/commands/command_line.hpp"
+#include "experiments/commands/help_format.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/provenance.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 
@@ -33,7 +38,9 @@ CommandAction add_search_lr_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 void print_note(const std::string& note) {
-  if (!note.empty()) fmt::print(stderr, "blockwise: note: {}\n", note);
+  if (note.empty()) return;
+  const auto text = fmt::format("blockwise: note: {}\n", note);
+  fmt::print(stderr, "{}", wrapped(text, columns_of(STDERR_FILENO), 2));
 }
 
 const std::vector<Command>& commands() {
@@ -86,14 +93,10 @@ int parse_and_run(CLI::App& program, int argc, char** argv) {
   std::vector<std::pair<CLI::App*, CommandAction>> actions;
   for (const auto& command : commands()) {
     auto* verb = program.add_subcommand(command.name, command.doc);
-    verb->footer("Example:\n  " + command.example);
+    verb->footer("Example:\n" + wrapped_command("  " + command.example, columns_of(STDOUT_FILENO)));
     actions.emplace_back(verb, command.add_options(*verb));
   }
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : 2;
-  }
+  if (parse_command_line(program, argc, argv)) return 0;
   for (const auto& [verb, action] : actions) {
     if (verb->parsed()) return action();
   }
@@ -109,6 +112,7 @@ int fail(int code, std::string_view what) {
     text += printable(line) + "\n";
     what.remove_prefix(std::min(what.size(), line.size() + 1));
   }
+  text = wrapped(text, columns_of(STDERR_FILENO), 2);
   std::fwrite(text.data(), 1, text.size(), stderr);
   return code;
 }
@@ -156,9 +160,12 @@ int run_program(int argc, char** argv) {
   end_on_truncated_input();
   CLI::App program("blockwise: memory-efficient training and Hessian analysis", "blockwise");
   program.require_subcommand(1);
+  program.formatter(std::make_shared<HelpFormat>(columns_of(STDOUT_FILENO)));
   program.set_version_flag("--version", program_version());
-  program.footer(exit_code_help() +
-                 "\n`blockwise VERB --help` shows a verb's options and an example.");
+  program.footer(
+      exit_code_help() +
+      "\n`blockwise VERB --help` shows a verb's options and an example.\n"
+      "Lines are as wide as the terminal, or as COLUMNS says; in a file or pipe tables are whole.");
   return flush_output(run_and_explain(program, argc, argv));
 }
 

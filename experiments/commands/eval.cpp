@@ -5,12 +5,15 @@
 
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/model_source.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/run_source.hpp"
+#include "experiments/terminal.hpp"
 #include "experiments/token_evaluation.hpp"
 
 namespace blockwise {
@@ -18,7 +21,8 @@ namespace {
 
 struct EvalOptions {
   std::string model, tokens;
-  std::string format = "auto";
+  std::string format;                // not given
+  std::int64_t sequence_length = 0;  // not given
   std::string precision = "fp32";
   std::string device = "auto";
   EvaluationOptions evaluation;
@@ -41,14 +45,14 @@ void print_result(const EvalOptions& options, const TokenEvaluation& result,
     fmt::print("{}\n", json_text(word));
     return;
   }
-  fmt::print("{}\n{} tokens predicted: loss {:.6f} nats, perplexity {:.4f}", description,
-             result.targets, result.loss, result.perplexity());
-  if (bytes) fmt::print(", {:.5f} bits per byte", result.bits_per_byte(*bytes));
-  fmt::print("\nby position:");
+  auto text = fmt::format("{}\n{} tokens predicted: loss {:.6f} nats, perplexity {:.4f}",
+                          description, result.targets, result.loss, result.perplexity());
+  if (bytes) text += fmt::format(", {:.5f} bits per byte", result.bits_per_byte(*bytes));
+  text += "\nby position:";
   for (std::size_t t = 0; t < result.loss_by_position.size(); t = t == 0 ? 1 : 2 * t) {
-    fmt::print("  {}: {:.4f}", t, result.loss_by_position[t]);
+    text += fmt::format("  {}: {:.4f}", t, result.loss_by_position[t]);
   }
-  fmt::print("\n");
+  print_words(text + "\n");
 }
 
 FlagTable flags_of(const EvalOptions& options) {
@@ -57,7 +61,29 @@ FlagTable flags_of(const EvalOptions& options) {
           /*has_set=*/false};
 }
 
-int eval_command(const EvalOptions& options) {
+// What was not given is the run's, where the model is one.
+EvalOptions with_defaults(EvalOptions options) {
+  const bool complete = !options.tokens.empty() && options.sequence_length > 0;
+  const auto run = complete ? std::nullopt : run_folder_of(options.model);
+  if (run) {
+    const auto source = evaluation_source(*run);
+    if (options.sequence_length == 0) options.sequence_length = source.sequence_length;
+    if (options.tokens.empty()) {
+      options.tokens = source.tokens;
+      if (options.format.empty()) options.format = source.format;
+    }
+  }
+  require_input(!options.tokens.empty() || !input_exists(options.model),
+                "eval: --model {} is no run, whose folder would say the data: give --tokens",
+                options.model);
+  require_input(!options.tokens.empty(), "eval: there is no model {}, and no --tokens",
+                options.model);
+  if (options.sequence_length > 0) options.evaluation.sequence_length = options.sequence_length;
+  return options;
+}
+
+int eval_command(const EvalOptions& given) {
+  const auto options = with_defaults(given);
   const auto device = resolve_device(options.device);
   print_note(thread_note(options.threads));
   set_threads(static_cast<int>(options.threads));
@@ -65,7 +91,7 @@ int eval_command(const EvalOptions& options) {
                          ? std::optional(MixedPrecision{{ParameterRole::norm}})
                          : std::nullopt;
   const auto files = find_token_files(options.tokens);
-  const TokenSequence tokens(files, token_layout(options.format));
+  const TokenSequence tokens(files, token_layout(options.format.empty() ? "auto" : options.format));
   const auto loaded = load_model(options.model, device, mixed);
   const auto most = loaded.source.spec->context_length();
   require_input(most > 0, "--model {}: this model reads no tokens", options.model);
@@ -91,20 +117,19 @@ CommandAction add_eval_options(CLI::App& verb) {
           "--model", options->model,
           "Hugging Face folder, run, checkpoint, model file of llm.c, or a .yaml: its fresh model")
       ->required();
-  verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards")
-      ->required();
-  verb.add_option("--sequence-length", options->evaluation.sequence_length,
-                  "tokens per window; windows do not overlap")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  verb.add_option("--tokens", options->tokens,
+                  "token file, folder or pattern of shards; default: what the run evaluates on");
+  verb.add_option("--sequence-length", options->sequence_length,
+                  "tokens per window; windows do not overlap; default: the run's, 1024 for other "
+                  "models")
+      ->check(CLI::Range(1, 1 << 20));
   verb.add_option("--batch-size", options->evaluation.batch_size, "windows per forward pass")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   verb.add_option("--format", options->format,
                   "as data.format: auto: llm.c's files; without header raw_uint16 (nanoGPT's) or "
                   "raw_uint32")
-      ->check(CLI::IsMember(token_layout_names()))
-      ->capture_default_str();
+      ->check(CLI::IsMember(token_layout_names()));
   // Its name before it had data.format's.
   verb.add_option("--layout", options->format)
       ->check(CLI::IsMember(token_layout_names()))

@@ -4,7 +4,9 @@
 
 #include "core/pretrained/hugging_face.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/model_source.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -26,7 +28,8 @@ int export_command(const ExportOptions& options) {
                                    static_cast<std::int64_t>(options.shard_gb * 1e9),
                                    loaded.source.companions};
   write_hugging_face(options.output, *loaded.source.spec, *loaded.store, writing);
-  fmt::print("{} is now the Hugging Face folder {}\n", loaded.source.description, options.output);
+  print_words(fmt::format("{} is now the Hugging Face folder {}\n", loaded.source.description,
+                          options.output));
   return 0;
 }
 
@@ -48,7 +51,12 @@ CommandAction add_export_options(CLI::App& verb) {
   verb.add_option("--shard-size", options->shard_gb, "GB; larger models are written in shards")
       ->check(CLI::Range(1e-6, 1e6))
       ->capture_default_str();
-  return [options] { return export_command(*options); };
+  return [options] {
+    const FlagTable flags{{},
+                          {{options->model, "--model"}, {options->output, "--output"}},
+                          /*has_set=*/false};
+    return run_with_flag_hints(flags, [&] { return export_command(*options); });
+  };
 }
 
 }  // namespace blockwise

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -7,7 +8,9 @@
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/exit_code.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/model_source.hpp"
+#include "experiments/printable_text.hpp"
 #include "experiments/sampling.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/thread_note.hpp"
@@ -38,8 +41,11 @@ std::vector<std::int64_t> last_tokens(const GenerateOptions& options, const Mode
   return options.eos.empty() ? end_of_text(source.companions) : options.eos;
 }
 
+// A terminal obeys control characters, and a model may write any: there they are written out. Files
+// and pipes get the text as it is.
 void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  const auto shown = ::isatty(STDOUT_FILENO) == 1 ? printable_lines(text) : text;
+  std::fwrite(shown.data(), 1, shown.size(), stdout);
   std::fflush(stdout);
 }
 
@@ -105,7 +111,12 @@ CommandAction add_generate_options(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
-  return [options] { return generate_command(*options); };
+  return [options] {
+    const FlagTable flags{{},
+                          {{options->model, "--model"}, {options->tokenizer, "--tokenizer"}},
+                          /*has_set=*/false};
+    return run_with_flag_hints(flags, [&] { return generate_command(*options); });
+  };
 }
 
 }  // namespace blockwise

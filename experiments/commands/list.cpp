@@ -6,6 +6,7 @@
 #include "core/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/run_config.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -42,7 +43,7 @@ class FieldPrinter : public FieldVisitor {
          fmt::format("list of {} .. {}", b.min, b.max));
   }
   void begin_section(const Field& f) override {
-    fmt::print("{:{}}{}:  {}\n", "", indent_, f.name, f.doc);
+    print_words(fmt::format("{:{}}{}:  {}\n", "", indent_, f.name, f.doc));
     indent_ += 2;
   }
   void end_section() override { indent_ -= 2; }
@@ -56,8 +57,9 @@ class FieldPrinter : public FieldVisitor {
   }
   void line(const Field& f, const std::string& value, const std::string& bounds) {
     const auto start = f.required ? "required" : value.empty() ? "\"\"" : value;
-    fmt::print("{:{}}{:<20} {:<12} {}\n", "", indent_, f.name, start, f.doc);
-    fmt::print("{:{}}{:<20} {:<12} ({})\n", "", indent_, "", "", bounds);
+    print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, f.name, start), std::string(f.doc));
+    print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, "", ""),
+                fmt::format("({})", bounds));
   }
 
   int indent_ = 4;
@@ -65,13 +67,13 @@ class FieldPrinter : public FieldVisitor {
 
 template <typename Spec>
 void print_spec(const std::string& name, Spec& spec) {
-  fmt::print("  {}: {}\n", name, spec.doc());
+  print_words(fmt::format("  {}: {}\n", name, spec.doc()));
   FieldPrinter printer;
   spec.visit(printer);
 }
 
 void list_optimizers() {
-  fmt::print("optimizers (optimizer.rule; option, default, meaning, bounds)\n");
+  print_words("optimizers (optimizer.rule; option, default, meaning, bounds)\n");
   for (const auto& entry : update_rules()) print_spec(entry.name, *entry.make());
   fmt::print("  for every rule:\n");
   OptimizerConfig common;
@@ -91,7 +93,8 @@ void list_data() {
 
 void list_schedules() {
   fmt::print("schedules (schedule.name)\n");
-  for (const auto& entry : schedules()) fmt::print("  {:<10} {}\n", entry.name, entry.doc);
+  for (const auto& entry : schedules())
+    print_entry(fmt::format("  {:<10} ", entry.name), entry.doc);
   ScheduleConfig config;
   FieldPrinter printer;
   config.visit(printer);
@@ -99,7 +102,9 @@ void list_schedules() {
 
 void list_partitions() {
   fmt::print("partition rules (optimizer.partition.rule, or per role)\n");
-  for (const auto& rule : partition_rules()) fmt::print("  {:<18} {}\n", rule.name, rule.doc);
+  for (const auto& rule : partition_rules()) {
+    print_entry(fmt::format("  {:<18} ", rule.name), rule.doc);
+  }
 }
 
 void list_trainer() {

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -14,8 +15,10 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/run_source.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -27,6 +30,7 @@ struct PartitionOptions {
   std::int64_t threads = -1;
   std::int64_t jobs = 1;
   bool dry_run = false, json = false;
+  TableWidth tables;
 };
 
 FlagTable flags_of(const PartitionOptions& options) {
@@ -34,16 +38,36 @@ FlagTable flags_of(const PartitionOptions& options) {
            {"discovery.objective", "--objective"},
            {"discovery.max_state", "--max-state"},
            {"trainer.threads", "--threads"}},
-          {{options.model, "--model"}}};
+          {{options.model, "--model"}, {options.output, "--output"}},
+          /*has_set=*/options.config.empty() || !options.model.empty()};
+}
+
+// The YAML, or what the folder of the run says.
+YamlDocument document_of(const PartitionOptions& options) {
+  if (!options.config.empty()) return YamlDocument::load(options.config);
+  require_input(!options.model.empty(), "partition: give a YAML file, or --model with a run");
+  const auto run = run_folder_of(options.model);
+  require_input(run.has_value(),
+                "partition: --model {} is no run, whose folder would say the data: "
+                "give a YAML file, too",
+                options.model);
+  return run_document(*run, options.model);
+}
+
+// What trains on with what is found: the file that was given, or the run's in a folder of its own.
+std::string training_arguments(const PartitionOptions& options) {
+  if (!options.config.empty()) return options.config;
+  const auto run = run_folder_of(options.model).value().string();
+  return fmt::format("{0}/config.yaml --output {0}-found", run);
 }
 
 RunConfig read_config(const PartitionOptions& options) {
-  auto document = YamlDocument::load(options.config);
+  auto document = document_of(options);
   const auto set = [&](const std::string& key, const std::string& value,
                        const std::string& origin) {
     if (!value.empty()) document.set(key, json_text(value), origin);
   };
-  set("model.from", options.model, "--model");
+  if (!options.config.empty()) set("model.from", options.model, "--model");
   set("discovery.objective", options.objective, "--objective");
   if (options.max_state > 0.0) {
     document.set("discovery.max_state", fmt::format("{}", options.max_state), "--max-state");
@@ -56,10 +80,10 @@ RunConfig read_config(const PartitionOptions& options) {
 }
 
 void print_plan(const ResolvedDiscovery& discovery) {
-  fmt::print(
+  print_words(fmt::format(
       "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB\n",
       discovery.layout.size(), discovery.products, discovery.gradients,
-      double(discovery.memory.peak) / double(1 << 30));
+      double(discovery.memory.peak) / double(1 << 30)));
   const auto& c = discovery.config.discovery;
   if (!c.by_loss()) return;
   fmt::print("then up to {} training runs of {} steps\n", c.max_trials,
@@ -73,45 +97,47 @@ void print_merged(const ParameterLayout& layout, const std::vector<SectionScores
     auto& list = names[section.merged];
     list += (list.empty() ? "" : ", ") + layout.blocks()[section.tensor].name;
   }
-  for (const auto& [number, list] : names) fmt::print("merged into one value: {}\n", list);
+  for (const auto& [number, list] : names) {
+    print_words(fmt::format("merged into one value: {}\n", list));
+  }
 }
 
 void print_agreement(const ParameterLayout& layout, const Partition& found,
                      const std::string& path) {
   const auto agreement = partition_agreement(layout, found, read_partition(path, layout).partition);
-  fmt::print(
+  print_words(fmt::format(
       "agreement with {}: adjusted Rand {:.3f}, the same structure in {:.0f} % of {} sections\n",
-      path, agreement.adjusted_rand, 100.0 * agreement.same_structure, agreement.sections);
+      path, agreement.adjusted_rand, 100.0 * agreement.same_structure, agreement.sections));
 }
 
-void print_outcome(const std::string& config, const ResolvedDiscovery& discovery,
-                   const DiscoveryOutcome& outcome, const std::vector<std::string>& agree_with) {
-  const bool by_loss = discovery.config.discovery.by_loss();
-  if (by_loss)
-    fmt::print("By training:\n{}\nWhat energy says of it:\n", decisions_report(outcome.decisions));
-  fmt::print("{}", discovery_report(discovery.layout, outcome.sections));
+void print_sections(const ResolvedDiscovery& discovery, const DiscoveryOutcome& outcome,
+                    std::size_t width) {
+  if (discovery.config.discovery.by_loss()) {
+    fmt::print("By training:\n{}\nWhat energy says of it:\n",
+               decisions_report(outcome.decisions, width));
+  }
+  fmt::print("{}", discovery_report(discovery.layout, outcome.sections, width));
   if (outcome.exhausted) {
-    fmt::print(
+    print_words(
         "max_trials ended the search; this is the best so far. With more of them it goes on.\n");
   }
-  for (const auto& v : outcome.validation) {
-    fmt::print(
-        "fresh probes, {} batches: the blocks hold {:.3f} ± {:.3f} of the Hessian's energy; "
-        "D_P v against H v: cosine {:.2f}, relative error {:.2f}; along the gradient cosine "
-        "{:.2f} ± {:.2f}, relative error {:.2f} ± {:.2f}\n",
-        v.batches, v.share, v.share_half_width, v.cosine(), v.relative_error(), v.gradient_cosine,
-        v.gradient_cosine_half_width, v.gradient_relative_error,
-        v.gradient_relative_error_half_width);
-  }
+}
+
+void print_outcome(const PartitionOptions& options, const ResolvedDiscovery& discovery,
+                   const DiscoveryOutcome& outcome) {
+  print_sections(discovery, outcome, options.tables.columns());
+  for (const auto& v : outcome.validation) print_words(validation_text(v) + "\n");
   print_merged(discovery.layout, outcome.sections);
-  for (const auto& path : agree_with) print_agreement(discovery.layout, outcome.partition, path);
+  for (const auto& path : options.agree_with) {
+    print_agreement(discovery.layout, outcome.partition, path);
+  }
   const auto values = outcome.partition.state_size();
-  fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
-             100.0 * double(values) / double(discovery.layout.size()));
-  fmt::print(
-      "Partition {}\nNext: blockwise train {} --set optimizer.rule=adam_mini --set "
-      "optimizer.partition.file={}\n",
-      outcome.file, config, outcome.file);
+  fmt::print("{} values for {} parameters, {:.4g} %\nPartition {}\n", values,
+             discovery.layout.size(), 100.0 * double(values) / double(discovery.layout.size()),
+             outcome.file);
+  print_command("Next:", fmt::format("blockwise train {} --set optimizer.rule=adam_mini --set "
+                                     "optimizer.partition.file={}",
+                                     training_arguments(options), outcome.file));
 }
 
 void print_json(const DiscoveryOutcome& outcome) {
@@ -153,7 +179,7 @@ int partition_command(const PartitionOptions& options) {
   if (options.json) {
     print_json(outcome);
   } else if (outcome.finished) {
-    print_outcome(options.config, discovery, outcome, options.agree_with);
+    print_outcome(options, discovery, outcome);
   }
   return outcome.finished ? kExitFinished : report_stop(options.json);
 }
@@ -179,10 +205,11 @@ std::string share(std::string& text) {
 CommandAction add_partition_options(CLI::App& verb) {
   auto options = std::make_shared<PartitionOptions>();
   verb.add_option("config", options->config,
-                  "YAML file of a run; its sections `discovery` and `hessian` say how it is found")
-      ->required();
-  verb.add_option("--model", options->model,
-                  "run, checkpoint or Hugging Face folder, instead of a fresh model");
+                  "YAML file of a run; its sections `discovery` and `hessian` say how it is found");
+  verb.add_option(
+      "--model", options->model,
+      "run, checkpoint or Hugging Face folder, instead of a fresh model; a run needs no "
+      "YAML: its folder has one");
   verb.add_option("--objective", options->objective,
                   "energy, homogeneity, signal_to_noise or loss");
   verb.add_option("--jobs", options->jobs,
@@ -192,9 +219,7 @@ CommandAction add_partition_options(CLI::App& verb) {
   verb.add_option("--max-state", options->max_state,
                   "bound on the second moment's values: a share of the parameters, or 0.1%")
       ->transform(CLI::Validator(share, "SHARE"));
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(verb, options->assignments);
   verb.add_option(
           "--agree-with", options->agree_with,
           "partition file of another seed, other batches or another checkpoint: how far the "
@@ -206,9 +231,10 @@ CommandAction add_partition_options(CLI::App& verb) {
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
+  options->tables.add_flag(verb);
   return [options] {
     const auto search = [&] { return partition_command(*options); };
-    return options->model.empty() ? search() : run_with_flag_hints(flags_of(*options), search);
+    return run_with_flag_hints(flags_of(*options), search);
   };
 }
 

@@ -3,10 +3,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "core/text_table.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/memory_plan.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,43 +19,50 @@ struct PlanOptions {
   std::vector<std::string> assignments;
   double device_gib = 80.0;
   bool json = false;
+  TableWidth tables;
 };
-
-std::string bytes_text(std::int64_t bytes) {
-  return fmt::format("{:>16} {:>12.4f} GB {:>11.3f} GiB", bytes, double(bytes) / 1e9,
-                     double(bytes) / double(1 << 30));
-}
-
-void print_row(const std::string& name, std::int64_t bytes) {
-  fmt::print("{:<36}{}\n", name, bytes_text(bytes));
-}
 
 std::string device_text(std::int64_t count) {
   return count == 0 ? "none is enough" : fmt::format("{}", count);
 }
 
+// What takes memory, with its bytes.
+std::vector<std::pair<std::string, std::int64_t>> memory_rows(const MemoryPlan& plan) {
+  std::vector<std::pair<std::string, std::int64_t>> rows = {{"parameters", plan.parameter_bytes},
+                                                            {"gradients", plan.gradient_bytes}};
+  for (const auto& [kind, bytes] : plan.optimizer) rows.emplace_back("optimizer: " + kind, bytes);
+  const std::vector<std::pair<std::string, std::int64_t>> further = {
+      {"optimizer, all", plan.optimizer_bytes()},
+      {"activations at the peak", plan.activation_bytes},
+      {"peak", plan.peak_bytes},
+      {"resident, about: from", plan.peak_bytes + kLeastBesideTensors},
+      {"resident, about: to", plan.peak_bytes + kMostBesideTensors},
+      {"peak without checkpointing", plan.peak_bytes_without_checkpointing},
+      {"peak with checkpointing", plan.peak_bytes_with_checkpointing},
+      {"one checkpoint on disk", plan.checkpoint_bytes}};
+  rows.insert(rows.end(), further.begin(), further.end());
+  return rows;
+}
+
 void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
+  const auto width = options.tables.columns();
+  print_words(fmt::format("{}: {} parameters, optimizer {}, precision {}, micro-batch {}\n\n",
+                          config.name, plan.parameters, config.optimizer.rule,
+                          config.trainer.precision, config.trainer.micro_batch_size));
+  TextTable memory(
+      {key_column("memory"), value_column("bytes"), value_column("GB"), value_column("GiB")});
+  for (const auto& [name, bytes] : memory_rows(plan)) {
+    memory.add({name, fmt::format("{}", bytes), fmt::format("{:.4f}", double(bytes) / 1e9),
+                fmt::format("{:.3f}", double(bytes) / double(1 << 30))});
+  }
   const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
-  fmt::print("{}: {} parameters, optimizer {}, precision {}, micro-batch {}\n\n", config.name,
-             plan.parameters, config.optimizer.rule, config.trainer.precision,
-             config.trainer.micro_batch_size);
-  print_row("parameters", plan.parameter_bytes);
-  print_row("gradients", plan.gradient_bytes);
-  for (const auto& [kind, bytes] : plan.optimizer) print_row("optimizer: " + kind, bytes);
-  print_row("optimizer, all", plan.optimizer_bytes());
-  print_row("activations at the peak", plan.activation_bytes);
-  print_row("peak", plan.peak_bytes);
-  print_row("resident, about: from", plan.peak_bytes + kLeastBesideTensors);
-  print_row("resident, about: to", plan.peak_bytes + kMostBesideTensors);
-  print_row("peak without checkpointing", plan.peak_bytes_without_checkpointing);
-  print_row("peak with checkpointing", plan.peak_bytes_with_checkpointing);
-  print_row("one checkpoint on disk", plan.checkpoint_bytes);
-  fmt::print("{:<36}{:>16.4g}\n", "FLOPs per token, training", plan.flops_per_token);
-  fmt::print("{:<36}{:>16}\n",
-             fmt::format("devices of {:g} GiB, state sharded", options.device_gib),
-             device_text(devices_state_sharded(plan, device)));
-  fmt::print("{:<36}{:>16}\n", fmt::format("devices of {:g} GiB, all sharded", options.device_gib),
-             device_text(devices_all_sharded(plan, device)));
+  TextTable others({key_column("cost"), value_column("")});
+  others.add({"FLOPs per token, training", fmt::format("{:.4g}", plan.flops_per_token)});
+  others.add({fmt::format("devices of {:g} GiB, state sharded", options.device_gib),
+              device_text(devices_state_sharded(plan, device))});
+  others.add({fmt::format("devices of {:g} GiB, all sharded", options.device_gib),
+              device_text(devices_all_sharded(plan, device))});
+  fmt::print("{}\n{}", memory.text(width), others.text(width));
 }
 
 void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
@@ -100,13 +110,12 @@ CommandAction add_plan_options(CLI::App& verb) {
   auto options = std::make_shared<PlanOptions>();
   verb.add_option("config", options->config, "YAML file of a run, or of a sweep (its base)")
       ->required();
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(verb, options->assignments);
   verb.add_option("--device-memory", options->device_gib, "GiB of one device")
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str();
   verb.add_flag("--json", options->json, "machine-readable");
+  options->tables.add_flag(verb);
   return [options] { return plan_command(*options); };
 }
 

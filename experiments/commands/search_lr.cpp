@@ -4,7 +4,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "core/error.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -13,8 +15,10 @@
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"
 #include "experiments/rate_search.hpp"
+#include "experiments/run_source.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -25,22 +29,43 @@ struct SearchLrOptions {
   std::int64_t threads = -1;
   std::int64_t jobs = 1;
   bool dry_run = false, json = false;
+  TableWidth tables;
 };
 
 FlagTable flags_of(const SearchLrOptions& options) {
   return {{{"model.from", "--model"},
            {"search_lr.method", "--method"},
            {"trainer.threads", "--threads"}},
-          {{options.model, "--model"}}};
+          {{options.model, "--model"}, {options.output, "--output"}},
+          /*has_set=*/options.config.empty() || !options.model.empty()};
+}
+
+// The YAML, or what the folder of the run says.
+YamlDocument document_of(const SearchLrOptions& options) {
+  if (!options.config.empty()) return YamlDocument::load(options.config);
+  require_input(!options.model.empty(), "search-lr: give a YAML file, or --model with a run");
+  const auto run = run_folder_of(options.model);
+  require_input(run.has_value(),
+                "search-lr: --model {} is no run, whose folder would say the data: "
+                "give a YAML file, too",
+                options.model);
+  return run_document(*run, options.model);
+}
+
+// What trains on with what is found: the file that was given, or the run's in a folder of its own.
+std::string training_arguments(const SearchLrOptions& options) {
+  if (!options.config.empty()) return options.config;
+  const auto run = run_folder_of(options.model).value().string();
+  return fmt::format("{0}/config.yaml --output {0}-searched", run);
 }
 
 RunConfig read_config(const SearchLrOptions& options) {
-  auto document = YamlDocument::load(options.config);
+  auto document = document_of(options);
   const auto set = [&](const std::string& key, const std::string& value,
                        const std::string& origin) {
     if (!value.empty()) document.set(key, json_text(value), origin);
   };
-  set("model.from", options.model, "--model");
+  if (!options.config.empty()) set("model.from", options.model, "--model");
   set("search_lr.method", options.method, "--method");
   for (const auto& assignment : options.assignments) document.set(assignment);
   auto config = document.run_config();
@@ -51,17 +76,25 @@ RunConfig read_config(const SearchLrOptions& options) {
 
 void print_plan(const ResolvedRateSearch& search) {
   const auto& c = search.config.search_lr;
-  fmt::print("{} parameters in {} blocks", search.layout.size(), search.partition.block_count());
+  auto text = fmt::format("{} parameters in {} blocks", search.layout.size(),
+                          search.partition.block_count());
   if (c.needs_products()) {
-    fmt::print("; at most {} products with the Hessian for {} rates; {:.3f} GiB", search.products,
-               search.targets.size(), double(search.memory.peak) / double(1 << 30));
+    text += fmt::format(
+        "; at most {} products with the Hessian for {} rates, about {:.0f} gradients; {:.3f} GiB",
+        search.products, search.targets.size(), search.product_gradients,
+        double(search.memory.peak) / double(1 << 30));
   }
   if (c.by_trials()) {
-    fmt::print("; up to {} training runs of {} steps", c.max_trials,
-               c.trial_steps > 0 ? c.trial_steps : search.config.trainer.steps);
+    text += fmt::format("; up to {} training runs of {} steps", c.max_trials,
+                        c.trial_steps > 0 ? c.trial_steps : search.config.trainer.steps);
   }
-  fmt::print("\n");
-  if (c.needs_gradients()) fmt::print("mean(v): {}\n", moment_text(search.moment_batches));
+  text += "\n";
+  if (c.needs_gradients()) {
+    text += fmt::format("mean(v): {}; about {:.0f} gradients of {} examples\n",
+                        moment_text(search.moment_batches), search.moment_gradients,
+                        search.config.hessian.batches * search.config.hessian.batch_size);
+  }
+  print_words(text);
 }
 
 // Measured rates are rates; those of trials multiply the run's own.
@@ -74,15 +107,17 @@ std::string further_settings(const ResolvedRateSearch& search) {
   return " --set optimizer.rule=blockwise_sgd --set optimizer.learning_rate=0.5";
 }
 
-void print_outcome(const std::string& config, const ResolvedRateSearch& search,
+void print_outcome(const SearchLrOptions& options, const ResolvedRateSearch& search,
                    const RateSearchOutcome& outcome) {
-  fmt::print("{}", rate_report(search, outcome));
+  fmt::print("{}", rate_report(search, outcome, options.tables.columns()));
   if (outcome.exhausted) {
-    fmt::print("max_trials ended the search; this is what it had found. With more it goes on.\n");
+    print_words("max_trials ended the search; this is what it had found. With more it goes on.\n");
   }
   if (outcome.file.empty()) return;
-  fmt::print("Rates {}\nNext: blockwise train {} --set optimizer.block_lr={}{}\n", outcome.file,
-             config, outcome.file, further_settings(search));
+  fmt::print("Rates {}\n", outcome.file);
+  print_command("Next:",
+                fmt::format("blockwise train {} --set optimizer.block_lr={}{}",
+                            training_arguments(options), outcome.file, further_settings(search)));
 }
 
 void print_json(const RateSearchOutcome& outcome) {
@@ -112,7 +147,7 @@ int search_lr_command(const SearchLrOptions& options) {
   if (options.json) {
     print_json(outcome);
   } else if (outcome.finished) {
-    print_outcome(options.config, search, outcome);
+    print_outcome(options, search, outcome);
   }
   return outcome.finished ? kExitFinished : report_stop(options.json);
 }
@@ -123,25 +158,25 @@ CommandAction add_search_lr_options(CLI::App& verb) {
   auto options = std::make_shared<SearchLrOptions>();
   verb.add_option("config", options->config,
                   "YAML file of a run; its sections `search_lr` and `hessian` say how to search, "
-                  "its optimizer which blocks")
-      ->required();
-  verb.add_option("--model", options->model,
-                  "run, checkpoint or Hugging Face folder, instead of a fresh model");
+                  "its optimizer which blocks");
+  verb.add_option(
+      "--model", options->model,
+      "run, checkpoint or Hugging Face folder, instead of a fresh model; a run needs no "
+      "YAML: its folder has one");
   verb.add_option("--method", options->method, "curvature, mean_v, coordinate or leave_out");
   verb.add_option("--jobs", options->jobs, "training runs at a time; the threads are divided")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(verb, options->assignments);
   verb.add_option("--output", options->output, "folder; default: that of the run, and -rates");
   verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, search nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
+  options->tables.add_flag(verb);
   return [options] {
     const auto search = [&] { return search_lr_command(*options); };
-    return options->model.empty() ? search() : run_with_flag_hints(flags_of(*options), search);
+    return run_with_flag_hints(flags_of(*options), search);
   };
 }
 

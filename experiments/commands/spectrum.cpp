@@ -7,8 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
+#include "core/text_table.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -16,9 +19,11 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/python.hpp"
+#include "experiments/run_source.hpp"
 #include "experiments/spectrum.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/terminal.hpp"
 #include "hessian/spectral_density.hpp"
 
 namespace blockwise {
@@ -29,9 +34,10 @@ namespace fs = std::filesystem;
 struct SpectrumOptions {
   std::string config, checkpoints, tokens, output, precision;
   std::vector<std::string> assignments, models;
-  std::int64_t sequence_length = 128;
+  std::int64_t sequence_length = 0;  // not given
   std::int64_t threads = -1;
   bool exact = false, dry_run = false, json = false, no_figure = false;
+  TableWidth tables;
 };
 
 FlagTable flags_of(const SpectrumOptions& options) {
@@ -43,26 +49,41 @@ FlagTable flags_of(const SpectrumOptions& options) {
                    {"hessian.exact", "--exact"},
                    {"hessian.precision", "--precision"},
                    {"trainer.threads", "--threads"}},
-                  {{options.tokens, "--tokens"}, {options.checkpoints, "--checkpoints"}}};
+                  {{options.tokens, "--tokens"},
+                   {options.checkpoints, "--checkpoints"},
+                   {options.output, "--output"}},
+                  /*has_set=*/!options.models.empty() || !options.checkpoints.empty()};
   for (const auto& model : options.models) flags.values.emplace_back(model, "--model");
   return flags;
 }
 
 // A configuration that says what is needed of data and model; nothing of it trains.
-YamlDocument document_of(const SpectrumOptions& options) {
-  if (!options.config.empty()) return YamlDocument::load(options.config);
-  require_input(!options.models.empty() && !options.tokens.empty(),
-                "spectrum: give a YAML file, or --model and --tokens");
-  const nlohmann::ordered_json text = {{"name", "spectrum"},
-                                       {"data",
-                                        {{"kind", "tokens"},
-                                         {"train", options.tokens},
-                                         {"validation", options.tokens},
-                                         {"sequence_length", options.sequence_length}}},
-                                       {"model", {{"from", options.models.front()}}},
-                                       {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
-                                       {"trainer", {{"steps", 1}}}};
+YamlDocument document_of_tokens(const SpectrumOptions& options) {
+  const nlohmann::ordered_json text = {
+      {"name", "spectrum"},
+      {"data", {{"kind", "tokens"}, {"train", options.tokens}, {"validation", options.tokens}}},
+      {"model", {{"from", options.models.front()}}},
+      {"optimizer", {{"rule", "adamw"}, {"learning_rate", 1e-3}}},
+      {"trainer", {{"steps", 1}}}};
   return YamlDocument::parse(json_text(text), "--model");
+}
+
+// The YAML with the model in the place of its own; without one what the run's folder says; without
+// a run what the flags say.
+YamlDocument document_of(const SpectrumOptions& options) {
+  if (!options.config.empty()) {
+    auto document = YamlDocument::load(options.config);
+    if (!options.models.empty()) set_model(document, options.models.front());
+    return document;
+  }
+  require_input(!options.models.empty(),
+                "spectrum: give a YAML file, or --model (and --tokens, where that is no run)");
+  const auto& model = options.models.front();
+  if (const auto run = run_folder_of(model)) return run_document(*run, model);
+  require_input(!options.tokens.empty() || !input_exists(model),
+                "spectrum: --model {} is no run, whose folder would say the data: give --tokens",
+                model);
+  return document_of_tokens(options);
 }
 
 RunConfig read_config(const SpectrumOptions& options) {
@@ -71,10 +92,11 @@ RunConfig read_config(const SpectrumOptions& options) {
                        const std::string& origin) {
     if (!value.empty()) document.set(key, json_text(value), origin);
   };
-  if (!options.config.empty()) {
-    set("model.from", options.models.empty() ? "" : options.models.front(), "--model");
-    set("data.train", options.tokens, "--tokens");
-    set("data.validation", options.tokens, "--tokens");
+  set("data.train", options.tokens, "--tokens");
+  set("data.validation", options.tokens, "--tokens");
+  if (options.sequence_length > 0) {
+    document.set("data.sequence_length", fmt::format("{}", options.sequence_length),
+                 "--sequence-length");
   }
   if (options.models.size() > 1) {
     document.set("hessian.models", nlohmann::json(options.models).dump(), "--model");
@@ -100,8 +122,9 @@ void print_density_plan(const ResolvedSpectrum& spectrum) {
   if (h.exact || h.lanczos_steps == 0) return;
   const auto steps = spectrum.plan.measurement.lanczos_steps;
   if (steps < h.lanczos_steps) {
-    fmt::print("Lanczos: {} steps instead of {}, the largest block has {} parameters\n", steps,
-               h.lanczos_steps, steps);
+    print_words(
+        fmt::format("Lanczos: {} steps instead of {}, the largest block has {} parameters\n", steps,
+                    h.lanczos_steps, steps));
   }
   std::int64_t rows = 0;
   for (const auto& block : spectrum.plan.measurement.tables.blocks) {
@@ -109,27 +132,28 @@ void print_density_plan(const ResolvedSpectrum& spectrum) {
   }
   constexpr double kError = 0.01, kFailure = 0.05;
   const auto cost = density_cost(rows, kError, kFailure);
-  fmt::print(
+  print_words(fmt::format(
       "densities: {} steps are within {:.1f} % of the spectrum's width for any spectrum "
-      "(Wasserstein "
-      "distance); {:.0f} % would take {} steps, {} probe{}\n",
+      "(Wasserstein distance); {:.0f} % would take {} steps, {} probe{}\n",
       steps, 100.0 * density_error(steps), 100.0 * kError, cost.steps, cost.probes,
-      cost.probes == 1 ? "" : "s");
+      cost.probes == 1 ? "" : "s"));
 }
 
 void print_plan(const ResolvedSpectrum& spectrum) {
   const auto& plan = spectrum.plan;
   std::int64_t elements = 0;
   for (const auto& block : plan.measurement.tables.blocks) elements += block.size();
-  fmt::print("{} blocks with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
-             plan.measurement.tables.blocks.size(), elements, spectrum.layout.size(),
-             plan.measurement.products, plan.measurement.gradients);
+  auto text = fmt::format(
+      "{} blocks with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
+      plan.measurement.tables.blocks.size(), elements, spectrum.layout.size(),
+      plan.measurement.products, plan.measurement.gradients);
   if (spectrum.points.size() > 1) {
-    fmt::print("that at each of {} models, steps {} to {}\n", spectrum.points.size(),
-               spectrum.points.front().step, spectrum.points.back().step);
+    text += fmt::format("that at each of {} models, steps {} to {}\n", spectrum.points.size(),
+                        spectrum.points.front().step, spectrum.points.back().step);
   }
-  fmt::print("memory: {} for the model and a product, {} for Lanczos vectors\n",
-             gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
+  text += fmt::format("memory: {} for the model and a product, {} for Lanczos vectors\n",
+                      gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
+  print_words(text);
   print_density_plan(spectrum);
 }
 
@@ -164,12 +188,13 @@ std::string pair_text(const EigenvalueRow* row, bool largest) {
                         : fmt::format("{:.5g}", row->value);
 }
 
-// Which model the lines below are of, where there are several.
-void print_point(const SpectrumOutcome& outcome, std::int64_t step) {
-  const auto& points = outcome.tables.points;
-  if (points.size() < 2) return;
-  const auto point = std::ranges::find(points, step, &MeasuredPoint::step);
-  fmt::print("step {}{}\n", step, point == points.end() ? "" : ": " + point->model);
+// Which models the rows are of.
+void print_models(const ResolvedSpectrum& spectrum) {
+  const bool several = spectrum.points.size() > 1;
+  for (std::size_t i = 0; i < spectrum.points.size(); ++i) {
+    const auto rows = several ? fmt::format("rows of step {}: ", spectrum.points[i].step) : "";
+    print_words(fmt::format("{}curvature of {}\n", rows, spectrum.models[i]));
+  }
 }
 
 // Where eigenvalues that repeat may be listed once.
@@ -179,39 +204,45 @@ void print_copies(const SpectrumOutcome& outcome, const HessianConfig& config) {
   });
   if (!missed) return;
   if (config.eigensolver == "thick_restart") {
-    fmt::print(
+    print_words(
         "copies of eigenvalues that repeat may be missing: eigen_products ended the search\n");
   } else {
-    fmt::print(
+    print_words(
         "eigenvalues are those that one random start sees: one that repeats is listed once "
         "(eigensolver thick_restart finds the copies)\n");
   }
 }
 
-void print_table(const SpectrumOutcome& outcome, const HessianConfig& config) {
-  std::size_t width = 5;
-  for (const auto& block : outcome.tables.blocks) width = std::max(width, block.name.size());
-  const auto* line = "{:<{}} {:>10} {:>24} {:>24} {:>26} {:>9}\n";
-  fmt::print(fmt::runtime(line), "block", width, "elements", "smallest", "largest", "trace [95 %]",
-             "noise");
-  const SummaryRow* before = nullptr;
-  for (const auto& row : outcome.rows.summary) {
-    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
-    if (before == nullptr || before->step != row.step) print_point(outcome, row.step);
-    before = &row;
-    fmt::print(fmt::runtime(line), block.name, width, block.size(),
-               pair_text(end_of(outcome, row, false), false),
-               pair_text(end_of(outcome, row, true), true),
-               with_interval(row.trace, row.trace_low, row.trace_high),
-               std::isnan(row.noise) ? "-" : fmt::format("{:.1e}", row.noise));
-  }
-  print_copies(outcome, config);
+void print_symmetries(const SpectrumOutcome& outcome) {
+  if (outcome.rows.symmetries.empty()) return;
   double worst = 0.0;
   for (const auto& row : outcome.rows.symmetries) worst = std::max(worst, row.error);
-  if (!outcome.rows.symmetries.empty()) {
-    fmt::print("scaling symmetries: {} checked, largest relative error {:.1e}\n",
-               outcome.rows.symmetries.size(), worst);
+  print_words(fmt::format("scaling symmetries: {} checked, largest relative error {:.1e}\n",
+                          outcome.rows.symmetries.size(), worst));
+}
+
+void print_table(const SpectrumOutcome& outcome, const HessianConfig& config, std::size_t width) {
+  std::vector<TableColumn> columns = {key_column("block"),          value_column("elements"),
+                                      value_column("smallest"),     value_column("largest"),
+                                      value_column("trace [95 %]"), value_column("noise")};
+  const bool several = outcome.tables.points.size() > 1;
+  if (several) columns.insert(columns.begin(), key_column("step"));
+  TextTable table(std::move(columns));
+  for (const auto& row : outcome.rows.summary) {
+    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    std::vector<std::string> cells = {
+        block.name,
+        fmt::format("{}", block.size()),
+        pair_text(end_of(outcome, row, false), false),
+        pair_text(end_of(outcome, row, true), true),
+        with_interval(row.trace, row.trace_low, row.trace_high),
+        std::isnan(row.noise) ? "-" : fmt::format("{:.1e}", row.noise)};
+    if (several) cells.insert(cells.begin(), fmt::format("{}", row.step));
+    table.add(std::move(cells));
   }
+  fmt::print("{}", table.text(width));
+  print_copies(outcome, config);
+  print_symmetries(outcome);
 }
 
 std::string function_text(const FunctionRow& row) {
@@ -228,18 +259,19 @@ void print_functions(const SpectrumOutcome& outcome) {
   const bool several = outcome.tables.points.size() > 1;
   for (const auto& row : outcome.rows.functions) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
-    fmt::print("{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", block.name,
-               outcome.tables.functions[static_cast<std::size_t>(row.function)],
-               function_text(row));
+    print_words(fmt::format(
+        "{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", block.name,
+        outcome.tables.functions[static_cast<std::size_t>(row.function)], function_text(row)));
   }
 }
 
 void print_preconditioning(const SpectrumOutcome& outcome) {
   for (const auto& row : outcome.rows.preconditioning) {
     const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
-    fmt::print("{}: condition number {:.3g} [{:.3g}, {:.3g}], under Adam {:.3g} [{:.3g}, {:.3g}]\n",
-               block.name, row.condition, row.condition_low, row.condition_high, row.condition_adam,
-               row.condition_adam_low, row.condition_adam_high);
+    print_words(fmt::format(
+        "{}: condition number {:.3g} [{:.3g}, {:.3g}], under Adam {:.3g} [{:.3g}, {:.3g}]\n",
+        block.name, row.condition, row.condition_low, row.condition_high, row.condition_adam,
+        row.condition_adam_low, row.condition_adam_high));
   }
 }
 
@@ -320,7 +352,8 @@ int spectrum_command(SpectrumOptions options) {
     print_json(outcome);
     return stopped ? report_stop(options.json) : kExitFinished;
   }
-  print_table(outcome, spectrum.config.hessian);
+  print_models(spectrum);
+  print_table(outcome, spectrum.config.hessian, options.tables.columns());
   print_functions(outcome);
   print_preconditioning(outcome);
   fmt::print("Numbers {}\n", outcome.file);
@@ -342,27 +375,26 @@ CommandAction add_spectrum_options(CLI::App& verb) {
       ->allow_extra_args(false);
   verb.add_option("--checkpoints", options->checkpoints,
                   "run whose checkpoints are the models, oldest first");
-  verb.add_option("--tokens", options->tokens, "token file, folder or pattern of shards");
+  verb.add_option("--tokens", options->tokens,
+                  "token file, folder or pattern of shards; default: the YAML's or the run's");
   verb.add_option("--sequence-length", options->sequence_length,
-                  "tokens per example, where no YAML says it")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+                  "tokens per example; default: the YAML's or the run's, 128 for other models")
+      ->check(CLI::Range(1, 1 << 20));
+  add_set_option(verb, options->assignments);
   verb.add_flag("--exact", options->exact,
                 "each block as a matrix with all its eigenvalues (up to 5000 parameters)");
   verb.add_option("--precision", options->precision, "fp32 or fp64, all the way");
-  verb.add_option("--output", options->output, "folder; default: that of the run, and -spectrum");
+  verb.add_option("--output", options->output,
+                  "folder; default: that of the run or the YAML, and -spectrum");
   verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
   verb.add_flag("--no-figure", options->no_figure, "leave the figure out");
   verb.add_flag("--json", options->json, "machine-readable last word");
+  options->tables.add_flag(verb);
   return [options] {
     const auto measure = [&] { return spectrum_command(*options); };
-    const bool by_flags = !options->models.empty() || !options->checkpoints.empty();
-    return by_flags ? run_with_flag_hints(flags_of(*options), measure) : measure();
+    return run_with_flag_hints(flags_of(*options), measure);
   };
 }
 

@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/exit_code.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -36,11 +39,11 @@ int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool 
                                          {"folder", sweep.folder.string()}};
     fmt::print("{}\n", json_text(word));
   } else {
-    fmt::print(
-        "{} of {} members finished, {} diverged, {} failed, {} unfinished. Next: blockwise "
+    print_words(fmt::format(
+        "{} of {} members finished, {} diverged, {} failed, {} unfinished.\nNext: blockwise "
         "report {}\n",
         outcome.finished, sweep.members.size(), outcome.diverged, outcome.failed,
-        outcome.unfinished, sweep.folder.string());
+        outcome.unfinished, sweep.folder.string()));
   }
   if (outcome.diverged > 0 && !json) {
     fmt::print("Diverged members are results, not failures: the report shows them.\n");
@@ -98,9 +101,7 @@ int sweep_command(const SweepOptions& options) {
 CommandAction add_sweep_options(CLI::App& verb) {
   auto options = std::make_shared<SweepOptions>();
   verb.add_option("config", options->config, "YAML file with a section `sweep`")->required();
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(verb, options->assignments);
   verb.add_option("--output", options->output, "folder of the sweep, instead of the file's");
   verb.add_option("--jobs", options->jobs, "members at a time; the threads are divided")
       ->check(CLI::Range(1, 4096))
@@ -108,7 +109,10 @@ CommandAction add_sweep_options(CLI::App& verb) {
   verb.add_flag("--dry-run", options->dry_run,
                 "check everything and print the members, run nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
-  return [options] { return sweep_command(*options); };
+  return [options] {
+    const FlagTable flags{{}, {{options->output, "--output"}}, /*has_set=*/false};
+    return run_with_flag_hints(flags, [&] { return sweep_command(*options); });
+  };
 }
 
 }  // namespace blockwise

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
-#include "core/partition_rules.hpp"
+#include "core/partition_report.hpp"
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
+#include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config_text.hpp"
@@ -16,6 +18,7 @@
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/thread_note.hpp"
+#include "experiments/terminal.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {
@@ -29,6 +32,7 @@ struct TrainOptions {
   bool dry_run = false;
   bool json = false;
   bool progress_lines = false;
+  TableWidth tables;
 };
 
 RunConfig read_config(const TrainOptions& options) {
@@ -43,10 +47,10 @@ RunConfig read_config(const TrainOptions& options) {
   return config;
 }
 
-void print_plan(const ResolvedRun& run) {
+void print_plan(const ResolvedRun& run, std::size_t width) {
   const auto partition = run.config.optimizer.make_partition(run.layout);
   fmt::print("{}\n# configuration hash {}\n\n{}", to_yaml(run.config), run.hash,
-             partition_report(run.layout, partition));
+             partition_table(run.layout, partition, width));
 }
 
 // For a sweep that reads this process's output: "progress STEP LOSS TOKENS_PER_SECOND", five a
@@ -85,16 +89,17 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
     fmt::print("{}\n", json_text(word));
     return;
   }
-  fmt::print("{}: {} after step {}, training loss {:.4f}, validation loss {:.4f}\n{}",
-             run.config.name, state, outcome.step, outcome.training_loss, outcome.validation_loss,
-             outcome.message.empty() ? "" : printable(outcome.message) + "\n");
-  fmt::print("The run is in {}\n", file);
+  print_words(fmt::format(
+      "{}: {} after step {}, training loss {:.4f}, validation loss {:.4f}\n{}The run "
+      "is in {}\n",
+      run.config.name, state, outcome.step, outcome.training_loss, outcome.validation_loss,
+      outcome.message.empty() ? "" : printable(outcome.message) + "\n", file));
 }
 
 int train_command(const TrainOptions& options) {
   const auto run = resolve(read_config(options));
   if (options.dry_run) {
-    print_plan(run);
+    print_plan(run, options.tables.columns());
     return 0;
   }
   if (!options.progress_lines) print_note(thread_note(run.config.trainer.threads));
@@ -111,18 +116,22 @@ int train_command(const TrainOptions& options) {
 CommandAction add_train_options(CLI::App& verb) {
   auto options = std::make_shared<TrainOptions>();
   verb.add_option("config", options->config, "YAML file of the run")->required();
-  verb.add_option("--set", options->assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_set_option(verb, options->assignments);
   verb.add_option("--output", options->output, "folder of the run, instead of the file's");
   verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run,
                 "print the resolved configuration and the partition report, run nothing");
   verb.add_flag("--json", options->json, "machine-readable last word");
+  options->tables.add_flag(verb);
   verb.add_flag("--progress-lines", options->progress_lines, "progress as lines on standard output")
       ->group("");
-  return [options] { return train_command(*options); };
+  return [options] {
+    const FlagTable flags{{{"trainer.threads", "--threads"}},
+                          {{options->output, "--output"}},
+                          /*has_set=*/false};
+    return run_with_flag_hints(flags, [&] { return train_command(*options); });
+  };
 }
 
 }  // namespace blockwise

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import h5py
 import numpy as np
@@ -237,6 +237,14 @@ class Spectrum:
             some = ", ".join(map(str, self.steps[:8])) + (", ..." if len(self.steps) > 8 else "")
             raise ValueError(f"step {step} was not measured; there are {some}")
         return self.steps[-1] if step is None else step
+
+    def subject(self, step: int) -> str:
+        """For a title: "of quickstart at step 400", or "at step 400" of a run itself."""
+        models = self.points.loc[self.points["step"] == step, "model"]
+        path = PurePath(models.iloc[0]) if len(models) > 0 else PurePath()
+        if path.parent.name == "checkpoints":  # of a run
+            path = path.parent.parent
+        return f"of {path.name} at step {step}" if path.name else f"at step {step}"
 
     def block_id(self, block: str | int) -> int:
         """The row number of a block, given that or its name."""

@@ -59,7 +59,7 @@ def spectrum_figure(spectrum: Spectrum, block: str | int = 0, step: int | None =
         else:
             picture = density_picture(measure)
             axis = picture.axis
-            _draw_density(left, picture, f"Spectrum of {name}, step {step}")
+            _draw_density(left, picture, f"Spectrum of {name} {spectrum.subject(step)}")
             _draw_cumulative(middle, spectrum, block, step, axis)
         _draw_ends(right, eigenvalue_ends(spectrum, block, step), axis)
         _say_status(figure, spectrum)
@@ -87,7 +87,7 @@ def block_spectra_figure(
         for axes in grid[len(shown) :]:
             axes.set_axis_off()
         count = f"{len(shown)} of {len(chosen)}" if len(shown) < len(chosen) else f"{len(chosen)}"
-        title = f"Spectra of {count} blocks at step {step}"
+        title = f"Spectra of {count} blocks {spectrum.subject(step)}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.supylabel("density", fontsize=8.5)
         unfinished = "" if spectrum.status == "finished" else f"{spectrum.status}; "

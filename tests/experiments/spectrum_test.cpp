@@ -370,7 +370,7 @@ TEST_CASE("spectrum: bad input is one sentence") {
              Contains("there is no tensor 'model.layers.1.input_layernorm"));
   const auto alone = run_program({"spectrum"});
   CHECK(alone.exit_code == 2);
-  CHECK_THAT(alone.errors, Contains("give a YAML file, or --model and --tokens"));
+  CHECK_THAT(alone.errors, Contains("give a YAML file, or --model (and --tokens"));
 }
 
 TEST_CASE("spectrum: a checkpoint by --model and --tokens alone") {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from shutil import get_terminal_size
@@ -22,6 +23,22 @@ def duration_text(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def _columns() -> int:
+    """Of the terminal behind standard error; COLUMNS can only say fewer."""
+    named = get_terminal_size().columns
+    try:
+        return min(named, os.get_terminal_size(sys.stderr.fileno()).columns or named)
+    except (OSError, ValueError):
+        return named
+
+
+def _draws_unicode() -> bool:
+    """As the program decides: the locale is UTF-8 and the terminal is not dumb."""
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next(filter(None, (os.environ.get(name) for name in names)), "")
+    return os.environ.get("TERM") != "dumb" and "utf8" in locale.lower().replace("-", "")
 
 
 class Progress:
@@ -54,14 +71,22 @@ class Progress:
         elapsed = max(now - self._start, 1e-9)
         share = min(1.0, self._done / self._total)
         left = duration_text(elapsed / self._done * (self._total - self._done))
-        text = (
-            f"{self._title}: {self._done / 1e6:.1f} of {self._total / 1e6:.1f} MB, "
-            f"{self._done / elapsed / 1e6:.1f} MB/s, {left} left"
+        # The most wanted first: what does not fit goes from the end.
+        parts = (
+            f"{left} left",
+            f"{self._title}: {self._done / 1e6:.1f} of {self._total / 1e6:.1f} MB",
+            f"{self._done / elapsed / 1e6:.1f} MB/s",
         )
         if not self._terminal:
-            say(text)
+            say(", ".join(parts))
             return
+        full, empty = "█░" if _draws_unicode() else "#."
         filled = int(share * _BAR)
-        bar = "█" * filled + "░" * (_BAR - filled)
-        room = max(0, get_terminal_size().columns - _BAR - 7)
-        say(f"\r\033[K{bar} {share:4.0%} {text[:room]}", end="")
+        line = f"{full * filled}{empty * (_BAR - filled)} {share:4.0%}"
+        for separator, part in zip((" ", ", ", ", "), parts, strict=True):
+            if len(line) + len(separator) + len(part) >= _columns():
+                break
+            line += separator + part
+        dumb = os.environ.get("TERM") == "dumb"
+        erase = "\r" + " " * (_columns() - 1) + "\r" if dumb else "\r\033[K"
+        say(erase + line, end="")
