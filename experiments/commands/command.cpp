@@ -15,9 +15,9 @@
 
 #include "core/error.hpp"
 #include "core/io/truncated_input.hpp"
-#include "experiments/exit_code.hpp"
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/help_format.hpp"
+#include "experiments/exit_code.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/terminal.hpp"

@@ -10,6 +10,7 @@
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/next_step.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/exit_code.hpp"
@@ -17,8 +18,8 @@
 #include "experiments/progress.hpp"
 #include "experiments/run_source.hpp"
 #include "experiments/stop_signal.hpp"
-#include "experiments/thread_note.hpp"
 #include "experiments/terminal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -52,13 +53,6 @@ YamlDocument document_of(const PartitionOptions& options) {
                 "give a YAML file, too",
                 options.model);
   return run_document(*run, options.model);
-}
-
-// What trains on with what is found: the file that was given, or the run's in a folder of its own.
-std::string training_arguments(const PartitionOptions& options) {
-  if (!options.config.empty()) return options.config;
-  const auto run = run_folder_of(options.model).value().string();
-  return fmt::format("{0}/config.yaml --output {0}-found", run);
 }
 
 RunConfig read_config(const PartitionOptions& options) {
@@ -135,9 +129,9 @@ void print_outcome(const PartitionOptions& options, const ResolvedDiscovery& dis
   fmt::print("{} values for {} parameters, {:.4g} %\nPartition {}\n", values,
              discovery.layout.size(), 100.0 * double(values) / double(discovery.layout.size()),
              outcome.file);
-  print_command("Next:", fmt::format("blockwise train {} --set optimizer.rule=adam_mini --set "
-                                     "optimizer.partition.file={}",
-                                     training_arguments(options), outcome.file));
+  print_command(
+      "Next:", next_step({options.config, options.model},
+                         {"optimizer.rule=adam_mini", "optimizer.partition.file=" + outcome.file}));
 }
 
 void print_json(const DiscoveryOutcome& outcome) {

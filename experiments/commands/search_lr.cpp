@@ -9,6 +9,7 @@
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/next_step.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/exit_code.hpp"
@@ -17,8 +18,8 @@
 #include "experiments/rate_search.hpp"
 #include "experiments/run_source.hpp"
 #include "experiments/stop_signal.hpp"
-#include "experiments/thread_note.hpp"
 #include "experiments/terminal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {
@@ -50,13 +51,6 @@ YamlDocument document_of(const SearchLrOptions& options) {
                 "give a YAML file, too",
                 options.model);
   return run_document(*run, options.model);
-}
-
-// What trains on with what is found: the file that was given, or the run's in a folder of its own.
-std::string training_arguments(const SearchLrOptions& options) {
-  if (!options.config.empty()) return options.config;
-  const auto run = run_folder_of(options.model).value().string();
-  return fmt::format("{0}/config.yaml --output {0}-searched", run);
 }
 
 RunConfig read_config(const SearchLrOptions& options) {
@@ -98,13 +92,14 @@ void print_plan(const ResolvedRateSearch& search) {
 }
 
 // Measured rates are rates; those of trials multiply the run's own.
-std::string further_settings(const ResolvedRateSearch& search) {
+std::vector<std::string> settings_of(const ResolvedRateSearch& search, const std::string& file) {
   const auto& c = search.config.search_lr;
-  if (c.method == "coordinate") return "";
+  const auto rates = "optimizer.block_lr=" + file;
+  if (c.method == "coordinate") return {rates};
   if (c.method == "leave_out") {
-    return fmt::format(" --set optimizer.partition.file={}/partition.yaml", search.config.output);
+    return {rates, fmt::format("optimizer.partition.file={}/partition.yaml", search.config.output)};
   }
-  return " --set optimizer.rule=blockwise_sgd --set optimizer.learning_rate=0.5";
+  return {rates, "optimizer.rule=blockwise_sgd", "optimizer.learning_rate=0.5"};
 }
 
 void print_outcome(const SearchLrOptions& options, const ResolvedRateSearch& search,
@@ -116,8 +111,7 @@ void print_outcome(const SearchLrOptions& options, const ResolvedRateSearch& sea
   if (outcome.file.empty()) return;
   fmt::print("Rates {}\n", outcome.file);
   print_command("Next:",
-                fmt::format("blockwise train {} --set optimizer.block_lr={}{}",
-                            training_arguments(options), outcome.file, further_settings(search)));
+                next_step({options.config, options.model}, settings_of(search, outcome.file)));
 }
 
 void print_json(const RateSearchOutcome& outcome) {

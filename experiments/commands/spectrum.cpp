@@ -22,8 +22,8 @@
 #include "experiments/run_source.hpp"
 #include "experiments/spectrum.hpp"
 #include "experiments/stop_signal.hpp"
-#include "experiments/thread_note.hpp"
 #include "experiments/terminal.hpp"
+#include "experiments/thread_note.hpp"
 #include "hessian/spectral_density.hpp"
 
 namespace blockwise {

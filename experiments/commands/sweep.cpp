@@ -15,8 +15,8 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
-#include "experiments/thread_note.hpp"
 #include "experiments/terminal.hpp"
+#include "experiments/thread_note.hpp"
 
 namespace blockwise {
 namespace {

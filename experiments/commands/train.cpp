@@ -17,8 +17,8 @@
 #include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/stop_signal.hpp"
-#include "experiments/thread_note.hpp"
 #include "experiments/terminal.hpp"
+#include "experiments/thread_note.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {

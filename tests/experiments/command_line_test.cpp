@@ -73,9 +73,9 @@ TEST_CASE("Command line: a wrong key of the top level has a place and a suggesti
   const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
   text.replace(at, 8, "trianer:");
   write_file_atomically(small.config, text);
-  check_refused({"train", small.config},
-                fmt::format("run.yaml:{}:1: trianer: unknown key, did you mean 'trainer'?",
-                            line + 1));
+  check_refused(
+      {"train", small.config},
+      fmt::format("run.yaml:{}:1: trianer: unknown key, did you mean 'trainer'?", line + 1));
 }
 
 TEST_CASE("partition: a bound on the state below the minimum is refused before any product") {
@@ -104,8 +104,10 @@ TEST_CASE("Command line: errors name the flag that gave what is wrong, for every
   write_file_atomically(file, "in the way");
   const auto run = (small.folder / "run").string();
   for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"train", small.config}, {"spectrum", small.config, "--no-figure"},
-        {"partition", small.config}, {"export", "--model", run},
+       {std::vector<std::string>{"train", small.config},
+        {"spectrum", small.config, "--no-figure"},
+        {"partition", small.config},
+        {"export", "--model", run},
         {"search-lr", small.config, "--method", "curvature"}}) {
     INFO(words[0]);
     auto with_output = words;

@@ -1,7 +1,7 @@
 // The program on a real terminal: the bar, and text of a model.
+#include "tests/support/pseudo_terminal.hpp"
 #include "core/display_width.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/pseudo_terminal.hpp"
 #include "tests/support/small_run.hpp"
 
 using namespace blockwise;
@@ -36,7 +36,8 @@ constexpr auto kMembers = R"(sweep:
 
 TEST_CASE("Terminal: the bar of a sweep fits 80 columns and begins with the time") {
   const SmallRunFolder small(4, kMembers);
-  const auto result = run_on_terminal({"sweep", small.config}, 80, {"TERM=xterm", "LC_ALL=C.UTF-8"});
+  const auto result =
+      run_on_terminal({"sweep", small.config}, 80, {"TERM=xterm", "LC_ALL=C.UTF-8"});
   INFO(result.screen);
   CHECK(result.exit_code == 0);
   const auto lines = progress_lines(result.screen);
@@ -74,7 +75,7 @@ TEST_CASE("Terminal: what a model writes cannot steer it, and a pipe gets it as 
   REQUIRE(small.run({"train"}).exit_code == 0);
   const auto run = (small.folder / "run").string();
   // Tokens are bytes below 64, so the model has seen control characters, and writes some.
-  const std::vector<std::string> words = {"generate", "--model", run, "--prompt",
+  const std::vector<std::string> words = {"generate",     "--model",  run,  "--prompt",
                                           "1\x1b[2J2\t3", "--tokens", "200"};
   const auto screen = run_on_terminal(words, 80, {"TERM=xterm"});
   INFO(screen.screen);

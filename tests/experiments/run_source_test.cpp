@@ -26,8 +26,8 @@ struct TrainedRun {
 };
 
 ProgramResult measure(const std::string& model, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words = {"spectrum", "--model", model, "--no-figure", "--set",
-                                    "hessian.lanczos_steps=4"};
+  std::vector<std::string> words = {"spectrum",    "--model", model,
+                                    "--no-figure", "--set",   "hessian.lanczos_steps=4"};
   words.insert(words.end(), more.begin(), more.end());
   return run_program(words);
 }
@@ -50,10 +50,9 @@ TEST_CASE("spectrum --model RUN takes data, length and output name from the run,
 
 TEST_CASE("spectrum: a checkpoint of a run has its step, flags go over the run's") {
   const TrainedRun trained;
-  const auto result =
-      measure(checkpoint_folder(trained.run, 3).string(),
-              {"--sequence-length", "8", "--tokens",
-               (trained.small.folder / "validation.bin").string(), "--json"});
+  const auto result = measure(checkpoint_folder(trained.run, 3).string(),
+                              {"--sequence-length", "8", "--tokens",
+                               (trained.small.folder / "validation.bin").string(), "--json"});
   INFO(result.errors);
   REQUIRE(result.exit_code == 0);
   const auto word = nlohmann::json::parse(result.output);
@@ -90,8 +89,8 @@ TEST_CASE("spectrum: a run that trained on is not measured into the same file") 
 
 TEST_CASE("partition, search-lr and eval of a run need no YAML and no tokens") {
   const TrainedRun trained;
-  const auto partition = run_program({"partition", "--model", trained.run, "--set",
-                                      "discovery.vectors=2"});
+  const auto partition =
+      run_program({"partition", "--model", trained.run, "--set", "discovery.vectors=2"});
   INFO(partition.errors);
   CHECK(partition.exit_code == 0);
   CHECK(fs::exists(trained.run + "-partition/partition.yaml"));
@@ -107,9 +106,9 @@ TEST_CASE("partition, search-lr and eval of a run need no YAML and no tokens") {
   const auto own = run_program({"eval", "--model", trained.run});
   INFO(own.errors);
   CHECK(own.exit_code == 0);
-  CHECK(own.output == run_program({"eval", "--model", trained.run, "--tokens", tokens,
-                                   "--sequence-length", "16"})
-                          .output);
+  CHECK(own.output ==
+        run_program({"eval", "--model", trained.run, "--tokens", tokens, "--sequence-length", "16"})
+            .output);
 }
 
 TEST_CASE("A model that is no run says what is to be given") {

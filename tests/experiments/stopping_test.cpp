@@ -138,8 +138,8 @@ TEST_CASE("partition: a stop in any phase ends within a product, and what goes o
                   {"discovery.vectors=2", "discovery.codes=2", "discovery.candidates=[row]",
                    "discovery.gradient_batches=8", "discovery.validation_vectors=2",
                    "discovery.condition_blocks=1", "discovery.merge=true"}));
-    discovery.config.model.spec = std::make_unique<CountingSpec>(
-        discovery.config.model.spec->clone(), passes);
+    discovery.config.model.spec =
+        std::make_unique<CountingSpec>(discovery.config.model.spec->clone(), passes);
     return discover_partition(discovery, program_path(), 1, [](std::int64_t, const auto&) {})
         .finished;
   };
@@ -178,14 +178,16 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
 TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on ends alike",
           "[stop]") {
   const SmallRunFolder small(4);
-  const std::vector<std::string> common = {"hessian.names=['*norm*']", "hessian.coupling_products=2",
-                                           "hessian.distances=true", "hessian.preconditioning=true"};
+  const std::vector<std::string> common = {"hessian.names=['*norm*']",
+                                           "hessian.coupling_products=2", "hessian.distances=true",
+                                           "hessian.preconditioning=true"};
   const std::vector<std::string> estimated = {
       "hessian.lanczos_steps=4",     "hessian.probes=2",        "hessian.eigenpairs=2",
       "hessian.trace_products=4",    "hessian.save_every=1000", "hessian.diagonal_products=4",
       "hessian.functions=[absolute]"};
   for (const auto& [name, kind] :
-       {std::pair{"lanczos", estimated}, std::pair{"exact", std::vector<std::string>{"hessian.exact=true"}}}) {
+       {std::pair{"lanczos", estimated},
+        std::pair{"exact", std::vector<std::string>{"hessian.exact=true"}}}) {
     INFO(name);
     auto settings = common;
     settings.insert(settings.end(), kind.begin(), kind.end());
@@ -224,13 +226,12 @@ TEST_CASE("Ctrl-C ends spectrum, partition and search-lr with the interrupted co
         Verb{"search-lr", "search_lr.samples=1000", "config.yaml"}}) {
     INFO(name);
     const auto folder = (small.folder / name).string();
-    const auto result =
-        small.run({name, "--output", folder, "--threads", "1", "--set", setting},
-                  "{ (until [ -s '" + folder + "/" + file +
-                      "' ]; do sleep 0.05; done; kill -INT $$) & };");
+    const auto result = small.run(
+        {name, "--output", folder, "--threads", "1", "--set", setting},
+        "{ (until [ -s '" + folder + "/" + file + "' ]; do sleep 0.05; done; kill -INT $$) & };");
     CHECK(result.exit_code == kExitInterrupted);
     CHECK_THAT(result.output, Contains("Stopped by SIGINT. This goes on:") && Contains(name));
-    CHECK_THAT(result.errors, Contains("SIGINT: stopping after this product") &&
-                                  Contains("again to quit"));
+    CHECK_THAT(result.errors,
+               Contains("SIGINT: stopping after this product") && Contains("again to quit"));
   }
 }
