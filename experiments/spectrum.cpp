@@ -67,7 +67,10 @@ void require_layout(const std::string& path, const ParameterLayout& found,
 // Steps are the checkpoints' where all have one and they ascend; otherwise points are counted.
 std::vector<MeasuredPoint> points_of(const RunConfig& config, const ParameterLayout& layout) {
   const auto& models = config.hessian.models;
-  if (models.empty()) return {{0, config.model.from}};
+  if (models.empty()) {
+    const auto& from = config.model.from;
+    return {{from.empty() ? 0 : open_model(from).step.value_or(0), from}};
+  }
   std::vector<MeasuredPoint> points;
   bool ascend = true;
   for (const auto& path : models) {
