@@ -45,7 +45,7 @@ def attribution_figure(sweep: Sweep) -> Figure:
             _draw_roles(axes, table[cell], styles)
             panel_title(axes, f"{sizes[row]} wide", f"{lengths[column]} steps")
         grid[-1][0].set_xlabel(f"loss less that of {sweep.baseline} ({LOSS_UNIT})")
-        legend_below(grid[-1][0], 3)
+        legend_below(grid[-1][0], 2)
     return figure
 
 
@@ -62,7 +62,10 @@ def _draw_roles(axes: Axes, table: pd.DataFrame, styles: dict[str, GroupStyle]) 
         gap, half_width = row["gap"], row["gap_half_width"]
         axes.axvline(gap, color=GREY, lw=1, ls="--", label=ALL_REFINED)
         if np.isfinite(half_width):
-            axes.axvspan(gap - half_width, gap + half_width, color=GREY, alpha=0.12, lw=0)
+            axes.axvspan(
+                gap - half_width, gap + half_width, color=GREY, alpha=0.12, lw=0,
+                label=f"95 % of {ALL_REFINED}",
+            )  # fmt: skip
     for place, change in enumerate(CHANGES):
         axes.errorbar(
             table[change], np.arange(len(table)) + 0.24 * (place - 0.5),

@@ -77,7 +77,10 @@ def _draw_differences(axes: Axes, differences: pd.DataFrame, sweep: Sweep) -> No
 
 def _draw_group(axes: Axes, rows: pd.DataFrame, group: str, style: GroupStyle) -> None:
     for _, seed in rows.groupby("seed"):
-        axes.plot(seed["tokens"], seed["difference"], color=style.color, lw=0.6, alpha=0.7)
+        axes.plot(
+            seed["tokens"], seed["difference"], color=style.color, lw=0.6, alpha=0.7,
+            label=f"_seed of {group}",
+        )  # fmt: skip
     band = pd.DataFrame(
         [
             {"tokens": tokens, "mean": interval.mean, "low": interval.low, "high": interval.high}
@@ -86,8 +89,8 @@ def _draw_group(axes: Axes, rows: pd.DataFrame, group: str, style: GroupStyle) -
         ]
     )
     axes.plot(
-        band["tokens"], band["mean"], color=style.color, marker=style.marker, ms=4, mec="white",
-        mew=0.6, label=group,
+        band["tokens"], band["mean"], color=style.color, marker=style.marker, ls=style.line, ms=4,
+        mec="white", mew=0.6, label=group,
     )  # fmt: skip
     axes.fill_between(
         band["tokens"], band["low"], band["high"], color=style.color, alpha=0.14, lw=0

@@ -50,11 +50,11 @@ def planned_memory_figure(plans: pd.DataFrame, baseline: str = "adamw") -> Figur
     a peak is not a smooth function of size.
     """
     with figure_style():
-        figure, (left, middle, right) = panels((11.4, 4.1), (1, 1.1, 1))
         if plans.empty:
-            for axes in (left, middle, right):
-                empty_panel(axes, "no plan")
+            figure, (only,) = panels((5.2, 4.1), (1,))
+            empty_panel(only, "no plan")
             return figure
+        figure, (left, middle, right) = panels((11.4, 4.1), (1, 1.1, 1))
         styles = group_styles(list(dict.fromkeys(plans["rule"])), baseline)
         _draw_state(left, plans, styles)
         _draw_peaks(middle, plans, styles)
@@ -98,8 +98,8 @@ def _draw_state(axes: Axes, plans: pd.DataFrame, styles: dict[str, GroupStyle]) 
         rows = plans[plans["rule"] == rule]
         state = rows["optimizer_bytes"] - rows["master_bytes"]
         axes.plot(
-            rows["parameters"], state / _GIB, color=style.color, marker=".",
-            ms=6, lw=1.1, label=rule,
+            rows["parameters"], state / _GIB, color=style.color, marker=style.marker,
+            ls=style.line, ms=4, mec="white", mew=0.5, lw=1.1, label=rule,
         )  # fmt: skip
     _size_axes(axes, plans)
     panel_title(axes, "Optimizer state", "all families")

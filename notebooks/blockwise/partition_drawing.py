@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from .partition_file import PartitionFile
 from .runs import Run
@@ -20,6 +20,7 @@ _INCHES = 1.95  # width of a matrix; all lengths below are in widths of a matrix
 _PITCH = 1.11  # from one column to the next
 _HEADER = 0.22
 _FOOTER = 0.12
+_LEGEND_ROW = 0.14
 
 # More cells than these in one direction would be a grey area: the rest is left out and the picture
 # fades there. Factored sections have no lines between their elements, so they bear more.
@@ -38,10 +39,20 @@ _GAP = 0.21
 _BAR = 0.045  # thickness of the bars of a factored section
 _FADE = 0.3  # of the length of the side
 
-_TILES = ("#cfe1f2", "#7fb0d8", "#a9cae6", "#5b97c9")
-_ELEMENTS = ("#e3eee2", "#86b583")
-_FACTORED = ("#fdf0e4", "#e2883d")
+# A light and a dark tint of a structure's hue alternate: they stand for no values.
+_TILES = ("#b5d2ea", "#86b4da")
+_ELEMENTS = ("#cfe3cd", "#a3c9a0")
+_FACTORED = ("#f3c49a", "#e8a262")
+_PRODUCT = "#fdf0e4"
 _LABELS = "#e6dcee"
+_NONE = "#f2f2f2"
+_LEGEND = {
+    "tiles": (_TILES[1], "a cell: one value, shared by a tile"),
+    "elements": (_ELEMENTS[1], "a cell: the value of one element"),
+    "factored": (_FACTORED[1], "a cell of the bars: the value of a row or a column"),
+    "labels": (_LABELS, "values shared as a file's labels say"),
+    "none": (_NONE, "no second moment"),
+}
 
 
 @dataclass(frozen=True)
@@ -122,27 +133,43 @@ class _Box:
     height: float
 
 
-def partition_picture(run: Run | PartitionFile) -> Figure:
+def partition_picture(run: Run | PartitionFile, name: str = "") -> Figure:
     """The partition of a run or a file: one tensor per role, and in it the elements that share a value.
 
     Output rows go from top to bottom, a vector lies on its side. Tiles are drawn with their edges,
-    single elements as small squares, a factored section as the product of a bar with a value per
-    row and a bar with a value per column, for each of its groups of rows. Sections of a fused
-    tensor are under one another. Colours only tell neighbours apart; the hue says the structure.
+    single elements as small squares, a factored section as a bar with a cell per row and a bar with
+    a cell per column, for each of its groups of rows. Sections of a fused tensor are under one
+    another. The hue says the structure, as the legend names it; two tints of it alternate. `name`
+    stands before the title.
     """
     tensors = [_read_tensor(sections) for sections in representative_tensors(run.partition)]
     tensors.sort(key=lambda tensor: tensor[0].is_vector)  # matrices in even rows, then vectors
     places, bottom = _places(tensors)
     with figure_style():
         axes = _canvas(min(_COLUMNS, len(tensors)), bottom)
-        axes.text(0, 0.07, _summary(run), fontsize=9.5, color=INK)
+        axes.text(0, 0.07, (f"{name}: " if name else "") + _summary(run), fontsize=9.5, color=INK)
         for tensor, (left, top) in zip(tensors, places, strict=True):
             _draw_tensor(axes, tensor, left, top)
         note = "One tensor per role. Where a picture fades, the tensor goes on."
         axes.text(0, bottom + _FOOTER, note, fontsize=8, color=GREY)
+        _draw_legend(axes, tensors, bottom + _FOOTER + _LEGEND_ROW)
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     return figure
+
+
+def _draw_legend(axes: Axes, tensors: list[list[_Section]], at: float) -> None:
+    """What a cell of each structure that occurs stands for."""
+    used = {section.structure for tensor in tensors for section in tensor}
+    handles = [
+        Patch(facecolor=color, edgecolor=GREY, lw=0.4, label=f"{name}: {words}")
+        for name, (color, words) in _LEGEND.items()
+        if name in used
+    ]
+    axes.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(0, at), bbox_transform=axes.transData,
+        ncols=len(handles), handlelength=1.0, handleheight=1.0, columnspacing=2,
+    )  # fmt: skip
 
 
 def _read_tensor(sections: pd.DataFrame) -> list[_Section]:
@@ -165,7 +192,7 @@ def _canvas(columns: int, bottom: float) -> Axes:
     """Axes that fill a figure and in which the unit is the width of a matrix, y downwards."""
     margin = 0.07
     width = max(columns, 2) * _PITCH - (_PITCH - 1) + 2 * margin
-    height = bottom + _FOOTER + 2 * margin
+    height = bottom + _FOOTER + _LEGEND_ROW + 2 * margin
     figure = Figure(figsize=(_INCHES * width, _INCHES * height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-margin, width - margin)
@@ -214,7 +241,12 @@ def _draw_tensor(axes: Axes, tensor: list[_Section], left: float, top: float) ->
 
 
 def _draw_section(axes: Axes, section: _Section, box: _Box) -> None:
-    draw = {"tiles": _draw_tiles, "elements": _draw_elements, "factored": _draw_factored}
+    draw = {
+        "tiles": _draw_tiles,
+        "elements": _draw_elements,
+        "factored": _draw_factored,
+        "none": _draw_none,
+    }
     draw.get(section.structure, _draw_labels)(axes, section, box)
     _fade(axes, section, box)
 
@@ -240,21 +272,23 @@ def _draw_cells(axes: Axes, x: np.ndarray, y: np.ndarray, colors: np.ndarray) ->
 def _draw_tiles(axes: Axes, section: _Section, box: _Box) -> None:
     x = _edges(box.left, box.width, section.shown_columns, section.tile_columns)
     y = _edges(box.top, box.height, section.shown_rows, section.tile_rows)
-    down, across = np.indices((len(y) - 1, len(x) - 1))
-    tints = np.array([to_rgb(tint) for tint in _TILES])
-    _draw_cells(axes, x, y, tints[(down + 2 * (across % 2) + across // 2) % len(tints)])
+    _draw_cells(axes, x, y, _alternating(_TILES, len(y) - 1, len(x) - 1))
+
+
+def _alternating(tints: tuple[str, str], down: int, across: int) -> np.ndarray:
+    """Colours of a chessboard [down, across, 3]."""
+    rows, columns = np.indices((down, across))
+    return np.array([to_rgb(tint) for tint in tints])[(rows + columns) % 2]
 
 
 def _draw_elements(axes: Axes, section: _Section, box: _Box) -> None:
     x = _edges(box.left, box.width, section.shown_columns)
     y = _edges(box.top, box.height, section.shown_rows)
-    values = np.random.default_rng(0).random((section.shown_rows, section.shown_columns))
-    _draw_cells(axes, x, y, _shades(_ELEMENTS, values))
+    _draw_cells(axes, x, y, _alternating(_ELEMENTS, section.shown_rows, section.shown_columns))
 
 
 def _draw_factored(axes: Axes, section: _Section, box: _Box) -> None:
     """Groups of rows, each with a bar of column values on top and one of row values on its left."""
-    random = np.random.default_rng(0)
     starts = range(0, section.shown_rows, section.tile_rows)
     body_left = box.left + 1.4 * _BAR
     room = box.height - 1.8 * _BAR * len(starts) + 0.4 * _BAR
@@ -265,19 +299,19 @@ def _draw_factored(axes: Axes, section: _Section, box: _Box) -> None:
             body_left, top + 1.4 * _BAR, box.left + box.width - body_left,
             room * rows / section.shown_rows,
         )  # fmt: skip
-        _draw_group(axes, body, random.random(rows), random.random(section.shown_columns))
+        _draw_group(axes, body, rows, section.shown_columns)
         top = body.top + body.height + 0.4 * _BAR
 
 
-def _draw_group(axes: Axes, body: _Box, row_values: np.ndarray, column_values: np.ndarray) -> None:
-    x = _edges(body.left, body.width, len(column_values))
-    y = _edges(body.top, body.height, len(row_values))
+def _draw_group(axes: Axes, body: _Box, rows: int, columns: int) -> None:
+    """The elements themselves have no values of their own: their area is plain."""
+    x = _edges(body.left, body.width, columns)
+    y = _edges(body.top, body.height, rows)
     bar_x = np.array([body.left - 1.4 * _BAR, body.left - 0.4 * _BAR])
     bar_y = np.array([body.top - 1.4 * _BAR, body.top - 0.4 * _BAR])
-    _draw_cells(axes, x, bar_y, _shades(_FACTORED, column_values[None, :]))
-    _draw_cells(axes, bar_x, y, _shades(_FACTORED, row_values[:, None]))
-    product = np.outer(0.15 + 0.85 * row_values, 0.15 + 0.85 * column_values)
-    axes.pcolormesh(x, y, _shades(_FACTORED, 0.7 * product), rasterized=True)
+    _draw_cells(axes, x, bar_y, _alternating(_FACTORED, 1, columns))
+    _draw_cells(axes, bar_x, y, _alternating(_FACTORED, rows, 1))
+    _draw_cells(axes, x, y, _alternating((_PRODUCT, _PRODUCT), rows, columns))
 
 
 def _draw_labels(axes: Axes, _: _Section, box: _Box) -> None:
@@ -289,8 +323,11 @@ def _draw_labels(axes: Axes, _: _Section, box: _Box) -> None:
     )  # fmt: skip
 
 
-def _shades(ends: tuple[str, str], values: np.ndarray) -> np.ndarray:
-    return np.asarray(LinearSegmentedColormap.from_list("shades", ends)(values))[..., :3]
+def _draw_none(axes: Axes, _: _Section, box: _Box) -> None:
+    axes.add_patch(
+        Rectangle((box.left, box.top), box.width, box.height, facecolor=_NONE, edgecolor=GREY,
+                  lw=0.4)
+    )  # fmt: skip
 
 
 def _fade(axes: Axes, section: _Section, box: _Box) -> None:

@@ -37,8 +37,8 @@ def _draw_conditions(axes: Axes, table: pd.DataFrame) -> None:
     for name, (_, rows) in zip(names, table.groupby("condition"), strict=True):
         style = styles[name]
         axes.plot(
-            rows["tau"], rows["median"], color=style.color, marker=style.marker, ms=4, mec="white",
-            mew=0.6, label=name,
+            rows["tau"], rows["median"], color=style.color, marker=style.marker, ls=style.line,
+            ms=4, mec="white", mew=0.6, label=name,
         )  # fmt: skip
         axes.fill_between(
             rows["tau"], rows["low"], rows["high"], color=style.color, alpha=0.14, lw=0

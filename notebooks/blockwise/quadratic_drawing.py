@@ -37,7 +37,10 @@ def quadratic_figure(folder: str | os.PathLike[str]) -> Figure:
                 _draw_groups(axes, panels.loc[[(block_condition, condition)]], groups, styles)
             panel_title(axes, f"Condition number {condition:g}", f"of a block: {block_condition:g}")
         grid[0][0].set_ylim(len(groups) - 0.5, -0.5)
-        figure.supxlabel("log10 of final over initial loss (lower is better)", fontsize=8.5)
+        figure.supxlabel(
+            "log10 of final over initial loss (lower is better); bars: 95 %; hollow: the best rate "
+            "is the grid's end, or a problem failed", fontsize=8.5,
+        )  # fmt: skip
     return figure
 
 

@@ -25,11 +25,11 @@ from .style import (
 def run_figure(run: Run) -> Figure:
     """Training and validation loss, gradient norm, and where the time of a step goes."""
     with figure_style():
-        figure, (left, middle, right) = panels((11.4, 3.6), (1.2, 1, 0.9))
         if run.steps.empty:
-            for axes in (left, middle, right):
-                empty_panel(axes, "no step recorded yet")
+            figure, (only,) = panels((5.2, 3.6), (1,))
+            empty_panel(only, "no step recorded yet")
             return figure
+        figure, (left, middle, right) = panels((11.4, 3.6), (1.2, 1, 0.9))
         _draw_losses(left, run)
         _draw_gradient_norm(middle, run)
         _draw_time(right, run)

@@ -23,7 +23,10 @@ from .style import (
     short_name,
 )
 
-_FEW = 6  # blocks that the palette tells apart
+_FEW = 8  # blocks that the palette tells apart
+_TITLES = {
+    "largest": "Largest eigenvalue", "smallest": "Smallest eigenvalue", "trace": "Trace",
+}  # fmt: skip
 _MOST_NAMES = 48
 _NAMES_PER_COLUMN = 24
 _ONE_SIZE = 30.0  # values within this factor are drawn on a linear axis
@@ -42,11 +45,13 @@ def spectrum_course_figure(spectrum: Spectrum) -> Figure:
     with figure_style():
         size = (10.4 + 1.5 * legends, 3.8)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
-        axes = list(figure.subplots(1, 3))
-        styles = _styles(len(names))
-        _draw_course(axes[0], course, "largest", styles, names, "Largest eigenvalue")
-        _draw_course(axes[1], course, "smallest", styles, names, "Smallest eigenvalue")
-        _draw_course(axes[2], course, "trace", styles, names, "Trace")
+        measured = [column for column in _TITLES if np.isfinite(course[column]).any()]
+        axes = list(figure.subplots(1, max(len(measured), 1), squeeze=False)[0])
+        if not measured:
+            empty_panel(axes[0], "neither eigenvalues nor traces measured")
+            return figure
+        for panel, column in zip(axes, measured, strict=True):
+            _draw_course(panel, course, column, _styles(len(names)), names)
         handles = axes[0].get_legend_handles_labels()
         if legends:
             figure.legend(*handles, loc="outside right upper", fontsize=6.5, ncols=legends)
@@ -102,12 +107,8 @@ def _styles(count: int) -> list[GroupStyle]:
 
 
 def _draw_course(
-    axes: Axes, course: pd.DataFrame, column: str, styles: list[GroupStyle], names: list[str],
-    title: str,
-) -> None:  # fmt: skip
-    if not np.isfinite(course[column]).any():
-        empty_panel(axes, "not measured")
-        return
+    axes: Axes, course: pd.DataFrame, column: str, styles: list[GroupStyle], names: list[str]
+) -> None:
     for block, rows in course.groupby("block"):
         style = styles[int(str(block))]
         axes.errorbar(
@@ -119,7 +120,7 @@ def _draw_course(
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("training step")
     axes.set_ylabel("trace" if column == "trace" else "eigenvalue")
-    panel_title(axes, title, "bars: 95 %" if column == "trace" else "of each block")
+    panel_title(axes, _TITLES[column], "bars: 95 %" if column == "trace" else "of each block")
 
 
 def _bars(rows: pd.DataFrame) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -50,18 +51,20 @@ def spectrum_figure(spectrum: Spectrum, block: str | int = 0, step: int | None =
     step = spectrum.measured_step(step)
     name = short_name(spectrum.blocks["name"].iloc[spectrum.block_id(block)])
     measure = spectral_measure(spectrum, block, step)
+    ends = eigenvalue_ends(spectrum, block, step)
+    ratios = ([] if measure.empty else [1.2, 1.0]) + ([] if ends.empty else [0.8])
     with figure_style():
-        figure, (left, middle, right) = panels((11.4, 3.8), (1.2, 1, 0.8))
+        figure, axes = panels((0.6 + 3.6 * max(sum(ratios), 1.0), 3.8), ratios or [1])
         axis = None
-        if measure.empty:
-            for axes in (left, middle):
-                empty_panel(axes, "no quadrature measured")
-        else:
+        if not measure.empty:
             picture = density_picture(measure)
             axis = picture.axis
-            _draw_density(left, picture, f"Spectrum of {name} {spectrum.subject(step)}")
-            _draw_cumulative(middle, spectrum, block, step, axis)
-        _draw_ends(right, eigenvalue_ends(spectrum, block, step), axis)
+            _draw_density(axes[0], picture, f"Spectrum of {name} {spectrum.subject(step)}")
+            _draw_cumulative(axes[1], spectrum, block, step, axis)
+        if not ends.empty:
+            _draw_ends(axes[-1], ends, axis)
+        if not ratios:
+            empty_panel(axes[0], "neither a quadrature nor eigenvalues measured")
         _say_status(figure, spectrum)
     return figure
 
@@ -198,9 +201,6 @@ def _ordinal(place: int, end: str) -> str:
 
 
 def _draw_ends(axes: Axes, ends: pd.DataFrame, axis: EigenvalueAxis | None) -> None:
-    if ends.empty:
-        empty_panel(axes, "no eigenvalues measured")
-        return
     at = np.arange(len(ends))
     axes.errorbar(
         ends["value"], at, xerr=ends["error"], fmt="o", ms=4, mec="white", mew=0.6,

@@ -7,17 +7,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from .runs import LEARNING_RATE, Sweep
 from .stability import TOLERANCE, settings, stability_table
 from .style import (
+    GREY,
     INK,
     LOSS_UNIT,
     GroupStyle,
     empty_panel,
     figure_style,
     group_styles,
+    legend_below,
+    legend_columns,
     panel_title,
+    rate_ticks,
 )
 
 _ROW_INCHES = 0.27
@@ -48,9 +53,10 @@ def stability_figure(sweep: Sweep, tolerance: float = TOLERANCE) -> Figure:
             of = ", ".join(f"{name} {value}" for name, value in setting.items())
             _draw_losses(left, table, styles, tolerance)
             _draw_bands(right, chosen, sweep.groups, styles)
+            rate_ticks(right, sorted(table[LEARNING_RATE].unique()))  # of both: they share it
             panel_title(left, "Final loss", ", ".join(filter(None, [of, "mean over seeds"])))
-            what = f"within {tolerance:g} nats of the best; cross: diverged"
-            panel_title(right, "Rates that do", what)
+            what = f"mean loss within {tolerance:g} nats of the group's lowest"
+            panel_title(right, "Rates that are as good as the best", what)
     return figure
 
 
@@ -61,17 +67,20 @@ def _draw_losses(
     if table.empty:
         empty_panel(axes, "no run has finished")
         return
-    for group, rows in table.sort_values(LEARNING_RATE).groupby("group", sort=False):
-        style = styles[str(group)]
+    for group, style in styles.items():
+        rows = table[table["group"] == group].sort_values(LEARNING_RATE)
+        if rows.empty:
+            continue
         axes.plot(
-            rows[LEARNING_RATE], rows["mean"], color=style.color, marker=style.marker, ms=4,
-            mec="white", mew=0.6, lw=1.2, label=group,
+            rows[LEARNING_RATE], rows["mean"], color=style.color, marker=style.marker,
+            ls=style.line, ms=4, mec="white", mew=0.6, lw=1.2, label=group,
         )  # fmt: skip
     lowest = table["mean"].min()
     axes.set_ylim(lowest - tolerance, lowest + _TOLERANCES_SHOWN * tolerance)
     axes.set_xscale("log")
     axes.set_xlabel("peak learning rate")
     axes.set_ylabel(f"final validation loss ({LOSS_UNIT})")
+    legend_below(axes, legend_columns(list(styles)))
 
 
 def _draw_bands(
@@ -84,8 +93,14 @@ def _draw_bands(
                 [row["band_low"], row["band_high"]], [at, at], color=style.color, lw=7,
                 alpha=0.35, solid_capstyle="butt", label=f"_band {row['group']}",
             )  # fmt: skip
-        axes.plot(row["best_rate"], at, style.marker, color=style.color, ms=5, mec="white", mew=0.6)
-        axes.plot(row["diverged_rate"], at, "x", color=INK, ms=5, mew=1.4)
+        axes.plot(
+            row["best_rate"], at, style.marker, color=style.color, ms=5, mec="white", mew=0.6,
+            label=f"_best {row['group']}",
+        )  # fmt: skip
+        axes.plot(
+            row["diverged_rate"], at, "x", color=INK, ms=5, mew=1.4,
+            label=f"_diverged {row['group']}",
+        )  # fmt: skip
     axes.set_yticks(range(len(groups)), groups)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.tick_params("y", length=0)
@@ -93,3 +108,11 @@ def _draw_bands(
     axes.grid(visible=True, axis="x")
     axes.set_xscale("log")
     axes.set_xlabel("peak learning rate")
+    handles = [
+        Line2D([], [], color=GREY, lw=7, alpha=0.35, solid_capstyle="butt", label="such rates"),
+        Line2D([], [], color=GREY, ls="", marker="o", ms=5, label="the best"),
+    ]
+    if bands["diverged_rate"].notna().any():
+        label = "the lowest at which a seed diverged"
+        handles.append(Line2D([], [], color=INK, ls="", marker="x", ms=5, mew=1.4, label=label))
+    legend_below(axes, 3, handles=handles)

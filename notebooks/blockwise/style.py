@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from .atomic_file import replaced_on_success
@@ -20,10 +21,17 @@ from .atomic_file import replaced_on_success
 INK = "#262626"
 GREY = "#7a7a7a"
 
-# The baseline is dark grey; the others follow Okabe and Ito's palette (2008), most distinct first.
+# The baseline is dark grey; the others follow Okabe and Ito's palette (2008), most distinct first,
+# and two further hues. After the last colour the lines are dashed, so that no two groups look
+# alike; the markers, of another number, do not return together with the colours. A cross is no
+# group's: it stands for runs that diverged.
 _BASELINE_COLOR = "#4a4a4a"
-_GROUP_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_GROUP_COLORS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3294", "#8c564b",
+)  # fmt: skip
+_MARKERS = ("o", "s", "^", "D", "v", "p", "<", "h", ">")
+_LINES = ("-", (0, (5, 2)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+LineStyle: TypeAlias = str | tuple[float, tuple[float, ...]]
 
 LOSS_UNIT = "nats per token"
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
@@ -56,7 +64,7 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.major.size": 3,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "legend.handlelength": 1.6,
+    "legend.handlelength": 2.4,  # a dashed line must be seen as one
     "legend.borderaxespad": 0,
     "lines.linewidth": 1.6,
     "figure.dpi": 140,
@@ -72,6 +80,7 @@ _SETTINGS: dict[Any, Any] = {
 class GroupStyle:
     color: str
     marker: str
+    line: LineStyle = "-"
 
 
 def panels(size: tuple[float, float], ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
@@ -90,13 +99,31 @@ def figure_style() -> Iterator[None]:
 
 
 def group_styles(groups: Sequence[str], baseline: str) -> dict[str, GroupStyle]:
-    """Colour and marker of every group: by position, so that a sweep's figures agree."""
+    """Colour, marker and line of every group: by position, so that a sweep's figures agree."""
     others = [group for group in groups if group != baseline]
-    styles = {
-        group: GroupStyle(_GROUP_COLORS[i % len(_GROUP_COLORS)], _MARKERS[(i + 1) % len(_MARKERS)])
-        for i, group in enumerate(others)
-    }
+    styles = {group: _style(i) for i, group in enumerate(others)}
     return {group: styles.get(group, GroupStyle(_BASELINE_COLOR, "o")) for group in groups}
+
+
+def _style(place: int) -> GroupStyle:
+    cycle, color = divmod(place, len(_GROUP_COLORS))
+    marker = _MARKERS[(place + 1) % len(_MARKERS)]
+    return GroupStyle(_GROUP_COLORS[color], marker, _LINES[cycle % len(_LINES)])
+
+
+def legend_columns(names: Sequence[str], letters: int = 56) -> int:
+    """Columns of a legend under a panel that is as wide as so many letters."""
+    longest = max((len(name) for name in names), default=1)
+    return max(1, min(len(names), letters // (longest + 7)))
+
+
+def rate_ticks(axes: Axes, rates: Sequence[float]) -> None:
+    """Named grid points read better than powers of ten; a random search has too many of them."""
+    if len(rates) > 8:
+        return
+    axes.xaxis.set_major_locator(FixedLocator(list(rates)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def panel_title(axes: Axes, title: str, subtitle: str = "") -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from .runs import (
@@ -35,21 +34,30 @@ from .style import (
     footnote,
     group_styles,
     legend_below,
+    legend_columns,
     panel_title,
     panels,
+    rate_ticks,
     three_digits,
 )
 
 _NO_RUNS = "no run has finished"
+_NOT_STARTED = "no run has started yet"
 
 
 def sweep_figure(sweep: Sweep) -> Figure:
-    """Loss curves, final loss by learning rate and memory, side by side."""
+    """Loss curves, final loss by learning rate and memory, as far as the runs have got."""
+    finished = bool(configurations(sweep)["finished"].any())
+    drawn: list[Callable[[Axes, Sweep], None]] = []
+    drawn += [draw_loss_curves, _draw_final_losses] if finished else []
+    drawn += [_draw_memory] if sweep.runs else []
     with figure_style():
-        figure, (left, middle, right) = panels((11.4, 4.1), (1.1, 1.1, 1))
-        draw_loss_curves(left, sweep)
-        _draw_final_losses(middle, sweep)
-        _draw_memory(right, sweep)
+        width = 0.3 + 3.7 * max(len(drawn), 1)
+        figure, panel = panels((width, _height(4.1, sweep)), [1] * max(len(drawn), 1))
+        for axes, draw in zip(panel, drawn, strict=False):
+            draw(axes, sweep)
+        if not drawn:
+            empty_panel(panel[0], f"{_NO_RUNS}: {_NOT_STARTED}")
         _note_unfinished(figure, sweep)
     return figure
 
@@ -81,9 +89,14 @@ def memory_figure(sweep: Sweep) -> Figure:
 
 def _single_panel(draw: Callable[[Axes, Sweep], None], sweep: Sweep) -> Figure:
     with figure_style():
-        figure, (axes,) = panels((5.2, 3.8), (1,))
+        figure, (axes,) = panels((5.2, _height(3.8, sweep)), (1,))
         draw(axes, sweep)
     return figure
+
+
+def _height(usual: float, sweep: Sweep) -> float:
+    """Inches; a legend, and memory's bars, have a line for every group."""
+    return usual + 0.2 * max(0, len(sweep.groups) - 4)
 
 
 def _styles(sweep: Sweep) -> dict[str, GroupStyle]:
@@ -117,8 +130,8 @@ def draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
         band, style = bands[row["group"]], styles[row["group"]]
         tokens = band["tokens"] / scale
         axes.plot(
-            tokens, band["mean"], color=style.color, marker=style.marker, ms=4, mec="white",
-            mew=0.6, label=_curve_label(row),
+            tokens, band["mean"], color=style.color, marker=style.marker, ls=style.line, ms=4,
+            mec="white", mew=0.6, label=_curve_label(row),
         )  # fmt: skip
         axes.fill_between(tokens, band["low"], band["high"], color=style.color, alpha=0.18, lw=0)
     _skip_untrained(axes, list(bands.values()))
@@ -172,7 +185,7 @@ def _draw_final_losses(axes: Axes, sweep: Sweep) -> None:
     position.label(axes)
     axes.set_ylabel(f"final validation loss ({LOSS_UNIT})")
     panel_title(axes, "Final loss", "mean and 95 % interval over seeds; dots: seeds")
-    legend_below(axes, min(2, len(sweep.groups)), handles=_loss_handles(styles, diverged))
+    legend_below(axes, legend_columns(sweep.groups), handles=_loss_handles(styles, diverged))
 
 
 class _Positions:
@@ -206,11 +219,7 @@ class _Positions:
         axes.set_xlabel("peak learning rate")
         edge = np.exp(0.3 * self.gap + self.pitch)
         axes.set_xlim(self.rates[0] / edge, self.rates[-1] * edge)
-        # Named grid points read better than powers of ten; a random search has too many of them.
-        if len(self.rates) <= 8:
-            axes.xaxis.set_major_locator(FixedLocator(self.rates))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        rate_ticks(axes, self.rates)
 
 
 def _best_per_position(table: pd.DataFrame, position: _Positions) -> pd.DataFrame:
@@ -236,8 +245,9 @@ def _draw_seeds(axes: Axes, sweep: Sweep, rows: pd.DataFrame, style: GroupStyle)
 def _draw_means(axes: Axes, rows: pd.DataFrame, style: GroupStyle, group: str) -> None:
     errors = (rows["high"] - rows["mean"]).to_numpy()
     axes.errorbar(
-        rows["at"], rows["mean"], yerr=errors, color=style.color, marker=style.marker, ms=5,
-        mec="white", mew=0.7, lw=1, elinewidth=1.2, capsize=2.5, capthick=1.2, label=group,
+        rows["at"], rows["mean"], yerr=errors, color=style.color, marker=style.marker,
+        ls=style.line, ms=5, mec="white", mew=0.7, lw=1, elinewidth=1.2, capsize=2.5, capthick=1.2,
+        label=group,
     )  # fmt: skip
 
 
@@ -267,8 +277,8 @@ def _leave_room_on_top(axes: Axes, fraction: float) -> None:
 
 def _loss_handles(styles: dict[str, GroupStyle], diverged: bool) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=style.color, marker=style.marker, ms=5, mec="white", mew=0.7, lw=1.2,
-               label=group)
+        Line2D([], [], color=style.color, marker=style.marker, ls=style.line, ms=5, mec="white",
+               mew=0.7, lw=1.2, label=group)
         for group, style in styles.items()
     ]  # fmt: skip
     if diverged:
@@ -291,7 +301,7 @@ _MEMORY_COLORS = (
 def _draw_memory(axes: Axes, sweep: Sweep) -> None:
     memory = _group_memory(sweep)
     if memory.empty:
-        empty_panel(axes, "no run has started yet")
+        empty_panel(axes, _NOT_STARTED)
         return
     scale, unit = byte_scale(memory.sum(axis=1).max())
     sizes = memory / scale

@@ -291,6 +291,8 @@ TEST_CASE("Several checkpoints are measured into one file, each as it is by itse
   CHECK(steps == std::vector<std::int64_t>{3, 3, 6, 6});
   const auto vector = array(all, "/hessian/steps/6/eigenvectors/1/vector/0");
   const auto alone_file = p.measured(what, {"--model", run + "/checkpoints/step_00000006"});
+  CHECK(alone_file.integer_column("/hessian/points/step") == std::vector<std::int64_t>{6});
+  CHECK(alone_file.integer_column("/hessian/summary/step").front() == 6);
   const auto alone = read_hessian_rows(alone_file);
   REQUIRE(together.eigenvalues.size() == 2 * alone.eigenvalues.size());
   for (std::size_t i = 0; i < alone.eigenvalues.size(); ++i) {

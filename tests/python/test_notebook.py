@@ -45,7 +45,7 @@ def test_the_quickstart_runs_from_the_files_to_the_figures(
 ) -> None:
     monkeypatch.setenv("BLOCKWISE_SWEEP", str(accident_folder))
     outputs = execute("quickstart.ipynb", monkeypatch)
-    assert len(images(outputs)) == 5
+    assert len(images(outputs)) == 6  # a partition for each of the two groups
     assert all(len(image) > 10_000 for image in images(outputs))
     tables = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
     assert "interrupted" in tables[0]

@@ -582,8 +582,7 @@ def test_a_zero_block_and_one_without_measurements_are_drawn(tmp_path: Path) -> 
     save_figure(spectrum_figure(zero), tmp_path / "zero.png")
     nothing = written(tmp_path, SpectrumSpec(probes=0, eigenpairs=0))
     found = texts(spectrum_figure(nothing))
-    assert found.count("no quadrature measured") == 2
-    assert "no eigenvalues measured" in found
+    assert "neither a quadrature nor eigenvalues measured" in found
 
 
 def test_outliers_of_several_probes_are_one_stick(tmp_path: Path) -> None:
