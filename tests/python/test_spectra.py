@@ -509,7 +509,7 @@ def test_a_block_has_its_density_distribution_and_ends(tmp_path: Path) -> None:
     spectrum = written(tmp_path, spec)
     figure = spectrum_figure(spectrum)
     bulk, cumulative, ends = figure.axes
-    assert "Spectrum of h.0, step 50" in bulk.get_title(loc="left")
+    assert "Spectrum of h.0 at step 50" in bulk.get_title(loc="left")
     assert (bulk.get_xscale(), bulk.get_yscale()) == ("symlog", "log")
     np.testing.assert_allclose(stick_values(bulk), 1.5 * np.array(planted), rtol=1e-3)
     curve = bulk.get_lines()[0]
