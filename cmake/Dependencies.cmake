@@ -5,6 +5,9 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(fmt CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
+if(POLICY CMP0167)
+  cmake_policy(SET CMP0167 NEW)  # Boost's own package file; newer CMakes have no find module
+endif()
 find_package(Boost 1.74 REQUIRED)
 find_package(Eigen3 3.4 CONFIG REQUIRED)  # Spectra lies beside it, without a package file
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)

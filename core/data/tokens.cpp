@@ -27,11 +27,12 @@ struct TokenOptions {
 
 std::vector<fs::path> require_files(const std::string& place) {
   const auto files = find_token_files(place);
+  const auto folder = files.front().parent_path();
   require_input(
       input_exists(files.front()),
-      "{}: there is no such token file. `make corpus` prepares the default corpus; `blockwise "
-      "data --train TEXT --validation TEXT --output DIR` makes token files of any text",
-      place);
+      "{}: there is no such token file. `make corpus` makes data/austen-byte; `blockwise data "
+      "--train TEXT --validation TEXT --output {}` makes token files of any text",
+      place, folder.empty() ? "." : folder.string());
   return files;
 }
 

@@ -9,6 +9,7 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/next_step.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/partition_discovery.hpp"
 #include "experiments/progress.hpp"
@@ -105,10 +106,9 @@ void print_outcome(const std::string& config, const ResolvedDiscovery& discovery
   const auto values = outcome.partition.state_size();
   fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
              100.0 * double(values) / double(discovery.layout.size()));
-  fmt::print(
-      "Partition {}\nNext: blockwise train {} --set optimizer.rule=adam_mini --set "
-      "optimizer.partition.file={}\n",
-      outcome.file, config, outcome.file);
+  fmt::print("Partition {}\nNext: {}\n", outcome.file,
+             next_step(config, {"optimizer.rule=adam_mini",
+                                "optimizer.partition.file=" + outcome.file}));
 }
 
 void print_json(const DiscoveryOutcome& outcome) {

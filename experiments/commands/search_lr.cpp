@@ -7,6 +7,7 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/next_step.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/progress.hpp"
 #include "experiments/rate_report.hpp"
@@ -62,13 +63,14 @@ void print_plan(const ResolvedRateSearch& search) {
 }
 
 // Measured rates are rates; those of trials multiply the run's own.
-std::string further_settings(const ResolvedRateSearch& search) {
+std::vector<std::string> settings_of(const ResolvedRateSearch& search, const std::string& file) {
   const auto& c = search.config.search_lr;
-  if (c.method == "coordinate") return "";
+  const auto rates = "optimizer.block_lr=" + file;
+  if (c.method == "coordinate") return {rates};
   if (c.method == "leave_out") {
-    return fmt::format(" --set optimizer.partition.file={}/partition.yaml", search.config.output);
+    return {rates, fmt::format("optimizer.partition.file={}/partition.yaml", search.config.output)};
   }
-  return " --set optimizer.rule=blockwise_sgd --set optimizer.learning_rate=0.5";
+  return {rates, "optimizer.rule=blockwise_sgd", "optimizer.learning_rate=0.5"};
 }
 
 void print_outcome(const std::string& config, const ResolvedRateSearch& search,
@@ -78,8 +80,8 @@ void print_outcome(const std::string& config, const ResolvedRateSearch& search,
     fmt::print("max_trials ended the search; this is what it had found. With more it goes on.\n");
   }
   if (outcome.file.empty()) return;
-  fmt::print("Rates {}\nNext: blockwise train {} --set optimizer.block_lr={}{}\n", outcome.file,
-             config, outcome.file, further_settings(search));
+  fmt::print("Rates {}\nNext: {}\n", outcome.file,
+             next_step(config, settings_of(search, outcome.file)));
 }
 
 void print_json(const RateSearchOutcome& outcome) {

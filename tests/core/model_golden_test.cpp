@@ -41,8 +41,9 @@ TEST_CASE("Models give the logits and the loss of transformers") {
     ParameterStore store(spec->layout(), at::kCPU, at::kDouble);
     REQUIRE(store.layout().blocks().size() == recorded["layout"].size());
     for (std::size_t i = 0; i < store.layout().blocks().size(); ++i) {
-      CHECK(store.layout().blocks()[i].name == recorded["layout"][i][0]);
-      CHECK(store.layout().blocks()[i].shape == recorded["layout"][i][1]);
+      const auto& expected_block = recorded["layout"][i];
+      CHECK(store.layout().blocks()[i].name == expected_block[0].get<std::string>());
+      CHECK(store.layout().blocks()[i].shape == expected_block[1].get<std::vector<std::int64_t>>());
     }
     fill(store);
     const auto model = spec->build(store);
