@@ -16,8 +16,8 @@ std::string next_step(const std::string& config, const std::vector<std::string>&
     set += fmt::format("{}{}: {}", set.empty() ? "" : ", ", setting.substr(0, equals),
                        setting.substr(equals + 1));
   }
-  return fmt::format(
-      "blockwise sweep {}, with a group that says set: {{{}}} where it has none yet", config, set);
+  return fmt::format("blockwise sweep {}, with a group that says set: {{{}}} where it has none yet",
+                     config, set);
 }
 
 }  // namespace blockwise

@@ -106,9 +106,9 @@ void print_outcome(const std::string& config, const ResolvedDiscovery& discovery
   const auto values = outcome.partition.state_size();
   fmt::print("{} values for {} parameters, {:.4g} %\n", values, discovery.layout.size(),
              100.0 * double(values) / double(discovery.layout.size()));
-  fmt::print("Partition {}\nNext: {}\n", outcome.file,
-             next_step(config, {"optimizer.rule=adam_mini",
-                                "optimizer.partition.file=" + outcome.file}));
+  fmt::print(
+      "Partition {}\nNext: {}\n", outcome.file,
+      next_step(config, {"optimizer.rule=adam_mini", "optimizer.partition.file=" + outcome.file}));
 }
 
 void print_json(const DiscoveryOutcome& outcome) {
