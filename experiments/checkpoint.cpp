@@ -29,11 +29,12 @@ NamedTensors parameter_tensors(const ParameterStore& store) {
   return tensors;
 }
 
-void write_marker(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
+void write_marker(const fs::path& folder, std::int64_t step, const RunIdentity& identity) {
   nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
                                    {"version", 1},
                                    {"step", step},
-                                   {"config_hash", config_hash}};
+                                   {"config_hash", identity.hash},
+                                   {"run", identity_json(identity)}};
   for (const auto* file : kFiles) {
     const auto mapped = map_file(folder / file);
     marker["files"][file] = {{"bytes", mapped.bytes.size()}, {"sha256", sha256(mapped.bytes)}};
@@ -87,17 +88,17 @@ void with_marker(const fs::path& folder, Check check) {
   }
 }
 
-void verify(const fs::path& folder, std::int64_t step, const std::string& config_hash) {
+void verify(const fs::path& folder, std::int64_t step, const std::vector<std::string>& hashes) {
   with_marker(folder, [&](const JsonView& marker) {
     const auto path = (folder / "checkpoint.json").string();
     require_input(marker.at("step").whole() == step,
                   "{}: damaged checkpoint: not the marker of step {}. {}", path, step,
                   advice(folder));
     const auto hash = marker.at("config_hash").text();
-    require_input(hash == config_hash,
+    require_input(std::ranges::count(hashes, hash) > 0,
                   "{}: this checkpoint belongs to a run with another configuration (hash {}, this "
                   "one is {}). Give the run another output folder, or delete the old one.",
-                  path, hash, config_hash);
+                  path, hash, hashes.front());
     for (const auto* file : kFiles) verify_file(folder, file, marker);
   });
 }
@@ -143,7 +144,7 @@ void prune(const fs::path& run, std::int64_t keep) {
   for (const auto& rest : rests) fs::remove_all(rest);
 }
 
-void write_folder(const fs::path& folder, std::int64_t step, const std::string& config_hash,
+void write_folder(const fs::path& folder, std::int64_t step, const RunIdentity& identity,
                   const ParameterStore& store, const Optimizer& optimizer) {
   const auto partial = partial_path(folder);
   fs::remove_all(partial);
@@ -154,7 +155,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const std::string& 
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(store));
   write_safetensors(partial / kFiles[1], optimizer.state());
-  write_marker(partial, step, config_hash);
+  write_marker(partial, step, identity);
   sync_path(partial);
   rename_partial(folder);
   sync_path(folder.parent_path());
@@ -184,18 +185,18 @@ std::int64_t checkpoint_step(const fs::path& folder) {
 }
 
 void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
-                      const std::string& config_hash, const ParameterStore& store,
+                      const RunIdentity& identity, const ParameterStore& store,
                       const Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
   // A run that goes on from its last step has it already, but perhaps too many before it.
-  if (!fs::exists(folder)) write_folder(folder, step, config_hash, store, optimizer);
+  if (!fs::exists(folder)) write_folder(folder, step, identity, store, optimizer);
   prune(run, keep);
 }
 
-void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& config_hash,
+void load_checkpoint(const fs::path& run, std::int64_t step, const std::vector<std::string>& hashes,
                      ParameterStore& store, Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
-  verify(folder, step, config_hash);
+  verify(folder, step, hashes);
   copy_parameters(folder, store);
   const auto state = read_safetensors(folder / kFiles[1]);
   try {
@@ -204,6 +205,15 @@ void load_checkpoint(const fs::path& run, std::int64_t step, const std::string& 
     throw InputError(
         fmt::format("{}: {}. {}", (folder / kFiles[1]).string(), error.what(), advice(folder)));
   }
+}
+
+RunIdentity checkpoint_identity(const fs::path& folder) {
+  RunIdentity identity;
+  with_marker(folder, [&](const JsonView& marker) {
+    identity.hash = marker.at("config_hash").text();
+    if (marker.has("run")) identity = identity_of_json(marker.at("run"), identity.hash);
+  });
+  return identity;
 }
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {

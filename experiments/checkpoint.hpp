@@ -1,7 +1,7 @@
 // Checkpoints of a run: one folder per step with parameters.safetensors (by parameter name, as any
 // framework reads them), optimizer.safetensors (the flat state tensors) and checkpoint.json,
-// written last, with sizes and hashes. A folder is written as step_N.partial and renamed, so a name
-// without .partial is a whole checkpoint.
+// written last, with sizes, hashes and what run it is of. A folder is written as step_N.partial and
+// renamed, so a name without .partial is a whole checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/parameter_store.hpp"
+#include "experiments/run_identity.hpp"
 #include "optimizers/optimizer.hpp"
 
 namespace blockwise {
@@ -27,13 +28,19 @@ std::int64_t checkpoint_step(const std::filesystem::path& folder);
 // Writes the state after `step` steps and deletes all but the newest `keep`. Throws
 // std::runtime_error when the disk is full; older checkpoints stay as they are.
 void write_checkpoint(const std::filesystem::path& run, std::int64_t step, std::int64_t keep,
-                      const std::string& config_hash, const ParameterStore& store,
+                      const RunIdentity& identity, const ParameterStore& store,
                       const Optimizer& optimizer);
 
 // Loads one. Throws InputError naming the file for a damaged or incomplete checkpoint, one of
-// another configuration, or a tensor that does not fit; says how to resume from the one before.
+// a configuration whose hash is none of `hashes` (the first is the run's of now), or a tensor that
+// does not fit; says how to resume from the one before.
 void load_checkpoint(const std::filesystem::path& run, std::int64_t step,
-                     const std::string& config_hash, ParameterStore& store, Optimizer& optimizer);
+                     const std::vector<std::string>& hashes, ParameterStore& store,
+                     Optimizer& optimizer);
+
+// Of what run the checkpoint is; without a configuration in checkpoints of an earlier version.
+// Throws InputError as load_checkpoint() does.
+RunIdentity checkpoint_identity(const std::filesystem::path& folder);
 
 // The parameters alone, of a checkpoint's folder, whatever run it belongs to. Throws InputError as
 // load_checkpoint() does.

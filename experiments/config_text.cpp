@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
@@ -118,41 +118,46 @@ constexpr std::array<std::string_view, 10> kLaterFields = {"model.activation: ge
                                                            "hessian.names: []",
                                                            "hessian.vectors: 0"};
 
-// The resolved configuration (two blanks of indentation per section) without them.
-std::string without_later_fields(const std::string& yaml) {
-  std::istringstream lines(yaml);
-  std::string kept, line;
-  std::vector<std::string> sections;
-  while (std::getline(lines, line)) {
-    const auto indent = line.find_first_not_of(' ');
-    sections.resize(std::min(indent / 2, sections.size()));
-    const auto text = line.substr(indent);
-    const auto path =
-        sections.empty() ? text : fmt::format("{}.{}", fmt::join(sections, "."), text);
-    if (text.ends_with(':')) sections.push_back(text.substr(0, text.size() - 1));
-    const bool later =
-        std::find(kLaterFields.begin(), kLaterFields.end(), path) != kLaterFields.end();
-    if (!later) kept += line + '\n';
-  }
-  return kept;
+// What does not define the experiment, and what stands in its place.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNeutral = {
+    {{"name", "\"-\""},
+     {"output", "\"-\""},
+     {"trainer.device", "auto"},
+     {"trainer.threads", "0"},
+     {"trainer.checkpoint_every", "0"},
+     {"trainer.keep_checkpoints", "2"}}};
+
+ConfigLines neutral(ConfigLines config) {
+  for (const auto& [path, value] : kNeutral) config.set(path, std::string(value));
+  return config;
 }
 
 }  // namespace
 
+bool is_later_default(std::string_view path, const std::string& value) {
+  return std::ranges::find(kLaterFields, fmt::format("{}: {}", path, value)) != kLaterFields.end();
+}
+
 std::string experiment_yaml(RunConfig config) {
-  const TrainerConfig defaults;
-  config.name = config.output = std::string(1, '-');
-  config.trainer.device = defaults.device;
-  config.trainer.threads = defaults.threads;
-  config.trainer.checkpoint_every = defaults.checkpoint_every;
-  config.trainer.keep_checkpoints = defaults.keep_checkpoints;
-  return to_yaml(std::move(config));
+  return neutral(ConfigLines(to_yaml(std::move(config)))).yaml();
+}
+
+std::string named_files(const RunConfig& config) {
+  return file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
+}
+
+std::string config_hash(const ConfigLines& config, const std::string& files) {
+  const auto all = neutral(config);
+  auto kept = all;
+  for (const auto& [indent, path, value] : all.lines()) {
+    if (is_later_default(path, value)) kept.set(path, "");
+  }
+  return sha256(kept.yaml() + files).substr(0, 16);
 }
 
 std::string config_hash(RunConfig config) {
-  const auto files =
-      file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
-  return sha256(without_later_fields(experiment_yaml(std::move(config))) + files).substr(0, 16);
+  const auto files = named_files(config);
+  return config_hash(ConfigLines(to_yaml(std::move(config))), files);
 }
 
 }  // namespace blockwise

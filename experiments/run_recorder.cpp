@@ -1,5 +1,7 @@
 #include "experiments/run_recorder.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -16,8 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kFormat = "blockwise-run";
-constexpr std::int64_t kFormatVersion = 1;
 constexpr std::size_t kBufferedRows = 64;
 constexpr auto kLongestWait = std::chrono::seconds(2);
 
@@ -127,7 +127,7 @@ void write_partition(Hdf5File& file, const ParameterLayout& layout, const Partit
 }
 
 void require_run_file(const Hdf5File& file, const fs::path& path) {
-  require_format(file, path, {kFormat, kFormatVersion});
+  require_format(file, path, kRunFormat);
 }
 
 // The old file's rows up to the checkpoint, ready to be continued.
@@ -141,6 +141,12 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
                 "{}: the rows end at step {}, the checkpoint is of step {}", path.string(), last,
                 step);
   return file;
+}
+
+void write_resumption(Hdf5File& file, std::int64_t step, const Resumption& now) {
+  if (now.process) add_process(file, step, *now.process);
+  if (now.identity) write_identity(file, *now.identity);
+  if (now.hessian && !file.has("/hessian")) create_hessian_tables(file, *now.layout, *now.hessian);
 }
 
 }  // namespace
@@ -160,28 +166,29 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
                                 const ParameterLayout& layout, const Partition& partition,
                                 const std::optional<HessianTables>& hessian) {
   auto file = Hdf5File::create(path);
-  write_header(file, {kFormat, kFormatVersion}, header.config_yaml, header.config_hash,
-               header.provenance);
-  write_processes(file, {{1, header.provenance}});
+  write_header(file, kRunFormat, header.config_yaml, header.config_hash, header.provenance);
+  write_history(file, header.history);
+  write_processes(file, {{header.first_step, header.provenance}});
   create_table<StepRecord>(file);
   create_table<EvaluationRecord>(file);
   write_memory(file, header);
   write_partition(file, layout, partition);
   if (hessian) create_hessian_tables(file, layout, *hessian);
   write_status(file);
-  return RunRecorder(std::move(file), 0);
+  file.write_integer("/status/last_step", header.first_step - 1);
+  return RunRecorder(std::move(file), header.first_step - 1);
 }
 
-RunRecorder RunRecorder::resume(const fs::path& path, const std::string& config_hash,
-                                std::int64_t step, const std::optional<Provenance>& process) {
+RunRecorder RunRecorder::resume(const fs::path& path, const std::vector<std::string>& hashes,
+                                std::int64_t step, const Resumption& now) {
   require_input(input_exists(path), "{}: there is no such file", path.string());
   try {
     auto file = open_at(path, step);
     const auto hash = file.text_attribute("/config", "hash");
-    require_input(hash == config_hash,
+    require_input(std::ranges::count(hashes, hash) > 0,
                   "{}: the run's configuration has the hash {}, this one has {}", path.string(),
-                  hash, config_hash);
-    if (process) add_process(file, step, *process);
+                  hash, fmt::join(hashes, " or "));
+    write_resumption(file, step, now);
     file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
     file.write_text("/status/message", "");
     file.write_integer("/status/last_step", step);
@@ -305,6 +312,14 @@ RunResult read_run_once(const fs::path& path) {
 
 RunResult read_run(const fs::path& path) {
   return read_growing_file(path, [&] { return read_run_once(path); });
+}
+
+RunIdentity read_run_identity(const fs::path& path) {
+  return read_growing_file(path, [&] {
+    const auto file = Hdf5File::open_for_reading(path);
+    require_run_file(file, path);
+    return read_identity(file);
+  });
 }
 
 std::string run_config_hash(const fs::path& path) {

@@ -14,8 +14,12 @@
 #include "core/partition.hpp"
 #include "experiments/file_header.hpp"
 #include "experiments/hessian_recorder.hpp"
+#include "experiments/run_identity.hpp"
 
 namespace blockwise {
+
+// Of a run file.
+inline const FileFormat kRunFormat{"blockwise-run", 1};
 
 struct StepRecord {
   std::int64_t step = 0;    // 1 is the first
@@ -43,10 +47,20 @@ struct EvaluationRecord {
 struct RunHeader {
   std::string config_yaml;
   std::string config_hash;
+  RunHistory history;
+  std::int64_t first_step = 1;  // later in the new file of a run that lost its old one
   Provenance provenance;
   std::int64_t parameter_bytes = 0;
   std::int64_t gradient_bytes = 0;
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // by kind
+};
+
+// What is new in the file of a run that goes on.
+struct Resumption {
+  std::optional<Provenance> process;
+  std::optional<RunIdentity> identity;
+  const ParameterLayout* layout = nullptr;  // not null where there is `hessian`
+  std::optional<HessianTables> hessian;
 };
 
 class RunRecorder {
@@ -61,10 +75,16 @@ class RunRecorder {
   // Continues the file of a run that stopped, in any way: rows above `step` are dropped, status is
   // running again. The new file takes the old one's place when it is complete, so whoever follows
   // the old one has to open it again. Throws InputError where the file is damaged or where its
-  // config hash is not `config_hash`. `process` goes into /provenance/processes.
-  static RunRecorder resume(const std::filesystem::path& path, const std::string& config_hash,
+  // config hash is none of `hashes`. `process` goes into /provenance/processes, `now` takes the
+  // place of the identity in the file; tables for `hessian` are made where there are none.
+  static RunRecorder resume(const std::filesystem::path& path,
+                            const std::vector<std::string>& hashes, std::int64_t step,
+                            const Resumption& now = {});
+  static RunRecorder resume(const std::filesystem::path& path, const std::string& hash,
                             std::int64_t step,
-                            const std::optional<Provenance>& process = std::nullopt);
+                            const std::optional<Provenance>& process = std::nullopt) {
+    return resume(path, std::vector<std::string>{hash}, step, {process, {}, nullptr, {}});
+  }
 
   // Steps ascend within each kind of row. A write that fails throws std::runtime_error with the
   // file, the reason and the step up to which rows are safe; every later call throws it again. A
@@ -122,5 +142,7 @@ struct RunResult {
 RunResult read_run(const std::filesystem::path& path);
 // Its configuration's hash alone. Throws as read_run() does.
 std::string run_config_hash(const std::filesystem::path& path);
+// What run it is. Throws as read_run() does.
+RunIdentity read_run_identity(const std::filesystem::path& path);
 
 }  // namespace blockwise

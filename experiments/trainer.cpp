@@ -25,6 +25,7 @@
 #include "experiments/model_source.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/run_data.hpp"
+#include "experiments/run_start.hpp"
 #include "experiments/spelling.hpp"
 #include "experiments/stop_signal.hpp"
 
@@ -50,7 +51,7 @@ class Stopwatch {
 // Everything one run owns, in the order in which it is built.
 class Run {
  public:
-  Run(const ResolvedRun& run, at::Device device, int threads);
+  Run(const ResolvedRun& run, RunStart start, at::Device device, int threads);
   RunOutcome loop(const StepObserver& observer);
   // Records that the run failed; the file may be what failed, so this gives up quietly.
   void record_failure(const std::string& message) noexcept;
@@ -75,10 +76,12 @@ class Run {
   RunHeader header(int threads) const;
   void start_parameters();
   RunRecorder open_recorder(int threads);
+  void keep_config() const;
   RunRecorder resume_recorder(const fs::path& path, int threads);
   std::optional<HessianTables> hessian_tables() const;
 
   const ResolvedRun& run_;
+  RunStart start_;
   const TrainerConfig& trainer_;
   fs::path folder_;
   at::Device device_;
@@ -96,8 +99,9 @@ class Run {
   RunRecorder recorder_;
 };
 
-Run::Run(const ResolvedRun& run, at::Device device, int threads)
+Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
     : run_(run),
+      start_(std::move(start)),
       trainer_(run.config.trainer),
       folder_(run.config.output),
       device_(device),
@@ -112,8 +116,10 @@ Run::Run(const ResolvedRun& run, at::Device device, int threads)
 
 RunHeader Run::header(int threads) const {
   RunHeader header;
-  header.config_yaml = to_yaml(run_.config);
-  header.config_hash = run_.hash;
+  header.config_yaml = start_.identity.config_yaml;
+  header.config_hash = start_.identity.hash;
+  header.history = start_.identity.history;
+  header.first_step = step_ + 1;
   header.provenance = make_provenance(device_, threads, run_.config.seed);
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
@@ -125,17 +131,24 @@ RunHeader Run::header(int threads) const {
 // starts again from its first step.
 RunRecorder Run::open_recorder(int threads) {
   const auto path = folder_ / "run.h5";
-  const auto steps = checkpoint_steps(folder_);
-  if (!steps.empty()) {
-    load_checkpoint(folder_, steps.back(), run_.hash, store_, optimizer_);
-    step_ = steps.back();
+  if (start_.checkpoint) {
+    load_checkpoint(folder_, *start_.checkpoint, start_.hashes, store_, optimizer_);
+    step_ = *start_.checkpoint;
   } else {
     start_parameters();
   }
-  if (step_ > 0 || input_exists(path)) return resume_recorder(path, threads);
-  write_file_atomically(folder_ / "config.yaml", to_yaml(run_.config));
+  keep_config();
+  if (start_.has_file) return resume_recorder(path, threads);
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
                              hessian_tables());
+}
+
+// As it holds now.
+void Run::keep_config() const {
+  const auto path = folder_ / "config.yaml";
+  const auto& yaml = start_.identity.config_yaml;
+  if (input_exists(path) && read_text_file(path) == yaml) return;
+  write_file_atomically(path, yaml);
 }
 
 std::optional<HessianTables> Run::hessian_tables() const {
@@ -159,8 +172,9 @@ void Run::start_parameters() {
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
-  auto recorder = RunRecorder::resume(path, run_.hash, step_,
-                                      make_provenance(device_, threads, run_.config.seed));
+  auto recorder = RunRecorder::resume(path, start_.hashes, step_,
+                                      {make_provenance(device_, threads, run_.config.seed),
+                                       start_.identity, &run_.layout, hessian_tables()});
   const auto before = read_run(path);
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
@@ -298,7 +312,7 @@ void Run::measure() {
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.flush();
-  write_checkpoint(folder_, step_, trainer_.keep_checkpoints, run_.hash, store_, optimizer_);
+  write_checkpoint(folder_, step_, trainer_.keep_checkpoints, start_.identity, store_, optimizer_);
 }
 
 bool Run::diverged(const StepRecord& row) const {
@@ -391,20 +405,11 @@ ResolvedRun resolve(RunConfig config) {
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
   const fs::path folder = run.config.output;
   const OutputFolder taken(folder);
-  const auto path = folder / "run.h5";
-  if (input_exists(path)) {
-    const auto result = read_run(path);
-    require_input(
-        result.config_hash == run.hash,
-        "{}: this folder holds a run with another configuration (hash {}, this one is {}). "
-        "Give this run another `output`, or delete the old folder.",
-        run.config.output, result.config_hash, run.hash);
-    const bool over = result.state == RunState::finished || result.state == RunState::diverged;
-    if (over) return outcome_of(result);
-  }
+  auto start = start_run(run);
+  if (start.over) return outcome_of(*start.over);
   const auto device = resolve_device(run.config.trainer.device);
   const int threads = set_threads(run.config.trainer.threads);
-  Run work(run, device, threads);
+  Run work(run, std::move(start), device, threads);
   try {
     return work.loop(observer);
   } catch (const std::exception& error) {

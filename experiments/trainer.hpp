@@ -36,9 +36,11 @@ struct ResolvedRun {
 ResolvedRun resolve(RunConfig config);
 
 // Runs or resumes: an output folder whose newest checkpoint belongs to this configuration continues
-// from it, and the result is bit-equal to a run that never stopped (same machine, same threads). A
-// finished run is left as it is. SIGINT and SIGTERM end it as interrupted, with a checkpoint.
-// Throws InputError for an output folder of another configuration and for damaged files.
+// from it, and the result is bit-equal to a run that never stopped (same machine, same threads).
+// What does not define the run may be another than before, and trainer.steps may grow, also of one
+// that has finished (experiments/continuation.hpp); otherwise a finished run is left as it is.
+// SIGINT and SIGTERM end it as interrupted, with a checkpoint. Throws InputError for an output
+// folder of another configuration or of other data, and for damaged checkpoints.
 RunOutcome train(const ResolvedRun& run, const StepObserver& observer);
 
 }  // namespace blockwise

@@ -194,24 +194,54 @@ TEST_CASE("A name that leads out of runs/ is refused") {
   }
 }
 
-TEST_CASE("A damaged run file is refused and the checkpoint stays") {
+TEST_CASE("Beside a lost or damaged run file the run goes on from its checkpoint in a new one") {
   const Prepared p;
   p.stop_half_way();
   const auto file = p.folder / "run/run.h5";
-  REQUIRE(fs::exists(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json"));
+  const auto whole = read_text_file(file);
+  std::string content;  // of the damaged file; empty where it is lost
+  SECTION("lost") {
+    REQUIRE(fs::exists(file));
+    fs::remove(file);
+  }
   SECTION("truncated") {
-    REQUIRE(fs::file_size(file) > 1000);
-    fs::resize_file(file, fs::file_size(file) / 3);
+    REQUIRE(whole.size() > 1000);
+    content = whole.substr(0, whole.size() / 3);
   }
   SECTION("no HDF5") {
     REQUIRE(fs::exists(file));
-    write_file_atomically(file, "hello");
+    content = "hello";
   }
+  if (!content.empty()) write_file_atomically(file, content);
+  write_file_atomically(p.folder / "run/run.damaged.h5", "of an earlier time");
+  const auto result = p.train();
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.errors,
+             Contains("run.h5") && Contains("goes on from its checkpoint of step 6 in a new file"));
+  const auto run = read_run(file);
+  CHECK(run.state == RunState::finished);
+  REQUIRE(run.steps.size() == 6);
+  CHECK(run.steps.front().step == 7);
+  CHECK(run.processes.front().from_step == 7);
+  // Nothing is deleted, also what was kept before.
+  CHECK(read_text_file(p.folder / "run/run.damaged.h5") == "of an earlier time");
+  const auto kept = p.folder / "run/run.damaged.2.h5";
+  CHECK(fs::exists(kept) == !content.empty());
+  if (!content.empty()) CHECK(read_text_file(kept) == content);
+}
+
+TEST_CASE("A damaged run file without a checkpoint is refused, and the advice leads on") {
+  const Prepared p;
+  REQUIRE(p.train().exit_code == 0);
+  fs::remove_all(p.folder / "run/checkpoints");
+  write_file_atomically(p.folder / "run/run.h5", "hello");
   const auto result = p.train();
   CHECK(result.exit_code == 2);
   check_one_line(result.errors);
-  CHECK_THAT(result.errors, Contains("run.h5"));
-  CHECK(fs::exists(checkpoint_folder(p.folder / "run", 6) / "checkpoint.json"));
+  CHECK_THAT(result.errors, Contains("run.h5: not an HDF5 file") && Contains("move the file away"));
+  fs::rename(p.folder / "run/run.h5", p.folder / "elsewhere.h5");
+  CHECK(p.train().exit_code == 0);
+  CHECK(read_run(p.folder / "run/run.h5").steps.size() == 12);
 }
 
 TEST_CASE("A folder of another configuration is not overwritten") {

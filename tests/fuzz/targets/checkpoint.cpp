@@ -19,7 +19,7 @@ struct Run {
     OptimizerConfig config;
     testing::set_fields(config, {{"rule", "adamw"}, {"learning_rate", 1e-3}});
     optimizer = std::make_unique<Optimizer>(config, store);
-    write_checkpoint(folder.path(), 3, 1, "0123456789abcdef", store, *optimizer);
+    write_checkpoint(folder.path(), 3, 1, {"", "0123456789abcdef", {}, false}, store, *optimizer);
   }
 };
 
@@ -30,5 +30,5 @@ FUZZ_TARGET(bytes) {
   const auto checkpoint = checkpoint_folder(run.folder.path(), 3);
   run.folder.write("checkpoints/step_00000003/checkpoint.json", bytes);
   fuzz::accepts([&] { load_parameters(checkpoint, run.store); });
-  load_checkpoint(run.folder.path(), 3, "0123456789abcdef", run.store, *run.optimizer);
+  load_checkpoint(run.folder.path(), 3, {"0123456789abcdef"}, run.store, *run.optimizer);
 }
