@@ -234,8 +234,7 @@ std::vector<ConfigDifference> defining_differences(const std::string& there,
   auto differences = config_differences(there, here);
   std::erase_if(differences, [&](const ConfigDifference& difference) {
     const auto kind = key_kind(difference.key);
-    return kind == KeyKind::free || kind == KeyKind::content ||
-           (kind == KeyKind::curvature && !curvature);
+    return kind == KeyKind::free || (kind == KeyKind::curvature && !curvature);
   });
   return differences;
 }

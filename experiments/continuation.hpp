@@ -19,8 +19,8 @@ struct ConfigDifference {
 // other at what was done before there was such a key, is none.
 std::vector<ConfigDifference> config_differences(const std::string& there, const std::string& here);
 
-// Those of a kind that makes it another run: defining ones, lengths, and `hessian` where both
-// measure while they train. Two paths count as one where nobody looks at what they lead to.
+// Those of a kind that makes it another run: defining ones, lengths, paths (nobody looks at what
+// they lead to), and `hessian` where both measure while they train.
 std::vector<ConfigDifference> defining_differences(const std::string& there,
                                                    const std::string& here);
 

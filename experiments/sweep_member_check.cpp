@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
+#include "experiments/continuation.hpp"
 #include "experiments/run_recorder.hpp"
 
 namespace blockwise {
@@ -40,6 +41,13 @@ std::optional<Difference> difference_of(const RunConfig& there, const RunConfig&
   return first_difference(with_names(there), with_names(planned));
 }
 
+// A member that somebody let go on by hand, with other settings that do not define a run, has them
+// in its configuration.
+bool goes_on_as(const RunConfig& there, const RunConfig& planned) {
+  return defining_differences(to_yaml(there), to_yaml(planned)).empty() &&
+         named_files(there) == named_files(planned);
+}
+
 RunConfig read_config(const fs::path& path) {
   try {
     return YamlDocument::load(path).run_config();
@@ -58,9 +66,8 @@ void check_member_config(const SweepManifest& sweep, const SweepMember& member) 
   const auto path = sweep.folder / member.config;
   const auto there = read_config(path);
   const auto planned = planned_config(path, member);
-  const bool same = config_hash(there) == member.hash && there.name == planned.name &&
-                    there.output == planned.output;
-  if (same) return;
+  const bool known = config_hash(there) == member.hash || goes_on_as(there, planned);
+  if (known && there.name == planned.name && there.output == planned.output) return;
   const auto difference = difference_of(there, planned);
   throw InputError(
       fmt::format("{}: the member '{}' of the sweep was changed since it was prepared: {}. {}",

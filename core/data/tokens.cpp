@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "core/data/sampler.hpp"
@@ -53,6 +54,52 @@ void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
 
 fs::path manifest_of(const fs::path& token_file) {
   return token_file.parent_path() / "manifest.json";
+}
+
+// What made a folder's tokens, as its manifest says; nothing where there is no manifest of ours.
+struct Encoding {
+  TokenManifest manifest;
+  std::string tokenizer;  // the content of tokenizer.json; empty where there is none
+};
+
+std::optional<Encoding> encoding_of(const fs::path& token_file) {
+  try {
+    const auto tokenizer = token_file.parent_path() / "tokenizer.json";
+    return Encoding{read_token_manifest(token_file),
+                    input_exists(tokenizer) ? read_text_file(tokenizer) : ""};
+  } catch (const InputError&) {  // whoever needs it says what is wrong with it
+    return std::nullopt;
+  }
+}
+
+// A loss on tokens that mean other text than those that were learned says nothing. Two tokenizers
+// may have one name, their files tell them apart.
+void require_one_tokenizer(const std::vector<fs::path>& train,
+                           const std::vector<fs::path>& validation) {
+  std::set<fs::path> folders;
+  for (const auto& file : train) folders.insert(file.parent_path());
+  for (const auto& file : validation) folders.insert(file.parent_path());
+  if (folders.size() == 1) return;
+  const auto first = encoding_of(train.front());
+  if (!first) return;
+  for (const auto& folder : folders) {
+    const auto other = encoding_of(folder / train.front().filename());
+    if (!other) continue;
+    const bool same = other->manifest.tokenizer == first->manifest.tokenizer &&
+                      other->manifest.vocab_size == first->manifest.vocab_size &&
+                      (other->tokenizer.empty() || first->tokenizer.empty() ||
+                       other->tokenizer == first->tokenizer);
+    require_input(
+        same,
+        "{}: made with the tokenizer '{}' of {} tokens, but {} with '{}' of {}{}: training "
+        "and validation files must be of one tokenizer",
+        manifest_of(train.front()).string(), first->manifest.tokenizer, first->manifest.vocab_size,
+        (folder / "manifest.json").string(), other->manifest.tokenizer, other->manifest.vocab_size,
+        other->manifest.vocab_size == first->manifest.vocab_size &&
+                other->manifest.tokenizer == first->manifest.tokenizer
+            ? ", whose tokenizer.json is another"
+            : "");
+  }
 }
 
 std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_file) {
@@ -174,6 +221,7 @@ class TokenDatasetSpec : public DatasetSpec {
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     const auto train = require_files(o_.train), validation = require_files(o_.validation);
     require_apart(o_, train, validation);
+    require_one_tokenizer(train, validation);
     return std::make_unique<TokenDataset>(o_, train, validation, seed);
   }
   DataShape stated_shape() const override {

@@ -107,8 +107,10 @@ struct Hdf5File::Handle {
   std::size_t text_capacity(const std::string& path) const;
 
   std::vector<std::string> children(const std::string& group) const;
-  void copy_from(const Handle& source);
-  void copy_root_attribute(const Handle& source, hsize_t index);
+  void create_group(const std::string& path);
+  void copy_group(const Handle& source, const std::string& path);
+  void copy_object(const Handle& source, const std::string& path);
+  void copy_attribute(const Handle& source, const std::string& path, hsize_t index);
 
   fs::path path;     // the name that the user knows
   fs::path partial;  // where a new file stands until it is published; then empty
@@ -156,7 +158,7 @@ std::unique_ptr<Hdf5File::Handle> Hdf5File::Handle::open(const fs::path& path) {
 void Hdf5File::Handle::copy_to_partial(const fs::path& path) {
   const auto old = open(path);
   const auto copy = create(path);
-  copy->copy_from(*old);
+  copy->copy_group(*old, "/");
   copy->close_file();
   copy->partial.clear();
 }
@@ -399,35 +401,58 @@ std::vector<std::string> Hdf5File::Handle::children(const std::string& group) co
   return names;
 }
 
-void Hdf5File::Handle::copy_from(const Handle& source) {
-  for (const auto& name : source.children("/")) {
-    if (H5Ocopy(source.file, name.c_str(), file, name.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0) {
-      continue;
-    }
-    const auto cause = last_cause();
-    const auto text = fmt::format("{}: /{}: cannot be copied: {}", path.string(), name, cause.text);
-    broken = true;
-    if (cause.writing) throw std::runtime_error(text);
-    throw InputError(text);
-  }
-  const ObjectId root(source.readable(H5Oopen(source.file, "/", H5P_DEFAULT), "/"));
-  const auto count = H5Aget_num_attrs(root);
-  for (int i = 0; i < count; ++i) copy_root_attribute(source, static_cast<hsize_t>(i));
+// Attributes stay in the group's header, however many they are: HDF5 1.10 dies of copying those of
+// variable length from where it puts more than 8 of them otherwise.
+void Hdf5File::Handle::create_group(const std::string& name) {
+  const PropertiesId properties(H5Pcreate(H5P_GROUP_CREATE));
+  H5Pset_attr_phase_change(properties, 255, 0);
+  GroupId group(
+      written(H5Gcreate2(file, name.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT), name));
+  written(group.close(), name);
 }
 
-void Hdf5File::Handle::copy_root_attribute(const Handle& source, hsize_t index) {
-  const AttributeId attribute(source.readable(
-      H5Aopen_by_idx(source.file, "/", H5_INDEX_NAME, H5_ITER_INC, index, H5P_DEFAULT, H5P_DEFAULT),
-      "/"));
+// Group by group, for the same reason: a file that is there may have its attributes elsewhere.
+void Hdf5File::Handle::copy_group(const Handle& source, const std::string& name) {
+  for (const auto& child : source.children(name)) {
+    copy_object(source, name == "/" ? name + child : fmt::format("{}/{}", name, child));
+  }
+  const ObjectId group(source.readable(H5Oopen(source.file, name.c_str(), H5P_DEFAULT), name));
+  const auto count = H5Aget_num_attrs(group);
+  for (int i = 0; i < count; ++i) copy_attribute(source, name, static_cast<hsize_t>(i));
+}
+
+void Hdf5File::Handle::copy_object(const Handle& source, const std::string& name) {
+  H5O_info_t info;
+  source.readable(H5Oget_info_by_name(source.file, name.c_str(), &info, H5P_DEFAULT), name);
+  if (info.type == H5O_TYPE_GROUP) {
+    create_group(name);
+    return copy_group(source, name);
+  }
+  if (H5Ocopy(source.file, name.c_str(), file, name.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0) {
+    return;
+  }
+  const auto cause = last_cause();
+  const auto text = fmt::format("{}: {}: cannot be copied: {}", path.string(), name, cause.text);
+  broken = true;
+  if (cause.writing) throw std::runtime_error(text);
+  throw InputError(text);
+}
+
+void Hdf5File::Handle::copy_attribute(const Handle& source, const std::string& object,
+                                      hsize_t index) {
+  const AttributeId attribute(
+      source.readable(H5Aopen_by_idx(source.file, object.c_str(), H5_INDEX_NAME, H5_ITER_INC, index,
+                                     H5P_DEFAULT, H5P_DEFAULT),
+                      object));
   char name[256] = "";
-  source.readable(H5Aget_name(attribute, sizeof(name), name), "/");
+  source.readable(H5Aget_name(attribute, sizeof(name), name), object);
   const TypeId type(source.readable(H5Aget_type(attribute), name));
   if (H5Tis_variable_str(type) > 0) {
-    return put_text_attribute("/", name, source.attribute_text(attribute, name));
+    return put_text_attribute(object, name, source.attribute_text(attribute, name));
   }
   std::vector<std::byte> value(H5Aget_storage_size(attribute));
   source.readable(H5Aread(attribute, type, value.data()), name);
-  put_attribute("/", name, type, value.data());
+  put_attribute(object, name, type, value.data());
 }
 
 Hdf5File::Hdf5File(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}
@@ -518,11 +543,7 @@ bool Hdf5File::is_hdf5(const fs::path& path) {
   }
 }
 
-void Hdf5File::create_group(const std::string& path) {
-  GroupId group(handle_->written(
-      H5Gcreate2(handle_->file, path.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), path));
-  handle_->written(group.close(), path);
-}
+void Hdf5File::create_group(const std::string& path) { handle_->create_group(path); }
 
 void Hdf5File::remove(const std::string& path) {
   handle_->written(H5Ldelete(handle_->file, path.c_str(), H5P_DEFAULT), path);
