@@ -71,6 +71,15 @@ def fenced_commands(path: Path, name: str) -> list[Command]:
     return found
 
 
+def yaml_blocks(path: Path, name: str) -> list[tuple[str, str]]:
+    """Text and place of the blocks marked `yaml`."""
+    text = path.read_text(encoding="utf-8")
+    return [
+        (match.group(1), f"{name}:{text.count(chr(10), 0, match.start()) + 1}")
+        for match in re.finditer(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ]
+
+
 def spans(path: Path, name: str) -> list[Command]:
     """Those within sentences."""
     text = re.sub(r"^```.*?^```", lambda m: "\n" * m.group().count("\n"),

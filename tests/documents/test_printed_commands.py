@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from printed_commands import Command, fenced_commands, head_commands, spans
+import yaml
+from printed_commands import Command, fenced_commands, head_commands, spans, yaml_blocks
 from stand_ins import ROOT, environment, make_clone
 
 PROGRAM = Path(os.environ.get("BLOCKWISE_PROGRAM", ROOT / "build/release/blockwise"))
@@ -161,6 +162,28 @@ def test_commands_in_sentences_have_their_verbs_and_flags(page: str, clone: Path
             assert words[1] in targets, command
         elif re.fullmatch("[a-z-]+", words[1]):
             check_flags(command, clone)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [block for page in PAGES for block in yaml_blocks(ROOT / page, page)]
+)
+def test_a_yaml_block_is_taken(text: str, place: str, clone: Path) -> None:
+    """A whole file by itself; a section as one of a small configuration."""
+    document = yaml.safe_load(text)
+    if "name" not in document:
+        base = "configs/quickstart.yaml" if "sweep" in document else "configs/gpt2-tiny.yaml"
+        document = yaml.safe_load((clone / base).read_text()) | document
+    path = clone / "printed.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    verb = "sweep" if "sweep" in document else "train"
+    run(clone, "", f"blockwise {verb} {path.name} --dry-run --set output=runs/printed")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/train.md"])
+def test_the_printed_configuration_is_that_of_the_file(page: str) -> None:
+    text, _ = yaml_blocks(ROOT / page, page)[0]
+    file = (ROOT / "configs/gpt2-tiny.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == yaml.safe_load(file)
 
 
 def test_the_advice_for_a_missing_corpus_makes_it(clone: Path) -> None:
