@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/text_table.hpp"
+#include "experiments/csv_text.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/report.hpp"
 
@@ -185,25 +186,6 @@ std::string caption(const Report& report) {
                     "corrected for "
                     "all of them.\n",
                     printable(report.baseline));
-}
-
-// RFC 4180: quoted where a comma, a quote or a line end is in it.
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted(1, '"');
-  for (const char c : text) quoted += c == '"' ? std::string(2, '"') : std::string(1, c);
-  quoted += '"';
-  return quoted;
-}
-
-std::string csv_line(const Cells& cells) {
-  std::string line;
-  for (const auto& cell : cells) {
-    if (!line.empty()) line += ',';
-    line += csv_cell(cell);
-  }
-  line += '\n';
-  return line;
 }
 
 template <typename T>

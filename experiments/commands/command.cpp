@@ -27,6 +27,7 @@ namespace blockwise {
 CommandAction add_train_options(CLI::App& verb);
 CommandAction add_sweep_options(CLI::App& verb);
 CommandAction add_report_options(CLI::App& verb);
+CommandAction add_curves_options(CLI::App& verb);
 CommandAction add_data_options(CLI::App& verb);
 CommandAction add_plan_options(CLI::App& verb);
 CommandAction add_eval_options(CLI::App& verb);
@@ -54,6 +55,8 @@ const std::vector<Command>& commands() {
        "blockwise sweep configs/quickstart.yaml --jobs 2", add_sweep_options},
       {"report", "Tables of a sweep or a run: losses with intervals, tests, memory, time",
        "blockwise report runs/quickstart --csv > quickstart.csv", add_report_options},
+      {"curves", "Curves of a sweep or a run for other tools: CSV, TensorBoard, Weights & Biases",
+       "blockwise curves runs/quickstart --csv > curves.csv", add_curves_options},
       {"data", "Token files from text",
        "blockwise data --train a.txt b.txt --validation c.txt --output data/mine",
        add_data_options},

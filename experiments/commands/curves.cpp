@@ -1,0 +1,89 @@
+#include "experiments/curves.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "core/error.hpp"
+#include "core/io/partial_file.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/python.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct CurveOptions {
+  std::string folder;
+  bool csv = false;
+  bool tensorboard = false;
+  bool wandb = false;
+  std::string output;
+};
+
+void print_left_out(const std::vector<std::string>& left_out) {
+  for (const auto& why : left_out) print_note("left out: " + why);
+}
+
+void print_csv(const std::string& folder) {
+  print_left_out(write_curves(folder, [](std::string_view text) { fmt::print("{}", text); }));
+}
+
+void write_csv(const std::string& folder, const fs::path& path) {
+  if (path.has_parent_path()) fs::create_directories(path.parent_path());
+  PartialFile file(path);
+  print_left_out(write_curves(
+      folder, [&](std::string_view text) { file.write(std::as_bytes(std::span(text))); }));
+  file.publish();
+}
+
+// Through a table beside the result, which the Python side reads and which goes when it has.
+int convert(const CurveOptions& options, const std::string& kind) {
+  const fs::path output =
+      options.output.empty() ? fs::path(options.folder) / kind : fs::path(options.output);
+  const auto table = output / "curves.csv";
+  write_csv(options.folder, table);
+  struct Removed {
+    fs::path path;
+    ~Removed() {
+      std::error_code ignored;
+      fs::remove(path, ignored);
+    }
+  } const removed{table};
+  fmt::print("{}", python_output({"blockwise.curve_files", kind, table.string(), output.string()}));
+  return 0;
+}
+
+int curves_command(const CurveOptions& options) {
+  if (options.tensorboard) return convert(options, "tensorboard");
+  if (options.wandb) return convert(options, "wandb");
+  if (options.output.empty()) {
+    print_csv(options.folder);
+  } else {
+    write_csv(options.folder, options.output);
+  }
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_curves_options(CLI::App& verb) {
+  auto options = std::make_shared<CurveOptions>();
+  verb.add_option("folder", options->folder, "folder of a sweep or of a run")->required();
+  auto* csv = verb.add_flag("--csv", options->csv,
+                            "a line per run, step and quantity, to standard output (the default)");
+  auto* board = verb.add_flag("--tensorboard", options->tensorboard,
+                              "event files, a folder per run; needs Python's tensorboardX");
+  auto* wandb = verb.add_flag("--wandb", options->wandb,
+                              "offline runs for `wandb sync`; needs Python's wandb");
+  csv->excludes(board)->excludes(wandb);
+  board->excludes(wandb);
+  verb.add_option("--output", options->output,
+                  "file of the CSV; otherwise a folder, without it FOLDER/tensorboard or /wandb");
+  return [options] { return curves_command(*options); };
+}
+
+}  // namespace blockwise
