@@ -37,6 +37,7 @@ NOT_RUN = [
     (r"^(cmake|ctest) ", NONE, "builds everything; CI does so by `make test`"),
     (r"^make ", MAKE, "builds, installs or downloads; CI does so by `make test`"),
     (r"(?i)transformers", NONE, "needs transformers, which is not among the requirements"),
+    (r"--(tensorboard|wandb)", HELP, "needs tensorboardX or wandb; tests/python/test_curve_files.py"),
     (r"gpt2_124M\.bin", HELP, "needs llm.c's file of 500 MB"),
     (r"sweep configs/(studies|published|hessian)", DRY, "minutes to days of training"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
