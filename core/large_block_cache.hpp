@@ -13,7 +13,8 @@ namespace blockwise {
 // The C library maps a block of 32 MiB or more anew each time and gives it back when it is freed,
 // so a training step faults in its activations page by page, every time: nearly half of a bfloat16
 // step. Keeping every freed block in the heap instead cures that and costs fragmentation
-// (measured: 1.7 times the resident memory). This cache keeps blocks whole and never holds more
+// (measured: 1.7 times the resident memory; tests/benchmarks/allocator_pairs.py compares the three
+// side by side). This cache keeps blocks whole and never holds more
 // than was in use at the highest moment so far:
 //
 //   in_use() + kept() <= peak_in_use()

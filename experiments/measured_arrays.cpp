@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "hessian/row_norm_interval.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -30,7 +32,9 @@ constexpr std::pair<const char*, const char*> kVectors[] = {
     {"diagonal", "diagonal"},
     {"diagonal_error", "its standard error"},
     {"squared_row_norms", "squared norms of the rows"},
-    {"squared_row_norms_error", "their standard errors"}};
+    {"squared_row_norms_error", "their standard errors"},
+    {"squared_row_norms_low", "lower ends of their 95 % intervals (chi-squared)"},
+    {"squared_row_norms_high", "upper ends"}};
 constexpr const char* kSamples = "samples";
 
 }  // namespace
@@ -61,20 +65,26 @@ void create_vectors(Hdf5File& file, const std::string& group,
       create_array(file, fmt::format("{}/{}", place, name), {blocks[b].size()}, doc);
     }
     create_array(file, fmt::format("{}/{}", place, kSamples), {1},
-                 "products behind every value: Student's t has one degree of freedom less");
+                 "products behind every value: the diagonal's t has one degree of freedom less");
   }
 }
 
 void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
                    const DiagonalAndRowNorms& vectors) {
-  const at::Tensor values[] = {vectors.diagonal.value, vectors.diagonal.standard_error,
+  const auto interval = squared_row_norm_interval(vectors);
+  const at::Tensor values[] = {vectors.diagonal.value,
+                               vectors.diagonal.standard_error,
                                vectors.squared_row_norms.value,
-                               vectors.squared_row_norms.standard_error};
+                               vectors.squared_row_norms.standard_error,
+                               interval.low,
+                               interval.high};
+  const auto place = group_of(group, "vectors", block);
   for (std::size_t i = 0; i < std::size(values); ++i) {
-    overwrite(file, fmt::format("{}/{}", group_of(group, "vectors", block), kVectors[i].first),
-              values[i]);
+    const auto path = fmt::format("{}/{}", place, kVectors[i].first);
+    // A file that an earlier version began has no intervals.
+    if (file.has(path)) overwrite(file, path, values[i]);
   }
-  overwrite(file, fmt::format("{}/{}", group_of(group, "vectors", block), kSamples),
+  overwrite(file, fmt::format("{}/{}", place, kSamples),
             at::full({1}, static_cast<double>(vectors.diagonal.products), at::kDouble));
 }
 

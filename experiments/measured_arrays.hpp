@@ -20,9 +20,9 @@ void create_exact_matrices(Hdf5File& file, const std::string& group,
 void write_exact_matrix(Hdf5File& file, const std::string& group, std::size_t block,
                         const at::Tensor& matrix);
 
-// GROUP/vectors/BLOCK/diagonal, diagonal_error, squared_row_norms, squared_row_norms_error, [n],
-// and samples, the number behind each: with its quantile of Student's t an error is half an
-// interval's width.
+// GROUP/vectors/BLOCK/diagonal, diagonal_error, squared_row_norms, squared_row_norms_error and
+// their 95 % intervals, squared_row_norms_low and _high, [n], and samples, the number behind each:
+// with its quantile of Student's t the diagonal's error is half an interval's width.
 void create_vectors(Hdf5File& file, const std::string& group,
                     const std::vector<HessianBlock>& blocks);
 void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,

@@ -39,6 +39,12 @@ double CurvatureEnds::condition(double damping) const {
   return (1.0 + damping) / (std::max(smallest, 0.0) / largest + damping);
 }
 
+double CurvatureEnds::condition_error(double damping) const {
+  if (largest <= 0.0 || smallest <= 0.0) return 0.0;
+  const double least = std::max(smallest - smallest_error, 0.0) / largest + damping;
+  return (smallest / largest + damping) / least - 1.0;
+}
+
 CurvatureEnds curvature_ends(const LinearOperator& a, const CurvatureEndsOptions& options) {
   auto generator = make_generator(options.seed, RandomStream::probe, std::uint64_t{1} << 42, 0);
   const auto on_host = a.options().dtype(at::kDouble).device(at::kCPU);

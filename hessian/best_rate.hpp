@@ -25,6 +25,9 @@ struct CurvatureEnds {
   // Of A with its negative eigenvalues taken as 0, damped by a share of the largest one:
   //   (1 + damping) / (max(smallest, 0) / largest + damping), at most 1 + 1 / damping.
   double condition(double damping) const;
+  // By what share that may be larger because `smallest` is off by its error; 0 where it is not
+  // positive, since the true one is not either; infinite where nothing bounds it.
+  double condition_error(double damping) const;
 };
 
 struct CurvatureEndsOptions {

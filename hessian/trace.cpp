@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
+#include "hessian/bounded_bias.hpp"
 
 namespace blockwise {
 namespace {
@@ -114,6 +115,10 @@ VectorEstimate vector_mean(const LinearOperator& a, const SamplingPlan& plan,
 }  // namespace
 
 Interval Estimate::interval(double confidence) const {
+  if (samples > 1 && standard_error > 0.0) {
+    confidence = confidence_beside_bounds((below + above) / standard_error,
+                                          static_cast<double>(samples - 1), confidence);
+  }
   const auto found = SampleMean{samples, value, standard_error, skewness}.interval(confidence);
   return {found.low - below, found.high + above};
 }

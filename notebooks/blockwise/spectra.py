@@ -278,8 +278,10 @@ class Spectrum:
 
     def elements(self, block: str | int, step: int | None = None) -> pd.DataFrame:
         """A row per parameter of the block: diagonal, squared_row_norms, each with its standard
-        error in NAME_error and half the width of its 95 % interval in NAME_half_width (NaN in files
-        of older programs). Read from the file now; NaN until they are measured.
+        error in NAME_error and half the width of Student's 95 % interval in NAME_half_width (NaN in
+        files of older programs). Squares are skewed: of few products Student's interval is too
+        short for them, and squared_row_norms_low to squared_row_norms_high is the right one (NaN in
+        files of older programs). Read from the file now; NaN until they are measured.
 
         Raises RunFileError where they were not asked for, and for a run.
         """
@@ -291,6 +293,10 @@ class Spectrum:
         quantile = _quantile(self._optional_array("vectors", block, step, "samples"))
         for name in ("diagonal", "squared_row_norms"):
             columns[f"{name}_half_width"] = quantile * columns[f"{name}_error"]
+        for end in ("squared_row_norms_low", "squared_row_norms_high"):
+            known = self._optional_array("vectors", block, step, end)
+            absent = np.full_like(columns["diagonal"], np.nan)
+            columns[end] = absent if known is None else known
         return pd.DataFrame(columns)
 
     def eigenvectors(self, block: str | int, step: int | None = None) -> list[Eigenvector]:

@@ -69,6 +69,10 @@ TEST_CASE("best rate: no other rate converges faster, and the error bound holds 
   // The smallest has not converged after eight steps: what stands there bounds it from above.
   CHECK(early.smallest >= 0.1);
   CHECK(early.smallest_error > 0.01 * early.largest);
+  // So the condition number is not known without damping, which says it where it rules.
+  CHECK(early.condition_error(0.0) > 0.5);
+  CHECK(early.condition(0.0) < 1000.0 * 0.9);
+  CHECK(early.condition_error(100.0) < 0.1);
 }
 
 TEST_CASE("best rate: saddles count their largest curvature, nothing has none, damping adds") {
@@ -77,6 +81,7 @@ TEST_CASE("best rate: saddles count their largest curvature, nothing has none, d
   CHECK(ends.largest == Approx(7.0));
   CHECK(ends.best_rate(0.0) == Approx(2.0 / 7.0));
   CHECK(ends.best_rate(0.5) == Approx(2.0 / 8.0));
+  CHECK(ends.condition_error(0.0) == 0.0);
   const DenseOperator nothing(at::zeros({5, 5}, at::kDouble));
   CHECK(curvature_ends(nothing, {}).best_rate(0.0) == 0.0);
   const DenseOperator one(at::full({1, 1}, 4.0, at::kDouble));

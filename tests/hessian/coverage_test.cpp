@@ -5,6 +5,7 @@
 //   XTrace                           0.944  0.965
 //   squared Frobenius norm           0.941  0.938
 //   diagonal, its share, energies    0.950  0.942  0.939
+//   norms of rows, 10 products       0.955 (200 seeds)    Student's interval: 0.86
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
@@ -16,6 +17,7 @@
 #include "hessian/block_energies.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"
+#include "hessian/row_norm_interval.hpp"
 #include "hessian/spectral_function.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -90,6 +92,13 @@ class Coverage {
   std::map<std::string, Count> found_;
 };
 
+// Where the quadrature's error is not small beside the probes', the interval is a bound, and the
+// program says so.
+const char* kind_of(const Estimate& found) {
+  const double probes = student_t_quantile(double(found.samples - 1)) * found.standard_error;
+  return std::max(found.below, found.above) <= 0.5 * probes ? "" : ", a bound";
+}
+
 }  // namespace
 
 TEST_CASE("Intervals of traces cover on a trained transformer", "[.][coverage]") {
@@ -130,9 +139,17 @@ TEST_CASE("Intervals of shares and diagonals cover on a trained transformer", "[
   const auto diagonal_truth = matrix.diagonal();
   const double tau = diagonal_truth.square().sum().item<double>() / norm;
   Coverage coverage;
-  double elements = 0.0;
+  double elements = 0.0, rows = 0.0;
+  const auto row_truth = matrix.square().sum(1);
   for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
-    const auto d = diagonal(a, {.products = 10, .seed = seed});
+    const auto both = diagonal_and_row_norms(a, {.products = 10, .seed = seed});
+    const auto& d = both.diagonal;
+    const auto row = squared_row_norm_interval(both);
+    rows += row.low.le(row_truth)
+                .logical_and(row.high.ge(row_truth))
+                .to(at::kDouble)
+                .mean()
+                .item<double>();
     const auto off = (d.value - diagonal_truth).abs();
     elements +=
         off.le(student_t_quantile(9) * d.standard_error).to(at::kDouble).mean().item<double>();
@@ -144,6 +161,10 @@ TEST_CASE("Intervals of shares and diagonals cover on a trained transformer", "[
                        student_t_quantile(9), tau);
   }
   fmt::print("{:<44} {:.3f}\n", "diagonal, elements, 10 products", elements / double(kSeeds));
+  fmt::print("{:<44} {:.3f}\n", "norms of rows, 10 products", rows / double(kSeeds));
+  // Means over the elements: their own noise is far below that of a share.
+  CHECK(elements / double(kSeeds) == Approx(0.95).margin(0.02));
+  CHECK(rows / double(kSeeds) == Approx(0.95).margin(0.02));
   coverage.check();
 }
 
@@ -154,18 +175,14 @@ TEST_CASE("Intervals of functions cover on a trained transformer", "[.][coverage
   const FunctionOperator a(spectrum.numel(), spectrum.options(),
                            [&](const at::Tensor& x) { return spectrum * x; });
   Coverage coverage;
-  for (std::uint64_t seed = 0; seed < kDeepSeeds; ++seed) {
-    const auto density = spectral_density(a, {.steps = 80, .probes = 10, .seed = seed});
-    for (const std::string name : {"absolute", "log_determinant", "effective_dimension"}) {
-      const auto f = spectral_function(name).with(1e-3);
-      double truth = 0.0;
-      for (const double x : values) truth += f.value(x);
-      coverage.count(name + ", 80 steps, a bound", density.mean_of(f).interval(),
-                     truth / double(values.size()));
-      if (name != "log_determinant") continue;
-      const DensityOptions options{.steps = 80, .probes = 10, .seed = seed + 1000};
-      coverage.count(name + ", as deep as needed",
-                     trace_of_function(a, f, options, 0.0, 320).interval(), truth);
+  for (const std::string name : {"absolute", "log_determinant", "effective_dimension"}) {
+    const auto f = spectral_function(name).with(1e-3);
+    double truth = 0.0;
+    for (const double x : values) truth += f.value(x);
+    for (std::uint64_t seed = 0; seed < kDeepSeeds; ++seed) {
+      const DensityOptions options{.steps = 80, .probes = 10, .seed = seed};
+      const auto found = trace_of_function(a, f, options, 0.0, 320);
+      coverage.count(name + kind_of(found), found.interval(), truth);
     }
   }
   coverage.check();
