@@ -13,8 +13,9 @@ namespace blockwise {
 class ParameterLayout {
  public:
   ParameterLayout() = default;
-  // Sets the offsets. Throws InputError naming the block for an empty shape, a repeated name, fused
-  // sections whose rows do not add up, or heads that do not divide their axis.
+  // Sets the offsets. Throws InputError naming the block for an empty shape, an axis below 1, a
+  // repeated name, fused sections whose rows do not add up, or heads that do not divide their axis;
+  // and where a tensor, or all of them, have more than 2^48 elements.
   explicit ParameterLayout(std::vector<ParameterBlock> blocks);
 
   const std::vector<ParameterBlock>& blocks() const { return blocks_; }

@@ -21,7 +21,8 @@ struct StepReport {
 class Optimizer {
  public:
   // Keeps a reference to the store. Throws InputError where the partition rule does not cover a
-  // tensor.
+  // tensor, a file of rates per block is not of the partition, and where the device has less memory
+  // than the state takes, before any of it is taken.
   Optimizer(const OptimizerConfig& config, ParameterStore& store);
 
   // Clips by the global norm, then updates every tensor. With a non-finite gradient norm nothing is
@@ -35,8 +36,8 @@ class Optimizer {
   // (name, flat tensor), and exact bytes by the same names.
   const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
   std::vector<std::pair<std::string, std::int64_t>> state_bytes() const;
-  // Continues after `steps` steps from saved state. Throws InputError for a missing or misshapen
-  // tensor.
+  // Continues after `steps` steps from saved state. Throws InputError for a tensor that is missing,
+  // or of another size or type.
   void load_state(std::int64_t steps, const std::vector<std::pair<std::string, at::Tensor>>& state);
 
   // Uses the rule's tensor operations on the CPU too; for tests that compare the two forms.
