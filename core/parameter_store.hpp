@@ -29,8 +29,8 @@ class ParameterStore {
  public:
   // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, and 2
   // bytes for each element that has a copy. Throws InputError for a tensor that is kept by a name
-  // which the layout does not have, and where the device has less memory than that, before any of it
-  // is taken.
+  // which the layout does not have, and where the device has less memory than that, before any of
+  // it is taken.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt);
 
