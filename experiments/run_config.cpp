@@ -92,7 +92,8 @@ void TrainerConfig::visit(FieldVisitor& v) {
   v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
             loss_chunk_tokens, {0, 1 << 30});
   v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
-  v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads, {0, 4096});
+  v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads,
+            {0, 4096});
 }
 
 std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {

@@ -9,9 +9,7 @@
 namespace blockwise {
 namespace {
 
-std::string cores_text(int cores) {
-  return fmt::format("{} core{}", cores, cores == 1 ? "" : "s");
-}
+std::string cores_text(int cores) { return fmt::format("{} core{}", cores, cores == 1 ? "" : "s"); }
 
 }  // namespace
 

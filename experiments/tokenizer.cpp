@@ -70,15 +70,16 @@ std::unique_ptr<Tokenizer> json_tokenizer(const fs::path& path) {
 std::unique_ptr<Tokenizer> open_named_tokenizer(const std::string& name) {
   if (name == "byte") return std::make_unique<ByteTokenizer>();
   const fs::path path = name;
-  require_input(input_exists(path),
-                "{}: there is no such tokenizer: give `byte`, a tokenizer.json or a folder with one",
-                name);
+  require_input(
+      input_exists(path),
+      "{}: there is no such tokenizer: give `byte`, a tokenizer.json or a folder with one", name);
   if (!fs::is_directory(path)) return json_tokenizer(path);
   if (input_exists(path / "tokenizer.json")) return json_tokenizer(path / "tokenizer.json");
-  require_input(manifest_says_bytes(path),
-                "{}: this folder has neither a tokenizer.json nor the manifest.json of a byte-level "
-                "corpus",
-                name);
+  require_input(
+      manifest_says_bytes(path),
+      "{}: this folder has neither a tokenizer.json nor the manifest.json of a byte-level "
+      "corpus",
+      name);
   return std::make_unique<ByteTokenizer>();
 }
 

@@ -73,7 +73,8 @@ void add_tokenizer_options(OptionList& o) {
 
 void add_output_options(OptionList& o) {
   o.add("--output", "DIR", "folder of the token files")->required();
-  o.choice("--format", "llmc: with llm.c's header (default); bare: raw_uint16, as nanoGPT's, or raw_uint32",
+  o.choice("--format",
+           "llmc: with llm.c's header (default); bare: raw_uint16, as nanoGPT's, or raw_uint32",
            {"llmc", "raw_uint16", "raw_uint32"});
   o.add("--shard-tokens", "N", "tokens per file; without it one file each");
 }

@@ -118,7 +118,8 @@ CommandAction add_eval_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
+  verb.add_option("--threads", options->threads,
+                  "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--json", options->json, "machine-readable");
   return [options] {

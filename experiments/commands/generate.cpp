@@ -51,10 +51,10 @@ int generate_command(const GenerateOptions& options) {
   const auto& spec = *loaded.source.spec;
   require_input(spec.context_length() > 0, "{}: a model of family {} writes no text", options.model,
                 spec.family());
-  const auto tokenizer = options.tokenizer.empty()
-                             ? open_tokenizer(loaded.source.companions.folder,
-                                              loaded.model->head().weight.size(0))
-                             : open_named_tokenizer(options.tokenizer);
+  const auto tokenizer =
+      options.tokenizer.empty()
+          ? open_tokenizer(loaded.source.companions.folder, loaded.model->head().weight.size(0))
+          : open_named_tokenizer(options.tokenizer);
   const auto last = last_tokens(options, loaded.source);
   install_stop_handlers("token");
   print(options.prompt);
@@ -103,7 +103,8 @@ CommandAction add_generate_options(CLI::App& verb) {
   verb.add_option("--device", options->device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
+  verb.add_option("--threads", options->threads,
+                  "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
       ->check(CLI::Range(0, 4096));
   return [options] { return generate_command(*options); };
 }

@@ -79,7 +79,8 @@ TEST_CASE("One window and its last target are enough, less is refused") {
     CHECK(*positions.begin() == 0);
     CHECK(*positions.rbegin() == std::min<std::int64_t>(3, tokens - 5));
   }
-  CHECK_THAT(input_error([] { WindowSampler(0, 4, 4); }),
-             Contains("4 tokens are too few for a sequence of 4 (data.sequence_length) and its last "
-                      "target: at least 5"));
+  CHECK_THAT(
+      input_error([] { WindowSampler(0, 4, 4); }),
+      Contains("4 tokens are too few for a sequence of 4 (data.sequence_length) and its last "
+               "target: at least 5"));
 }

@@ -38,9 +38,9 @@ TEST_CASE("threads: the program warns of the flag, the variable and the jobs") {
   CHECK_THAT(flag.errors, Contains(note + "2 threads (trainer.threads or --threads) for the 1 core "
                                           "that this process may use") &&
                               Contains("--threads 1 is faster"));
-  const auto variable = small.run({"train", "--set", "trainer.threads=0", "--output",
-                                   (small.folder / "other").string()},
-                                  "export OMP_NUM_THREADS=3; exec taskset -c 0");
+  const auto variable = small.run(
+      {"train", "--set", "trainer.threads=0", "--output", (small.folder / "other").string()},
+      "export OMP_NUM_THREADS=3; exec taskset -c 0");
   CHECK_THAT(variable.errors, Contains(note + "3 threads (OMP_NUM_THREADS)"));
   const AddsStep sweep;
   const auto jobs = sweep.run({"sweep", "--jobs", "2"}, "taskset -c 0");

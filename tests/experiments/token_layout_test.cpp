@@ -50,10 +50,10 @@ TEST_CASE("formats: bare files of 16 and 32 bits train and evaluate as those wit
   for (const std::string width : {"16", "32"}) {
     INFO(width << " bits");
     const auto format = "raw_uint" + width, end = ".u" + width;
-    const auto trained = b.run({"train", "--output", b.path(format), "--set",
-                                "data.format=" + format, "--set", "data.vocab_size=64", "--set",
-                                "data.train=" + b.path("train" + end), "--set",
-                                "data.validation=" + b.path("validation" + end)});
+    const auto trained =
+        b.run({"train", "--output", b.path(format), "--set", "data.format=" + format, "--set",
+               "data.vocab_size=64", "--set", "data.train=" + b.path("train" + end), "--set",
+               "data.validation=" + b.path("validation" + end)});
     INFO(trained.errors);
     REQUIRE(trained.exit_code == 0);
     const auto run = read_run(b.folder / format / "run.h5");
@@ -74,8 +74,8 @@ TEST_CASE("formats: one window and its target are enough to train on, less is na
   write_bare<std::uint32_t>(b.folder / "train.bin", b.folder / "one.u32", 17);
   write_bare<std::uint32_t>(b.folder / "train.bin", b.folder / "less.u32", 16);
   const auto train = [&](const std::string& training, const std::string& validation) {
-    return b.run({"train", "--set", "data.format=raw_uint32", "--set", "data.vocab_size=64", "--set",
-                  "data.train=" + b.path(training), "--set",
+    return b.run({"train", "--set", "data.format=raw_uint32", "--set", "data.vocab_size=64",
+                  "--set", "data.train=" + b.path(training), "--set",
                   "data.validation=" + b.path(validation)});
   };
   CHECK(train("one.u32", "one.u32").exit_code == 0);
