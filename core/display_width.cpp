@@ -157,6 +157,7 @@ std::string wrapped_entry(const std::string& name, const std::string& meaning, s
 
 std::string wrapped_command(const std::string& line, std::size_t width) {
   if (display_width(line) <= width) return line;
+  if (line.find(" --") == std::string::npos) return wrapped(line, width, 2);
   std::string out, current;
   for (std::size_t begin = 0; begin < line.size();) {
     const auto end = std::min(line.find(" --", begin + 1), line.size());

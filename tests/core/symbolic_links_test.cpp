@@ -19,9 +19,9 @@ TEST_CASE("A loop of symbolic links is bad input wherever a model's files are lo
   INFO(name);
   fs::copy(std::string(BLOCKWISE_SOURCE_DIR) + "/tests/golden/hugging_face/llama", folder.path(),
            fs::copy_options::recursive);
+  const auto config = read_hugging_face_config(folder.path());
   fs::remove(folder / "model.safetensors");
   fs::create_symlink(folder / name, folder / name);
-  const auto config = read_hugging_face_config(folder.path());
   if (name == "tokenizer.json") {
     CHECK_THROWS_WITH(write_companions(config.companions, folder / "kept"),
                       Contains(name) && Contains("symbolic links"));

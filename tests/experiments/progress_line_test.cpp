@@ -30,7 +30,7 @@ TEST_CASE("Progress line: the time left stands first and stays, whatever the wid
 }
 
 TEST_CASE("Progress line: parts go whole") {
-  const auto line = progress_line(sweep_state(), 84, true);
+  const auto line = progress_line(sweep_state(), 82, true);
   CHECK_THAT(line, Contains("quickstart") && !Contains("12.3k"));
 }
 

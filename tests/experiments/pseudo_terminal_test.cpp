@@ -75,8 +75,14 @@ TEST_CASE("Terminal: what a model writes cannot steer it, and a pipe gets it as 
   REQUIRE(small.run({"train"}).exit_code == 0);
   const auto run = (small.folder / "run").string();
   // Tokens are bytes below 64, so the model has seen control characters, and writes some.
-  const std::vector<std::string> words = {"generate",     "--model",  run,  "--prompt",
-                                          "1\x1b[2J2\t3", "--tokens", "200"};
+  const std::vector<std::string> words = {"generate",
+                                          "--model",
+                                          run,
+                                          "--prompt",
+                                          "1\x1b"
+                                          "2\t3",
+                                          "--tokens",
+                                          "200"};
   const auto screen = run_on_terminal(words, 80, {"TERM=xterm"});
   INFO(screen.screen);
   CHECK(screen.exit_code == 0);
