@@ -266,8 +266,8 @@ double PartitionMeasurement::condition(Curvature& curvature, std::size_t section
   for (std::int64_t i = 0; i < count; ++i) {
     const auto block = uniform_index(stream, std::uint64_t(i), std::uint64_t(part.block_count()));
     const auto index = labels.eq(std::int64_t(block)).nonzero().reshape({-1}) + begin;
-    const RestrictedOperator block(tensor, index.to(point_.device));
-    const StoppableOperator a(block, stop_requested);
+    const RestrictedOperator restricted(tensor, index.to(point_.device));
+    const StoppableOperator a(restricted, stop_requested);
     const auto ends = curvature_ends(a, {0.05, kConditionProducts, std::uint64_t(c_.seed)});
     logs += std::log(ends.condition(d_.config.hessian.damping)) / double(count);
   }
