@@ -2,10 +2,11 @@
 #include "experiments/stop_signal.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 
 #include "core/io/input_file.hpp"
 #include "experiments/checkpoint.hpp"

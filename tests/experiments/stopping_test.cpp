@@ -75,10 +75,17 @@ RunConfig config_of(const SmallRunFolder& small, const std::string& output,
   auto document = YamlDocument::load(small.config);
   document.set("hessian.method=fresh_graph");
   document.set("hessian.batches=1");
+  document.set("hessian.batch_size=1");
   for (const auto& setting : settings) document.set(setting);
   auto config = document.run_config();
   config.output = (small.folder / output).string();
   return config;
+}
+
+void count_passes(RunConfig& config, Passes& passes) {
+  std::unique_ptr<ModelSpec> counting =
+      std::make_unique<CountingSpec>(config.model.spec->clone(), passes);
+  config.model.spec = std::move(counting);
 }
 
 // `work(passes)` says whether it finished. Stops it at pass 1, 1 + stride and so on of an attempt,
@@ -138,8 +145,7 @@ TEST_CASE("partition: a stop in any phase ends within a product, and what goes o
                   {"discovery.vectors=2", "discovery.codes=2", "discovery.candidates=[row]",
                    "discovery.gradient_batches=8", "discovery.validation_vectors=2",
                    "discovery.condition_blocks=1", "discovery.merge=true"}));
-    discovery.config.model.spec =
-        std::make_unique<CountingSpec>(discovery.config.model.spec->clone(), passes);
+    count_passes(discovery.config, passes);
     return discover_partition(discovery, program_path(), 1, [](std::int64_t, const auto&) {})
         .finished;
   };
@@ -147,7 +153,7 @@ TEST_CASE("partition: a stop in any phase ends within a product, and what goes o
   REQUIRE(find("whole", undisturbed));
   // A product of the matrices one by one is as many passes as there are; and one for a gradient.
   const auto matrices = 12;
-  stop_everywhere(undisturbed.count / 12, matrices,
+  stop_everywhere(undisturbed.count / 6, matrices,
                   [&](Passes& passes) { return find("stopped", passes); });
   CHECK(read_text_file(small.folder / "whole/partition.yaml") ==
         read_text_file(small.folder / "stopped/partition.yaml"));
@@ -162,8 +168,7 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
           config_of(small, output,
                     {"search_lr.method=" + method, "search_lr.samples=2", "search_lr.products=8",
                      "search_lr.error=0", "search_lr.gradient_batches=4"}));
-      search.config.model.spec =
-          std::make_unique<CountingSpec>(search.config.model.spec->clone(), passes);
+      count_passes(search.config, passes);
       return search_rates(search, program_path(), 1, [](std::int64_t, const auto&) {}).finished;
     };
     Passes undisturbed;
@@ -193,8 +198,7 @@ TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on 
     settings.insert(settings.end(), kind.begin(), kind.end());
     const auto measure = [&](const std::string& output, Passes& passes) {
       auto spectrum = resolve_spectrum(config_of(small, output, settings));
-      spectrum.config.model.spec =
-          std::make_unique<CountingSpec>(spectrum.config.model.spec->clone(), passes);
+      count_passes(spectrum.config, passes);
       return measure_spectrum(spectrum, [](std::int64_t, const auto&) {});
     };
     const std::string whole = std::string(name) + "-whole", parts = std::string(name) + "-parts";
@@ -221,8 +225,8 @@ TEST_CASE("Ctrl-C ends spectrum, partition and search-lr with the interrupted co
     std::string name, setting, file;
   };
   for (const auto& [name, setting, file] :
-       {Verb{"spectrum", "hessian.trace_products=1000000000", "spectrum.h5"},
-        Verb{"partition", "discovery.vectors=1000000", "config.yaml"},
+       {Verb{"spectrum", "hessian.trace_products=1000000", "spectrum.h5"},
+        Verb{"partition", "discovery.vectors=10000", "config.yaml"},
         Verb{"search-lr", "search_lr.samples=1000", "config.yaml"}}) {
     INFO(name);
     const auto folder = (small.folder / name).string();
