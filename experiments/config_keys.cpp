@@ -9,12 +9,13 @@ namespace {
 
 // Of micro_batch_size and what follows it the order of sums (and the draws of dropout) depend, as
 // they do on threads; of what is summed nothing does.
-constexpr std::array<std::string_view, 14> kFree = {"name",
+constexpr std::array<std::string_view, 15> kFree = {"name",
                                                     "output",
                                                     "trainer.evaluate_every",
                                                     "trainer.checkpoint_every",
                                                     "trainer.keep_checkpoints",
                                                     "trainer.divergence_loss",
+                                                    "trainer.divergence_factor",
                                                     "trainer.device",
                                                     "trainer.threads",
                                                     "trainer.micro_batch_size",

@@ -21,7 +21,7 @@ bool is_over(const PastRun& past, const ResolvedRun& run, const Continuation& go
   const auto known = past.identity.history.changes.size();
   const bool other_bound =
       std::any_of(changes.begin() + static_cast<std::ptrdiff_t>(known), changes.end(),
-                  [](const auto& change) { return change.key == "trainer.divergence_loss"; });
+                  [](const auto& change) { return change.key.starts_with("trainer.divergence_"); });
   if (past.result->state == RunState::diverged) return !other_bound;
   return past.result->state == RunState::finished &&
          past.result->last_step >= run.config.trainer.steps;

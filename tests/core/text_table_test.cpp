@@ -110,4 +110,5 @@ TEST_CASE("Wrapped command: the lines are one command to a shell") {
   const std::string line = "Next: blockwise train a.yaml --set x=1 --set y=2";
   CHECK(wrapped_command(line, 48) == line);
   CHECK(wrapped_command(line, 40) == "Next: blockwise train a.yaml --set x=1 \\\n    --set y=2");
+  CHECK(wrapped_command("one two three", 9) == "one two\n  three");  // words, not a command
 }

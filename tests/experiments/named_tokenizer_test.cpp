@@ -12,7 +12,7 @@ using namespace blockwise::testing;
 using blockwise::testing::Contains;
 
 TEST_CASE("generate: a tokenizer that is not there is an error, bytes by name are one") {
-  const SmallRunFolder small(2);
+  const SmallRunFolder small(4);
   const auto generate = [&](const std::string& tokenizer) {
     return run_program({"generate", "--model", small.config, "--prompt", "!", "--tokens", "2",
                         "--tokenizer", tokenizer, "--threads", "1"});

@@ -27,23 +27,30 @@ namespace {
 constexpr std::int64_t kSteps = 12;
 constexpr std::int64_t kStoppedStep = 7;  // of no evaluation
 
-// The run without intervals: whatever it leaves, a signal made it.
-ResolvedRun bare_run(const SmallRunFolder& small, const std::string& output) {
-  auto document = YamlDocument::load(small.config);
-  document.set("trainer.checkpoint_every=0");
-  auto config = document.run_config();
-  config.output = (small.folder / output).string();
-  return resolve(config);
+// Trains without intervals, in a process of its own that raises the signal behind a step: whatever
+// it leaves, the signal made it. Says how that ended.
+std::string train_and_raise(const SmallRunFolder& small, const std::string& output,
+                            std::int64_t step, int signal) {
+  ChildProcess child([&](const auto& say) {
+    auto document = YamlDocument::load(small.config);
+    document.set("trainer.checkpoint_every=0");
+    auto config = document.run_config();
+    config.output = (small.folder / output).string();
+    install_stop_handlers("step");
+    const auto outcome = train(resolve(config), [&](const StepRecord& row) {
+      if (row.step == step) std::raise(signal);
+    });
+    say(outcome.message);
+  });
+  return child.wait().text;
 }
 
-RunOutcome train_and_raise(const ResolvedRun& run, int signal) {
-  forget_stop();
-  install_stop_handlers("step");
-  const auto outcome = train(run, [&](const StepRecord& row) {
-    if (row.step == kStoppedStep) std::raise(signal);
-  });
-  forget_stop();
-  return outcome;
+// The same to its end.
+int train_on(const SmallRunFolder& small, const std::string& output) {
+  return small
+      .run({"train", "--set", "trainer.checkpoint_every=0", "--output",
+            (small.folder / output).string()})
+      .exit_code;
 }
 
 void check_same_end(const std::string& a, const std::string& b) {
@@ -80,8 +87,8 @@ ChildResult errors_of(Work work) {
 
 TEST_CASE("Every stop signal leaves a checkpoint, and what goes on is bit-equal", "[stop]") {
   const SmallRunFolder small(kSteps);
-  const auto whole = bare_run(small, "whole");
-  REQUIRE(train(whole, [](const StepRecord&) {}).state == RunState::finished);
+  const auto path = [&](const std::string& output) { return (small.folder / output).string(); };
+  REQUIRE(train_on(small, "whole") == kExitFinished);
   const std::array<std::pair<int, std::string>, 6> signals = {{{SIGTERM, "SIGTERM"},
                                                                {SIGINT, "SIGINT"},
                                                                {SIGHUP, "SIGHUP"},
@@ -90,35 +97,26 @@ TEST_CASE("Every stop signal leaves a checkpoint, and what goes on is bit-equal"
                                                                {SIGXCPU, "SIGXCPU"}}};
   for (const auto& [signal, name] : signals) {
     INFO(name);
-    const auto run = bare_run(small, name);
-    const auto outcome = train_and_raise(run, signal);
-    CHECK(outcome.state == RunState::interrupted);
-    CHECK(outcome.step == kStoppedStep);
-    CHECK(outcome.message == "stopped by " + name + " after step 7");
-    CHECK(checkpoint_steps(run.config.output) == std::vector<std::int64_t>{kStoppedStep});
-    REQUIRE(train(run, [](const StepRecord&) {}).state == RunState::finished);
-    check_same_end(whole.config.output, run.config.output);
+    CHECK(train_and_raise(small, name, kStoppedStep, signal) ==
+          "stopped by " + name + " after step 7");
+    CHECK(read_run(path(name) + "/run.h5").state == RunState::interrupted);
+    CHECK(checkpoint_steps(path(name)) == std::vector<std::int64_t>{kStoppedStep});
   }
+  REQUIRE(train_on(small, "SIGXCPU") == kExitFinished);
+  check_same_end(path("whole"), path("SIGXCPU"));
 }
 
 // The evaluation of step 8 is left out by the signal, and made up for by the process that goes on.
 TEST_CASE("A stop during an evaluation does not wait for it", "[stop]") {
   const SmallRunFolder small(kSteps);
-  const auto whole = bare_run(small, "whole");
-  REQUIRE(train(whole, [](const StepRecord&) {}).state == RunState::finished);
+  REQUIRE(train_on(small, "whole") == kExitFinished);
   for (const std::int64_t at : {std::int64_t{8}, kSteps}) {
-    const auto run = bare_run(small, fmt::format("stopped-{}", at));
-    forget_stop();
-    install_stop_handlers("step");
-    const auto outcome = train(run, [&](const StepRecord& row) {
-      if (row.step == at) std::raise(SIGUSR1);
-    });
-    forget_stop();
-    CHECK(outcome.state == RunState::interrupted);
-    CHECK(outcome.step == at);
-    CHECK(read_run(run.config.output + "/run.h5").evaluations.back().step < at);
-    REQUIRE(train(run, [](const StepRecord&) {}).state == RunState::finished);
-    check_same_end(whole.config.output, run.config.output);
+    const auto output = fmt::format("stopped-{}", at), folder = (small.folder / output).string();
+    CHECK(train_and_raise(small, output, at, SIGUSR1) ==
+          fmt::format("stopped by SIGUSR1 after step {}", at));
+    CHECK(read_run(folder + "/run.h5").evaluations.back().step < at);
+    REQUIRE(train_on(small, output) == kExitFinished);
+    check_same_end((small.folder / "whole").string(), folder);
   }
 }
 

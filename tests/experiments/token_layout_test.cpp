@@ -44,8 +44,9 @@ TEST_CASE("formats: bare files of 16 and 32 bits train and evaluate as those wit
   const Bare b;
   REQUIRE(b.run({"train"}).exit_code == 0);
   const auto expected = read_run(b.folder / "run/run.h5");
-  const auto loss = run_program({"eval", "--model", b.path("run"), "--tokens",
-                                 b.path("validation.bin"), "--sequence-length", "16"});
+  const auto loss =
+      run_program({"eval", "--model", b.path("run"), "--tokens", b.path("validation.bin"),
+                   "--sequence-length", "16", "--bytes", "1500"});
   REQUIRE(loss.exit_code == 0);
   for (const std::string width : {"16", "32"}) {
     INFO(width << " bits");
@@ -63,7 +64,7 @@ TEST_CASE("formats: bare files of 16 and 32 bits train and evaluate as those wit
     for (const std::string flag : {"--format", "--layout"}) {
       const auto evaluated =
           run_program({"eval", "--model", b.path("run"), "--tokens", b.path("validation" + end),
-                       "--sequence-length", "16", flag, format});
+                       "--sequence-length", "16", "--bytes", "1500", flag, format});
       CHECK(evaluated.output == loss.output);
     }
   }
