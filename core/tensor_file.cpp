@@ -163,6 +163,19 @@ std::vector<std::pair<std::string, std::string>> TensorFileReader::provenance() 
   return texts(root_, "provenance");
 }
 
+std::vector<std::pair<std::string, std::string>> read_provenance_section(
+    const std::filesystem::path& path) {
+  const auto file = read_text_file(path, kTensorFileLimit);
+  const auto root = parse_yaml(file.substr(0, file.find("\ntensors:")), file_place(path.string()));
+  std::vector<std::pair<std::string, std::string>> entries;
+  if (!root.IsMap() || !root["provenance"].IsMap()) return entries;
+  for (const auto& entry : root["provenance"]) {
+    if (!entry.first.IsScalar() || !entry.second.IsScalar()) continue;
+    entries.emplace_back(entry.first.Scalar(), entry.second.Scalar());
+  }
+  return entries;
+}
+
 std::string quoted_yaml(std::string text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\'') text.insert(i++, 1, '\'');

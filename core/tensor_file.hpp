@@ -68,6 +68,11 @@ class TensorFileReader {
   std::int64_t version_ = 0;
 };
 
+// The provenance section of such a file of any model; what stands before the list of tensors is all
+// that is parsed. Empty where there is none.
+std::vector<std::pair<std::string, std::string>> read_provenance_section(
+    const std::filesystem::path& path);
+
 // Text between single quotes, and a provenance section, as such files have them.
 std::string quoted_yaml(std::string text);
 std::string provenance_text(const std::vector<std::pair<std::string, std::string>>& provenance);

@@ -107,7 +107,7 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 12> kLaterFields = {"model.activation: gelu_tanh",
+constexpr std::array<std::string_view, 13> kLaterFields = {"model.activation: gelu_tanh",
                                                            "model.mlp_bias: false",
                                                            "model.rope_scaling.beta_fast: 32",
                                                            "model.rope_scaling.beta_slow: 1",
@@ -118,7 +118,8 @@ constexpr std::array<std::string_view, 12> kLaterFields = {"model.activation: ge
                                                            "hessian.names: []",
                                                            "hessian.vectors: 0",
                                                            "trainer.divergence_factor: 100",
-                                                           "trainer.overfit_batches: 0"};
+                                                           "trainer.overfit_batches: 0",
+                                                           "data.test: \"\""};
 
 // What does not define the experiment, and what stands in its place.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNeutral = {

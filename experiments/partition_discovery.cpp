@@ -1,11 +1,13 @@
 #include "experiments/partition_discovery.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "core/device.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/found_on.hpp"
 #include "experiments/partition_measurement.hpp"
 #include "experiments/partition_merges.hpp"
 #include "experiments/provenance.hpp"
@@ -148,7 +150,8 @@ class Discovery {
                        {"model", d_.config.model.from.empty() ? "fresh" : "trained"},
                        {"products", fmt::format("{}", d_.products)},
                        {"gradients", fmt::format("{:.0f}", d_.gradients)},
-                       {"shuffled", c_.shuffle ? "yes" : "no"}};
+                       {"shuffled", c_.shuffle ? "yes" : "no"},
+                       {kFoundOnKey, seeds_text(seeds())}};
     for (const auto& v : outcome.validation) {
       file.provenance.emplace_back(v.batches == "other" ? "validation_other_batches" : "validation",
                                    validation_text(v));
@@ -158,6 +161,15 @@ class Discovery {
       file.evidence[section.tensor].push_back(evidence_of(section));
     }
     return file;
+  }
+
+  // Those of the scores, and those of the trials.
+  std::vector<std::int64_t> seeds() const {
+    std::set<std::int64_t> all = {d_.config.seed};
+    if (c_.by_loss()) {
+      for (const auto seed : seed_range(1, c_.trial_seeds)) all.insert(seed);
+    }
+    return {all.begin(), all.end()};
   }
 
   static Evidence evidence_of(const SectionScores& section) {

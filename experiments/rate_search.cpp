@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "core/device.hpp"
 #include "core/error.hpp"
@@ -15,6 +16,7 @@
 #include "core/partition_file.hpp"
 #include "core/random_stream.hpp"
 #include "experiments/config_text.hpp"
+#include "experiments/found_on.hpp"
 #include "experiments/provenance.hpp"
 #include "experiments/rate_report.hpp"
 
@@ -112,13 +114,24 @@ class RateSearch {
     rates.provenance = {{"program", program_version()},
                         {"configuration", s_.hash},
                         {"method", c_.method},
-                        {"model", s_.config.model.from.empty() ? "fresh" : "trained"}};
+                        {"model", s_.config.model.from.empty() ? "fresh" : "trained"},
+                        {kFoundOnKey, seeds_text(seeds())}};
     if (c_.needs_gradients()) {
       rates.provenance.emplace_back("second_moment", moment_text(s_.moment_batches));
     }
     const auto path = folder_ / "rates.yaml";
     write_file_atomically(path, block_rates_text(s_.layout, partition, rates));
     outcome_.file = path.string();
+  }
+
+  // Those of the measurement, and those of the trials.
+  std::vector<std::int64_t> seeds() const {
+    std::set<std::int64_t> all;
+    if (c_.method != "coordinate") all.insert(s_.config.seed);
+    if (c_.by_trials()) {
+      for (const auto seed : seed_range(1, c_.trial_seeds)) all.insert(seed);
+    }
+    return {all.begin(), all.end()};
   }
 
   // ---- trials

@@ -1,13 +1,15 @@
 #include "experiments/report.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <set>
-#include <tuple>
 
 #include "core/error.hpp"
-#include "experiments/holm.hpp"
+#include "experiments/report_comparison.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
 
@@ -31,7 +33,8 @@ struct Runs {
   std::string name;
   std::string baseline;
   std::vector<Member> members;
-  std::vector<Member> left_out;  // see SweepManifest
+  std::vector<Member> left_out;       // see SweepManifest
+  std::vector<Member> confirmations;  // the same
 };
 
 Member member_of(const SweepMember& planned, const fs::path& folder) {
@@ -45,9 +48,12 @@ Member member_of(const SweepMember& planned, const fs::path& folder) {
 
 Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
   const auto manifest = read_manifest(folder);
-  Runs runs{manifest.name, manifest.baseline, {}, {}};
+  Runs runs{manifest.name, manifest.baseline, {}, {}, {}};
   for (const auto& member : manifest.members) runs.members.push_back(member_of(member, folder));
   for (const auto& member : manifest.left_out) runs.left_out.push_back(member_of(member, folder));
+  for (const auto& member : manifest.confirmations) {
+    runs.confirmations.push_back(member_of(member, folder));
+  }
   if (!manifest.has_hashes()) {
     warnings.push_back(fmt::format(
         "{}: without the hashes of its members (written by an earlier version), so nobody checks "
@@ -61,7 +67,7 @@ Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
 // A run folder is a sweep of one.
 Runs single_run(const fs::path& folder) {
   const auto name = fs::weakly_canonical(folder).filename().string();
-  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}, {}};
+  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}, {}, {}};
 }
 
 // A run of something else must not stand under the settings that the manifest gives it.
@@ -109,6 +115,9 @@ class RowBuilder {
     std::vector<double> losses;
     for (const auto& [seed, loss] : row_.final_losses) losses.push_back(loss);
     if (!losses.empty()) row_.final_loss = summarize(losses);
+    std::vector<double> test_losses;
+    for (const auto& [seed, loss] : row_.test_losses) test_losses.push_back(loss);
+    if (!test_losses.empty()) row_.test_loss = summarize(test_losses);
     row_.best_loss = mean_of(best_losses_);
     row_.step_seconds = mean_of(step_seconds_);
     row_.tokens_per_second = mean_of(tokens_per_second_);
@@ -128,6 +137,7 @@ class RowBuilder {
         break;
       case RunState::diverged:
         ++row_.seeds.diverged;
+        row_.courses[seed] = loss_course(run);
         break;
       case RunState::failed:
         ++row_.seeds.failed;
@@ -144,6 +154,7 @@ class RowBuilder {
     const bool evaluated = !run.evaluations.empty();
     if (evaluated && !std::isfinite(run.evaluations.back().loss)) {
       ++row_.seeds.diverged;
+      row_.courses[seed] = loss_course(run);
       return;
     }
     ++row_.seeds.finished;
@@ -152,6 +163,9 @@ class RowBuilder {
     double best = run.evaluations.back().loss;
     for (const auto& evaluation : run.evaluations) best = std::fmin(best, evaluation.loss);
     best_losses_.push_back(best);
+    row_.courses[seed] = loss_course(run);
+    row_.found_on.insert(run.found_on.begin(), run.found_on.end());
+    if (run.test && std::isfinite(run.test->loss)) row_.test_losses[seed] = run.test->loss;
   }
 
   void add_costs(const RunResult& run) {
@@ -172,17 +186,10 @@ class RowBuilder {
   std::vector<double> tokens_per_second_;
 };
 
-bool ranks_before(const ReportRow& a, const ReportRow& b) {
-  const auto key = [](const ReportRow& row) {
-    return std::tuple(!row.final_loss, row.seeds.diverged > 0,
-                      row.final_loss ? row.final_loss->mean : 0.0);
-  };
-  return key(a) < key(b);
-}
-
-std::vector<ReportRow> read_rows(const Runs& runs, std::vector<std::string>& warnings) {
+std::vector<ReportRow> read_rows(const std::vector<Member>& members,
+                                 std::vector<std::string>& warnings) {
   std::vector<RowBuilder> builders;
-  for (const auto& member : runs.members) {
+  for (const auto& member : members) {
     auto builder = std::ranges::find_if(
         builders, [&](const auto& candidate) { return candidate.takes(member); });
     if (builder == builders.end()) builder = builders.insert(builder, RowBuilder(member));
@@ -190,46 +197,28 @@ std::vector<ReportRow> read_rows(const Runs& runs, std::vector<std::string>& war
   }
   std::vector<ReportRow> rows;
   for (auto& builder : builders) rows.push_back(builder.finish());
-  std::ranges::stable_sort(rows, ranks_before);
+  rank_rows(rows);
   return rows;
 }
 
-void compare(ReportRow& row, const ReportRow& baseline) {
-  std::vector<double> own, other;
-  for (const auto& [seed, loss] : row.final_losses) {
-    const auto pair = baseline.final_losses.find(seed);
-    if (pair == baseline.final_losses.end()) continue;
-    own.push_back(loss);
-    other.push_back(pair->second);
-  }
-  if (!own.empty()) row.against_baseline = paired_t_test(own, other);
+// The best configuration of the baseline group, where it has one that finished.
+std::optional<std::size_t> baseline_row(const std::vector<ReportRow>& rows,
+                                        const std::string& baseline) {
+  const auto best = std::ranges::find(rows, baseline, &ReportRow::group);
+  if (best == rows.end() || !best->final_loss) return std::nullopt;
+  return static_cast<std::size_t>(best - rows.begin());
 }
 
 void compare_with_baseline(Report& report) {
-  const auto best = std::ranges::find(report.rows, report.baseline, &ReportRow::group);
-  if (best == report.rows.end()) return;
-  if (!best->final_loss) {
-    report.warnings.push_back(
-        fmt::format("no differences: the baseline {} has no finished run", report.baseline));
+  if (report.baseline.empty()) return;
+  if (const auto best = baseline_row(report.rows, report.baseline)) {
+    return compare_rows(report.rows, *best);
+  }
+  if (std::ranges::find(report.rows, report.baseline, &ReportRow::group) == report.rows.end()) {
     return;
   }
-  best->is_baseline = true;
-  for (auto& row : report.rows) {
-    if (!row.is_baseline) compare(row, *best);
-  }
-}
-
-// The p-values of all comparisons as one family.
-void correct_for_comparisons(std::vector<ReportRow>& rows) {
-  std::vector<double> p_values;
-  std::vector<ReportRow*> compared;
-  for (auto& row : rows) {
-    if (!row.against_baseline || !row.against_baseline->p_value) continue;
-    p_values.push_back(*row.against_baseline->p_value);
-    compared.push_back(&row);
-  }
-  const auto adjusted = holm_adjusted(p_values);
-  for (std::size_t i = 0; i < compared.size(); ++i) compared[i]->holm_p_value = adjusted[i];
+  report.warnings.push_back(
+      fmt::format("no differences: the baseline {} has no finished run", report.baseline));
 }
 
 std::optional<double> number_of(const ReportRow& row, const std::string& path) {
@@ -304,6 +293,47 @@ void count_left_out(Report& report, const std::vector<Member>& left_out) {
   }
 }
 
+// The best configuration of each group, again on seeds that chose nothing.
+void read_confirmations(Report& report, const std::vector<Member>& confirmations) {
+  if (confirmations.empty()) return;
+  std::vector<Member> of_best;
+  for (const auto& group : report.groups) {
+    const auto& best = report.rows[group.best];
+    const auto before = of_best.size();
+    for (const auto& member : confirmations) {
+      const bool is_best = member.group == best.group && member.settings == best.settings;
+      if (is_best) of_best.push_back(member);
+    }
+    if (of_best.size() == before) {
+      report.warnings.push_back(
+          fmt::format("{}: its best configuration is not confirmed: `blockwise sweep` or "
+                      "`blockwise report --confirm` runs it again on other seeds",
+                      group.name));
+    }
+  }
+  report.confirmed = read_rows(of_best, report.warnings);
+  const auto baseline = baseline_row(report.confirmed, report.baseline);
+  if (baseline) compare_rows(report.confirmed, *baseline);
+}
+
+// A partition, or rates, that were fitted to a seed's parameters and batches look better there.
+void warn_of_found_on(Report& report) {
+  std::set<std::string> told;
+  for (const auto* rows : {&report.confirmed, &report.rows}) {
+    for (const auto& row : *rows) {
+      std::vector<std::int64_t> shared;
+      for (const auto& [seed, loss] : row.final_losses) {
+        if (row.found_on.contains(seed)) shared.push_back(seed);
+      }
+      if (shared.empty() || !told.insert(row.group).second) continue;
+      report.warnings.push_back(fmt::format(
+          "{}: its partition or rates were found on seed {}, which is among the seeds that judge "
+          "it; find them on another one (--set seed=...)",
+          row.group, fmt::join(shared, ", ")));
+    }
+  }
+}
+
 void warn_of_edge(const std::string& group, const SweptKey& key,
                   std::vector<std::string>& warnings) {
   if (!key.best || key.position == GridPosition::inside) return;
@@ -326,18 +356,19 @@ void warn_of_unequal_tuning(Report& report) {
       least->name, least->configurations, most->name, most->configurations));
 }
 
-void warn_of_incomplete(Report& report) {
-  for (const auto& row : report.rows) {
+void warn_of_incomplete(const std::vector<ReportRow>& rows, const std::string& what,
+                        std::vector<std::string>& warnings) {
+  for (const auto& row : rows) {
     const auto& seeds = row.seeds;
     if (seeds.finished == seeds.total()) continue;
-    auto text = fmt::format("{}: {} of {} seeds finished", settings_text(row), seeds.finished,
-                            seeds.total());
-    for (const auto& [count, what] :
+    auto text = fmt::format("{}{}: {} of {} seeds finished", what, settings_text(row),
+                            seeds.finished, seeds.total());
+    for (const auto& [count, state] :
          {std::pair(seeds.diverged, "diverged"), std::pair(seeds.failed, "failed"),
           std::pair(seeds.unfinished, "unfinished"), std::pair(seeds.missing, "not started")}) {
-      if (count > 0) text += fmt::format(", {} {}", count, what);
+      if (count > 0) text += fmt::format(", {} {}", count, state);
     }
-    report.warnings.push_back(std::move(text));
+    warnings.push_back(std::move(text));
   }
 }
 
@@ -357,13 +388,15 @@ Report make_report(const fs::path& folder) {
   const auto runs = sweep ? runs_of_sweep(folder, report.warnings) : single_run(folder);
   report.name = runs.name;
   report.baseline = runs.baseline;
-  report.rows = read_rows(runs, report.warnings);
+  report.rows = read_rows(runs.members, report.warnings);
   compare_with_baseline(report);
-  correct_for_comparisons(report.rows);
   report.groups = make_groups(report.rows);
   count_left_out(report, runs.left_out);
-  warn_of_incomplete(report);
+  read_confirmations(report, runs.confirmations);
+  warn_of_incomplete(report.confirmed, "confirmation of ", report.warnings);
+  warn_of_incomplete(report.rows, "", report.warnings);
   if (!sweep) return report;
+  warn_of_found_on(report);
   for (const auto& group : report.groups) {
     for (const auto& key : group.swept) warn_of_edge(group.name, key, report.warnings);
   }

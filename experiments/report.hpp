@@ -5,21 +5,26 @@
 // Configurations are ranked by mean final loss; one with a diverged seed comes after all without,
 // one without any final loss last. Differences are paired by seed with the baseline: the best
 // configuration of the sweep's baseline group. P-values are per comparison; beside each stands the
-// one that Holm's correction makes of it over all configurations that are compared. The best of
-// many configurations is low by chance, too: how many a group tried stands beside it, and groups
-// that tried different numbers are warned of.
+// one that Holm's correction makes of it over all configurations that are compared.
+//
+// The best of many configurations is low by chance: its loss, and every test with it, is selected.
+// How many a group tried stands beside it, and groups that tried different numbers are warned of.
+// What is not selected are the confirmations: the best configuration of each group again, on seeds
+// that chose nothing. Their table, with tests and a correction of its own, comes first.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/display_width.hpp"
 #include "experiments/statistics.hpp"
+#include "experiments/time_to_loss.hpp"
 
 namespace blockwise {
 
@@ -43,6 +48,14 @@ struct ReportRow {
   bool is_baseline = false;
   std::optional<PairedTest> against_baseline;  // this minus baseline, over the seeds that both have
   std::optional<double> holm_p_value;          // of all rows that have a p-value
+  // On the test set, which no choice saw, where the runs have one.
+  std::map<std::int64_t, double> test_losses;
+  std::optional<Summary> test_loss;
+  std::optional<PairedTest> test_against_baseline;
+  std::optional<double> test_holm_p_value;
+  std::map<std::int64_t, LossCourse> courses;  // of finished and diverged runs, by seed
+  std::optional<TimeToLoss> time_to_baseline;
+  std::set<std::int64_t> found_on;  // seeds on which the partition or the rates were found
   // Of all runs that have steps, finished or not.
   std::optional<std::int64_t> optimizer_bytes;
   std::optional<std::int64_t> peak_allocated;  // bytes, highest over seeds
@@ -72,9 +85,10 @@ struct ReportGroup {
 
 struct Report {
   std::string name;
-  std::string baseline;             // group; empty for a single run
-  std::vector<ReportRow> rows;      // best first
-  std::vector<ReportGroup> groups;  // best first
+  std::string baseline;              // group; empty for a single run
+  std::vector<ReportRow> confirmed;  // the best of each group on other seeds, best first
+  std::vector<ReportRow> rows;       // best first
+  std::vector<ReportGroup> groups;   // best first
   std::vector<std::string> warnings;
 };
 
@@ -84,10 +98,12 @@ struct Report {
 // for a folder that is neither and for a damaged manifest.
 Report make_report(const std::filesystem::path& folder);
 
-// Two tables, of the groups and of all configurations, and the warnings; no line is wider than
-// `width`, where without one the tables take about 120 columns.
+// Tables of the confirmations, where there are some, of the groups, of the effort to the baseline's
+// loss and of all configurations, and the warnings; no line is wider than `width`, where without
+// one the tables take about 120 columns.
 std::string report_table(const Report& report, std::size_t width = kUnlimitedWidth);
-// One line per configuration, numbers in full, a column per setting; RFC 4180.
+// One line per configuration, numbers in full, a column per setting; RFC 4180. Confirmations first:
+// the column `stage` is confirmed or search.
 std::string report_csv(const Report& report);
 std::string report_json(const Report& report);
 

@@ -1,9 +1,12 @@
 // A report as text for people, as CSV and as JSON.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/text_table.hpp"
 #include "experiments/csv_text.hpp"
@@ -43,6 +46,17 @@ std::string difference_text(const ReportRow& row) {
                [](const auto& test) { return interval_text(test.difference, true); });
 }
 
+// Of the test set.
+std::string test_loss_text(const ReportRow& row) {
+  return shown(row.test_loss, [](const Summary& loss) { return interval_text(loss, false); });
+}
+
+std::string test_difference_text(const ReportRow& row) {
+  if (row.is_baseline) return "baseline";
+  return shown(row.test_against_baseline,
+               [](const auto& test) { return interval_text(test.difference, true); });
+}
+
 std::string p_text(const std::optional<double>& p) {
   return shown(p, [](double x) { return x < 0.001 ? "<0.001" : fmt::format("{:.3f}", x); });
 }
@@ -66,6 +80,21 @@ std::string seconds_text(double seconds) {
 
 std::string rate_text(double rate) {
   return rate < 1000.0 ? fmt::format("{:.0f}", rate) : fmt::format("{:.1f}k", rate / 1000.0);
+}
+
+// 0.75 (0.70 to 0.80): the geometric mean of the ratios, and its interval.
+std::string ratio_text(const PairedTest& log_test) {
+  const auto& mean = log_test.difference.mean;
+  auto text = fmt::format("{:.2f}", std::exp(mean));
+  if (const auto half = log_test.difference.half_width) {
+    text += fmt::format(" ({:.2f} to {:.2f})", std::exp(mean - *half), std::exp(mean + *half));
+  }
+  return text;
+}
+
+std::string count_text(double count) {
+  if (count < 1e4) return fmt::format("{:.4g}", count);
+  return count < 1e7 ? fmt::format("{:.1f}k", count / 1e3) : fmt::format("{:.1f}M", count / 1e6);
 }
 
 std::string seeds_text(const SeedCounts& seeds) {
@@ -160,6 +189,61 @@ const std::vector<Column>& configuration_columns() {
   return columns;
 }
 
+bool any_test(const std::vector<ReportRow>& rows) {
+  return std::ranges::any_of(rows, [](const ReportRow& row) { return row.test_loss.has_value(); });
+}
+
+std::vector<Column> confirmed_columns(const Report& report) {
+  using Row = ReportRow;
+  std::vector<Column> columns = {{"seeds", [](const Row& row) { return seeds_text(row.seeds); }},
+                                 {"final loss", final_loss_text},
+                                 {"difference", difference_text},
+                                 {"p", p_value_text},
+                                 {"Holm", [](const Row& row) { return p_text(row.holm_p_value); }}};
+  if (!any_test(report.confirmed)) return columns;
+  columns.push_back({"test loss", test_loss_text});
+  columns.push_back({"difference", test_difference_text});
+  columns.push_back({"p", [](const Row& row) {
+                       return row.test_against_baseline ? p_text(row.test_against_baseline->p_value)
+                                                        : kNothing;
+                     }});
+  columns.push_back({"Holm", [](const Row& row) { return p_text(row.test_holm_p_value); }});
+  return columns;
+}
+
+// A mean effort, or "-" where no seed gets there.
+Column effort_column(const std::string& title, double Effort::*what) {
+  return {title, [what](const ReportRow& row) {
+            return shown(row.time_to_baseline->effort,
+                         [what](const Effort& effort) { return count_text(effort.*what); });
+          }};
+}
+
+// The ratio to the baseline's and its p-value.
+void add_ratio(std::vector<Column>& columns, std::optional<PairedTest> TimeToLoss::*test) {
+  columns.push_back({"ratio", [test](const ReportRow& row) {
+                       if (row.is_baseline) return std::string("baseline");
+                       return shown((*row.time_to_baseline).*test, ratio_text);
+                     }});
+  columns.push_back({"p", [test](const ReportRow& row) {
+                       const auto& ratio = (*row.time_to_baseline).*test;
+                       return row.is_baseline || !ratio ? kNothing : p_text(ratio->p_value);
+                     }});
+}
+
+std::vector<Column> time_columns() {
+  std::vector<Column> columns = {{"reached", [](const ReportRow& row) {
+                                    return fmt::format("{}/{}", row.time_to_baseline->reached,
+                                                       row.time_to_baseline->pairs);
+                                  }}};
+  columns.push_back(effort_column("steps", &Effort::steps));
+  add_ratio(columns, &TimeToLoss::log_steps);
+  columns.push_back(effort_column("tokens", &Effort::tokens));
+  columns.push_back(effort_column("seconds", &Effort::seconds));
+  add_ratio(columns, &TimeToLoss::log_seconds);
+  return columns;
+}
+
 std::string table(const std::vector<const ReportRow*>& rows, const std::vector<Column>& identity,
                   const std::vector<Column>& values, std::size_t width) {
   std::vector<TableColumn> titles;
@@ -175,17 +259,58 @@ std::string table(const std::vector<const ReportRow*>& rows, const std::vector<C
   return table.text(width);
 }
 
+constexpr const char* kTests =
+    "Differences: to the best configuration of {}, paired by seed; negative is better.\n"
+    "p: two-sided paired t-test, of each comparison by itself; Holm: corrected for all of them.\n";
+
 std::string caption(const Report& report) {
   auto text =
       fmt::format("{}: validation loss in nats per token, mean ± 95 % interval over seeds.\n",
                   printable(report.name));
   if (report.baseline.empty()) return text;
-  return text + fmt::format(
-                    "Differences: to the best configuration of {}, paired by seed; negative is "
-                    "better.\np: two-sided paired t-test, of each comparison by itself; Holm: "
-                    "corrected for "
-                    "all of them.\n",
-                    printable(report.baseline));
+  return text + fmt::format(kTests, printable(report.baseline));
+}
+
+std::string confirmed_text(const Report& report, const std::vector<Column>& identity,
+                           std::size_t width) {
+  if (report.confirmed.empty()) return "";
+  std::set<std::int64_t> seeds;
+  std::vector<const ReportRow*> rows;
+  for (const auto& row : report.confirmed) {
+    rows.push_back(&row);
+    for (const auto& [seed, loss] : row.final_losses) seeds.insert(seed);
+  }
+  auto text = fmt::format(
+      "\nConfirmed: the best configuration of each group on seeds that chose nothing ({}).\n",
+      fmt::join(seeds, ", "));
+  if (any_test(report.confirmed)) {
+    text += "The test loss is of the test set, once, after the last step; its tests likewise.\n";
+  }
+  return wrapped(text, width) + table(rows, identity, confirmed_columns(report), width);
+}
+
+// Of the confirmations where there are some, or else of the selected.
+std::string time_text(const Report& report, const std::vector<Column>& identity,
+                      std::size_t width) {
+  std::vector<const ReportRow*> rows;
+  const bool confirmed = !report.confirmed.empty();
+  for (const auto& row : report.confirmed) rows.push_back(&row);
+  for (const auto& group : report.groups) {
+    if (!confirmed) rows.push_back(&report.rows[group.best]);
+  }
+  std::erase_if(rows, [](const ReportRow* row) {
+    return !row->time_to_baseline || row->time_to_baseline->pairs == 0;
+  });
+  if (rows.size() < 2) return "";
+  const auto words = fmt::format(
+      "\nTo the final loss of {}, each seed to its own, {}: mean over the seeds that reach it, "
+      "linear between evaluations.\n"
+      "ratio: geometric mean over seeds of own to baseline (95 %); p: two-sided paired t-test of "
+      "its logarithm.\n"
+      "A seed that does not reach it is censored at its end; then there is no ratio, which would "
+      "be of the fast seeds alone.\n",
+      printable(report.baseline), confirmed ? "confirmed" : "selected");
+  return wrapped(words, width) + table(rows, identity, time_columns(), width);
 }
 
 template <typename T>
@@ -197,6 +322,7 @@ Json json_of(const std::optional<T>& value) {
 std::vector<std::pair<std::string, Json>> numbers(const ReportRow& row) {
   const auto loss = row.final_loss.value_or(Summary{});
   const auto test = row.against_baseline.value_or(PairedTest{});
+  const auto tested = row.test_against_baseline.value_or(PairedTest{});
   const auto mean = [](bool there, const Summary& s) { return there ? Json(s.mean) : Json(); };
   return {{"seeds_finished", row.seeds.finished},
           {"seeds_diverged", row.seeds.diverged},
@@ -215,7 +341,36 @@ std::vector<std::pair<std::string, Json>> numbers(const ReportRow& row) {
           {"optimizer_bytes", json_of(row.optimizer_bytes)},
           {"peak_allocated_bytes", json_of(row.peak_allocated)},
           {"step_seconds", json_of(row.step_seconds)},
-          {"tokens_per_second", json_of(row.tokens_per_second)}};
+          {"tokens_per_second", json_of(row.tokens_per_second)},
+          {"test_loss", mean(row.test_loss.has_value(), row.test_loss.value_or(Summary{}))},
+          {"test_difference", mean(row.test_against_baseline.has_value(), tested.difference)},
+          {"test_difference_half_width", json_of(tested.difference.half_width)},
+          {"test_p_value", json_of(tested.p_value)},
+          {"test_p_value_holm", json_of(row.test_holm_p_value)}};
+}
+
+Json effort_json(const std::optional<Effort>& effort) {
+  if (!effort) return nullptr;
+  return {{"steps", effort->steps}, {"tokens", effort->tokens}, {"seconds", effort->seconds}};
+}
+
+Json ratio_json(const std::optional<PairedTest>& log_test) {
+  if (!log_test) return nullptr;
+  const auto& log = log_test->difference;
+  Json json = {{"mean", std::exp(log.mean)}, {"low", nullptr}, {"high", nullptr}};
+  if (log.half_width) json["low"] = std::exp(log.mean - *log.half_width);
+  if (log.half_width) json["high"] = std::exp(log.mean + *log.half_width);
+  json["p_value"] = json_of(log_test->p_value);
+  return json;
+}
+
+Json time_json(const TimeToLoss& time) {
+  return {{"pairs", time.pairs},
+          {"reached", time.reached},
+          {"effort", effort_json(time.effort)},
+          {"steps_ratio", ratio_json(time.log_steps)},
+          {"tokens_ratio", ratio_json(time.log_tokens)},
+          {"seconds_ratio", ratio_json(time.log_seconds)}};
 }
 
 Json row_json(const ReportRow& row) {
@@ -226,6 +381,11 @@ Json row_json(const ReportRow& row) {
   json["final_losses"] = Json::object();
   for (const auto& [seed, loss] : row.final_losses) {
     json["final_losses"][fmt::format("{}", seed)] = loss;
+  }
+  json["time_to_baseline"] = row.time_to_baseline ? time_json(*row.time_to_baseline) : Json();
+  if (row.test_losses.empty()) return json;
+  for (const auto& [seed, loss] : row.test_losses) {
+    json["test_losses"][fmt::format("{}", seed)] = loss;
   }
   return json;
 }
@@ -255,7 +415,14 @@ std::string report_table(const Report& report, std::size_t width) {
   const auto identity = identity_columns(report);
   auto of_groups = group_columns();
   of_groups.insert(of_groups.begin(), tried_column(report));
-  auto text = wrapped(caption(report), width) + "\n" + table(best, identity, of_groups, width);
+  auto text = wrapped(caption(report), width) + confirmed_text(report, identity, width) + "\n";
+  if (!report.confirmed.empty()) {
+    text += wrapped(
+        "Selected: the best configuration of each group by the losses shown, which are "
+        "low by chance as well.\n",
+        width);
+  }
+  text += table(best, identity, of_groups, width) + time_text(report, identity, width);
   if (all.size() > best.size()) {
     text += "\nAll configurations, best first:\n" +
             table(all, identity, configuration_columns(), width);
@@ -272,21 +439,30 @@ std::string report_csv(const Report& report) {
   Cells header = {"group"};
   header.insert(header.end(), paths.begin(), paths.end());
   for (const auto& [name, value] : numbers(ReportRow{})) header.push_back(name);
+  header.push_back("stage");
   auto text = csv_line(header);
-  for (const auto& row : report.rows) {
-    Cells cells = {row.group};
-    for (const auto& path : paths) cells.push_back(setting(row, path));
-    for (const auto& [name, value] : numbers(row)) {
-      cells.push_back(value.is_null() ? "" : value.dump());
+  const auto add = [&](const std::vector<ReportRow>& rows, const char* stage) {
+    for (const auto& row : rows) {
+      Cells cells = {row.group};
+      for (const auto& path : paths) cells.push_back(setting(row, path));
+      for (const auto& [name, value] : numbers(row)) {
+        cells.push_back(value.is_null() ? "" : value.dump());
+      }
+      cells.push_back(stage);
+      text += csv_line(cells);
     }
-    text += csv_line(cells);
-  }
+  };
+  add(report.confirmed, "confirmed");
+  add(report.rows, "search");
   return text;
 }
 
 std::string report_json(const Report& report) {
   Json json = {{"name", report.name}, {"baseline", report.baseline}, {"confidence", kConfidence}};
-  for (const auto* key : {"groups", "configurations", "warnings"}) json[key] = Json::array();
+  for (const auto* key : {"confirmed", "groups", "configurations", "warnings"}) {
+    json[key] = Json::array();
+  }
+  for (const auto& row : report.confirmed) json["confirmed"].push_back(row_json(row));
   for (const auto& group : report.groups) json["groups"].push_back(group_json(group));
   for (const auto& row : report.rows) json["configurations"].push_back(row_json(row));
   for (const auto& warning : report.warnings) json["warnings"].push_back(warning);

@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* kFoundOn = "/found_on/seed";
 constexpr std::size_t kBufferedRows = 64;
 constexpr auto kLongestWait = std::chrono::seconds(2);
 
@@ -52,6 +53,19 @@ struct Table<EvaluationRecord> {
       {"loss", &R::loss, "nats", "mean validation loss per token"},
       {"perplexity", &R::perplexity, "1", "exp(loss)"},
       {"seconds", &R::seconds, "s", "wall time of the evaluation"}};
+};
+
+template <>
+struct Table<TestRecord> {
+  static constexpr const char* group = "/test";
+  using R = TestRecord;
+  static constexpr Column<R> columns[] = {
+      {"step", &R::step, "1", "optimizer steps done before the test"},
+      {"tokens", &R::tokens, "tokens", "training tokens seen before the test"},
+      {"targets", &R::targets, "tokens", "targets of the test set"},
+      {"loss", &R::loss, "nats", "mean test loss per token"},
+      {"perplexity", &R::perplexity, "1", "exp(loss)"},
+      {"seconds", &R::seconds, "s", "wall time of the test"}};
 };
 
 namespace {
@@ -135,6 +149,7 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
   auto file = Hdf5File::open_for_appending(path);
   require_run_file(file, path);
   keep_rows_up_to<EvaluationRecord>(file, step);
+  if (file.has(Table<TestRecord>::group)) keep_rows_up_to<TestRecord>(file, step);
   keep_hessian_rows_up_to(file, step);
   const auto last = keep_rows_up_to<StepRecord>(file, step);
   require_input(last == step || last < 0,
@@ -173,6 +188,12 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   create_table<EvaluationRecord>(file);
   write_memory(file, header);
   write_partition(file, layout, partition);
+  if (!header.found_on.empty()) {
+    file.create_group("/found_on");
+    file.create_integer_column(kFoundOn, "1", "seeds on which the partition or rates were found");
+    file.append(kFoundOn, std::span<const std::int64_t>(header.found_on));
+  }
+  if (header.has_test) create_table<TestRecord>(file);
   if (hessian) create_hessian_tables(file, layout, *hessian);
   write_status(file);
   file.write_integer("/status/last_step", header.first_step - 1);
@@ -234,6 +255,14 @@ void RunRecorder::record(const EvaluationRecord& row) {
   buffer(evaluations_, last_evaluation_, row);
 }
 
+bool RunRecorder::has_test() const { return file_.has(Table<TestRecord>::group); }
+
+void RunRecorder::record(const TestRecord& row) {
+  flush();
+  write([&] { append_rows(file_, std::vector<TestRecord>{row}); });
+  flush();
+}
+
 void RunRecorder::record(const HessianRows& rows) {
   flush();
   write([&] { append_hessian_rows(file_, rows); });
@@ -293,6 +322,11 @@ RunResult read_run_once(const fs::path& path) {
   run.last_step = file.integer("/status/last_step");
   run.steps = read_rows<StepRecord>(file);
   run.evaluations = read_rows<EvaluationRecord>(file);
+  if (file.has(Table<TestRecord>::group)) {
+    const auto tests = read_rows<TestRecord>(file);
+    if (!tests.empty()) run.test = tests.back();
+  }
+  if (file.has(kFoundOn)) run.found_on = file.integer_column(kFoundOn);
   if (file.has("/hessian")) {
     run.hessian = read_hessian_rows(file);
     check_hessian_rows(run.hessian, read_hessian_extents(file), path.string());

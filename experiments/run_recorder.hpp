@@ -44,6 +44,16 @@ struct EvaluationRecord {
   double seconds = 0;
 };
 
+// The loss on the test set, which no choice saw, after the last step.
+struct TestRecord {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;   // of training, seen so far
+  std::int64_t targets = 0;  // that the loss is the mean over
+  double loss = 0;
+  double perplexity = 0;
+  double seconds = 0;
+};
+
 struct RunHeader {
   std::string config_yaml;
   std::string config_hash;
@@ -53,6 +63,8 @@ struct RunHeader {
   std::int64_t parameter_bytes = 0;
   std::int64_t gradient_bytes = 0;
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // by kind
+  bool has_test = false;                                          // whether there is a test set
+  std::vector<std::int64_t> found_on;  // seeds of the partition and the rates, see found_on.hpp
 };
 
 // What is new in the file of a run that goes on.
@@ -91,6 +103,9 @@ class RunRecorder {
   // file that somebody deletes, moves or cuts is noticed when rows are flushed.
   void record(const StepRecord& row);
   void record(const EvaluationRecord& row);
+  // Flushes. A file of a run that began without a test set has no place for it.
+  bool has_test() const;
+  void record(const TestRecord& row);
   // One measurement, whole: written and flushed with everything before it.
   void record(const HessianRows& rows);
   // Kept as the maximum over the run, whatever process it was in.
@@ -132,6 +147,8 @@ struct RunResult {
   std::int64_t last_step = 0;
   std::vector<StepRecord> steps;
   std::vector<EvaluationRecord> evaluations;
+  std::optional<TestRecord> test;      // the last one
+  std::vector<std::int64_t> found_on;  // seeds of the partition and the rates
   std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
                peak_resident = 0;
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind

@@ -43,7 +43,7 @@ void add_member(SweepManifest& sweep, PlannedRun planned) {
 
 SweepManifest checked_sweep(const std::string& name, const fs::path& folder,
                             const std::string& baseline, std::vector<PlannedRun> runs) {
-  SweepManifest sweep{name, "", baseline, folder, {}, {}};
+  SweepManifest sweep{name, "", baseline, folder, {}, {}, {}};
   for (auto& run : runs) add_member(sweep, std::move(run));
   std::vector<std::string> yamls;
   for (const auto& member : sweep.members) yamls.push_back(member.yaml);
@@ -57,22 +57,28 @@ void write_index(const SweepManifest& sweep) {
   remove_partial(path);
   auto file = Hdf5File::create(partial_path(path));
   file.set_attribute("/", "format", "blockwise-sweep-index");
-  file.create_group("/members");
-  for (const auto& member : sweep.members) {
-    file.create_external_link("/members/" + member.plan.id, member.run, "/");
-  }
+  const auto link = [&](const std::string& group, const std::vector<SweepMember>& members) {
+    file.create_group(group);
+    for (const auto& member : members) {
+      file.create_external_link(group + "/" + member.plan.id, member.run, "/");
+    }
+  };
+  link("/members", sweep.members);
+  if (!sweep.confirmations.empty()) link("/confirmations", sweep.confirmations);
   file.close();
   rename_partial(path);
 }
 
-// The hashes of the members that a folder's manifest has, also of those left out, by id.
+// The hashes of the members that a folder's manifest has, also of those left out and of the
+// confirmations, by id.
 using KnownMembers = std::map<std::string, std::string>;
 
 KnownMembers known_members(const std::optional<SweepManifest>& manifest) {
   KnownMembers known;
   if (!manifest) return known;
-  for (const auto& member : manifest->members) known[member.plan.id] = member.hash;
-  for (const auto& member : manifest->left_out) known[member.plan.id] = member.hash;
+  for (const auto* members : {&manifest->members, &manifest->left_out, &manifest->confirmations}) {
+    for (const auto& member : *members) known[member.plan.id] = member.hash;
+  }
   return known;
 }
 
@@ -88,18 +94,20 @@ void check_members(const SweepManifest& sweep, const KnownMembers& known) {
   }
 }
 
-// The manifest last: what it lists is there.
-void write_members(const SweepManifest& sweep, const std::optional<SweepManifest>& manifest) {
-  const auto known = known_members(manifest);
+void write_configs(const SweepManifest& sweep, const KnownMembers& known) {
   for (const auto& member : sweep.members) {
     const auto path = sweep.folder / member.config;
     if (known.contains(member.plan.id) && fs::exists(path)) continue;
     fs::create_directories(path.parent_path());
     write_file_atomically(path, member.yaml);
   }
+}
+
+// After the members: what a manifest lists is there.
+void write_manifest(const SweepManifest& sweep, const std::optional<SweepManifest>& before) {
   const auto text = manifest_text(sweep);
   const bool same =
-      manifest && fs::exists(sweep.folder / "index.h5") && manifest_text(*manifest) == text;
+      before && fs::exists(sweep.folder / "index.h5") && manifest_text(*before) == text;
   if (same) return;
   write_index(sweep);
   write_file_atomically(manifest_file(sweep.folder), text);
@@ -126,6 +134,20 @@ void leave_out(SweepManifest& sweep, const SweepManifest& before) {
   }
 }
 
+// A seed is for choosing or for confirming the choice.
+void require_apart(const SweepManifest& sweep, const std::vector<SweepMember>& confirmations) {
+  std::set<std::int64_t> confirming;
+  for (const auto& member : confirmations) confirming.insert(member.plan.seed);
+  for (const auto* members : {&sweep.members, &sweep.left_out}) {
+    for (const auto& member : *members) {
+      require_input(!confirming.contains(member.plan.seed),
+                    "{}: the seed {} is to choose the best configurations and to confirm them; "
+                    "only seeds that chose nothing confirm",
+                    manifest_file(sweep.folder).string(), member.plan.seed);
+    }
+  }
+}
+
 SweepPlan plan_beside(const YamlDocument& document, const std::optional<SweepManifest>& before) {
   const auto config = document.sweep_config();
   const auto base = document.run_config();
@@ -136,11 +158,22 @@ SweepPlan plan_beside(const YamlDocument& document, const std::optional<SweepMan
                  {}};
   const auto known = known_members(before);
   check_members(plan.manifest, known);
-  if (before) leave_out(plan.manifest, *before);
+  if (before) {
+    leave_out(plan.manifest, *before);
+    plan.manifest.confirmations = before->confirmations;
+    require_apart(plan.manifest, before->confirmations);
+  }
   for (const auto& member : plan.manifest.members) {
     if (!known.contains(member.plan.id)) plan.added.push_back(member.plan.id);
   }
   return plan;
+}
+
+void add_new(std::vector<SweepMember>& members, const std::vector<SweepMember>& more) {
+  const auto known = ids_of(members);
+  for (const auto& member : more) {
+    if (!known.contains(member.plan.id)) members.push_back(member);
+  }
 }
 
 }  // namespace
@@ -149,13 +182,29 @@ SweepManifest write_sweep(const std::string& name, const fs::path& folder,
                           const std::string& baseline, std::vector<PlannedRun> runs) {
   auto sweep = checked_sweep(name, folder, baseline, std::move(runs));
   const auto before = manifest_of(folder);
-  check_members(sweep, known_members(before));
-  write_members(sweep, before);
+  const auto known = known_members(before);
+  check_members(sweep, known);
+  write_configs(sweep, known);
+  write_manifest(sweep, before);
   return sweep;
 }
 
 SweepPlan plan_sweep(const YamlDocument& document) {
   return plan_beside(document, manifest_of(document.run_config().output));
+}
+
+SweepManifest add_confirmations(const fs::path& folder, std::vector<PlannedRun> runs) {
+  const auto taken = OutputFolder::when_free(folder);
+  const auto before = read_manifest(folder);
+  auto stage = checked_sweep(before.name, folder, before.baseline, std::move(runs));
+  require_apart(before, stage.members);
+  const auto known = known_members(before);
+  check_members(stage, known);
+  write_configs(stage, known);
+  auto grown = before;
+  add_new(grown.confirmations, stage.members);
+  write_manifest(grown, before);
+  return stage;
 }
 
 SweepPlan prepare_sweep(const YamlDocument& document) {
@@ -164,7 +213,8 @@ SweepPlan prepare_sweep(const YamlDocument& document) {
   const auto taken = OutputFolder::when_free(folder);
   const auto before = manifest_of(folder);
   auto plan = plan_beside(document, before);
-  write_members(plan.manifest, before);
+  write_configs(plan.manifest, known_members(before));
+  write_manifest(plan.manifest, before);
   return plan;
 }
 

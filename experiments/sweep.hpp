@@ -43,6 +43,10 @@ SweepPlan plan_sweep(const YamlDocument& document);
 // another process prepares the same folder this waits for it.
 SweepPlan prepare_sweep(const YamlDocument& document);
 
+// Adds runs to the manifest of a folder as its confirmations. The sweep of these runs alone. Throws
+// as write_sweep() does, and where a seed is one of the sweep's own.
+SweepManifest add_confirmations(const std::filesystem::path& folder, std::vector<PlannedRun> runs);
+
 struct SweepOutcome {
   std::int64_t finished = 0;
   std::int64_t diverged = 0;

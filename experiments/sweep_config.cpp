@@ -155,23 +155,10 @@ std::string short_name(const std::string& path) {
   return last;
 }
 
-// What is safe in every file system and shell; a long one ends in a hash of the whole.
-std::string folder_name(std::string text) {
-  const auto whole = text;
-  for (char& c : text) {
-    const bool safe =
-        std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' || c == '+';
-    if (!safe) c = '_';
-  }
-  if (text.size() <= kLongestName) return text;
-  constexpr std::size_t kDigits = 16;
-  return text.substr(0, kLongestName - kDigits - 1) + "-" + sha256(whole).substr(0, kDigits);
-}
-
 std::string member_id(const std::string& group, const Assignments& point, std::int64_t seed) {
   std::string id = group;
   for (const auto& [path, value] : point) id += fmt::format("-{}{}", short_name(path), value);
-  return folder_name(fmt::format("{}-s{}", id, seed));
+  return member_folder_name(fmt::format("{}-s{}", id, seed));
 }
 
 // Collects the members and refuses two of one group that are the same, or have one folder.
@@ -195,6 +182,18 @@ class MemberList {
 };
 
 }  // namespace
+
+std::string member_folder_name(std::string text) {
+  const auto whole = text;
+  for (char& c : text) {
+    const bool safe =
+        std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' || c == '+';
+    if (!safe) c = '_';
+  }
+  if (text.size() <= kLongestName) return text;
+  constexpr std::size_t kDigits = 16;
+  return text.substr(0, kLongestName - kDigits - 1) + "-" + sha256(whole).substr(0, kDigits);
+}
 
 std::string size_problem(const SweepConfig& sweep) {
   const bool is_grid = sweep.method == "grid";

@@ -27,11 +27,12 @@ struct SweepGroup {
 };
 
 struct SweepConfig {
-  std::string method = "grid";      // grid or random
-  std::int64_t run_cap = 0;         // random: configurations drawn per group
-  std::int64_t seed = 0;            // random: of the draw
-  std::vector<std::int64_t> seeds;  // every configuration runs once per seed
-  std::string baseline;             // group that the others are compared with; empty: the first
+  std::string method = "grid";              // grid or random
+  std::int64_t run_cap = 0;                 // random: configurations drawn per group
+  std::int64_t seed = 0;                    // random: of the draw
+  std::vector<std::int64_t> seeds;          // every configuration runs once per seed
+  std::vector<std::int64_t> confirm_seeds;  // on which the best of each group runs again
+  std::string baseline;  // group that the others are compared with; empty: the first
   std::vector<ParameterDomain> parameters;
   std::vector<SweepGroup> groups;
 };
@@ -50,6 +51,9 @@ inline constexpr std::int64_t kMaxMembers = 10'000;
 // What is wrong with the sweep's size, "" where nothing is: more than kMaxMembers members, or a
 // run_cap above the number of distinct configurations of a group.
 std::string size_problem(const SweepConfig& sweep);
+
+// A name that every file system and shell takes; a long one ends in a hash of the whole.
+std::string member_folder_name(std::string text);
 
 // Pure: grid is the cartesian product in the order of the YAML, random draws run_cap distinct
 // points per group from a stream of `seed`. Values that are one number are one value, however they

@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/spelling.hpp"
+#include "experiments/sweep_keys.hpp"
 #include "experiments/wandb_words.hpp"
 
 namespace blockwise {
@@ -30,12 +31,12 @@ class SweepReader {
                     : "`blockwise train` runs a file without one"));
     }
     SweepConfig sweep;
-    allow(node, {"method", "run_cap", "seed", "seeds", "baseline", "parameters", "groups"},
-          wandb_section_hint);
+    allow(node, sweep_key_names(), wandb_section_hint);
     if (node["method"]) sweep.method = word(node["method"], {"grid", "random"}, wandb_method_hint);
     if (node["run_cap"]) sweep.run_cap = whole(node["run_cap"], kMaxMembers);
     if (node["seed"]) sweep.seed = whole(node["seed"]);
-    read_seeds(node, sweep);
+    sweep.seeds = node["seeds"] ? seeds(node["seeds"]) : std::vector<std::int64_t>{1};
+    if (node["confirm"]) sweep.confirm_seeds = confirm_seeds(node["confirm"], sweep);
     if (node["baseline"]) sweep.baseline = scalar(node["baseline"]);
     if (node["parameters"]) sweep.parameters = parameters(node["parameters"], "");
     if (node["groups"]) sweep.groups = groups(node["groups"]);
@@ -85,21 +86,34 @@ class SweepReader {
     }
   }
 
-  void read_seeds(const YAML::Node& node, SweepConfig& sweep) {
-    if (!node["seeds"]) {
-      sweep.seeds = {1};
-      return;
+  std::vector<std::int64_t> seeds(const YAML::Node& node) {
+    if (!node.IsSequence() || node.size() == 0) {
+      fail(node, "seeds is a list of whole numbers, for example [1, 2, 3]");
     }
-    if (!node["seeds"].IsSequence() || node["seeds"].size() == 0) {
-      fail(node["seeds"], "seeds is a list of whole numbers, for example [1, 2, 3]");
-    }
-    for (const auto& entry : node["seeds"]) {
+    std::vector<std::int64_t> seeds;
+    for (const auto& entry : node) {
       const auto seed = whole(entry);
-      if (std::ranges::count(sweep.seeds, seed) > 0) {
+      if (std::ranges::count(seeds, seed) > 0) {
         fail(entry, fmt::format("the seed {} stands in seeds twice", seed));
       }
-      sweep.seeds.push_back(seed);
+      seeds.push_back(seed);
     }
+    return seeds;
+  }
+
+  // Seeds that chose nothing.
+  std::vector<std::int64_t> confirm_seeds(const YAML::Node& node, const SweepConfig& sweep) {
+    if (!node.IsMap()) fail(node, "confirm has seeds, for example {seeds: [11, 12, 13]}");
+    allow(node, {"seeds"});
+    if (!node["seeds"]) fail(node, "confirm needs seeds, for example {seeds: [11, 12, 13]}");
+    const auto list = seeds(node["seeds"]);
+    for (const auto seed : list) {
+      if (std::ranges::count(sweep.seeds, seed) == 0) continue;
+      fail(node["seeds"], fmt::format("the seed {} is one of sweep.seeds, which choose the best "
+                                      "configurations; only seeds that chose nothing confirm",
+                                      seed));
+    }
+    return list;
   }
 
   std::vector<SweepGroup> groups(const YAML::Node& node) {

@@ -67,6 +67,12 @@ SweepMember read_member(const JsonView& json) {
   return member;
 }
 
+std::vector<SweepMember> read_members(const JsonView& list) {
+  std::vector<SweepMember> members;
+  for (const auto& member : list.items()) members.push_back(read_member(member));
+  return members;
+}
+
 }  // namespace
 
 bool SweepManifest::has_hashes() const {
@@ -81,6 +87,9 @@ std::string manifest_text(const SweepManifest& sweep) {
                {"baseline", sweep.baseline},  {"members", Json::array()}};
   for (const auto& member : sweep.members) json["members"].push_back(member_json(member));
   for (const auto& member : sweep.left_out) json["left_out"].push_back(member_json(member));
+  for (const auto& member : sweep.confirmations) {
+    json["confirmations"].push_back(member_json(member));
+  }
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -93,15 +102,16 @@ SweepManifest read_manifest(const fs::path& folder) {
                 path.string(), format);
   const auto version = json.at("version").whole();
   require_input(version == 1, "{}: version {}, this program reads 1", path.string(), version);
-  SweepManifest sweep{
-      json.at("name").text(), json.at("hash").text(), json.at("baseline").text(), folder, {}, {}};
-  for (const auto& member : json.at("members").items()) {
-    sweep.members.push_back(read_member(member));
-  }
-  if (!json.has("left_out")) return sweep;
-  for (const auto& member : json.at("left_out").items()) {
-    sweep.left_out.push_back(read_member(member));
-  }
+  SweepManifest sweep{json.at("name").text(),
+                      json.at("hash").text(),
+                      json.at("baseline").text(),
+                      folder,
+                      {},
+                      {},
+                      {}};
+  sweep.members = read_members(json.at("members"));
+  if (json.has("left_out")) sweep.left_out = read_members(json.at("left_out"));
+  if (json.has("confirmations")) sweep.confirmations = read_members(json.at("confirmations"));
   return sweep;
 }
 

@@ -30,6 +30,9 @@ struct SweepManifest {
   // Those that the sweep's YAML had once and has no more. Their runs stay: no table shows them, but
   // whoever counts what was tried counts them, and they are members again once the YAML has them.
   std::vector<SweepMember> left_out;
+  // The best configurations of the groups again, on seeds that chose nothing. They only ever grow
+  // in number: one that came out badly stays.
+  std::vector<SweepMember> confirmations;
 
   bool has_hashes() const;
 };
@@ -38,7 +41,7 @@ std::filesystem::path manifest_file(const std::filesystem::path& folder);
 
 // JSON: the sweep's name, hash and baseline; of every member id, group, seed, overrides (numbers
 // and truth values as such), steps, config_hash and the paths of its files; the same of those left
-// out, where there are any.
+// out and of the confirmations, where there are any.
 std::string manifest_text(const SweepManifest& sweep);
 
 // Throws InputError with the file and the key for a damaged manifest, and for a member whose name

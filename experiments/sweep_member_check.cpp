@@ -67,7 +67,9 @@ void check_member_config(const SweepManifest& sweep, const SweepMember& member) 
   const auto there = read_config(path);
   const auto planned = planned_config(path, member);
   const bool known = config_hash(there) == member.hash || goes_on_as(there, planned);
-  if (known && there.name == planned.name && there.output == planned.output) return;
+  const bool same_place = there.name == planned.name && fs::weakly_canonical(there.output) ==
+                                                            fs::weakly_canonical(planned.output);
+  if (known && same_place) return;
   const auto difference = difference_of(there, planned);
   throw InputError(
       fmt::format("{}: the member '{}' of the sweep was changed since it was prepared: {}. {}",

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <optional>
 
 #include "core/autograd.hpp"
 #include "core/checked_math.hpp"
+#include "core/data/test_set.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
@@ -19,6 +22,7 @@
 #include "experiments/checkpoint.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/divergence.hpp"
+#include "experiments/found_on.hpp"
 #include "experiments/hessian_batches.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_plan.hpp"
@@ -70,7 +74,16 @@ class Run {
     return (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   }
   Batch to_device(const Batch& batch) const;
+  struct MeanLoss {
+    double loss;
+    std::int64_t targets;
+  };
+  using Examples = std::function<Batch(std::int64_t first, std::int64_t count)>;
+  std::optional<MeanLoss> mean_loss(std::int64_t size, const char* what,
+                                    const Examples& examples) const;
   void evaluate();
+  const TestSet* test_set() const;
+  bool test();
   bool measurement_due() const;
   void measure();
   void checkpoint();
@@ -130,6 +143,8 @@ RunHeader Run::header(int threads) const {
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
+  header.has_test = test_set() != nullptr;
+  header.found_on = found_on_seeds(run_.config.optimizer);
   return header;
 }
 
@@ -259,35 +274,68 @@ StepRecord Run::train_step() {
   return row;
 }
 
-// Mean loss over the fixed validation examples, each target that counts weighted alike. What a
-// signal stops is left out and done again by the process that goes on.
-void Run::evaluate() {
-  if (evaluated_step_ == step_) return;
+// Each target that counts weighted alike. Nothing where a signal stops it.
+std::optional<Run::MeanLoss> Run::mean_loss(std::int64_t size, const char* what,
+                                            const Examples& examples) const {
   at::NoGradGuard no_grad;
-  Stopwatch watch;
-  EvaluationRecord row;
   double sum = 0.0;
   std::int64_t targets = 0;
   auto context = trainer_.forward_context();
-  for (std::int64_t first = 0; first < run_.data->validation_size();) {
-    const auto count = std::min(trainer_.micro_batch_size, run_.data->validation_size() - first);
-    const auto examples = run_.data->validation_examples(first, count);
+  for (std::int64_t first = 0; first < size;) {
+    const auto count = std::min(trainer_.micro_batch_size, size - first);
+    const auto batch = examples(first, count);
     first += count;
-    const auto counts = counted(examples);
+    const auto counts = counted(batch);
     if (counts == 0) continue;
-    if (stop_requested()) return;
-    const auto loss = model_->loss(to_device(examples), context).item<double>();
+    if (stop_requested()) return std::nullopt;
+    const auto loss = model_->loss(to_device(batch), context).item<double>();
     sum += loss * static_cast<double>(counts);
     targets += counts;
   }
-  require_input(targets > 0, "the mask leaves no target that counts in the validation data");
+  require_input(targets > 0, "the mask leaves no target that counts in the {} data", what);
+  return MeanLoss{sum / static_cast<double>(targets), targets};
+}
+
+// Over the fixed validation examples. What a signal stops is left out and done again by the process
+// that goes on.
+void Run::evaluate() {
+  if (evaluated_step_ == step_) return;
+  Stopwatch watch;
+  EvaluationRecord row;
+  const auto mean = mean_loss(
+      run_.data->validation_size(), "validation",
+      [&](auto first, auto count) { return run_.data->validation_examples(first, count); });
+  if (!mean) return;
+  row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
   row.step = step_;
   row.tokens = step_ * tokens_per_step_;
-  row.loss = validation_loss_ = sum / static_cast<double>(targets);
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
   recorder_.record(row);
+}
+
+// Null where there is none.
+const TestSet* Run::test_set() const {
+  const auto* set = dynamic_cast<const TestSet*>(run_.data.get());
+  return set == nullptr || set->test_size() == 0 ? nullptr : set;
+}
+
+// Over the test set, once the last step is done: nothing here looks at it. False where a signal
+// stops it.
+bool Run::test() {
+  const auto* data = test_set();
+  if (data == nullptr || !recorder_.has_test()) return true;
+  Stopwatch watch;
+  const auto mean = mean_loss(data->test_size(), "test", [&](auto first, auto count) {
+    return data->test_examples(first, count);
+  });
+  if (!mean) return false;
+  TestRecord row{step_,      step_ * tokens_per_step_, mean->targets,
+                 mean->loss, std::exp(mean->loss),     0.0};
+  watch.lap(row.seconds);
+  recorder_.record(row);
+  return true;
 }
 
 bool Run::measurement_due() const {
@@ -358,7 +406,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
     if (due(trainer_.checkpoint_every)) checkpoint();
   }
   evaluate();
-  if (evaluated_step_ != step_) return stop();
+  if (evaluated_step_ != step_ || !test()) return stop();
   checkpoint();
   return end(RunState::finished, "");
 }

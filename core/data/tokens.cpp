@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/data/sampler.hpp"
+#include "core/data/test_set.hpp"
 #include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
 #include "core/error.hpp"
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 struct TokenOptions {
   std::string train;
   std::string validation;
+  std::string test;
   std::string format = "auto";
   std::int64_t sequence_length = 128;
   std::int64_t validation_tokens = 0;
@@ -37,19 +39,36 @@ std::vector<fs::path> require_files(const std::string& place) {
   return files;
 }
 
+using Files = std::vector<fs::path>;
+
+void require_disjoint(const Files& first, const std::string& first_text, const Files& second,
+                      const std::string& second_text) {
+  std::set<fs::path> known;
+  for (const auto& file : first) known.insert(fs::weakly_canonical(file));
+  for (const auto& file : second) {
+    require_input(!known.contains(fs::weakly_canonical(file)), "{}: is in {} and in {}",
+                  file.string(), first_text, second_text);
+  }
+}
+
 // A folder or a pattern that takes more than was meant would train on the validation text. One and
 // the same file for both is a wish that somebody wrote down.
-void require_apart(const TokenOptions& o, const std::vector<fs::path>& train,
-                   const std::vector<fs::path>& validation) {
+void require_apart(const TokenOptions& o, const Files& train, const Files& validation) {
   if (train.size() == 1 && validation.size() == 1) return;
-  std::set<fs::path> trained;
-  for (const auto& file : train) trained.insert(fs::weakly_canonical(file));
-  for (const auto& file : validation) {
-    require_input(!trained.contains(fs::weakly_canonical(file)),
-                  "{}: is in the training files ({}) and in the validation files ({}); name them "
-                  "apart, for example with the patterns train*.bin and validation*.bin",
-                  file.string(), o.train, o.validation);
-  }
+  require_disjoint(train, fmt::format("the training files ({})", o.train), validation,
+                   fmt::format("the validation files ({}); name them apart, for example with the "
+                               "patterns train*.bin and validation*.bin",
+                               o.validation));
+}
+
+// A test set that a run trained on, or was chosen by, tests nothing: here a wish counts less.
+Files test_files(const TokenOptions& o, const Files& train, const Files& validation) {
+  if (o.test.empty()) return {};
+  auto test = require_files(o.test);
+  const auto ours = fmt::format("the test files ({}), which no choice may see", o.test);
+  require_disjoint(train, fmt::format("the training files ({})", o.train), test, ours);
+  require_disjoint(validation, fmt::format("the validation files ({})", o.validation), test, ours);
+  return test;
 }
 
 fs::path manifest_of(const fs::path& token_file) {
@@ -112,10 +131,11 @@ std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_fi
   return read_token_manifest(token_file).vocab_size;
 }
 
-class TokenDataset : public Dataset {
+class TokenDataset : public Dataset, public TestSet {
  public:
   TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
-               const std::vector<fs::path>& validation, std::uint64_t seed)
+               const std::vector<fs::path>& validation, const std::vector<fs::path>& test,
+               std::uint64_t seed)
       : train_(train, layout(options)),
         validation_(validation, layout(options)),
         length_(options.sequence_length),
@@ -128,6 +148,7 @@ class TokenDataset : public Dataset {
     validation_size_ = options.validation_tokens == 0
                            ? all
                            : std::min(all, (options.validation_tokens + length_ - 1) / length_);
+    if (!test.empty()) open_test(options, test);
   }
 
   DataShape shape() const override { return {DataShape::Inputs::tokens, vocab_size_, 0, length_}; }
@@ -149,7 +170,9 @@ class TokenDataset : public Dataset {
     return {file.string(), position};
   }
 
-  bool ignores_targets() const override { return train_.masked() || validation_.masked(); }
+  bool ignores_targets() const override {
+    return train_.masked() || validation_.masked() || (test_ && test_->masked());
+  }
 
   std::int64_t validation_size() const override { return validation_size_; }
 
@@ -157,7 +180,19 @@ class TokenDataset : public Dataset {
     return windows(validation_, count, [&](std::int64_t i) { return (first + i) * length_; });
   }
 
+  std::int64_t test_size() const override { return test_ ? (test_->size() - 1) / length_ : 0; }
+
+  Batch test_examples(std::int64_t first, std::int64_t count) const override {
+    return windows(*test_, count, [&](std::int64_t i) { return (first + i) * length_; });
+  }
+
  private:
+  void open_test(const TokenOptions& options, const std::vector<fs::path>& files) {
+    test_.emplace(files, layout(options));
+    test_->check_vocabulary(vocab_size_);
+    at_least_a_window(options.test, *test_, length_);
+  }
+
   static TokenLayout layout(const TokenOptions& options) { return token_layout(options.format); }
 
   // Of the files that a configuration names so; returns their tokens.
@@ -186,6 +221,7 @@ class TokenDataset : public Dataset {
 
   TokenSequence train_;
   TokenSequence validation_;
+  std::optional<TokenSequence> test_;
   std::int64_t length_;
   std::int64_t vocab_size_;
   WindowSampler sampler_;
@@ -205,6 +241,9 @@ class TokenDatasetSpec : public DatasetSpec {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
            o_.train);
     v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
+    v.text({"test",
+            "token file that no choice sees: a run's loss on it after the last step; the same"},
+           o_.test);
     v.choice({"format",
               "auto: llm.c's files, whose header says all; without header, little-endian: "
               "raw_uint16 (nanoGPT's) and raw_uint32"},
@@ -221,8 +260,10 @@ class TokenDatasetSpec : public DatasetSpec {
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     const auto train = require_files(o_.train), validation = require_files(o_.validation);
     require_apart(o_, train, validation);
+    const auto test = test_files(o_, train, validation);
     require_one_tokenizer(train, validation);
-    return std::make_unique<TokenDataset>(o_, train, validation, seed);
+    if (!test.empty()) require_one_tokenizer(train, test);
+    return std::make_unique<TokenDataset>(o_, train, validation, test, seed);
   }
   DataShape stated_shape() const override {
     return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};

@@ -6,6 +6,7 @@
 #include "core/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/run_config.hpp"
+#include "experiments/sweep_keys.hpp"
 #include "experiments/terminal.hpp"
 
 namespace blockwise {
@@ -135,6 +136,11 @@ void list_search_lr() {
   config.visit(printer);
 }
 
+void list_sweep() {
+  fmt::print("sweep\n");
+  for (const auto& key : kSweepKeys) fmt::print("  {:<10} {}\n", key.name, key.doc);
+}
+
 struct Topic {
   const char* name;
   void (*print)();
@@ -148,7 +154,8 @@ constexpr Topic kTopics[] = {{"optimizers", list_optimizers},
                              {"trainer", list_trainer},
                              {"hessian", list_hessian},
                              {"discovery", list_discovery},
-                             {"search_lr", list_search_lr}};
+                             {"search_lr", list_search_lr},
+                             {"sweep", list_sweep}};
 
 }  // namespace
 

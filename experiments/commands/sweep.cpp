@@ -15,6 +15,7 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
+#include "experiments/sweep_confirmation.hpp"
 #include "experiments/terminal.hpp"
 #include "experiments/thread_note.hpp"
 
@@ -30,7 +31,8 @@ struct SweepOptions {
   bool json = false;
 };
 
-int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool json) {
+int print_outcome(const SweepManifest& sweep, std::size_t members, const SweepOutcome& outcome,
+                  bool json) {
   if (json) {
     const nlohmann::ordered_json word = {{"finished", outcome.finished},
                                          {"diverged", outcome.diverged},
@@ -42,8 +44,8 @@ int print_outcome(const SweepManifest& sweep, const SweepOutcome& outcome, bool 
     print_words(fmt::format(
         "{} of {} members finished, {} diverged, {} failed, {} unfinished.\nNext: blockwise "
         "report {}\n",
-        outcome.finished, sweep.members.size(), outcome.diverged, outcome.failed,
-        outcome.unfinished, sweep.folder.string()));
+        outcome.finished, members, outcome.diverged, outcome.failed, outcome.unfinished,
+        sweep.folder.string()));
   }
   if (outcome.diverged > 0 && !json) {
     fmt::print("Diverged members are results, not failures: the report shows them.\n");
@@ -78,8 +80,29 @@ int dry_run(const YamlDocument& document) {
   for (const auto& member : plan.manifest.members) fmt::print("{}\n", member.plan.id);
   print_note(fmt::format("{} members, {} of them new; their configurations and data are in order",
                          plan.manifest.members.size(), plan.added.size()));
+  const auto confirm = document.sweep_config().confirm_seeds;
+  if (!confirm.empty()) {
+    print_note(fmt::format("then the best configuration of each group on the seeds {}",
+                           fmt::join(confirm, ", ")));
+  }
   note_of_left_out(plan.manifest);
   return 0;
+}
+
+// Whether every member has a result, so that the best ones are known.
+bool ended(const SweepOutcome& outcome) {
+  if (outcome.failed > 0) {
+    print_note(
+        fmt::format("no confirmation: {} members failed, so the best configurations are "
+                    "not known",
+                    outcome.failed));
+  }
+  return outcome.failed + outcome.unfinished == 0 && outcome.finished > 0;
+}
+
+SweepOutcome sum(const SweepOutcome& a, const SweepOutcome& b) {
+  return {a.finished + b.finished, a.diverged + b.diverged, a.failed + b.failed,
+          a.unfinished + b.unfinished};
 }
 
 int sweep_command(const SweepOptions& options) {
@@ -92,8 +115,18 @@ int sweep_command(const SweepOptions& options) {
   print_note(jobs_note(options.jobs));
   install_stop_handlers("step of each member");
   const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-  return print_outcome(plan.manifest, run_sweep(plan.manifest, program, options.jobs),
-                       options.json);
+  const auto run = [&](const SweepManifest& sweep) {
+    return run_sweep(sweep, program, options.jobs);
+  };
+  auto members = plan.manifest.members.size();
+  auto outcome = run(plan.manifest);
+  const auto seeds = document.sweep_config().confirm_seeds;
+  if (!seeds.empty() && ended(outcome)) {
+    const auto confirmation = prepare_confirmation(plan.manifest.folder, seeds);
+    members += confirmation.members.size();
+    outcome = sum(outcome, run(confirmation));
+  }
+  return print_outcome(plan.manifest, members, outcome, options.json);
 }
 
 }  // namespace

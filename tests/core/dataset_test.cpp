@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "core/data/test_set.hpp"
 #include "core/data/token_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -143,6 +144,30 @@ TEST_CASE("A pattern that takes validation text for training is refused") {
   CHECK_THAT(open(all, all), Contains("train.bin: is in the training files"));
   CHECK(open((folder / "train*.bin").string(), one) == "no error");
   CHECK(open((folder / "train.bin").string(), (folder / "train.bin").string()) == "no error");
+}
+
+TEST_CASE("The test set is all windows of its file, and of no other's") {
+  const Corpus corpus;
+  const TemporaryFolder folder;
+  write_counting(folder / "test.bin", 0, 100);
+  const auto test = (folder / "test.bin").string();
+  const auto none = corpus.open(1);
+  CHECK(dynamic_cast<const TestSet&>(*none).test_size() == 0);
+  const auto opened = corpus.open(1, {{"test", test}, {"validation_tokens", 17}});
+  const auto& data = dynamic_cast<const TestSet&>(*opened);
+  CHECK(data.test_size() == 12);  // 96 targets of 99
+  CHECK(at::equal(data.test_examples(2, 1).inputs[0], at::arange(16, 24)));
+  CHECK(at::equal(data.test_examples(2, 1).targets[0], at::arange(17, 25)));
+  const auto with = [&](const std::string& key) {
+    return input_error([&] { corpus.open(1, {{"test", test}, {key, test}}); });
+  };
+  CHECK_THAT(with("validation"), Contains("test.bin: is in the validation files"));
+  CHECK_THAT(with("train"), Contains("test.bin: is in the training files"));
+  write_counting(folder / "short.bin", 0, 8);
+  CHECK_THAT(input_error([&] {
+               corpus.open(1, {{"test", (folder / "short.bin").string()}});
+             }),
+             Contains("short.bin: 8 tokens are too few for a sequence of 8"));
 }
 
 TEST_CASE("A bare file must be asked for") {

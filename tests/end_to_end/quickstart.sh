@@ -33,18 +33,20 @@ groups="[{name: adamw, set: {optimizer.rule: adamw}}, {name: adam_mini, set: {op
 
 sweep() {
   "$program" sweep "$source/configs/quickstart.yaml" --jobs 2 --json "${small[@]}" \
-    --set sweep.seeds='[1, 2]' --set sweep.groups="$groups" \
+    --set sweep.seeds='[1, 2]' --set sweep.confirm='{seeds: [11]}' --set sweep.groups="$groups" \
     --set sweep.parameters='{optimizer.learning_rate: {values: [1.0e-3, 1.0e-2]}}' \
     --set output="$work/runs"
 }
-sweep | grep -q '"finished":12,' || fail "not all members finished"
+sweep | grep -q '"finished":15,' || fail "not all members finished"
 before=$(stat -c %Y.%s "$work"/runs/members/*/run.h5)
-sweep | grep -q '"finished":12,' || fail "the second call did not find the members finished"
+sweep | grep -q '"finished":15,' || fail "the second call did not find the members finished"
 [ "$before" = "$(stat -c %Y.%s "$work"/runs/members/*/run.h5)" ] || fail "the second call ran again"
 
 "$program" report "$work/runs" | tee "$work/table.txt"
 grep -q adam_mini "$work/table.txt" || fail "the table has no adam_mini"
-[ "$("$program" report "$work/runs" --csv | wc -l)" = 7 ] || fail "the CSV has not one line per configuration"
+grep -q "^Confirmed: " "$work/table.txt" || fail "the table has no confirmations"
+grep -q "found on seed" "$work/table.txt" && fail "the partition is judged on the seed that it was found on"
+[ "$("$program" report "$work/runs" --csv | wc -l)" = 10 ] || fail "the CSV has not one line per configuration"
 "$program" report "$work/runs" --json | "$python" -m json.tool > /dev/null
 
 "$python" -m blockwise.figures "$work/runs" --output "$work/figure.png"

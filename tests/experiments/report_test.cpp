@@ -10,6 +10,7 @@
 #include "core/io/atomic_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/example_run.hpp"
+#include "tests/support/example_sweep.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
@@ -18,72 +19,6 @@ using blockwise::testing::Approx;
 namespace fs = std::filesystem;
 
 namespace {
-
-// A sweep's folder, filled run by run.
-class ExampleSweep {
- public:
-  explicit ExampleSweep(const std::string& baseline = "adamw")
-      : manifest_({{"format", "blockwise-sweep"},
-                   {"version", 1},
-                   {"name", "example"},
-                   {"hash", "00"},
-                   {"baseline", baseline},
-                   {"members", nlohmann::json::array()}}) {}
-
-  fs::path path() const { return folder_.path(); }
-
-  // Adds a member without its run; returns the path of its run file.
-  fs::path plan(const std::string& group, double rate, std::int64_t seed,
-                const std::map<std::string, double>& more = {}) {
-    auto id = fmt::format("{}-lr{}-s{}", group, rate, seed);
-    for (const auto& [key, value] : more) id += fmt::format("-{}{}", key, value);
-    const auto run = "members/" + id + "/run.h5";
-    nlohmann::json overrides = {{"optimizer.rule", group}, {"optimizer.learning_rate", rate}};
-    for (const auto& [key, value] : more) overrides[key] = value;
-    manifest_["members"].push_back({{"id", id},
-                                    {"group", group},
-                                    {"seed", seed},
-                                    {"overrides", overrides},
-                                    {"config_hash", example_header().config_hash},
-                                    {"config", "members/" + id + "/config.yaml"},
-                                    {"run", run}});
-    write_file_atomically(path() / "manifest.json", manifest_.dump());
-    fs::create_directories((path() / run).parent_path());
-    return path() / run;
-  }
-
-  // A run whose loss falls to 0.1 below its final one before the end.
-  void add(const std::string& group, double rate, std::int64_t seed, double loss,
-           RunState state = RunState::finished, const std::map<std::string, double>& more = {}) {
-    auto header = example_header();
-    header.state_bytes = {{"exp_avg", 1 << 20}, {"exp_avg_sq", seed * 1024}};
-    auto recorder = create_example_run(plan(group, rate, seed, more), header);
-    for (std::int64_t step = 1; step <= 5; ++step) recorder.record(example_step(step));
-    recorder.record(example_evaluation(0, 5.5));
-    recorder.record(example_evaluation(3, loss - 0.1));
-    recorder.record(example_evaluation(5, loss));
-    recorder.record_memory(seed << 20, 0);
-    recorder.set_status(state, "", 5);
-    recorder.close();
-  }
-
-  void set_hash(const std::string& id, const std::string& hash) {
-    for (auto& member : manifest_["members"]) {
-      if (member["id"] == id) member["config_hash"] = hash;
-    }
-    write_file_atomically(path() / "manifest.json", manifest_.dump());
-  }
-
-  // As versions before them wrote it.
-  void remove_hashes() {
-    for (auto& member : manifest_["members"]) member.erase("config_hash");
-    write_file_atomically(path() / "manifest.json", manifest_.dump());
-  }
-
- private:
-  TemporaryFolder folder_;
-  nlohmann::json manifest_;
-};
 
 // adamw is best at the middle of three rates, adam_mini at the highest of two; its lowest diverges
 // once. The losses of the best ones are those of statistics_test.
@@ -260,6 +195,13 @@ TEST_CASE("Report: the tables as text") {
       "adam_mini  0.003              2      3  1.8333 ± 0.0158  -0.0135 ± 0.0107  0.032  0.056    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
       "adamw      0.003              3      3  1.8469 ± 0.0124          baseline      -      -    1.0 MiB      3.0 MiB  30.0 ms      3.3k",
       "",
+      "To the final loss of adamw, each seed to its own, selected: mean over the seeds that reach it, linear between evaluations.",
+      "ratio: geometric mean over seeds of own to baseline (95 %); p: two-sided paired t-test of its logarithm.",
+      "A seed that does not reach it is censored at its end; then there is no ratio, which would be of the fast seeds alone.",
+      "group      learning_rate  reached  steps                ratio      p  tokens  seconds                ratio      p",
+      "adam_mini  0.003              3/3   2.91  1.00 (0.99 to 1.00)  0.032     291  0.05819  1.00 (0.99 to 1.00)  0.032",
+      "adamw      0.003              3/3   2.92             baseline      -     292   0.0584             baseline      -",
+      "",
       "All configurations, best first:",
       "group      learning_rate  seeds       final loss      sd  best loss        difference      p   Holm",
       "adam_mini  0.003              3  1.8333 ± 0.0158  0.0063     1.7333  -0.0135 ± 0.0107  0.032  0.056",
@@ -286,7 +228,8 @@ TEST_CASE("Report: CSV has a line per configuration and full numbers") {
         "seeds_unfinished,seeds_missing,final_loss,final_loss_standard_deviation,"
         "final_loss_half_width,best_loss,difference,difference_half_width,difference_pairs,p_value,"
         "p_value_holm,"
-        "optimizer_bytes,peak_allocated_bytes,step_seconds,tokens_per_second");
+        "optimizer_bytes,peak_allocated_bytes,step_seconds,tokens_per_second,test_loss,"
+        "test_difference,test_difference_half_width,test_p_value,test_p_value_holm,stage");
   CHECK_THAT(lines[1], Contains("adam_mini,0.003,adam_mini,3,0,0,0,0,1.83333333333333"));
   CHECK_THAT(lines[1], Contains(",1051648,3145728,0.03,"));
   CHECK_THAT(lines[5], Contains("\"a,\"\"b\"\"\",0.5,\"a,\"\"b\"\"\",1,0,0,0,0,9.0,,,"));

@@ -157,7 +157,7 @@ TEST_CASE("A member that fails is told with its own last line, and the others go
     const auto result = p.sweep(two_seeds);
     CHECK(result.exit_code == 1);
     CHECK_THAT(result.output, Contains(counts(3, 1)));
-    CHECK_THAT(result.errors, Contains(kFirst + ": failed (exit code 2): ") &&
+    CHECK_THAT(result.errors, Contains(kFirst + ": failed (exit code 2, bad input): ") &&
                                   Contains("not an HDF5 file") && Contains("see ") &&
                                   Contains("log.txt"));
   }
