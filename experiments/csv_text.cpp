@@ -4,8 +4,8 @@ namespace blockwise {
 
 std::string csv_cell(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted(1, '"');
-  for (const char c : text) quoted += c == '"' ? std::string(2, '"') : std::string(1, c);
+  std::string quoted = "\"";
+  for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
   quoted += '"';
   return quoted;
 }
