@@ -71,9 +71,14 @@ class Run {
   }
   Batch to_device(const Batch& batch) const;
   void evaluate();
+  template <typename Examples>
+  std::optional<double> validation_loss(std::int64_t size, const Examples& examples) const;
   bool measurement_due() const;
   void measure();
   void checkpoint();
+  void mark_best() const;
+  bool checkpoint_due() const;
+  void find_best(const std::vector<EvaluationRecord>& evaluations);
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
   RunOutcome end(RunState state, const std::string& message);
   RunOutcome stop();
@@ -101,6 +106,9 @@ class Run {
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
   std::int64_t evaluated_step_ = -1;
   std::int64_t measured_step_ = -1;
+  // The lowest validation loss behind which there is a checkpoint, or will be: trainer.keep_best.
+  double best_loss_ = std::numeric_limits<double>::infinity();
+  std::int64_t best_step_ = -1;
   RunRecorder recorder_;
 };
 
@@ -130,6 +138,8 @@ RunHeader Run::header(int threads) const {
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
+  header.validation_names = run_.data->validation_names();
+  header.has_norms = trainer_.norms_every > 0;
   return header;
 }
 
@@ -178,18 +188,31 @@ void Run::start_parameters() {
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
-  auto recorder = RunRecorder::resume(path, start_.hashes, step_,
-                                      {make_provenance(device_, threads, run_.config.seed),
-                                       start_.identity, &run_.layout, hessian_tables()});
+  auto recorder =
+      RunRecorder::resume(path, start_.hashes, step_,
+                          {make_provenance(device_, threads, run_.config.seed), start_.identity,
+                           &run_.layout, hessian_tables(), trainer_.norms_every > 0});
   const auto before = read_run(path);
   if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
+  find_best(evaluations);
   if (!evaluations.empty()) {
     evaluated_step_ = evaluations.back().step;
     validation_loss_ = evaluations.back().loss;
   }
   return recorder;
+}
+
+// Of those that have their checkpoint still: a run that was killed between a checkpoint and its
+// mark has it marked at the next one.
+void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
+  for (const auto step : checkpoint_steps(folder_)) {
+    const auto row = std::ranges::find(evaluations, step, &EvaluationRecord::step);
+    if (step == 0 || row == evaluations.end() || !(row->loss < best_loss_)) continue;
+    best_loss_ = row->loss;
+    best_step_ = step;
+  }
 }
 
 Batch Run::to_device(const Batch& batch) const {
@@ -249,6 +272,9 @@ StepRecord Run::train_step() {
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, step_, trainer_.steps);
   const auto report = optimizer_.step(row.learning_rate);
+  if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
+    recorder_.record(measure_norms(store_, optimizer_.squared_updates(), step_ + 1));
+  }
   watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = ++step_;
@@ -259,35 +285,60 @@ StepRecord Run::train_step() {
   return row;
 }
 
-// Mean loss over the fixed validation examples, each target that counts weighted alike. What a
-// signal stops is left out and done again by the process that goes on.
+// Mean loss over fixed examples, each target that counts weighted alike. Nothing where a signal
+// stops it.
+template <typename Examples>
+std::optional<double> Run::validation_loss(std::int64_t size, const Examples& examples) const {
+  double sum = 0.0;
+  std::int64_t targets = 0;
+  auto context = trainer_.forward_context();
+  for (std::int64_t first = 0; first < size;) {
+    const auto count = std::min(trainer_.micro_batch_size, size - first);
+    const auto batch = examples(first, count);
+    first += count;
+    const auto counts = counted(batch);
+    if (counts == 0) continue;
+    if (stop_requested()) return std::nullopt;
+    const auto loss = model_->loss(to_device(batch), context).template item<double>();
+    sum += loss * static_cast<double>(counts);
+    targets += counts;
+  }
+  require_input(targets > 0, "the mask leaves no target that counts in the validation data");
+  return sum / static_cast<double>(targets);
+}
+
+// Of the validation set, and of further ones for the record. What a signal stops is left out and
+// done again by the process that goes on.
 void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   at::NoGradGuard no_grad;
   Stopwatch watch;
   EvaluationRecord row;
-  double sum = 0.0;
-  std::int64_t targets = 0;
-  auto context = trainer_.forward_context();
-  for (std::int64_t first = 0; first < run_.data->validation_size();) {
-    const auto count = std::min(trainer_.micro_batch_size, run_.data->validation_size() - first);
-    const auto examples = run_.data->validation_examples(first, count);
-    first += count;
-    const auto counts = counted(examples);
-    if (counts == 0) continue;
-    if (stop_requested()) return;
-    const auto loss = model_->loss(to_device(examples), context).item<double>();
-    sum += loss * static_cast<double>(counts);
-    targets += counts;
+  const auto& data = *run_.data;
+  const auto loss = validation_loss(data.validation_size(), [&](auto first, auto count) {
+    return data.validation_examples(first, count);
+  });
+  if (!loss) return;
+  row.loss = *loss;
+  std::vector<double> named;
+  for (std::size_t set = 0; set < data.validation_names().size(); ++set) {
+    const auto further = validation_loss(
+        data.named_validation_size(set),
+        [&](auto first, auto count) { return data.named_validation_examples(set, first, count); });
+    if (!further) return;
+    named.push_back(*further);
   }
-  require_input(targets > 0, "the mask leaves no target that counts in the validation data");
   watch.lap(row.seconds);
   row.step = step_;
   row.tokens = step_ * tokens_per_step_;
-  row.loss = validation_loss_ = sum / static_cast<double>(targets);
+  validation_loss_ = row.loss;
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
-  recorder_.record(row);
+  recorder_.record(row, std::move(named));
+  if (step_ > 0 && row.loss < best_loss_) {
+    best_loss_ = row.loss;
+    best_step_ = step_;
+  }
 }
 
 bool Run::measurement_due() const {
@@ -317,11 +368,25 @@ void Run::measure() {
   measured_step_ = step_;
 }
 
+bool Run::checkpoint_due() const {
+  const bool is_best = trainer_.keep_best && best_step_ == step_;
+  return due(trainer_.checkpoint_every) || due(trainer_.keep_every) || is_best;
+}
+
 // Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.flush();
-  write_checkpoint(folder_, step_, trainer_.keep_checkpoints, start_.identity, store_, optimizer_);
+  const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
+  write_checkpoint(folder_, step_, keep, start_.identity, store_, optimizer_);
+  mark_best();
+}
+
+void Run::mark_best() const {
+  if (trainer_.keep_best && best_step_ > 0 &&
+      fs::is_directory(checkpoint_folder(folder_, best_step_))) {
+    mark_best_checkpoint(folder_, best_step_);
+  }
 }
 
 RunOutcome Run::end(RunState state, const std::string& message) {
@@ -355,7 +420,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
     }
     if (due(trainer_.evaluate_every)) evaluate();
     measure();
-    if (due(trainer_.checkpoint_every)) checkpoint();
+    if (checkpoint_due()) checkpoint();
   }
   evaluate();
   if (evaluated_step_ != step_) return stop();
