@@ -41,6 +41,12 @@ class Dataset {
   // The fixed validation examples; the same at every evaluation of every run.
   virtual std::int64_t validation_size() const = 0;
   virtual Batch validation_examples(std::int64_t first, std::int64_t count) const = 0;
+  // Further validation sets, by name; each as fixed as the first.
+  virtual std::vector<std::string> validation_names() const { return {}; }
+  virtual std::int64_t named_validation_size(std::size_t) const { return 0; }
+  virtual Batch named_validation_examples(std::size_t, std::int64_t, std::int64_t) const {
+    return {};
+  }
 };
 
 class DatasetSpec {

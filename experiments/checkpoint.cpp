@@ -132,9 +132,13 @@ void remove_checkpoint(const fs::path& folder) {
 }
 
 // With what killed processes left of the checkpoints that they wrote or removed.
-void prune(const fs::path& run, std::int64_t keep) {
+void prune(const fs::path& run, const KeptCheckpoints& keep) {
+  const auto best = best_checkpoint_step(run);
   auto steps = checkpoint_steps(run);
-  for (; static_cast<std::int64_t>(steps.size()) > keep; steps.erase(steps.begin())) {
+  std::erase_if(steps, [&](std::int64_t step) {
+    return step == best || (keep.every > 0 && step > 0 && step % keep.every == 0);
+  });
+  for (; static_cast<std::int64_t>(steps.size()) > keep.newest; steps.erase(steps.begin())) {
     remove_checkpoint(checkpoint_folder(run, steps.front()));
   }
   std::vector<fs::path> rests;
@@ -178,13 +182,31 @@ std::vector<std::int64_t> checkpoint_steps(const fs::path& run) {
   return steps;
 }
 
+fs::path best_checkpoint(const fs::path& run) { return run / "checkpoints" / "best"; }
+
+std::optional<std::int64_t> best_checkpoint_step(const fs::path& run) {
+  std::error_code none;
+  const auto step = step_in_name(fs::read_symlink(best_checkpoint(run), none).string());
+  if (none || step < 0 || !fs::is_directory(checkpoint_folder(run, step))) return std::nullopt;
+  return step;
+}
+
+void mark_best_checkpoint(const fs::path& run, std::int64_t step) {
+  if (best_checkpoint_step(run) == step) return;
+  const auto link = best_checkpoint(run);
+  remove_partial(link);
+  fs::create_directory_symlink(checkpoint_folder(run, step).filename(), partial_path(link));
+  rename_partial(link);
+  sync_path(link.parent_path());
+}
+
 std::int64_t checkpoint_step(const fs::path& folder) {
   const auto step = step_in_name(folder.filename().string());
   require_input(step >= 0, "{}: a checkpoint's folder is called step_N", folder.string());
   return step;
 }
 
-void write_checkpoint(const fs::path& run, std::int64_t step, std::int64_t keep,
+void write_checkpoint(const fs::path& run, std::int64_t step, const KeptCheckpoints& keep,
                       const RunIdentity& identity, const ParameterStore& store,
                       const Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);

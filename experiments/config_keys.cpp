@@ -9,11 +9,14 @@ namespace {
 
 // Of micro_batch_size and what follows it the order of sums (and the draws of dropout) depend, as
 // they do on threads; of what is summed nothing does.
-constexpr std::array<std::string_view, 15> kFree = {"name",
+constexpr std::array<std::string_view, 18> kFree = {"name",
                                                     "output",
                                                     "trainer.evaluate_every",
                                                     "trainer.checkpoint_every",
                                                     "trainer.keep_checkpoints",
+                                                    "trainer.keep_best",
+                                                    "trainer.keep_every",
+                                                    "trainer.norms_every",
                                                     "trainer.divergence_loss",
                                                     "trainer.divergence_factor",
                                                     "trainer.device",

@@ -11,6 +11,7 @@
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
 #include "core/tensor_file.hpp"
+#include "core/text_map_field.hpp"
 
 namespace blockwise {
 namespace {
@@ -46,7 +47,7 @@ std::string real_text(double value) {
   return text;
 }
 
-class YamlWriter : public FieldVisitor {
+class YamlWriter : public FieldVisitor, public TextMapVisitor {
  public:
   void real(const Field& f, double& value, const RealBounds&) override {
     line(f, real_text(value));
@@ -60,6 +61,13 @@ class YamlWriter : public FieldVisitor {
     std::vector<std::string> texts;
     for (const auto& value : values) texts.push_back(yaml_text(value));
     line(f, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
+  void text_map(const Field& f, TextMap& values) override {
+    std::vector<std::string> texts;
+    for (const auto& [name, text] : values) {
+      texts.push_back(fmt::format("{}: {}", yaml_text(name), yaml_text(text)));
+    }
+    line(f, fmt::format("{{{}}}", fmt::join(texts, ", ")));
   }
   void choice(const Field& f, std::string& value, const std::vector<std::string>&) override {
     line(f, yaml_text(value));
@@ -107,7 +115,11 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 13> kLaterFields = {"model.activation: gelu_tanh",
+constexpr std::array<std::string_view, 17> kLaterFields = {"data.validations: {}",
+                                                           "trainer.keep_best: false",
+                                                           "trainer.keep_every: 0",
+                                                           "trainer.norms_every: 0",
+                                                           "model.activation: gelu_tanh",
                                                            "model.mlp_bias: false",
                                                            "model.rope_scaling.beta_fast: 32",
                                                            "model.rope_scaling.beta_slow: 1",
@@ -122,13 +134,16 @@ constexpr std::array<std::string_view, 13> kLaterFields = {"model.activation: ge
                                                            "data.test: \"\""};
 
 // What does not define the experiment, and what stands in its place.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNeutral = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kNeutral = {
     {{"name", "\"-\""},
      {"output", "\"-\""},
      {"trainer.device", "auto"},
      {"trainer.threads", "0"},
      {"trainer.checkpoint_every", "0"},
-     {"trainer.keep_checkpoints", "2"}}};
+     {"trainer.keep_checkpoints", "2"},
+     {"trainer.keep_best", "false"},
+     {"trainer.keep_every", "0"},
+     {"trainer.norms_every", "0"}}};
 
 ConfigLines neutral(ConfigLines config) {
   for (const auto& [path, value] : kNeutral) config.set(path, std::string(value));

@@ -87,6 +87,8 @@ class CurveLines {
   std::string text() {
     for (std::size_t i = 0; i < result_.steps.size(); ++i) add(result_.steps[i], seconds_[i]);
     for (const auto& row : result_.evaluations) add(row);
+    for (std::size_t i = 0; i < result_.named_losses.size(); ++i) add_named(i);
+    for (const auto& row : result_.norms.rows) add(row);
     return std::move(text_);
   }
 
@@ -106,6 +108,32 @@ class CurveLines {
     const auto seconds = seconds_until(row.step);
     put(row.step, row.tokens, seconds, "validation/loss", row.loss);
     put(row.step, row.tokens, seconds, "validation/perplexity", row.perplexity);
+  }
+
+  // Of the i-th evaluation.
+  void add_named(std::size_t i) {
+    if (i >= result_.evaluations.size()) return;
+    const auto& row = result_.evaluations[i];
+    const auto& names = result_.validation_names;
+    for (std::size_t set = 0; set < names.size(); ++set) {
+      put(row.step, row.tokens, seconds_until(row.step), "validation/" + names[set] + "/loss",
+          result_.named_losses[i][set]);
+    }
+  }
+
+  void add(const TensorNorms& row) {
+    const auto [seconds, tokens] = at_step(row.step);
+    const auto& names = result_.norms.tensors;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      put(row.step, tokens, seconds, "grad_norm/" + names[i], row.gradient[i]);
+      put(row.step, tokens, seconds, "update_norm/" + names[i], row.update[i]);
+      put(row.step, tokens, seconds, "weight_norm/" + names[i], row.weight[i]);
+    }
+  }
+
+  std::pair<double, std::int64_t> at_step(std::int64_t step) const {
+    const auto row = std::ranges::find(result_.steps, step, &StepRecord::step);
+    return {seconds_until(step), row == result_.steps.end() ? 0 : row->tokens};
   }
 
   double seconds_until(std::int64_t step) const {

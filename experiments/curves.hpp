@@ -4,8 +4,9 @@
 //   run, group, seed, (a column per swept setting), step, tokens, seconds, quantity, value
 // step: optimizer steps done; tokens: seen by then; seconds: wall time of the steps up to there,
 // without evaluations; quantity: train/loss, train/learning_rate, train/grad_norm,
-// train/update_norm, train/tokens_per_second, validation/loss, validation/perplexity.
-// Losses in nats per token. Numbers in full.
+// train/update_norm, train/tokens_per_second, validation/loss, validation/perplexity, of
+// data.validations validation/NAME/loss, and with trainer.norms_every grad_norm/TENSOR,
+// update_norm/TENSOR and weight_norm/TENSOR. Losses in nats per token. Numbers in full.
 #pragma once
 
 #include <filesystem>

@@ -70,6 +70,17 @@ void TrainerConfig::visit(FieldVisitor& v) {
   v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},
             checkpoint_every, {0, std::int64_t{1} << 40});
   v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
+  v.boolean({"keep_best",
+             "keep the checkpoint of the lowest validation loss, too, as checkpoints/best; every "
+             "evaluation that is the lowest so far makes one"},
+            keep_best);
+  v.integer(
+      {"keep_every", "steps between checkpoints that are made and kept for good; 0 means none"},
+      keep_every, {0, std::int64_t{1} << 40});
+  v.integer({"norms_every",
+             "steps between records of the norms of every tensor's gradient, update and weights; "
+             "each reads gradients and parameters once; 0 means none"},
+            norms_every, {0, std::int64_t{1} << 40});
   v.real({"divergence_loss",
           "a training loss above this ends the run as diverged, in nats; 0: divergence_factor says "
           "which"},

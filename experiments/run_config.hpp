@@ -38,6 +38,9 @@ struct TrainerConfig {
   std::int64_t evaluate_every = 0;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 2;
+  bool keep_best = false;
+  std::int64_t keep_every = 0;
+  std::int64_t norms_every = 0;
   double divergence_loss = 0.0;
   double divergence_factor = 100.0;
   std::string precision = "fp32";

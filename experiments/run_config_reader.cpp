@@ -8,6 +8,8 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "core/text_map_field.hpp"
+#include "experiments/printable_text.hpp"
 #include "experiments/spelling.hpp"
 
 namespace blockwise {
@@ -23,7 +25,7 @@ std::string bounds_text(const RealBounds& b) {
   return text;
 }
 
-class YamlReader : public FieldVisitor {
+class YamlReader : public FieldVisitor, public TextMapVisitor {
  public:
   explicit YamlReader(const YamlDocument::Tree& tree) : tree_(tree) { push(tree.root, ""); }
 
@@ -78,6 +80,26 @@ class YamlReader : public FieldVisitor {
     for (const auto& item : *node) {
       if (!item.IsScalar()) fail(item, field, fmt::format("{} is not a text", shown(item)));
       values.push_back(item.Scalar());
+    }
+  }
+
+  void text_map(const Field& field, TextMap& values) override {
+    const auto node = find(field);
+    if (!node) return;
+    if (!node->IsMap()) fail(*node, field, fmt::format("{} is not a map", shown(*node)));
+    values.clear();
+    for (const auto& entry : *node) {
+      const auto name = entry.first.Scalar();
+      if (const auto problem = name_problem(name); !problem.empty()) {
+        fail(entry.first, field, fmt::format("the name {}", problem));
+      }
+      if (std::ranges::count(values, name, &TextMap::value_type::first) > 0) {
+        fail(entry.first, field, fmt::format("the name '{}' stands here twice", name));
+      }
+      if (!entry.second.IsScalar() || entry.second.Scalar().empty()) {
+        fail(entry.second, field, fmt::format("'{}': {} is not a text", name, shown(entry.second)));
+      }
+      values.emplace_back(name, entry.second.Scalar());
     }
   }
 

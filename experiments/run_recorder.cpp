@@ -11,6 +11,7 @@
 #include "experiments/file_header.hpp"
 #include "experiments/hdf5_table.hpp"
 #include "experiments/hessian_row_checks.hpp"
+#include "experiments/named_losses.hpp"
 
 namespace blockwise {
 namespace {
@@ -151,6 +152,8 @@ Hdf5File open_at(const fs::path& path, std::int64_t step) {
   keep_rows_up_to<EvaluationRecord>(file, step);
   if (file.has(Table<TestRecord>::group)) keep_rows_up_to<TestRecord>(file, step);
   keep_hessian_rows_up_to(file, step);
+  cut_named_losses(file);
+  keep_norms_up_to(file, step);
   const auto last = keep_rows_up_to<StepRecord>(file, step);
   require_input(last == step || last < 0,
                 "{}: the rows end at step {}, the checkpoint is of step {}", path.string(), last,
@@ -162,6 +165,7 @@ void write_resumption(Hdf5File& file, std::int64_t step, const Resumption& now) 
   if (now.process) add_process(file, step, *now.process);
   if (now.identity) write_identity(file, *now.identity);
   if (now.hessian && !file.has("/hessian")) create_hessian_tables(file, *now.layout, *now.hessian);
+  if (now.has_norms && !has_norm_table(file)) create_norm_table(file, *now.layout);
 }
 
 }  // namespace
@@ -172,6 +176,7 @@ RunRecorder::RunRecorder(Hdf5File file, std::int64_t step)
   evaluations_.reserve(kBufferedRows);
   const auto evaluated = file_.integer_column("/evaluations/step");
   if (!evaluated.empty()) last_evaluation_ = evaluated.back();
+  named_sets_ = named_loss_sets(file_);
   peak_allocated_ = file_.integer("/memory/peak_allocated");
   peak_resident_ = file_.integer("/memory/peak_resident");
   file_.start_swmr();
@@ -195,6 +200,8 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   }
   if (header.has_test) create_table<TestRecord>(file);
   if (hessian) create_hessian_tables(file, layout, *hessian);
+  create_named_losses(file, header.validation_names);
+  if (header.has_norms) create_norm_table(file, layout);
   write_status(file);
   file.write_integer("/status/last_step", header.first_step - 1);
   return RunRecorder(std::move(file), header.first_step - 1);
@@ -251,7 +258,9 @@ void RunRecorder::buffer(std::vector<Row>& rows, std::int64_t& last_step, const 
 
 void RunRecorder::record(const StepRecord& row) { buffer(steps_, last_step_, row); }
 
-void RunRecorder::record(const EvaluationRecord& row) {
+void RunRecorder::record(const EvaluationRecord& row, std::vector<double> named) {
+  check_equal(named.size(), named_sets_.size(), "losses of further validation sets");
+  named_losses_.push_back(std::move(named));
   buffer(evaluations_, last_evaluation_, row);
 }
 
@@ -262,6 +271,8 @@ void RunRecorder::record(const TestRecord& row) {
   write([&] { append_rows(file_, std::vector<TestRecord>{row}); });
   flush();
 }
+
+void RunRecorder::record(TensorNorms row) { norms_.push_back(std::move(row)); }
 
 void RunRecorder::record(const HessianRows& rows) {
   flush();
@@ -291,10 +302,14 @@ void RunRecorder::flush() {
   write([&] {
     append_rows(file_, steps_);
     append_rows(file_, evaluations_);
+    append_named_losses(file_, named_sets_, named_losses_);
+    append_norms(file_, norms_);
     file_.flush();
   });
   steps_.clear();
   evaluations_.clear();
+  named_losses_.clear();
+  norms_.clear();
   safe_step_ = last_step_;
   flushed_ = Clock::now();
 }
@@ -331,6 +346,9 @@ RunResult read_run_once(const fs::path& path) {
     run.hessian = read_hessian_rows(file);
     check_hessian_rows(run.hessian, read_hessian_extents(file), path.string());
   }
+  run.validation_names = named_loss_sets(file);
+  run.named_losses = read_named_losses(file, run.validation_names);
+  run.norms = read_norms(file);
   run.parameter_bytes = file.integer("/memory/parameters");
   run.gradient_bytes = file.integer("/memory/gradients");
   run.optimizer_bytes = file.integer("/memory/optimizer_state");

@@ -15,6 +15,7 @@
 #include "experiments/file_header.hpp"
 #include "experiments/hessian_recorder.hpp"
 #include "experiments/run_identity.hpp"
+#include "experiments/tensor_norms.hpp"
 
 namespace blockwise {
 
@@ -65,6 +66,8 @@ struct RunHeader {
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // by kind
   bool has_test = false;                                          // whether there is a test set
   std::vector<std::int64_t> found_on;  // seeds of the partition and the rates, see found_on.hpp
+  std::vector<std::string> validation_names;                      // of further validation sets
+  bool has_norms = false;                                         // of every tensor
 };
 
 // What is new in the file of a run that goes on.
@@ -73,6 +76,7 @@ struct Resumption {
   std::optional<RunIdentity> identity;
   const ParameterLayout* layout = nullptr;  // not null where there is `hessian`
   std::optional<HessianTables> hessian;
+  bool has_norms = false;  // the same, with their table
 };
 
 class RunRecorder {
@@ -102,7 +106,10 @@ class RunRecorder {
   // file, the reason and the step up to which rows are safe; every later call throws it again. A
   // file that somebody deletes, moves or cuts is noticed when rows are flushed.
   void record(const StepRecord& row);
-  void record(const EvaluationRecord& row);
+  // `named`: the losses of further validation sets, in the header's order.
+  void record(const EvaluationRecord& row, std::vector<double> named = {});
+  // In a file whose header said so.
+  void record(TensorNorms row);
   // Flushes. A file of a run that began without a test set has no place for it.
   bool has_test() const;
   void record(const TestRecord& row);
@@ -127,6 +134,9 @@ class RunRecorder {
   Hdf5File file_;
   std::vector<StepRecord> steps_;  // not yet in the file
   std::vector<EvaluationRecord> evaluations_;
+  std::vector<std::string> named_sets_;
+  std::vector<std::vector<double>> named_losses_;  // of evaluations_
+  std::vector<TensorNorms> norms_;
   std::int64_t last_step_;
   std::int64_t safe_step_;  // flushed
   std::int64_t last_evaluation_ = -1;
@@ -153,6 +163,9 @@ struct RunResult {
                peak_resident = 0;
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind
   HessianRows hessian;                                            // empty where none was measured
+  std::vector<std::string> validation_names;                      // of further validation sets
+  std::vector<std::vector<double>> named_losses;  // of evaluations, by name; may lack the last ones
+  NormTable norms;                                // the same
 };
 // Any run file, also one that is being written (as far as it is flushed). Throws InputError naming
 // file and object for one that is damaged or no run file.

@@ -87,6 +87,9 @@ class Run {
   bool measurement_due() const;
   void measure();
   void checkpoint();
+  void mark_best() const;
+  bool checkpoint_due() const;
+  void find_best(const std::vector<EvaluationRecord>& evaluations);
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
   RunOutcome end(RunState state, const std::string& message);
   RunOutcome stop();
@@ -114,6 +117,9 @@ class Run {
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
   std::int64_t evaluated_step_ = -1;
   std::int64_t measured_step_ = -1;
+  // The lowest validation loss behind which there is a checkpoint, or will be: trainer.keep_best.
+  double best_loss_ = std::numeric_limits<double>::infinity();
+  std::int64_t best_step_ = -1;
   RunRecorder recorder_;
 };
 
@@ -145,6 +151,8 @@ RunHeader Run::header(int threads) const {
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
   header.has_test = test_set() != nullptr;
   header.found_on = found_on_seeds(run_.config.optimizer);
+  header.validation_names = run_.data->validation_names();
+  header.has_norms = trainer_.norms_every > 0;
   return header;
 }
 
@@ -193,18 +201,31 @@ void Run::start_parameters() {
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
-  auto recorder = RunRecorder::resume(path, start_.hashes, step_,
-                                      {make_provenance(device_, threads, run_.config.seed),
-                                       start_.identity, &run_.layout, hessian_tables()});
+  auto recorder =
+      RunRecorder::resume(path, start_.hashes, step_,
+                          {make_provenance(device_, threads, run_.config.seed), start_.identity,
+                           &run_.layout, hessian_tables(), trainer_.norms_every > 0});
   const auto before = read_run(path);
   if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
+  find_best(evaluations);
   if (!evaluations.empty()) {
     evaluated_step_ = evaluations.back().step;
     validation_loss_ = evaluations.back().loss;
   }
   return recorder;
+}
+
+// Of those that have their checkpoint still: a run that was killed between a checkpoint and its
+// mark has it marked at the next one.
+void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
+  for (const auto step : checkpoint_steps(folder_)) {
+    const auto row = std::ranges::find(evaluations, step, &EvaluationRecord::step);
+    if (step == 0 || row == evaluations.end() || !(row->loss < best_loss_)) continue;
+    best_loss_ = row->loss;
+    best_step_ = step;
+  }
 }
 
 Batch Run::to_device(const Batch& batch) const {
@@ -264,6 +285,9 @@ StepRecord Run::train_step() {
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, step_, trainer_.steps);
   const auto report = optimizer_.step(row.learning_rate);
+  if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
+    recorder_.record(measure_norms(store_, optimizer_.squared_updates(), step_ + 1));
+  }
   watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = ++step_;
@@ -296,23 +320,37 @@ std::optional<Run::MeanLoss> Run::mean_loss(std::int64_t size, const char* what,
   return MeanLoss{sum / static_cast<double>(targets), targets};
 }
 
-// Over the fixed validation examples. What a signal stops is left out and done again by the process
-// that goes on.
+// Of the validation set, and of further ones for the record. What a signal stops is left out and
+// done again by the process that goes on.
 void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   Stopwatch watch;
   EvaluationRecord row;
-  const auto mean = mean_loss(
-      run_.data->validation_size(), "validation",
-      [&](auto first, auto count) { return run_.data->validation_examples(first, count); });
+  const auto& data = *run_.data;
+  const auto mean =
+      mean_loss(data.validation_size(), "validation", [&](auto first, auto count) {
+        return data.validation_examples(first, count);
+      });
   if (!mean) return;
+  std::vector<double> named;
+  for (std::size_t set = 0; set < data.validation_names().size(); ++set) {
+    const auto further = mean_loss(
+        data.named_validation_size(set), "validation",
+        [&](auto first, auto count) { return data.named_validation_examples(set, first, count); });
+    if (!further) return;
+    named.push_back(further->loss);
+  }
   row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
   row.step = step_;
   row.tokens = step_ * tokens_per_step_;
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
-  recorder_.record(row);
+  recorder_.record(row, std::move(named));
+  if (step_ > 0 && row.loss < best_loss_) {
+    best_loss_ = row.loss;
+    best_step_ = step_;
+  }
 }
 
 // Null where there is none.
@@ -365,11 +403,25 @@ void Run::measure() {
   measured_step_ = step_;
 }
 
+bool Run::checkpoint_due() const {
+  const bool is_best = trainer_.keep_best && best_step_ == step_;
+  return due(trainer_.checkpoint_every) || due(trainer_.keep_every) || is_best;
+}
+
 // Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.flush();
-  write_checkpoint(folder_, step_, trainer_.keep_checkpoints, start_.identity, store_, optimizer_);
+  const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
+  write_checkpoint(folder_, step_, keep, start_.identity, store_, optimizer_);
+  mark_best();
+}
+
+void Run::mark_best() const {
+  if (trainer_.keep_best && best_step_ > 0 &&
+      fs::is_directory(checkpoint_folder(folder_, best_step_))) {
+    mark_best_checkpoint(folder_, best_step_);
+  }
 }
 
 RunOutcome Run::end(RunState state, const std::string& message) {
@@ -403,7 +455,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
     }
     if (due(trainer_.evaluate_every)) evaluate();
     measure();
-    if (due(trainer_.checkpoint_every)) checkpoint();
+    if (checkpoint_due()) checkpoint();
   }
   evaluate();
   if (evaluated_step_ != step_ || !test()) return stop();

@@ -109,6 +109,8 @@ StepReport Optimizer::step(double learning_rate) {
       fused_ ? kernels::squared_norm(gradients.data_ptr<float>(), gradients.numel(), workspace_)
              : gradients.to(at::kDouble).square().sum().item<double>();
   StepReport report{std::sqrt(square), 0.0};
+  moved_.assign(blocks_.size(), 0.0);
+  moved_on_device_.clear();
   if (!std::isfinite(report.gradient_norm)) return report;
   StepInfo info{++steps_, learning_rate, 0.0, 1.0};
   if (config_.gradient_clip > 0.0) {
@@ -158,14 +160,23 @@ double Optimizer::update_all(const StepInfo& common) {
     StepInfo info = common;
     info.weight_decay = weight_decay_[i];
     if (fused_) {
-      moved += update_fused(i, info);
+      moved_[i] = update_fused(i, info);
+      moved += moved_[i];
     } else {
       const auto square = update_tensors(i, info);
+      moved_on_device_.push_back(square);
       moved_on_device = moved_on_device.defined() ? moved_on_device + square : square;
     }
     store_.publish(i);
   }
   return fused_ ? moved : moved_on_device.item<double>();
+}
+
+std::vector<double> Optimizer::squared_updates() const {
+  if (moved_on_device_.empty()) return moved_;
+  std::vector<double> squares;
+  for (const auto& square : moved_on_device_) squares.push_back(square.item<double>());
+  return squares;
 }
 
 std::vector<std::pair<std::string, std::int64_t>> Optimizer::state_bytes() const {

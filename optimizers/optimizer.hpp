@@ -30,6 +30,10 @@ class Optimizer {
   // for the norm and one pass of the rule.
   StepReport step(double learning_rate);
 
+  // ||w_new - w_old||^2 of every tensor in the last step, in the layout's order; 0 where it changed
+  // nothing. They are the terms of its update_norm: no further pass over anything.
+  std::vector<double> squared_updates() const;
+
   const Partition& partition() const { return partition_; }
   std::int64_t steps() const { return steps_; }
 
@@ -63,6 +67,8 @@ class Optimizer {
   std::optional<BlockRates> rates_;
   at::Tensor before_;  // with rates: room for the largest tensor as it was before its step
   kernels::Workspace workspace_;
+  std::vector<double> moved_;                // by the last step, where fused
+  std::vector<at::Tensor> moved_on_device_;  // otherwise, 0-d
   std::int64_t steps_ = 0;
   bool fused_;
 };

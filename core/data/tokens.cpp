@@ -12,6 +12,7 @@
 #include "core/dataset.hpp"
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/text_map_field.hpp"
 
 namespace blockwise {
 namespace {
@@ -22,6 +23,7 @@ struct TokenOptions {
   std::string train;
   std::string validation;
   std::string test;
+  TextMap validations;
   std::string format = "auto";
   std::int64_t sequence_length = 128;
   std::int64_t validation_tokens = 0;
@@ -134,8 +136,9 @@ std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_fi
 class TokenDataset : public Dataset, public TestSet {
  public:
   TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
-               const std::vector<fs::path>& validation, const std::vector<fs::path>& test,
-               std::uint64_t seed)
+               const std::vector<fs::path>& validation,
+               const std::vector<std::vector<fs::path>>& further,
+               const std::vector<fs::path>& test, std::uint64_t seed)
       : train_(train, layout(options)),
         validation_(validation, layout(options)),
         length_(options.sequence_length),
@@ -144,10 +147,15 @@ class TokenDataset : public Dataset, public TestSet {
     at_least_a_window(options.validation, validation_, length_);
     train_.check_vocabulary(vocab_size_);
     validation_.check_vocabulary(vocab_size_);
-    const auto all = (validation_.size() - 1) / length_;
-    validation_size_ = options.validation_tokens == 0
-                           ? all
-                           : std::min(all, (options.validation_tokens + length_ - 1) / length_);
+    validation_size_ = examples_of(validation_, options);
+    for (std::size_t i = 0; i < further.size(); ++i) {
+      const auto& [name, place] = options.validations[i];
+      names_.push_back(name);
+      further_.emplace_back(further[i], layout(options));
+      further_.back().check_vocabulary(vocab_size_);
+      at_least_a_window(place, further_.back(), length_);
+      further_sizes_.push_back(examples_of(further_.back(), options));
+    }
     if (!test.empty()) open_test(options, test);
   }
 
@@ -171,13 +179,21 @@ class TokenDataset : public Dataset, public TestSet {
   }
 
   bool ignores_targets() const override {
-    return train_.masked() || validation_.masked() || (test_ && test_->masked());
+    return train_.masked() || validation_.masked() || (test_ && test_->masked()) ||
+           std::ranges::any_of(further_, &TokenSequence::masked);
   }
 
   std::int64_t validation_size() const override { return validation_size_; }
 
   Batch validation_examples(std::int64_t first, std::int64_t count) const override {
     return windows(validation_, count, [&](std::int64_t i) { return (first + i) * length_; });
+  }
+
+  std::vector<std::string> validation_names() const override { return names_; }
+  std::int64_t named_validation_size(std::size_t set) const override { return further_sizes_[set]; }
+  Batch named_validation_examples(std::size_t set, std::int64_t first,
+                                  std::int64_t count) const override {
+    return windows(further_[set], count, [&](std::int64_t i) { return (first + i) * length_; });
   }
 
   std::int64_t test_size() const override { return test_ ? (test_->size() - 1) / length_ : 0; }
@@ -187,6 +203,13 @@ class TokenDataset : public Dataset, public TestSet {
   }
 
  private:
+  // Of an evaluation on these tokens.
+  std::int64_t examples_of(const TokenSequence& tokens, const TokenOptions& options) const {
+    const auto all = (tokens.size() - 1) / length_;
+    const auto asked = (options.validation_tokens + length_ - 1) / length_;
+    return options.validation_tokens == 0 ? all : std::min(all, asked);
+  }
+
   void open_test(const TokenOptions& options, const std::vector<fs::path>& files) {
     test_.emplace(files, layout(options));
     test_->check_vocabulary(vocab_size_);
@@ -226,6 +249,9 @@ class TokenDataset : public Dataset, public TestSet {
   std::int64_t vocab_size_;
   WindowSampler sampler_;
   std::int64_t validation_size_ = 0;
+  std::vector<std::string> names_;  // of further sets
+  std::vector<TokenSequence> further_;
+  std::vector<std::int64_t> further_sizes_;
 };
 
 class TokenDatasetSpec : public DatasetSpec {
@@ -241,6 +267,11 @@ class TokenDatasetSpec : public DatasetSpec {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
            o_.train);
     v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
+    visit_text_map(v,
+                   {"validations",
+                    "further token files to evaluate on, NAME: FILE each; recorded by name, what "
+                    "is chosen and reported goes by `validation`"},
+                   o_.validations);
     v.text({"test",
             "token file that no choice sees: a run's loss on it after the last step; the same"},
            o_.test);
@@ -260,10 +291,16 @@ class TokenDatasetSpec : public DatasetSpec {
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     const auto train = require_files(o_.train), validation = require_files(o_.validation);
     require_apart(o_, train, validation);
+    std::vector<std::vector<fs::path>> further;
+    for (const auto& [name, place] : o_.validations) {
+      further.push_back(require_files(place));
+      require_apart(o_, train, further.back());
+    }
     const auto test = test_files(o_, train, validation);
     require_one_tokenizer(train, validation);
+    for (const auto& files : further) require_one_tokenizer(train, files);
     if (!test.empty()) require_one_tokenizer(train, test);
-    return std::make_unique<TokenDataset>(o_, train, validation, test, seed);
+    return std::make_unique<TokenDataset>(o_, train, validation, further, test, seed);
   }
   DataShape stated_shape() const override {
     return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};

@@ -59,18 +59,24 @@ void require_in_file(haddr_t address, hsize_t bytes, std::uint64_t end, const st
 
 void require_chunks_stored(hid_t dataset, hid_t properties, const Extent& extent,
                            const std::string& place) {
-  hsize_t chunk_rows = 0;
-  const auto rank = readable(H5Pget_chunk(properties, 1, &chunk_rows), place);
-  require_input(rank == 1, "{}: {} dimensions, a column has 1", place, rank);
-  require_input(chunk_rows > 0 && chunk_rows <= kMostChunkBytes / extent.element_bytes &&
+  using Sizes = std::array<hsize_t, 2>;
+  Sizes chunk = {0, 1}, size = {0, 1};
+  const auto rank = readable(H5Pget_chunk(properties, 2, chunk.data()), place);
+  require_input(rank == 1 || rank == 2, "{}: {} dimensions, columns and rows have 1 or 2", place,
+                rank);
+  const SpaceId space(readable(H5Dget_space(dataset), place));
+  readable(H5Sget_simple_extent_dims(space, size.data(), nullptr), place);
+  require_input(chunk[0] > 0 && chunk[1] > 0 && chunk[1] == size[1] &&
+                    chunk[1] <= kMostChunkBytes / extent.element_bytes &&
+                    chunk[0] <= kMostChunkBytes / extent.element_bytes / chunk[1] &&
                     extent.bytes <= kMostColumnBytes,
-                "{}: cannot be read: {} rows of {} bytes in pieces of {} rows", place,
-                extent.elements, extent.element_bytes, chunk_rows);
+                "{}: cannot be read: {} rows of {} bytes in pieces of {} rows", place, size[0],
+                extent.element_bytes, chunk[0]);
   const auto end = bytes_on_disk(dataset, place);
-  for (hsize_t row = 0; row < extent.elements; row += chunk_rows) {
+  for (Sizes at = {0, 0}; at[0] < size[0]; at[0] += chunk[0]) {
     haddr_t address = HADDR_UNDEF;
     hsize_t bytes = 0;
-    readable(H5Dget_chunk_info_by_coord(dataset, &row, nullptr, &address, &bytes), place);
+    readable(H5Dget_chunk_info_by_coord(dataset, at.data(), nullptr, &address, &bytes), place);
     require_in_file(address, bytes, end, place);
   }
 }

@@ -86,8 +86,8 @@ struct Hdf5File::Handle {
   std::string attribute_text(hid_t attribute, const std::string& what) const;
   DatasetId create_dataset(const std::string& path, hid_t type, hid_t space, hid_t properties,
                            std::string_view units, std::string_view doc);
-  void create_column(const std::string& path, hid_t type, std::string_view units,
-                     std::string_view doc);
+  void create_column(const std::string& path, hid_t type, std::span<const hsize_t> row,
+                     std::string_view units, std::string_view doc);
   void create_filled(const std::string& path, hid_t type, hid_t space, const void* values,
                      std::string_view units, std::string_view doc);
   void append(const std::string& path, hid_t type, const void* values, hsize_t count);
@@ -99,6 +99,7 @@ struct Hdf5File::Handle {
 
   hid_t column(const std::string& path) const;
   hsize_t element_count(hid_t dataset, const std::string& path) const;
+  std::vector<hsize_t> extent(hid_t dataset, const std::string& path) const;
   template <typename T>
   std::vector<T> read(const std::string& path, hid_t type,
                       std::size_t values_per_element = 1) const;
@@ -287,12 +288,20 @@ DatasetId Hdf5File::Handle::create_dataset(const std::string& name, hid_t type, 
   return dataset;
 }
 
-void Hdf5File::Handle::create_column(const std::string& name, hid_t type, std::string_view units,
+// `row`: the extents of one row, none for a plain column.
+void Hdf5File::Handle::create_column(const std::string& name, hid_t type,
+                                     std::span<const hsize_t> row, std::string_view units,
                                      std::string_view doc) {
-  const hsize_t none = 0, unlimited = H5S_UNLIMITED;
-  const SpaceId space(H5Screate_simple(1, &none, &unlimited));
+  hsize_t width = 1;
+  for (const auto size : row) width *= size;
+  std::vector<hsize_t> size = {0}, most = {H5S_UNLIMITED};
+  std::vector<hsize_t> chunk = {std::max<hsize_t>(1, kChunkRows / width)};
+  for (auto* extents : {&size, &most, &chunk})
+    extents->insert(extents->end(), row.begin(), row.end());
+  const auto rank = static_cast<int>(size.size());
+  const SpaceId space(H5Screate_simple(rank, size.data(), most.data()));
   const PropertiesId properties(H5Pcreate(H5P_DATASET_CREATE));
-  H5Pset_chunk(properties, 1, &kChunkRows);
+  H5Pset_chunk(properties, rank, chunk.data());
   written(create_dataset(name, type, space, properties, units, doc).close(), name);
 }
 
@@ -339,15 +348,33 @@ hsize_t Hdf5File::Handle::element_count(hid_t dataset, const std::string& name) 
   return static_cast<hsize_t>(readable(H5Sget_simple_extent_npoints(space), name));
 }
 
+std::vector<hsize_t> Hdf5File::Handle::extent(hid_t dataset, const std::string& name) const {
+  const SpaceId space(readable(H5Dget_space(dataset), name));
+  std::vector<hsize_t> sizes(
+      static_cast<std::size_t>(readable(H5Sget_simple_extent_ndims(space), name)));
+  H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
+  require_input(!sizes.empty(), "{}: {}: a single value where rows are expected", path.string(),
+                name);
+  return sizes;
+}
+
 void Hdf5File::Handle::append(const std::string& name, hid_t type, const void* values,
                               hsize_t count) {
   if (count == 0) return;
   require_unbroken();
   const auto dataset = column(name);
-  const hsize_t before = element_count(dataset, name), after = before + count;
-  written(H5Dset_extent(dataset, &after), name);
+  auto after = extent(dataset, name);
+  auto block = after, start = std::vector<hsize_t>(after.size(), 0);
+  hsize_t width = 1;
+  for (std::size_t i = 1; i < after.size(); ++i) width *= after[i];
+  check_equal(count % width, hsize_t{0}, "values left over by whole rows of " + name);
+  start[0] = after[0];
+  block[0] = count / width;
+  after[0] += block[0];
+  written(H5Dset_extent(dataset, after.data()), name);
   const SpaceId rows(written(H5Dget_space(dataset), name));
-  written(H5Sselect_hyperslab(rows, H5S_SELECT_SET, &before, nullptr, &count, nullptr), name);
+  written(H5Sselect_hyperslab(rows, H5S_SELECT_SET, start.data(), nullptr, block.data(), nullptr),
+          name);
   const SpaceId memory(H5Screate_simple(1, &count, nullptr));
   written(H5Dwrite(dataset, type, memory, rows, H5P_DEFAULT, values), name);
 }
@@ -590,12 +617,18 @@ bool Hdf5File::has(const std::string& path) const {
 
 void Hdf5File::create_real_column(const std::string& path, std::string_view units,
                                   std::string_view doc) {
-  handle_->create_column(path, H5T_IEEE_F64LE, units, doc);
+  handle_->create_column(path, H5T_IEEE_F64LE, {}, units, doc);
+}
+
+void Hdf5File::create_real_rows(const std::string& path, std::int64_t width, std::string_view units,
+                                std::string_view doc) {
+  const auto size = static_cast<hsize_t>(width);
+  handle_->create_column(path, H5T_IEEE_F64LE, {&size, 1}, units, doc);
 }
 
 void Hdf5File::create_integer_column(const std::string& path, std::string_view units,
                                      std::string_view doc) {
-  handle_->create_column(path, H5T_STD_I64LE, units, doc);
+  handle_->create_column(path, H5T_STD_I64LE, {}, units, doc);
 }
 
 void Hdf5File::append(const std::string& path, std::span<const double> values) {
@@ -615,12 +648,13 @@ std::vector<std::int64_t> Hdf5File::integer_column(const std::string& path) cons
 }
 
 std::int64_t Hdf5File::rows(const std::string& path) const {
-  return static_cast<std::int64_t>(handle_->element_count(handle_->column(path), path));
+  return static_cast<std::int64_t>(handle_->extent(handle_->column(path), path).front());
 }
 
 void Hdf5File::truncate(const std::string& path, std::int64_t rows) {
-  const auto extent = static_cast<hsize_t>(rows);
-  handle_->written(H5Dset_extent(handle_->column(path), &extent), path);
+  auto extent = handle_->extent(handle_->column(path), path);
+  extent.front() = static_cast<hsize_t>(rows);
+  handle_->written(H5Dset_extent(handle_->column(path), extent.data()), path);
 }
 
 void Hdf5File::write_text_column(const std::string& path, const std::vector<std::string>& values,

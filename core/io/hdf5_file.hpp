@@ -64,6 +64,10 @@ class Hdf5File {
   // One-dimensional, extendible, chunked (1024 rows), empty at first.
   void create_real_column(const std::string& path, std::string_view units, std::string_view doc);
   void create_integer_column(const std::string& path, std::string_view units, std::string_view doc);
+  // The same with `width` numbers in each row; append() and real_column() take and give them row by
+  // row.
+  void create_real_rows(const std::string& path, std::int64_t width, std::string_view units,
+                        std::string_view doc);
   void append(const std::string& path, std::span<const double> values);
   void append(const std::string& path, std::span<const std::int64_t> values);
   std::vector<double> real_column(const std::string& path) const;

@@ -171,7 +171,7 @@ def read_frame(
 
 def _kind(name: str, texts: Collection[str], integers: Collection[str]) -> str:
     if name in texts:
-        return _TEXT
+        return TEXT
     return _INTEGER if name in integers else _NUMBER
 
 
@@ -180,7 +180,7 @@ def _is_column(item: object) -> bool:
 
 
 def _values(values: np.ndarray) -> Any:
-    return [text(value) for value in values] if values.dtype.kind in _TEXT else values
+    return [text(value) for value in values] if values.dtype.kind in TEXT else values
 
 
 def read_provenance(file: h5py.File) -> dict[str, str | int]:
@@ -216,9 +216,9 @@ def read_status(file: h5py.File) -> tuple[str, str]:
 # ---- one thing, with its place in the error ----------------------------------------------------
 
 # Kinds of values, by the letters that NumPy has for them.
-_INTEGER, _NUMBER, _TEXT = "iu", "iuf", "SO"
-_ANY = _NUMBER + _TEXT
-_KIND_NAMES = {_INTEGER: "integers", _NUMBER: "numbers", _TEXT: "text", _ANY: "numbers or text"}
+_INTEGER, _NUMBER, TEXT = "iu", "iuf", "SO"
+_ANY = _NUMBER + TEXT
+_KIND_NAMES = {_INTEGER: "integers", _NUMBER: "numbers", TEXT: "text", _ANY: "numbers or text"}
 
 
 def subgroup(parent: h5py.Group, name: str) -> h5py.Group:
@@ -242,12 +242,17 @@ def column(parent: h5py.Group, name: str, kind: str = _NUMBER) -> np.ndarray:
     return _read(dataset(parent, name), 1, kind)
 
 
+def rows_of_numbers(parent: h5py.Group, name: str) -> np.ndarray:
+    """The values of a dataset with two dimensions."""
+    return _read(dataset(parent, name), 2, _NUMBER)
+
+
 def scalar_integer(parent: h5py.Group, name: str) -> int:
     return int(_read(dataset(parent, name), 0, _INTEGER)[()])
 
 
 def scalar_text(parent: h5py.Group, name: str) -> str:
-    return text(_read(dataset(parent, name), 0, _TEXT)[()])
+    return text(_read(dataset(parent, name), 0, TEXT)[()])
 
 
 def _read(item: h5py.Dataset, dimensions: int, kind: str) -> np.ndarray:

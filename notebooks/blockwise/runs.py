@@ -21,16 +21,20 @@ import pandas as pd
 
 from .folder_kind import other_reader
 from .hdf5_file import (
+    TEXT,
     FileKind,
     RunFileError,
+    column,
     read_file,
     read_frame,
     read_processes,
     read_provenance,
     read_status,
+    rows_of_numbers,
     scalar_integer,
     scalar_text,
     subgroup,
+    text,
     text_attribute,
 )
 from .intervals import mean_interval
@@ -70,7 +74,7 @@ class Run:
         learning_rate; grad_norm (before clipping); update_norm; seconds (whole step) and its parts
         seconds_data, seconds_forward, seconds_backward, seconds_optimizer; tokens_per_second.
     evaluations: a row per evaluation on the validation set. step; tokens; loss (nats per token);
-        perplexity; seconds.
+        perplexity; seconds; and loss_NAME of each of `data.validations`.
     memory: bytes by name: parameters, gradients, optimizer_state, peak_allocated, peak_resident,
         and `state/KIND` for every kind of optimizer state (`state/exp_avg`, `state/exp_avg_sq`).
         The peaks are 0 until they were first measured.
@@ -80,6 +84,8 @@ class Run:
     processes: a row per process that worked on the run, in their order. from_step (the first step
         that it took); threads; program_version, device and the rest of `provenance`, which is the
         first process's.
+    norms: a row per tensor and step of `trainer.norms_every`; empty without it. step; tensor;
+        gradient (before clipping), update, weight (after the step): L2 norms.
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -94,6 +100,7 @@ class Run:
     memory: pd.Series
     partition_rule: str
     partition: pd.DataFrame
+    norms: pd.DataFrame
     status: str
     message: str
     last_step: int
@@ -246,10 +253,27 @@ def _run(path: Path, file: h5py.File) -> Run:
             texts=_PARTITION_TEXTS,
             integers=_PARTITION_INTEGERS,
         ),
+        norms=_norms(file),
         status=status,
         message=message,
         last_step=scalar_integer(file, "status/last_step"),
     )
+
+
+def _norms(file: h5py.File) -> pd.DataFrame:
+    names = ("gradient", "update", "weight")
+    if "norms" not in file:
+        return pd.DataFrame(columns=["step", "tensor", *names])
+    group = subgroup(file, "norms")
+    tensors = [text(name) for name in column(group, "tensor", TEXT)]
+    tables = {name: rows_of_numbers(group, name) for name in names}
+    for name, table in tables.items():
+        if table.shape[1] != len(tensors):
+            raise ValueError(f"{group.name}/{name}: not {len(tensors)} numbers per row")
+    steps = column(group, "step")
+    rows = min(len(steps), *(len(table) for table in tables.values()))
+    index = {"step": np.repeat(steps[:rows], len(tensors)), "tensor": tensors * rows}
+    return pd.DataFrame(index | {name: table[:rows].ravel() for name, table in tables.items()})
 
 
 def _history(group: h5py.Group, columns: Sequence[str], growing: bool) -> pd.DataFrame:

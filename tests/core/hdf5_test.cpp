@@ -106,6 +106,30 @@ TEST_CASE("HDF5: everything comes back from a closed file") {
   CHECK(!read.has("/g/h/bites"));
 }
 
+TEST_CASE("HDF5: rows of several numbers grow, are cut and go on in a continued file") {
+  const TemporaryFolder folder;
+  const auto path = folder / "a.h5";
+  auto file = Hdf5File::create(path);
+  file.create_real_rows("/wide", 3, "1", "rows of three");
+  file.start_swmr();
+  std::vector<double> values(3 * 700);  // more than a piece
+  std::iota(values.begin(), values.end(), 0.0);
+  file.append("/wide", std::span<const double>(values).first(6));
+  file.append("/wide", std::span<const double>(values).subspan(6));
+  CHECK_THROWS_AS(file.append("/wide", std::vector<double>{1, 2}), InvariantError);
+  file.close();
+  CHECK(Hdf5File::open_for_reading(path).rows("/wide") == 700);
+  CHECK(Hdf5File::open_for_reading(path).real_column("/wide") == values);
+  auto more = Hdf5File::open_for_appending(path);
+  more.truncate("/wide", 2);
+  more.append("/wide", std::vector<double>{7, 8, 9});
+  more.start_swmr();
+  more.close();
+  const auto read = Hdf5File::open_for_reading(path);
+  CHECK(read.array_shape("/wide") == std::vector<std::int64_t>{3, 3});
+  CHECK(read.real_column("/wide") == std::vector<double>{0, 1, 2, 3, 4, 5, 7, 8, 9});
+}
+
 TEST_CASE("HDF5: text is cut where a character starts") {
   const TemporaryFolder folder;
   auto file = Hdf5File::create(folder / "a.h5");

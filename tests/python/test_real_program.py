@@ -155,7 +155,7 @@ def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
         " vocab_size: 61, sequence_length: 8}\n"
         "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 8}\n"
         "optimizer: {rule: adam_mini, learning_rate: 1.0e-3}\n"
-        "trainer: {steps: 1, micro_batch_size: 2, threads: 1}\n",
+        "trainer: {steps: 2, micro_batch_size: 2, threads: 1, norms_every: 1}\n",
         encoding="utf-8",
     )
     subprocess.run([program(), "train", config], check=True, capture_output=True)
@@ -177,3 +177,12 @@ def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
     assert "größer" in run.config
     assert all(isinstance(value, str | int) for value in run.provenance.values())
     assert {type(value) for value in run.partition["tensor"]} == {str}
+    # A row per tensor and step, whose norms add up to those of the whole.
+    tensors = set(run.partition["tensor"])
+    assert [(step, set(rows)) for step, rows in run.norms.groupby("step")["tensor"]] == [
+        (1, tensors), (2, tensors)
+    ]  # fmt: skip
+    squares = run.norms.groupby("step")[["gradient", "update"]].agg(lambda norms: (norms**2).sum())
+    whole = run.steps[["grad_norm", "update_norm"]] ** 2
+    np.testing.assert_allclose(squares.to_numpy(), whole.to_numpy(), rtol=1e-12)
+    assert (run.norms["weight"] >= 0).all()

@@ -61,6 +61,8 @@ def test_a_run_holds_what_was_written(run_file: Path) -> None:
     # A file without the table names one process.
     assert run.processes[["from_step", "threads"]].to_numpy().tolist() == [[1, 2]]
     assert run.processes["compiler"].tolist() == ["some compiler"]
+    assert list(run.norms.columns) == ["step", "tensor", "gradient", "update", "weight"]
+    assert run.norms.empty
     assert (run.status, run.message, run.last_step) == ("finished", "", 300)
     assert run.partition_rule == "adam_mini"
 

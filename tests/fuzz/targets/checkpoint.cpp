@@ -19,7 +19,8 @@ struct Run {
     OptimizerConfig config;
     testing::set_fields(config, {{"rule", "adamw"}, {"learning_rate", 1e-3}});
     optimizer = std::make_unique<Optimizer>(config, store);
-    write_checkpoint(folder.path(), 3, 1, {"", "0123456789abcdef", {}, false}, store, *optimizer);
+    write_checkpoint(folder.path(), 3, {.newest = 1}, {"", "0123456789abcdef", {}, false}, store,
+                     *optimizer);
   }
 };
 
