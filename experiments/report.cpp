@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/error.hpp"
+#include "core/io/hdf5_mend.hpp"
 #include "experiments/holm.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
@@ -95,6 +96,7 @@ class RowBuilder {
       ++row_.seeds.missing;
       return;
     }
+    mend_abandoned_hdf5(member.run);
     try {
       const auto run = read_run(member.run);
       require_planned(member, run);

@@ -66,9 +66,11 @@ class Run {
   // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
     const auto cycle = trainer_.overfit_batches;
-    const auto batch = cycle == 0 ? step_ : step_ % cycle;
-    return (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+    const auto batch = cycle == 0 ? step_ - origin_.step : step_ % cycle;
+    const auto first = cycle == 0 ? origin_.first_example : 0;
+    return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   }
+  std::int64_t tokens() const { return origin_.tokens + (step_ - origin_.step) * tokens_per_step_; }
   Batch to_device(const Batch& batch) const;
   void evaluate();
   bool measurement_due() const;
@@ -86,6 +88,7 @@ class Run {
 
   const ResolvedRun& run_;
   RunStart start_;
+  RunOrigin origin_;  // of a run that starts from another; otherwise all 0
   const TrainerConfig& trainer_;
   fs::path folder_;
   at::Device device_;
@@ -107,6 +110,7 @@ class Run {
 Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
     : run_(run),
       start_(std::move(start)),
+      origin_(start_.identity.history.origin.value_or(RunOrigin{})),
       trainer_(run.config.trainer),
       folder_(run.config.output),
       device_(device),
@@ -138,8 +142,9 @@ RunHeader Run::header(int threads) const {
 RunRecorder Run::open_recorder(int threads) {
   const auto path = folder_ / "run.h5";
   if (start_.checkpoint) {
-    load_checkpoint(folder_, *start_.checkpoint, start_.hashes, store_, optimizer_);
-    step_ = *start_.checkpoint;
+    const auto& [folder, step, hashes] = *start_.checkpoint;
+    load_checkpoint(folder, step, hashes, store_, optimizer_);
+    step_ = step;
   } else {
     start_parameters();
   }
@@ -252,7 +257,7 @@ StepRecord Run::train_step() {
   watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = ++step_;
-  row.tokens = step_ * tokens_per_step_;
+  row.tokens = tokens();
   row.gradient_norm = report.gradient_norm;
   row.update_norm = report.update_norm;
   row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
@@ -283,7 +288,7 @@ void Run::evaluate() {
   require_input(targets > 0, "the mask leaves no target that counts in the validation data");
   watch.lap(row.seconds);
   row.step = step_;
-  row.tokens = step_ * tokens_per_step_;
+  row.tokens = tokens();
   row.loss = validation_loss_ = sum / static_cast<double>(targets);
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
@@ -340,7 +345,9 @@ RunOutcome Run::stop() {
 
 RunOutcome Run::loop(const StepObserver& observer) {
   store_.check_gradient_views();
-  if (step_ == 0 || due(trainer_.evaluate_every)) evaluate();
+  if (start_.forked) checkpoint();  // from now on the other run may go
+  const bool is_due = due(trainer_.evaluate_every) && !start_.forked;
+  if (step_ == 0 || is_due) evaluate();
   measure();
   while (step_ < trainer_.steps || measurement_due()) {
     if (stop_requested()) return stop();
