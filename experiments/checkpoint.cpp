@@ -14,12 +14,13 @@
 #include "core/io/partial_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "core/io/sha256.hpp"
+#include "core/partition_file.hpp"
 
 namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kFiles[] = {"parameters.safetensors", "optimizer.safetensors"};
+constexpr const char* kFiles[] = {kParametersFile, "optimizer.safetensors"};
 
 NamedTensors parameter_tensors(const ParameterStore& store) {
   NamedTensors tensors;
@@ -29,11 +30,13 @@ NamedTensors parameter_tensors(const ParameterStore& store) {
   return tensors;
 }
 
-void write_marker(const fs::path& folder, std::int64_t step, const RunIdentity& identity) {
+void write_marker(const fs::path& folder, std::int64_t step, const RunIdentity& identity,
+                  const std::string& partition) {
   nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
                                    {"version", 1},
                                    {"step", step},
                                    {"config_hash", identity.hash},
+                                   {"partition", partition},
                                    {"run", identity_json(identity)}};
   for (const auto* file : kFiles) {
     const auto mapped = map_file(folder / file);
@@ -159,7 +162,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const RunIdentity& 
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(store));
   write_safetensors(partial / kFiles[1], optimizer.state());
-  write_marker(partial, step, identity);
+  write_marker(partial, step, identity, partition_hash(store.layout(), optimizer.partition()));
   sync_path(partial);
   rename_partial(folder);
   sync_path(folder.parent_path());
@@ -215,9 +218,9 @@ void write_checkpoint(const fs::path& run, std::int64_t step, const KeptCheckpoi
   prune(run, keep);
 }
 
-void load_checkpoint(const fs::path& run, std::int64_t step, const std::vector<std::string>& hashes,
-                     ParameterStore& store, Optimizer& optimizer) {
-  const auto folder = checkpoint_folder(run, step);
+void load_checkpoint(const fs::path& folder, std::int64_t step,
+                     const std::vector<std::string>& hashes, ParameterStore& store,
+                     Optimizer& optimizer) {
   verify(folder, step, hashes);
   copy_parameters(folder, store);
   const auto state = read_safetensors(folder / kFiles[1]);
@@ -236,6 +239,20 @@ RunIdentity checkpoint_identity(const fs::path& folder) {
     if (marker.has("run")) identity = identity_of_json(marker.at("run"), identity.hash);
   });
   return identity;
+}
+
+std::int64_t marked_step(const fs::path& folder) {
+  std::int64_t step = 0;
+  with_marker(folder, [&](const JsonView& marker) { step = marker.at("step").whole(0); });
+  return step;
+}
+
+std::string checkpoint_partition(const fs::path& folder) {
+  std::string hash;
+  with_marker(folder, [&](const JsonView& marker) {
+    if (marker.has("partition")) hash = marker.at("partition").text();
+  });
+  return hash;
 }
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {

@@ -48,16 +48,22 @@ void write_checkpoint(const std::filesystem::path& run, std::int64_t step,
                       const KeptCheckpoints& keep, const RunIdentity& identity,
                       const ParameterStore& store, const Optimizer& optimizer);
 
-// Loads one. Throws InputError naming the file for a damaged or incomplete checkpoint, one of
-// a configuration whose hash is none of `hashes` (the first is the run's of now), or a tensor that
-// does not fit; says how to resume from the one before.
-void load_checkpoint(const std::filesystem::path& run, std::int64_t step,
+// The weights of a checkpoint, in its folder.
+inline constexpr const char* kParametersFile = "parameters.safetensors";
+
+// Loads one, of this folder. Throws InputError naming the file for a damaged or incomplete
+// checkpoint, one of a configuration whose hash is none of `hashes` (the first is the run's of
+// now), or a tensor that does not fit; says how to resume from the one before.
+void load_checkpoint(const std::filesystem::path& folder, std::int64_t step,
                      const std::vector<std::string>& hashes, ParameterStore& store,
                      Optimizer& optimizer);
 
 // Of what run the checkpoint is; without a configuration in checkpoints of an earlier version.
 // Throws InputError as load_checkpoint() does.
 RunIdentity checkpoint_identity(const std::filesystem::path& folder);
+std::int64_t marked_step(const std::filesystem::path& folder);
+// partition_hash() of the partition that its state is of; empty in those of an earlier version.
+std::string checkpoint_partition(const std::filesystem::path& folder);
 
 // The parameters alone, of a checkpoint's folder, whatever run it belongs to. Throws InputError as
 // load_checkpoint() does.

@@ -255,8 +255,8 @@ Continuation continue_run(const std::string& place, const RunIdentity& past,
   return Comparison(place, past, wanted, steps).result();
 }
 
-RunIdentity new_identity(const WantedRun& wanted) {
-  RunIdentity identity{to_yaml(wanted.config), "", {{}, wanted.data, std::nullopt}, false};
+RunIdentity new_identity(const WantedRun& wanted, const std::optional<RunOrigin>& origin) {
+  RunIdentity identity{to_yaml(wanted.config), "", {{}, wanted.data, origin}, false};
   identity.hash = identity_hash(identity, named_files(wanted.config));
   return identity;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@ Continuation continue_run(const std::string& place, const RunIdentity& past,
                           const WantedRun& wanted, std::int64_t steps);
 
 // A run that has none to continue.
-RunIdentity new_identity(const WantedRun& wanted);
+RunIdentity new_identity(const WantedRun& wanted,
+                         const std::optional<RunOrigin>& origin = std::nullopt);
 
 }  // namespace blockwise

@@ -24,17 +24,15 @@ bool may_be_damaged(const fs::path& path) {
   }
 }
 
-// As the checkpoint says it; one of an earlier version says the hash alone, of what stands in the
-// run's config.yaml.
-RunIdentity identity_of_checkpoint(const fs::path& folder, std::int64_t step) {
-  auto identity = checkpoint_identity(checkpoint_folder(folder, step));
-  if (identity.config_yaml.empty()) {
-    identity.config_yaml = read_text_file(folder / "config.yaml");
-  }
+}  // namespace
+
+RunIdentity identity_of_checkpoint(const fs::path& checkpoint) {
+  auto identity = checkpoint_identity(checkpoint);
+  if (!identity.config_yaml.empty()) return identity;
+  const auto run = fs::canonical(checkpoint).parent_path().parent_path();
+  identity.config_yaml = read_text_file(run / "config.yaml");
   return identity;
 }
-
-}  // namespace
 
 std::optional<PastRun> find_past_run(const fs::path& folder) {
   const auto path = folder / "run.h5";
@@ -59,7 +57,7 @@ std::optional<PastRun> find_past_run(const fs::path& folder) {
                 "again from its first step",
                 past.lost);
   past.result.reset();
-  past.identity = identity_of_checkpoint(folder, steps.back());
+  past.identity = identity_of_checkpoint(checkpoint_folder(folder, steps.back()));
   return past;
 }
 

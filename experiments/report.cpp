@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "core/io/hdf5_mend.hpp"
 #include "experiments/report_comparison.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
@@ -101,6 +102,7 @@ class RowBuilder {
       ++row_.seeds.missing;
       return;
     }
+    mend_abandoned_hdf5(member.run);
     try {
       const auto run = read_run(member.run);
       require_planned(member, run);

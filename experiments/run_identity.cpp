@@ -38,7 +38,9 @@ constexpr Member<RunOrigin> kOriginMembers[] = {
     {"path", &RunOrigin::path, "checkpoint that the run started from"},
     {"config_hash", &RunOrigin::config_hash, "of the run that wrote it"},
     {"sha256", &RunOrigin::sha256, "of its checkpoint.json"},
-    {"step", &RunOrigin::step, "steps that it has done"}};
+    {"step", &RunOrigin::step, "steps that it has done"},
+    {"first_example", &RunOrigin::first_example, "of the training data, that the run reads"},
+    {"tokens", &RunOrigin::tokens, "training tokens seen before"}};
 
 template <typename Row, std::size_t N>
 void write_rows(Hdf5File& file, const std::string& group, const Member<Row> (&members)[N],

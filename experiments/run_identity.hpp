@@ -26,6 +26,8 @@ struct RunOrigin {
   std::string config_hash;  // of the run that wrote it
   std::string sha256;       // of its checkpoint.json, which holds those of its files
   std::int64_t step = 0;
+  std::int64_t first_example = 0;  // of the training data, that the run reads
+  std::int64_t tokens = 0;         // seen before
 };
 
 struct RunHistory {

@@ -70,9 +70,11 @@ class Run {
   // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
     const auto cycle = trainer_.overfit_batches;
-    const auto batch = cycle == 0 ? step_ : step_ % cycle;
-    return (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+    const auto batch = cycle == 0 ? step_ - origin_.step : step_ % cycle;
+    const auto first = cycle == 0 ? origin_.first_example : 0;
+    return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
   }
+  std::int64_t tokens() const { return origin_.tokens + (step_ - origin_.step) * tokens_per_step_; }
   Batch to_device(const Batch& batch) const;
   struct MeanLoss {
     double loss;
@@ -102,6 +104,7 @@ class Run {
 
   const ResolvedRun& run_;
   RunStart start_;
+  RunOrigin origin_;  // of a run that starts from another; otherwise all 0
   const TrainerConfig& trainer_;
   fs::path folder_;
   at::Device device_;
@@ -126,6 +129,7 @@ class Run {
 Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
     : run_(run),
       start_(std::move(start)),
+      origin_(start_.identity.history.origin.value_or(RunOrigin{})),
       trainer_(run.config.trainer),
       folder_(run.config.output),
       device_(device),
@@ -161,8 +165,9 @@ RunHeader Run::header(int threads) const {
 RunRecorder Run::open_recorder(int threads) {
   const auto path = folder_ / "run.h5";
   if (start_.checkpoint) {
-    load_checkpoint(folder_, *start_.checkpoint, start_.hashes, store_, optimizer_);
-    step_ = *start_.checkpoint;
+    const auto& [folder, step, hashes] = *start_.checkpoint;
+    load_checkpoint(folder, step, hashes, store_, optimizer_);
+    step_ = step;
   } else {
     start_parameters();
   }
@@ -291,7 +296,7 @@ StepRecord Run::train_step() {
   watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = ++step_;
-  row.tokens = step_ * tokens_per_step_;
+  row.tokens = tokens();
   row.gradient_norm = report.gradient_norm;
   row.update_norm = report.update_norm;
   row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
@@ -343,7 +348,7 @@ void Run::evaluate() {
   row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
   row.step = step_;
-  row.tokens = step_ * tokens_per_step_;
+  row.tokens = tokens();
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
   recorder_.record(row, std::move(named));
@@ -369,8 +374,7 @@ bool Run::test() {
     return data->test_examples(first, count);
   });
   if (!mean) return false;
-  TestRecord row{step_,      step_ * tokens_per_step_, mean->targets,
-                 mean->loss, std::exp(mean->loss),     0.0};
+  TestRecord row{step_, tokens(), mean->targets, mean->loss, std::exp(mean->loss), 0.0};
   watch.lap(row.seconds);
   recorder_.record(row);
   return true;
@@ -440,7 +444,9 @@ RunOutcome Run::stop() {
 
 RunOutcome Run::loop(const StepObserver& observer) {
   store_.check_gradient_views();
-  if (step_ == 0 || due(trainer_.evaluate_every)) evaluate();
+  if (start_.forked) checkpoint();  // from now on the other run may go
+  const bool is_due = due(trainer_.evaluate_every) && !start_.forked;
+  if (step_ == 0 || is_due) evaluate();
   measure();
   while (step_ < trainer_.steps || measurement_due()) {
     if (stop_requested()) return stop();

@@ -30,6 +30,7 @@ struct ResolvedRun {
   std::string hash;
   std::shared_ptr<const Dataset> data;
   ParameterLayout layout;
+  std::string from = {};  // run or checkpoint to start from, with the optimizer's state (fork.hpp)
 };
 
 // Opens the data set, adapts the model, checks batch sizes. Throws InputError.

@@ -24,7 +24,8 @@ int open_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 FolderLock::FolderLock(const std::filesystem::path& folder) : folder_(open_folder(folder)) {
-  const bool taken = ::flock(folder_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  held_ = ::flock(folder_, LOCK_EX | LOCK_NB) == 0;
+  const bool taken = !held_ && errno == EWOULDBLOCK;
   if (!taken) return;
   ::close(folder_);
   throw InputError(
@@ -36,8 +37,9 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : folder_(open_folde
 FolderLock FolderLock::wait(const std::filesystem::path& folder) {
   FolderLock lock;
   lock.folder_ = open_folder(folder);
-  while (::flock(lock.folder_, LOCK_EX) != 0 && errno == EINTR) {
-  }
+  do {
+    lock.held_ = ::flock(lock.folder_, LOCK_EX) == 0;
+  } while (!lock.held_ && errno == EINTR);
   return lock;
 }
 
@@ -51,10 +53,12 @@ bool FolderLock::is_taken(const std::filesystem::path& folder) {
   }
 }
 
-FolderLock::FolderLock(FolderLock&& other) noexcept : folder_(std::exchange(other.folder_, -1)) {}
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : folder_(std::exchange(other.folder_, -1)), held_(std::exchange(other.held_, false)) {}
 
 FolderLock& FolderLock::operator=(FolderLock&& other) noexcept {
   std::swap(folder_, other.folder_);
+  std::swap(held_, other.held_);
   return *this;
 }
 

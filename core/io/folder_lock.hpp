@@ -18,10 +18,14 @@ class FolderLock {
   FolderLock& operator=(FolderLock&& other) noexcept;
   ~FolderLock();
 
+  // False where the file system has no such locks: then others may be at work.
+  bool is_held() const { return held_; }
+
  private:
   FolderLock() = default;
 
   int folder_ = -1;
+  bool held_ = false;
 };
 
 }  // namespace blockwise

@@ -14,8 +14,10 @@
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/exit_code.hpp"
+#include "experiments/fork.hpp"
 #include "experiments/printable_text.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/run_start.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/terminal.hpp"
 #include "experiments/thread_note.hpp"
@@ -28,6 +30,7 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> assignments;
   std::string output;
+  std::string from;
   std::int64_t threads = -1;
   bool dry_run = false;
   bool json = false;
@@ -97,8 +100,10 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
 }
 
 int train_command(const TrainOptions& options) {
-  const auto run = resolve(read_config(options));
+  auto run = resolve(read_config(options));
+  run.from = options.from;
   if (options.dry_run) {
+    if (!run.from.empty()) open_fork(run.from, wanted_run(run), run.layout);
     print_plan(run, options.tables.columns());
     return 0;
   }
@@ -118,6 +123,10 @@ CommandAction add_train_options(CLI::App& verb) {
   verb.add_option("config", options->config, "YAML file of the run")->required();
   add_set_option(verb, options->assignments);
   verb.add_option("--output", options->output, "folder of the run, instead of the file's");
+  verb.add_option(
+      "--from", options->from,
+      "run, or checkpoint of one, to start a new run from: its weights, optimizer state, "
+      "step and place in the data, under this file's options");
   verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
       ->check(CLI::Range(0, 4096));
   verb.add_flag("--dry-run", options->dry_run,

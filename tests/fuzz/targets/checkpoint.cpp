@@ -31,5 +31,5 @@ FUZZ_TARGET(bytes) {
   const auto checkpoint = checkpoint_folder(run.folder.path(), 3);
   run.folder.write("checkpoints/step_00000003/checkpoint.json", bytes);
   fuzz::accepts([&] { load_parameters(checkpoint, run.store); });
-  load_checkpoint(run.folder.path(), 3, {"0123456789abcdef"}, run.store, *run.optimizer);
+  load_checkpoint(checkpoint, 3, {"0123456789abcdef"}, run.store, *run.optimizer);
 }
