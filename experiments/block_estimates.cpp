@@ -10,8 +10,10 @@ namespace {
 
 constexpr std::int64_t kFewestProbes = 10;
 
-// Of a quadrature's error that an interval is widened by, and still called small.
-constexpr double kSmallShare = 0.01;
+// Of a quadrature's error that an interval is widened by, and still called small: of the value, or
+// of what the probes make of the interval's half width. Up to there the interval covers at most
+// 0.97.
+constexpr double kSmallShare = 0.01, kSmallBesideProbes = 0.5;
 
 }  // namespace
 
@@ -38,8 +40,10 @@ void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
     const auto interval = share.interval();
     const double off = std::max(share.below, share.above);
     const bool spread = share.samples > 1;
-    const double probes = spread ? 0.5 * (interval.high - interval.low) - off : 0.0;
-    const bool converged = off <= std::max(probes, kSmallShare * std::abs(share.value));
+    const double probes =
+        spread ? student_t_quantile(double(share.samples - 1)) * share.standard_error : 0.0;
+    const bool converged =
+        off <= std::max(kSmallBesideProbes * probes, kSmallShare * std::abs(share.value));
     work.rows.functions.push_back(
         {scope.step, work.index, static_cast<std::int64_t>(f), n * share.value,
          share.samples == 1 ? kUnknown : n * share.standard_error, share.samples, n * off,

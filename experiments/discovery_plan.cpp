@@ -174,6 +174,7 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
   require_state(c, discovery.layout);
   require_measured_store(config, discovery.layout, resolve_device(config.trainer.device));
   require_examples(h, *data, c.sample + (c.validation_vectors > 0 ? 2 : 1));
+  require_moment_examples(hessian_moment_batches(h, c.gradient_batches), *data);
   if (h.exact) require_small_matrices(discovery.layout);
   count_products(discovery, config);
   discovery.units += c.gradient_batches / kMomentGroups * kMomentGroups;

@@ -84,7 +84,8 @@ void write_processes(Hdf5File& file, const std::vector<RunProcess>& processes) {
     file.create_integer_column(column(name), "1", doc);
     file.append(column(name), values);
   };
-  numbers("from_step", "first step that the process took",
+  numbers("from_step",
+          "first step that the process took; of a spectrum, first row of /hessian/summary",
           [](const RunProcess& process) { return process.from_step; });
   numbers("threads", "CPU threads", [](const RunProcess& p) { return p.provenance.threads; });
   for (const auto& [name, field] : kProvenanceTexts) {

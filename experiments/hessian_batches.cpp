@@ -6,14 +6,17 @@
 #include "core/error.hpp"
 
 namespace blockwise {
-namespace {
 
-Batch examples(ExampleOrder order, const Dataset& data, std::int64_t first, std::int64_t count) {
-  return order == ExampleOrder::sampled ? data.training_examples(first, count)
-                                        : data.sequential_examples(first, count);
+Batch examples_in_order(ExampleOrder order, const Dataset& data, std::int64_t first,
+                        std::int64_t count) {
+  if (order == ExampleOrder::sampled) return data.training_examples(first, count);
+  const auto size = data.sequential_size();
+  require_input(count <= size && first <= size - count,
+                "hessian.order: sequential takes every example once, the training data have {}; "
+                "numbers {} to {} are asked for",
+                size, first, first + count - 1);
+  return data.sequential_examples(first, count);
 }
-
-}  // namespace
 
 void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples) {
   if (config.example_order() == ExampleOrder::sampled) return;
@@ -32,7 +35,7 @@ std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& d
     const auto first = checked_product(
         "hessian.batches x hessian.batch_size",
         {checked_product("hessian: samples", {sample, config.batches}) + i, config.batch_size});
-    auto batch = examples(config.example_order(), data, first, config.batch_size);
+    auto batch = examples_in_order(config.example_order(), data, first, config.batch_size);
     if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(dtype);
     batches.push_back({batch.inputs.to(device), batch.targets.to(device)});
   }

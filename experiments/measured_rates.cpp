@@ -110,7 +110,7 @@ class Measurement {
         device_(resolve_device(what.config.trainer.device)),
         store_(measured_store(what.config, what.layout, device_)),
         model_(what.config.model.spec->build(*store_)),
-        result_{false, std::vector<MeasuredRate>(targets.size())} {}
+        result_{false, std::vector<MeasuredRate>(targets.size()), 0} {}
 
   MeasuredRates run() {
     const auto& c = w_.config.search_lr;
@@ -195,11 +195,12 @@ class Measurement {
       observe_("second moments");
       return !stop_requested();
     });
-    if (moments.empty()) return false;
+    if (moments.groups.empty()) return false;
+    result_.left_out_batches = moments.left_out;
     for (std::size_t t = 0; t < targets_.size(); ++t) {
       const auto& block = w_.layout.blocks()[targets_[t].tensor];
       std::vector<double> rates;
-      for (const auto& moment : moments) {
+      for (const auto& moment : moments.groups) {
         const double mean = moment.narrow(0, block.offset, block.size())
                                 .index_select(0, targets_[t].index)
                                 .mean()

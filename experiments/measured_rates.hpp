@@ -52,6 +52,7 @@ struct MeasuredRate {
 struct MeasuredRates {
   bool finished = false;
   std::vector<MeasuredRate> rates;
+  std::int64_t left_out_batches = 0;  // of mean_v, see SecondMoments
 };
 struct RateMeasurement {
   const RunConfig& config;

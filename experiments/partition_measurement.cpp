@@ -170,7 +170,7 @@ bool PartitionMeasurement::exact_energies() {
     if (stop_requested()) return false;
     const CurvatureOperator block(*curvature, d_.config.hessian.curvature_kind(),
                                   ParameterSubset(d_.layout, {tensor}));
-    const StoppableOperator a(block, stop_requested);
+    const StoppableOperator a(restricted, stop_requested);
     take_matrix(tensor, to_dense(a));
     observe_(d_.layout.blocks()[tensor].name);
   }
@@ -204,12 +204,12 @@ bool PartitionMeasurement::moments() {
                        observe_("second moments");
                        return !stop_requested();
                      });
-  if (moments.empty()) return false;
+  if (moments.groups.empty()) return false;
   for (const auto s : vectors_.searched()) {
     const auto& range = vectors_.in_all(s);
     std::vector<at::Tensor> v;
     at::Tensor sum;
-    for (const auto& moment : moments) {
+    for (const auto& moment : moments.groups) {
       v.push_back(vectors_.matrix(s, moment.narrow(0, range.begin, range.size)));
       sum = sum.defined() ? sum + v.back() : v.back();
     }
@@ -250,7 +250,8 @@ bool PartitionMeasurement::conditions() {
   return true;
 }
 
-// Geometric mean over the sample, of blocks of at least two elements.
+// Geometric mean over the sample, of blocks of at least two elements; not known where the smallest
+// eigenvalue of one of them has not converged far enough to say it within a half.
 double PartitionMeasurement::condition(Curvature& curvature, std::size_t section,
                                        const CandidateScore& candidate) {
   const auto& part = candidate.section;
@@ -262,7 +263,8 @@ double PartitionMeasurement::condition(Curvature& curvature, std::size_t section
   const auto stream = stream_seed(static_cast<std::uint64_t>(c_.seed), RandomStream::sampling,
                                   section + 1, std::uint64_t(part.block_count()));
   const auto count = std::min(c_.condition_blocks, part.block_count());
-  double logs = 0.0;
+  constexpr double kKnown = 0.5;
+  double logs = 0.0, worst = 0.0;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto block = uniform_index(stream, std::uint64_t(i), std::uint64_t(part.block_count()));
     const auto index = labels.eq(std::int64_t(block)).nonzero().reshape({-1}) + begin;
@@ -270,8 +272,9 @@ double PartitionMeasurement::condition(Curvature& curvature, std::size_t section
     const StoppableOperator a(restricted, stop_requested);
     const auto ends = curvature_ends(a, {0.05, kConditionProducts, std::uint64_t(c_.seed)});
     logs += std::log(ends.condition(d_.config.hessian.damping)) / double(count);
+    worst = std::max(worst, ends.condition_error(d_.config.hessian.damping));
   }
-  return std::exp(logs);
+  return worst <= kKnown ? std::exp(logs) : kNotMeasured;
 }
 
 }  // namespace blockwise

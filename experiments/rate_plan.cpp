@@ -73,6 +73,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig config) {
   search.product_gradients =
       double(search.products) * product_cost(h.product_method(), h.curvature_kind());
   if (c.needs_gradients()) search.moment_gradients = moment_cost(h, search.moment_batches);
+  if (c.needs_gradients()) require_moment_examples(search.moment_batches, *search.data);
   search.units = progress_units(c, std::ssize(search.targets), search.moment_batches);
   search.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),

@@ -92,7 +92,13 @@ std::string measured_report(const ResolvedRateSearch& s, const RateSearchOutcome
   if (s.targets.size() > kMostLines) {
     out += fmt::format("and {} more, in rates.csv\n", s.targets.size() - kMostLines);
   }
-  return out + wrapped(fmt::format("v: {}\n", moment_text(s.moment_batches)), width, 2);
+  out += wrapped(fmt::format("v: {}\n", moment_text(s.moment_batches)), width, 2);
+  if (outcome.left_out_batches > 0) {
+    out += wrapped(fmt::format("v: {} of them have no target that counts and are left out\n",
+                               outcome.left_out_batches),
+                   width, 2);
+  }
+  return out;
 }
 
 std::string groups_report(const RateSearchOutcome& outcome, std::size_t width) {

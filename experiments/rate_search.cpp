@@ -57,6 +57,7 @@ class RateSearch {
     auto measured = measure_rates(what, s_.targets,
                                   [&](const std::string& place) { observe_(++done_, place); });
     outcome_.measured = std::move(measured.rates);
+    outcome_.left_out_batches = measured.left_out_batches;
     return measured.finished;
   }
 

@@ -25,6 +25,7 @@ struct RateSearchOutcome {
   bool exhausted = false;  // max_trials ended it
   std::string file;        // DIR/rates.yaml; leave_out: that of the last number of sections
   std::vector<MeasuredRate> measured;  // of the targets
+  std::int64_t left_out_batches = 0;   // behind mean(v), without a target that counts
   std::vector<GroupRate> groups;       // coordinate
   std::vector<LeftOut> left_out;
 };

@@ -18,14 +18,15 @@ namespace blockwise {
 
 inline constexpr std::int64_t kMomentGroups = 4;
 
-// Batches of training examples, one behind the other. A batch's gradient is the mean of those of
-// its micro-batches, each the mean over its targets, as a run accumulates them; dropout is off and
-// nothing is clipped.
+// Batches of training examples in hessian.order, one behind the other. A batch's gradient is the
+// mean over all its targets that count, as a run accumulates it from micro-batches; dropout is off
+// and nothing is clipped.
 struct MomentBatches {
   std::int64_t count = 0;  // rounded down to a multiple of the groups, one each at least
-  std::int64_t first = 0;  // example of the training order
+  std::int64_t first = 0;  // example of the order
   std::int64_t micro_batches = 1, micro_batch_size = 1;
   std::int64_t at_a_time = 1;  // examples per forward pass, which says what memory it takes
+  ExampleOrder order = ExampleOrder::sampled;
 
   std::int64_t size() const { return micro_batches * micro_batch_size; }  // examples of one
   std::int64_t of_group() const { return std::max<std::int64_t>(1, count / kMomentGroups); }
@@ -40,14 +41,21 @@ MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t c
 MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_length,
                                  std::int64_t count);
 
+// Throws InputError where sequential data end before the last batch.
+void require_moment_examples(const MomentBatches& batches, const Dataset& data);
+
 // For people: how many gradients, of how many examples each.
 std::string moment_text(const MomentBatches& batches);
 
-// kMomentGroups means of the squared gradient [parameters], float64 on the host. `observe` after
-// every batch; where it says false, the answer is empty. Throws Stopped before a gradient where a
-// signal asked for it.
-std::vector<at::Tensor> second_moments(const Model& model, ParameterStore& store,
-                                       const Dataset& data, const MomentBatches& batches,
-                                       const std::function<bool()>& observe);
+// kMomentGroups means of the squared gradient [parameters], float64 on the host. A batch in which a
+// mask leaves no target has no gradient: it is left out, and counted. `observe` after every batch;
+// where it says false, there are no groups. Throws InputError where a group has no batch left, and
+// Stopped before a gradient where a signal asked for it.
+struct SecondMoments {
+  std::vector<at::Tensor> groups;
+  std::int64_t left_out = 0;
+};
+SecondMoments second_moments(const Model& model, ParameterStore& store, const Dataset& data,
+                             const MomentBatches& batches, const std::function<bool()>& observe);
 
 }  // namespace blockwise

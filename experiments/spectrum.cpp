@@ -126,6 +126,7 @@ void create_arrays(Hdf5File& file, const ResolvedSpectrum& spectrum, const Measu
 Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
   auto file = Hdf5File::create(file_of(spectrum.config));
   write_header(file, kFormat, to_yaml(spectrum.config), spectrum.hash, provenance);
+  write_processes(file, {{1, provenance}});
   create_hessian_tables(file, spectrum.layout, spectrum.plan.measurement.tables);
   file.set_attribute("/hessian", "model", fmt::format("{}", fmt::join(spectrum.models, "; ")));
   if (spectrum.points.size() > 1) file.create_group("/hessian/steps");
@@ -214,6 +215,9 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
   keep_complete_hessian_rows(file);
   auto done = read_rows_of(file, spectrum);
   require_same_steps(done, spectrum, /*finished=*/false);
+  auto processes = read_processes(file);
+  processes.push_back({std::ssize(done.summary) + 1, provenance});
+  write_processes(file, processes);
   file.write_enum("/status/state", static_cast<std::int64_t>(RunState::running));
   file.start_swmr();
   return {std::move(file), std::move(done)};

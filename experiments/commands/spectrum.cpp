@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/statistics.hpp"
 #include "core/text_table.hpp"
 #include "experiments/checkpoint.hpp"
 #include "experiments/commands/command.hpp"
@@ -245,12 +246,21 @@ void print_table(const SpectrumOutcome& outcome, const HessianConfig& config, st
   print_symmetries(outcome);
 }
 
+// Whether the quadrature's error, which is only known not to be larger, makes most of the interval.
+bool is_a_bound(const FunctionRow& row) {
+  if (row.probes < 2) return row.quadrature_error > 0.0;
+  const double probes = student_t_quantile(double(row.probes - 1)) * row.error;
+  return row.quadrature_error > 0.5 * probes;
+}
+
 std::string function_text(const FunctionRow& row) {
   auto text = with_interval(row.value, row.low, row.high);
   if (row.probes == 1) text += ", one probe";
   if (row.converged == 0) {
     text += fmt::format(", not converged: the quadrature may be off by {:.2g}; more lanczos_steps",
                         row.quadrature_error);
+  } else if (is_a_bound(row)) {
+    text += fmt::format(", a bound: the quadrature may be off by {:.2g}", row.quadrature_error);
   }
   return text;
 }

@@ -86,3 +86,14 @@ TEST_CASE("Encoding a prompt runs no module of the current folder or of PYTHONPA
   CHECK(result.exit_code == 0);
   CHECK_FALSE(fs::exists(trapped.executed()));
 }
+
+TEST_CASE("Drawing a spectrum runs no module of the current folder or of PYTHONPATH") {
+  const TrappedFolder trapped;
+  const SmallRunFolder small(4, "hessian: {lanczos_steps: 2, probes: 1, batch_size: 2}\n");
+  const auto output = small.folder / "spectrum";
+  const auto result = small.run({"spectrum", "--output", output.string()}, trapped.prefix());
+  INFO(result.errors);
+  CHECK(result.exit_code == 0);
+  CHECK(fs::exists(output / "figure.png"));
+  CHECK_FALSE(fs::exists(trapped.executed()));
+}
