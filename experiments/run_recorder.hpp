@@ -66,8 +66,8 @@ struct RunHeader {
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // by kind
   bool has_test = false;                                          // whether there is a test set
   std::vector<std::int64_t> found_on;  // seeds of the partition and the rates, see found_on.hpp
-  std::vector<std::string> validation_names;                      // of further validation sets
-  bool has_norms = false;                                         // of every tensor
+  std::vector<std::string> validation_names;  // of further validation sets
+  bool has_norms = false;                     // of every tensor
 };
 
 // What is new in the file of a run that goes on.

@@ -332,10 +332,9 @@ void Run::evaluate() {
   Stopwatch watch;
   EvaluationRecord row;
   const auto& data = *run_.data;
-  const auto mean =
-      mean_loss(data.validation_size(), "validation", [&](auto first, auto count) {
-        return data.validation_examples(first, count);
-      });
+  const auto mean = mean_loss(data.validation_size(), "validation", [&](auto first, auto count) {
+    return data.validation_examples(first, count);
+  });
   if (!mean) return;
   std::vector<double> named;
   for (std::size_t set = 0; set < data.validation_names().size(); ++set) {

@@ -137,8 +137,8 @@ class TokenDataset : public Dataset, public TestSet {
  public:
   TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
                const std::vector<fs::path>& validation,
-               const std::vector<std::vector<fs::path>>& further,
-               const std::vector<fs::path>& test, std::uint64_t seed)
+               const std::vector<std::vector<fs::path>>& further, const std::vector<fs::path>& test,
+               std::uint64_t seed)
       : train_(train, layout(options)),
         validation_(validation, layout(options)),
         length_(options.sequence_length),
