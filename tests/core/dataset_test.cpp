@@ -284,10 +284,10 @@ TEST_CASE("Token data that does not fit is refused by file") {
              }),
              Contains("token 100 at position 100, the vocabulary has 100"));
   CHECK_THAT(input_error([&] {
-               corpus.open(1, {{"sequence_length", 500}});
+               corpus.open(1, {{"sequence_length", 5000}});
              }),
-             Contains("train.bin: ") && Contains("tokens are too few for a sequence of 500") &&
-                 Contains("at least 501"));
+             Contains("train.bin: ") && Contains("tokens are too few for a sequence of 5000") &&
+                 Contains("at least 5001"));
   CHECK_THAT(input_error([&] {
                corpus.open(1, {{"sequence_length", 120}});
              }),

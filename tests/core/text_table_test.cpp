@@ -96,7 +96,7 @@ TEST_CASE("Text table: a row has as many cells as there are columns") {
   CHECK_THROWS_AS(table.add({"1"}), InvariantError);
 }
 
-TEST_CASE("Wrapped text: at words, below its indentation; a long word stays whole") {
+TEST_CASE("Wrapped text: at words, below its indentation, a long word stays whole") {
   CHECK(wrapped("one two three\nfour\n", 9) == "one two\nthree\nfour\n");
   CHECK(wrapped("  one two three", 9, 2) == "  one two\n    three");
   CHECK(wrapped("see /a/long/path/of/a/file now", 10) == "see\n/a/long/path/of/a/file\nnow");

@@ -79,7 +79,7 @@ TEST_CASE("The hash follows the experiment, not its name, place or checkpoints")
 
 TEST_CASE("Each mistake is one sentence with its place") {
   CHECK(error_of(with("learning_rate", "learning_rat")) ==
-        "x.yaml:9:3: the key 'optimizer.learning_rate' is missing (peak of the schedule)");
+        "x.yaml:10:3: optimizer.learning_rat: unknown key, did you mean 'learning_rate'?");
   CHECK(error_of(with("  n_layer: 2", "  n_layers: 2")) ==
         "x.yaml:7:3: model.n_layers: unknown key, did you mean 'n_layer'?");
   CHECK(error_of(with("steps: 10", "steps: ten")) ==
