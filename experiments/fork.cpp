@@ -108,13 +108,13 @@ void place_in_data(Fork& fork, const WantedRun& wanted, const Differences& diffe
   count_read(fork.source, fork.origin);
   if (!same_data(fork, wanted, differences)) {
     fork.origin.first_example = 0;
-    fork.notes.push_back(
+    fork.notes.emplace_back(
         "the training data are others than that run's, or cut into other "
         "sequences: they are read from their first example on");
     return;
   }
   if (below(differences, "seed").empty()) return;
-  fork.notes.push_back(fmt::format(
+  fork.notes.emplace_back(fmt::format(
       "another seed is another order of the data: it is read from example {} on, and examples that "
       "were read before may come again",
       fork.origin.first_example));
@@ -149,7 +149,7 @@ Fork open_fork(const fs::path& from, const WantedRun& wanted, const ParameterLay
   require_input(steps > fork.origin.step,
                 "{}: has done {} steps, and trainer.steps is {}: nothing is left to do",
                 fork.origin.path, fork.origin.step, steps);
-  fork.notes.push_back(
+  fork.notes.emplace_back(
       fmt::format("starts from step {} of {}", fork.origin.step, fork.origin.path));
   place_in_data(fork, wanted, differences);
   return fork;

@@ -170,7 +170,7 @@ bool PartitionMeasurement::exact_energies() {
     if (stop_requested()) return false;
     const CurvatureOperator block(*curvature, d_.config.hessian.curvature_kind(),
                                   ParameterSubset(d_.layout, {tensor}));
-    const StoppableOperator a(restricted, stop_requested);
+    const StoppableOperator a(block, stop_requested);
     take_matrix(tensor, to_dense(a));
     observe_(d_.layout.blocks()[tensor].name);
   }

@@ -138,7 +138,9 @@ void list_search_lr() {
 
 void list_sweep() {
   fmt::print("sweep\n");
-  for (const auto& key : kSweepKeys) fmt::print("  {:<10} {}\n", key.name, key.doc);
+  for (const auto& key : kSweepKeys) {
+    print_entry(fmt::format("  {:<10} ", key.name), std::string(key.doc));
+  }
 }
 
 struct Topic {

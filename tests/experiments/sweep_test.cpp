@@ -196,11 +196,12 @@ TEST_CASE("A failed member is reported and runs again next time") {
   const Prepared p;
   REQUIRE(p.sweep().exit_code == 0);
   const auto file = p.member("adamw-lr1.0e-2-s1");
+  // With a checkpoint it would go on from there.
+  fs::remove_all(file.parent_path() / "checkpoints");
   write_file_atomically(file, "not a run file");
   const auto broken = p.sweep({"--json"});
   CHECK(broken.exit_code == 1);
   CHECK_THAT(broken.output, Contains("\"finished\":3,\"diverged\":0,\"failed\":1"));
-  fs::remove_all(file.parent_path() / "checkpoints");
   fs::remove(file);
   CHECK(p.sweep().exit_code == 0);
 }

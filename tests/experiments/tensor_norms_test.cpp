@@ -1,6 +1,7 @@
 #include "experiments/tensor_norms.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 

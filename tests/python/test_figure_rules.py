@@ -25,7 +25,6 @@ from blockwise.figures import (
 )
 from blockwise.runs import LEARNING_RATE, Sweep, read_run, read_sweep
 from blockwise.spectra import read_spectrum
-from blockwise.spectrum_drawing import measured_at
 from blockwise.stability_drawing import stability_figure
 from blockwise.style import group_styles
 from make_runs import PlannedRun, RunSpec, gpt2_partition, llama_partition, write_planned, write_run
@@ -202,12 +201,12 @@ def test_a_spectrum_has_the_panels_of_what_was_measured(tmp_path: Path) -> None:
 
 def test_a_title_says_the_step_and_the_model_that_was_measured(tmp_path: Path) -> None:
     spectrum = read_spectrum(write_spectrum(tmp_path / "spectrum.h5", gpt2_spectrum((0, 50))))
-    assert measured_at(spectrum, 50) == "step 50"
+    assert spectrum.subject(50) == "at step 50"
     points = pd.DataFrame({"step": [0, 50], "model": ["", "runs/a/checkpoints/step_00000050"]})
     spectrum = replace(spectrum, points=points)
-    assert measured_at(spectrum, 0) == "step 0"
+    assert spectrum.subject(0) == "at step 0"
     title = spectrum_figure(spectrum, 0, 50).axes[0].get_title(loc="left")
-    assert title.endswith(", step 50 of step_00000050")
+    assert title.endswith(" of a at step 50")
 
 
 @pytest.fixture(autouse=True)
