@@ -84,6 +84,7 @@ YamlDocument document_of(const SpectrumOptions& options) {
   require_input(!options.tokens.empty() || !input_exists(model),
                 "spectrum: --model {} is no run, whose folder would say the data: give --tokens",
                 model);
+  require_input(!options.tokens.empty(), "spectrum: there is no model {}, and no --tokens", model);
   return document_of_tokens(options);
 }
 

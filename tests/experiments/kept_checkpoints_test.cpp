@@ -39,7 +39,7 @@ std::int64_t lowest_evaluation(const fs::path& run) {
 // The learning rate grows so much that the loss rises again: the best step is inside the run.
 Arguments rising() {
   auto settings = kBest;
-  settings.insert(settings.end(), {"optimizer.learning_rate=0.3", "schedule.name=constant",
+  settings.insert(settings.end(), {"optimizer.learning_rate=3.0", "schedule.name=constant",
                                    "schedule.warmup_steps=12", "trainer.divergence_loss=0"});
   return settings;
 }

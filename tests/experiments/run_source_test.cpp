@@ -124,6 +124,11 @@ TEST_CASE("A model that is no run says what is to be given") {
     CHECK(result.exit_code == 2);
     CHECK_THAT(result.errors, Contains("is no run") && Contains("give"));
   }
+  for (const std::string verb : {"spectrum", "eval"}) {
+    const auto missing = run_program({verb, "--model", trained.run + "-missing"});
+    CHECK(missing.exit_code == 2);
+    CHECK_THAT(missing.errors, Contains("there is no model " + trained.run + "-missing"));
+  }
   for (const std::string verb : {"spectrum", "partition", "search-lr"}) {
     const auto result = run_program({verb});
     CHECK(result.exit_code == 2);

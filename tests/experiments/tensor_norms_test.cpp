@@ -42,8 +42,9 @@ TEST_CASE("Norms: a row per due step and a column per tensor, which add up to th
   for (const auto& row : run.norms.rows) {
     REQUIRE(row.gradient.size() == run.norms.tensors.size());
     const auto& step = run.steps[static_cast<std::size_t>(row.step - 1)];
-    // Sums of doubles, in another order than the run's.
-    CHECK(root_of_squares(row.gradient) == Approx(step.gradient_norm).epsilon(1e-12));
+    // The kernel adds a chunk's squares in float lanes, and tensors cut the chunks elsewhere: some
+    // units of 2^-24. Updates are the terms themselves, summed in another order.
+    CHECK(root_of_squares(row.gradient) == Approx(step.gradient_norm).epsilon(2e-7));
     CHECK(root_of_squares(row.update) == Approx(step.update_norm).epsilon(1e-12));
     for (const auto weight : row.weight) CHECK(weight > 0.0);
   }
