@@ -215,6 +215,7 @@ RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
   const auto& evaluations = before.evaluations;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
   find_best(evaluations);
+  mark_best();
   if (!evaluations.empty()) {
     evaluated_step_ = evaluations.back().step;
     validation_loss_ = evaluations.back().loss;
@@ -223,7 +224,7 @@ RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
 }
 
 // Of those that have their checkpoint still: a run that was killed between a checkpoint and its
-// mark has it marked at the next one.
+// mark has it marked before the next one is written, which removes what is unmarked.
 void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
   for (const auto step : checkpoint_steps(folder_)) {
     const auto row = std::ranges::find(evaluations, step, &EvaluationRecord::step);

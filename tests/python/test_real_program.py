@@ -184,5 +184,6 @@ def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
     ]  # fmt: skip
     squares = run.norms.groupby("step")[["gradient", "update"]].agg(lambda norms: (norms**2).sum())
     whole = run.steps[["grad_norm", "update_norm"]] ** 2
-    np.testing.assert_allclose(squares.to_numpy(), whole.to_numpy(), rtol=1e-12)
+    # Gradients' squares are added in float lanes, a chunk at a time, and tensors cut the chunks.
+    np.testing.assert_allclose(squares.to_numpy(), whole.to_numpy(), rtol=4e-7)
     assert (run.norms["weight"] >= 0).all()
