@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/csv_text.hpp"
+#include "experiments/planned_file.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
 
@@ -15,40 +16,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct CurveRun {
-  std::string id;
-  std::string group;
-  std::optional<std::int64_t> seed;  // the run file's own where none is given
-  std::vector<std::pair<std::string, std::string>> settings;
-  fs::path path;
-  std::string hash;  // of what it is to have run; empty where nobody says
-};
-
-CurveRun run_of(const SweepMember& member, const fs::path& folder) {
-  CurveRun run{member.plan.id,      member.plan.group, member.plan.seed, {},
-               folder / member.run, member.hash};
-  for (const auto& [key, value] : member.plan.overrides) {
-    if (key != "seed") run.settings.emplace_back(key, value);
-  }
-  return run;
-}
-
-std::vector<CurveRun> runs_in(const fs::path& folder) {
-  std::vector<CurveRun> runs;
+std::vector<PlannedFile> runs_in(const fs::path& folder) {
+  std::vector<PlannedFile> runs;
   if (input_exists(manifest_file(folder))) {
     for (const auto& member : read_manifest(folder).members) {
-      runs.push_back(run_of(member, folder));
+      runs.push_back(planned_file(member, folder));
     }
     return runs;
   }
   require_input(input_exists(folder / "run.h5"),
                 "{}: neither a sweep (manifest.json) nor a run (run.h5)", folder.string());
-  const auto name = fs::weakly_canonical(folder).filename().string();
-  return {{name, name, {}, {}, folder / "run.h5", ""}};
+  return {single_file(folder)};
 }
 
 // Every setting of any run, in the order in which they first occur.
-std::vector<std::string> setting_names(const std::vector<CurveRun>& runs) {
+std::vector<std::string> setting_names(const std::vector<PlannedFile>& runs) {
   std::vector<std::string> names;
   for (const auto& run : runs) {
     for (const auto& [key, value] : run.settings) {
@@ -70,7 +52,8 @@ std::string header_line(const std::vector<std::string>& settings) {
 // The lines of one run.
 class CurveLines {
  public:
-  CurveLines(const CurveRun& run, const std::vector<std::string>& settings, const RunResult& result)
+  CurveLines(const PlannedFile& run, const std::vector<std::string>& settings,
+             const RunResult& result)
       : result_(result) {
     std::vector<std::string> cells = {run.id, run.group,
                                       fmt::format("{}", run.seed.value_or(result.provenance.seed))};
@@ -154,14 +137,11 @@ class CurveLines {
   std::string text_;
 };
 
-RunResult read_planned(const CurveRun& run) {
-  require_input(input_exists(run.path), "{}: no such file: the run '{}' has not started",
-                run.path.string(), run.id);
-  auto result = read_run(run.path);
-  require_input(run.hash.empty() || run.hash == result.config_hash,
-                "{}: the run '{}' is of another configuration (hash {}) than the sweep's manifest "
-                "says ({})",
-                run.path.string(), run.id, result.config_hash, run.hash);
+RunResult read_planned(const PlannedFile& run) {
+  require_input(input_exists(run.run), "{}: no such file: the run '{}' has not started",
+                run.run.string(), run.id);
+  auto result = read_run(run.run);
+  require_planned(run, result);
   return result;
 }
 

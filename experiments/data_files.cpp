@@ -8,6 +8,7 @@
 
 #include "core/data/token_sequence.hpp"
 #include "core/error.hpp"
+#include "core/field_finder.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
@@ -76,7 +77,7 @@ DataFile data_file(const std::string& key, const fs::path& path) {
 }
 
 // The places of data that a field list names; sections have their name before their fields'.
-class Places : public FieldVisitor {
+class Places : public FieldFinder {
  public:
   std::vector<std::pair<std::string, std::string>> found;  // key, place
 
@@ -84,17 +85,6 @@ class Places : public FieldVisitor {
     const auto key = fmt::format("data.{}", field.name);
     if (key_kind(key) == KeyKind::content && !value.empty()) found.emplace_back(key, value);
   }
-  void real(const Field&, double&, const RealBounds&) override {}
-  void integer(const Field&, std::int64_t&, const IntegerBounds&) override {}
-  void boolean(const Field&, bool&) override {}
-  void text_list(const Field&, std::vector<std::string>&) override {}
-  void choice(const Field&, std::string&, const std::vector<std::string>&) override {}
-  void choice_list(const Field&, std::vector<std::string>&,
-                   const std::vector<std::string>&) override {}
-  void integer_list(const Field&, std::vector<std::int64_t>&, const IntegerBounds&) override {}
-  void begin_section(const Field&) override {}
-  void end_section() override {}
-  void check(std::string_view, const std::string&) override {}
 };
 
 // "1200 bytes, SHA-256 of its samples 0123456789ab"

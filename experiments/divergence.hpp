@@ -10,7 +10,7 @@ namespace blockwise {
 
 // What a run's loss is compared with, in nats per target.
 struct DivergenceScale {
-  double first_loss = 0.0;  // of the run's first step
+  double first_loss = 0.0;  // of the first step in the run's file; 0 before there is one
   std::int64_t classes = 1;
 
   // max(|first loss|, log classes): what a model says that knows nothing, or this one at its start.

@@ -125,6 +125,8 @@ void place_in_data(Fork& fork, const WantedRun& wanted, const Differences& diffe
 fs::path find_checkpoint(const fs::path& from) {
   require_input(input_exists(from) || input_exists(from.parent_path() / "checkpoints"),
                 "--from {}: there is no such run", from.string());
+  // `checkpoints/best` will lead elsewhere one day.
+  if (fs::is_symlink(from)) return find_checkpoint(from.parent_path() / fs::read_symlink(from));
   if (input_exists(from / "checkpoint.json")) return from;
   const auto named = from.parent_path() / "checkpoints" / from.filename();
   if (input_exists(named / "checkpoint.json")) return named;

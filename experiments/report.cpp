@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/io/hdf5_mend.hpp"
+#include "experiments/planned_file.hpp"
 #include "experiments/report_comparison.hpp"
 #include "experiments/run_recorder.hpp"
 #include "experiments/sweep_manifest.hpp"
@@ -20,15 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kLearningRate = "optimizer.learning_rate";
 
-// A run that the report is to read.
-struct Member {
-  std::string id;
-  std::string group;
-  std::optional<std::int64_t> seed;  // the run file's own where none is given
-  std::vector<std::pair<std::string, std::string>> settings;
-  fs::path run;
-  std::string hash;  // of the configuration that it is to have run; empty where nobody says
-};
+using Member = PlannedFile;
 
 struct Runs {
   std::string name;
@@ -38,22 +31,14 @@ struct Runs {
   std::vector<Member> confirmations;  // the same
 };
 
-Member member_of(const SweepMember& planned, const fs::path& folder) {
-  Member member{planned.plan.id,      planned.plan.group, planned.plan.seed, {},
-                folder / planned.run, planned.hash};
-  for (const auto& [path, value] : planned.plan.overrides) {
-    if (path != "seed") member.settings.emplace_back(path, value);
-  }
-  return member;
-}
-
 Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
   const auto manifest = read_manifest(folder);
   Runs runs{manifest.name, manifest.baseline, {}, {}, {}};
-  for (const auto& member : manifest.members) runs.members.push_back(member_of(member, folder));
-  for (const auto& member : manifest.left_out) runs.left_out.push_back(member_of(member, folder));
+  for (const auto& member : manifest.members) runs.members.push_back(planned_file(member, folder));
+  for (const auto& member : manifest.left_out)
+    runs.left_out.push_back(planned_file(member, folder));
   for (const auto& member : manifest.confirmations) {
-    runs.confirmations.push_back(member_of(member, folder));
+    runs.confirmations.push_back(planned_file(member, folder));
   }
   if (!manifest.has_hashes()) {
     warnings.push_back(fmt::format(
@@ -65,18 +50,9 @@ Runs runs_of_sweep(const fs::path& folder, std::vector<std::string>& warnings) {
   return runs;
 }
 
-// A run folder is a sweep of one.
 Runs single_run(const fs::path& folder) {
-  const auto name = fs::weakly_canonical(folder).filename().string();
-  return {name, "", {{name, name, {}, {}, folder / "run.h5", ""}}, {}, {}};
-}
-
-// A run of something else must not stand under the settings that the manifest gives it.
-void require_planned(const Member& member, const RunResult& run) {
-  require_input(member.hash.empty() || member.hash == run.config_hash,
-                "{}: the member '{}' ran another configuration (hash {}) than the manifest says "
-                "({})",
-                member.run.string(), member.id, run.config_hash, member.hash);
+  const auto run = single_file(folder);
+  return {run.id, "", {run}, {}, {}};
 }
 
 std::string settings_text(const ReportRow& row) {

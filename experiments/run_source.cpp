@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "core/field_finder.hpp"
 #include "core/io/input_file.hpp"
 
 namespace blockwise {
@@ -11,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of a data set's options those that say where the evaluation's tokens are.
-class EvaluationFields : public FieldVisitor {
+class EvaluationFields : public FieldFinder {
  public:
   explicit EvaluationFields(EvaluationSource& source) : source_(source) {}
   void text(const Field& f, std::string& value) override {
@@ -23,15 +24,6 @@ class EvaluationFields : public FieldVisitor {
   void integer(const Field& f, std::int64_t& value, const IntegerBounds&) override {
     if (f.name == "sequence_length") source_.sequence_length = value;
   }
-  void real(const Field&, double&, const RealBounds&) override {}
-  void boolean(const Field&, bool&) override {}
-  void text_list(const Field&, std::vector<std::string>&) override {}
-  void choice_list(const Field&, std::vector<std::string>&,
-                   const std::vector<std::string>&) override {}
-  void integer_list(const Field&, std::vector<std::int64_t>&, const IntegerBounds&) override {}
-  void begin_section(const Field&) override {}
-  void end_section() override {}
-  void check(std::string_view, const std::string&) override {}
 
  private:
   EvaluationSource& source_;

@@ -454,7 +454,7 @@ RunOutcome Run::loop(const StepObserver& observer) {
     training_loss_ = row.loss;
     recorder_.record(row);
     observer(row);
-    if (step_ == 1) divergence_.first_loss = row.loss;
+    if (divergence_.first_loss == 0.0) divergence_.first_loss = row.loss;
     const auto reason = divergence_reason(trainer_, divergence_, row.loss, row.gradient_norm);
     if (!reason.empty()) {
       return end(RunState::diverged, fmt::format("at step {}: {}", step_, reason));

@@ -86,7 +86,7 @@ TEST_CASE("Curves: a row per run, step and quantity, and a column per setting") 
   CHECK(lines.size() == 1 + 2 * (5 * 2 + 2 * 2));
   REQUIRE(left_out.size() == 2);
   CHECK_THAT(left_out[0], Contains("the run 'c' has not started"));
-  CHECK_THAT(left_out[1], Contains("the run 'd' is of another configuration"));
+  CHECK_THAT(left_out[1], Contains("the member 'd' ran another configuration"));
 }
 
 TEST_CASE("Curves: one run, with the seed that it records") {

@@ -135,6 +135,29 @@ def test_the_place_in_the_data_goes_on_with_another_batch(base: Base) -> None:
     assert "another order of the data" in notes
 
 
+def test_a_loss_without_classes_is_measured_by_the_forks_own_first_step(tmp_path: Path) -> None:
+    config = tmp_path / "quadratic.yaml"
+    config.write_text(
+        f"name: q\noutput: {tmp_path}/q\ndata: {{kind: no_data}}\n"
+        "model: {family: quadratic, blocks: 2, block_size: 6}\n"
+        "optimizer: {rule: adamw, learning_rate: 1.0e-2}\n"
+        "trainer: {steps: 4, micro_batch_size: 1, threads: 1}\n"
+    )
+    train = [program(), "train", config, "--threads", "1"]
+    subprocess.run(train, check=True, capture_output=True)
+    fork = [*train, "--from", tmp_path / "q", "--output", tmp_path / "f", "--set", "trainer.steps=8"]
+    result = subprocess.run(fork, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_fork_of_the_best_checkpoint_names_that_checkpoint(base: Base) -> None:
+    base.train("kept", "trainer.keep_best=true")
+    best = base.folder / "kept" / "checkpoints" / "best"
+    base.train("from-best", "trainer.steps=16", origin=best)
+    with h5py.File(base.folder / "from-best" / "run.h5") as file:
+        assert file["origin"].attrs["path"] == str(best.resolve())
+
+
 def test_a_stopped_fork_goes_on_without_the_run_that_it_came_from(base: Base) -> None:
     source = base.folder / "copy"
     shutil.copytree(base.run, source)

@@ -1,0 +1,30 @@
+#include "experiments/planned_file.hpp"
+
+#include "core/error.hpp"
+
+namespace blockwise {
+
+namespace fs = std::filesystem;
+
+PlannedFile planned_file(const SweepMember& member, const fs::path& folder) {
+  PlannedFile file{member.plan.id,      member.plan.group, member.plan.seed, {},
+                   folder / member.run, member.hash};
+  for (const auto& [key, value] : member.plan.overrides) {
+    if (key != "seed") file.settings.emplace_back(key, value);
+  }
+  return file;
+}
+
+PlannedFile single_file(const fs::path& folder) {
+  const auto name = fs::weakly_canonical(folder).filename().string();
+  return {name, name, {}, {}, folder / "run.h5", ""};
+}
+
+void require_planned(const PlannedFile& planned, const RunResult& run) {
+  require_input(planned.hash.empty() || planned.hash == run.config_hash,
+                "{}: the member '{}' ran another configuration (hash {}) than the manifest says "
+                "({})",
+                planned.run.string(), planned.id, run.config_hash, planned.hash);
+}
+
+}  // namespace blockwise
