@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "core/data/text_recognition.hpp"
 #include "core/error.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
@@ -61,6 +62,15 @@ std::int64_t first_at_or_above(const std::byte* bytes, std::int64_t count, std::
   return count;
 }
 
+void refuse_text(const std::filesystem::path& path, std::span<const std::byte> bytes,
+                 std::size_t least) {
+  require_input(!looks_like_text(bytes, least),
+                "{0}: this is text, not a token file: `blockwise data --train {0} "
+                "--validation-fraction 0.1 --output DIR` makes token files of it in DIR, of bytes, "
+                "or with --tokenizer of the model's own tokens",
+                path.string());
+}
+
 }  // namespace
 
 const std::vector<std::string>& token_layout_names() {
@@ -86,6 +96,8 @@ TokenFile::TokenFile(const std::filesystem::path& path, TokenLayout layout) : pa
 }
 
 void TokenFile::read_bare(std::span<const std::byte> bytes, std::int64_t width) {
+  constexpr std::size_t kNotByChance = 64;
+  refuse_text(path_, bytes, kNotByChance);
   width_ = width;
   size_ = static_cast<std::int64_t>(bytes.size()) / width;
   require_input(size_ * width == static_cast<std::int64_t>(bytes.size()),
@@ -96,6 +108,7 @@ void TokenFile::read_bare(std::span<const std::byte> bytes, std::int64_t width) 
 }
 
 void TokenFile::read_header(std::span<const std::byte> bytes) {
+  refuse_text(path_, bytes, 1);  // which no header is
   constexpr auto kHint =
       "a bare file needs `data.format: raw_uint16` (16-bit tokens, nanoGPT's) or raw_uint32";
   require_input(bytes.size() >= kHeaderBytes,

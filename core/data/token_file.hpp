@@ -35,9 +35,9 @@ TokenLayout token_layout(const std::string& name);
 // One memory-mapped token file.
 class TokenFile {
  public:
-  // Throws InputError naming the file, the value and the bound for a missing file, a wrong magic
-  // number or version, or a length that does not follow from the number of tokens; also for a file
-  // with a header that is opened as a bare one.
+  // Throws InputError naming the file, the value and the bound for a missing file, for text, for a
+  // wrong magic number or version, or a length that does not follow from the number of tokens; also
+  // for a file with a header that is opened as a bare one.
   explicit TokenFile(const std::filesystem::path& path, TokenLayout layout = TokenLayout::llmc);
 
   std::int64_t size() const { return size_; }          // tokens

@@ -1,6 +1,7 @@
 // Token files: round trip, and one clear sentence per kind of damage.
 #include "core/data/token_file.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -125,6 +126,42 @@ TEST_CASE("A bare file of 32-bit tokens is read where it is asked for") {
   CHECK(token_layout("raw_uint32") == TokenLayout::raw_uint32);
   CHECK(token_layout("raw_uint16") == TokenLayout::raw_uint16);
   CHECK(token_layout("auto") == TokenLayout::llmc);
+}
+
+TEST_CASE("Text is named as such, with the command that makes tokens of it") {
+  const std::string english =
+      "It is a truth universally acknowledged, that a single man in possession\r\n\tof";
+  const std::string greek = "\xce\xbc\xe1\xbf\x86\xce\xbd\xce\xb9\xce\xbd \xf0\x9f\x8f\x9b";
+  const auto layout = GENERATE(TokenLayout::llmc, TokenLayout::raw_uint16, TokenLayout::raw_uint32);
+  for (const auto& text :
+       {english + english, greek + greek + greek + greek + greek, "{\"text\": 1}" + english}) {
+    std::string many;
+    while (many.size() < 6000) many += text;
+    // 4096 is where a look ends, perhaps within a character.
+    for (const auto size : {text.size(), text.size() - 1, many.size(), many.size() - 3}) {
+      const auto error = error_of(many.substr(0, size), layout);
+      CHECK_THAT(error,
+                 Contains("t.bin: this is text, not a token file: `blockwise data --train") &&
+                     Contains("--output DIR`"));
+      CHECK(std::count(error.begin(), error.end(), '\n') == 0);
+    }
+  }
+  CHECK_THAT(error_of("a"), Contains("this is text"));
+}
+
+TEST_CASE("Tokens are not taken for text") {
+  const auto bare = TokenLayout::raw_uint16;
+  const std::string bytes_as_tokens("I\0t\0 \0i\0s\0 \0", 12);
+  std::string many;
+  while (many.size() < 200) many += bytes_as_tokens;
+  CHECK(error_of(many, bare) == "no error");
+  CHECK(error_of("abcd", bare) == "no error");                         // two tokens
+  CHECK(error_of(std::string(100, '\x80'), bare) == "no error");       // nothing begins so
+  CHECK(error_of(std::string(99, 'a') + "\xff", bare) == "no error");  // no UTF-8
+  CHECK(error_of(std::string(98, 'a') + "\xc3"
+                                        "a",
+                 bare) == "no error");  // a cut character
+  CHECK(error_of(std::string(99, 'a') + "\x7f", bare) == "no error");
 }
 
 TEST_CASE("A file with a header is not read as bare tokens") {

@@ -1,5 +1,7 @@
 // The layouts of token files as a user meets them: train and eval read the same under one name, and
 // what is too short is named with what it takes.
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include "core/data/token_sequence.hpp"
@@ -86,4 +88,35 @@ TEST_CASE("formats: one window and its target are enough to train on, less is na
                Contains("less.u32: 16 tokens are too few for a sequence of 16 "
                         "(data.sequence_length) and its last target: at least 17 are needed"));
   }
+}
+
+TEST_CASE("Text in place of tokens is refused with the command that makes tokens of it") {
+  const SmallRunFolder small(3);
+  REQUIRE(small.run({"train"}).exit_code == 0);
+  const auto text = (small.folder / "novel.txt").string(), made = (small.folder / "made").string();
+  std::ofstream(text) << std::string(40, '!') + "\n" + std::string(40, '!') + "\n";
+  const auto run = (small.folder / "run").string();
+  for (const auto* format : {"auto", "raw_uint16", "raw_uint32"}) {
+    for (const auto& words :
+         {std::vector<std::string>{"eval", "--model", run, "--tokens", text, "--sequence-length",
+                                   "16", "--format"},
+          {"train", small.config, "--output", made, "--set", "data.train=" + text, "--set"}}) {
+      auto given = words;
+      given.push_back(words[0] == "eval" ? format : std::string("data.format=") + format);
+      const auto result = run_program(given);
+      INFO(result.errors);
+      CHECK(result.exit_code == 2);
+      CHECK_THAT(result.errors,
+                 Contains("blockwise: " + text + ": this is text, not a token file"));
+      CHECK(std::ranges::count(result.errors, '\n') == 1);
+    }
+  }
+  const auto said = run_program({"eval", "--model", run, "--tokens", text}).errors;
+  auto command = said.substr(said.find("`blockwise ") + 11);
+  command = command.substr(0, command.find('`'));
+  command.replace(command.find("DIR"), 3, made);
+  REQUIRE(std::system((program_path() + " " + command + " > /dev/null 2>&1").c_str()) == 0);
+  const auto result = run_program({"eval", "--model", run, "--tokens", made + "/train.bin"});
+  INFO(result.errors);
+  CHECK(result.exit_code == 0);
 }
