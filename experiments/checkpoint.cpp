@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
 #include "core/io/mapped_file.hpp"
@@ -176,8 +177,9 @@ fs::path checkpoint_folder(const fs::path& run, std::int64_t step) {
 
 std::vector<std::int64_t> checkpoint_steps(const fs::path& run) {
   std::vector<std::int64_t> steps;
-  if (!fs::is_directory(run / "checkpoints")) return steps;
-  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
+  const auto checkpoints = run / "checkpoints";
+  if (!input_exists(checkpoints) || !fs::is_directory(checkpoints)) return steps;
+  for (const auto& entry : fs::directory_iterator(checkpoints)) {
     const auto step = step_in_name(entry.path().filename().string());
     if (step >= 0) steps.push_back(step);
   }
@@ -190,7 +192,8 @@ fs::path best_checkpoint(const fs::path& run) { return run / "checkpoints" / "be
 std::optional<std::int64_t> best_checkpoint_step(const fs::path& run) {
   std::error_code none;
   const auto step = step_in_name(fs::read_symlink(best_checkpoint(run), none).string());
-  if (none || step < 0 || !fs::is_directory(checkpoint_folder(run, step))) return std::nullopt;
+  if (none || step < 0 || !fs::is_directory(checkpoint_folder(run, step), none))
+    return std::nullopt;
   return step;
 }
 
@@ -214,7 +217,7 @@ void write_checkpoint(const fs::path& run, std::int64_t step, const KeptCheckpoi
                       const Optimizer& optimizer) {
   const auto folder = checkpoint_folder(run, step);
   // A run that goes on from its last step has it already, but perhaps too many before it.
-  if (!fs::exists(folder)) write_folder(folder, step, identity, store, optimizer);
+  if (!input_exists(folder)) write_folder(folder, step, identity, store, optimizer);
   prune(run, keep);
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/device.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/found_on.hpp"
@@ -108,7 +109,7 @@ class Discovery {
     const auto id = partition_hash(d_.layout, partition).substr(0, 12);
     const auto path = folder_ / "trials/partitions" / (id + ".yaml");
     fs::create_directories(path.parent_path());
-    if (!fs::exists(path))
+    if (!input_exists(path))
       write_file_atomically(path, partition_text(d_.layout, {partition, {}, {}, {}}));
     auto config = trial_run(d_.config, c_.trial_steps);
     config.optimizer.partition = {};

@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 // Damage is what a file of ours can come to; what somebody may not read, a folder, or a file of a
 // newer version is none.
 bool may_be_damaged(const fs::path& path) {
-  if (!fs::is_regular_file(path) || ::access(path.c_str(), R_OK) != 0) return false;
+  std::error_code unknown;
+  if (!fs::is_regular_file(path, unknown) || ::access(path.c_str(), R_OK) != 0) return false;
   try {
     const auto file = Hdf5File::open_for_reading(path);
     return file.text_attribute("/", "format") == kRunFormat.name &&

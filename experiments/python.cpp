@@ -23,6 +23,12 @@ namespace fs = std::filesystem;
 
 fs::path program_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 
+// What may not be looked at may not be run either.
+bool is_there(const fs::path& path) {
+  std::error_code unknown;
+  return fs::exists(path, unknown);
+}
+
 // build/release/blockwise -> the checkout
 fs::path checkout() { return program_folder().parent_path().parent_path(); }
 
@@ -32,7 +38,7 @@ fs::path installed_modules() {
 }
 
 fs::path modules() {
-  return fs::exists(installed_modules()) ? installed_modules() : checkout() / "notebooks";
+  return is_there(installed_modules()) ? installed_modules() : checkout() / "notebooks";
 }
 
 // A signal that asks for a stop must not cut the text or the wait short.
@@ -63,8 +69,8 @@ std::string interpreter() {
   if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
   const fs::path own = checkout() / ".venv/bin/python";
   // Two folders above PREFIX/bin may be somebody's home with a .venv of other things.
-  if (!fs::exists(installed_modules()) && fs::exists(own)) return own.string();
-  return fs::exists(kPython) ? kPython : "python3";
+  if (!is_there(installed_modules()) && is_there(own)) return own.string();
+  return is_there(kPython) ? kPython : "python3";
 }
 
 // Starts `words` with its standard output in the returned pipe.

@@ -11,6 +11,7 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition_file.hpp"
@@ -141,7 +142,7 @@ class RateSearch {
   std::string keep(const std::string& text) const {
     const auto path = folder_ / "trials/files" / (sha256(text).substr(0, 16) + ".yaml");
     fs::create_directories(path.parent_path());
-    if (!fs::exists(path)) write_file_atomically(path, text);
+    if (!input_exists(path)) write_file_atomically(path, text);
     return path.string();
   }
 

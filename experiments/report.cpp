@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/io/hdf5_mend.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/planned_file.hpp"
 #include "experiments/report_comparison.hpp"
 #include "experiments/run_recorder.hpp"
@@ -74,12 +75,12 @@ class RowBuilder {
   }
 
   void add(const Member& member, std::vector<std::string>& warnings) {
-    if (!fs::exists(member.run)) {
-      ++row_.seeds.missing;
-      return;
-    }
-    mend_abandoned_hdf5(member.run);
     try {
+      if (!input_exists(member.run)) {
+        ++row_.seeds.missing;
+        return;
+      }
+      mend_abandoned_hdf5(member.run);
       const auto run = read_run(member.run);
       require_planned(member, run);
       add(run, member.seed.value_or(run.provenance.seed));
@@ -258,7 +259,8 @@ void count_left_out(Report& report, const std::vector<Member>& left_out) {
   for (const auto& row : report.rows) known.insert({row.group, row.settings});
   std::map<std::string, std::int64_t> dropped;
   for (const auto& member : left_out) {
-    if (!fs::exists(member.run)) continue;
+    std::error_code unknown;
+    if (!fs::exists(member.run, unknown)) continue;
     if (known.insert({member.group, member.settings}).second) ++dropped[member.group];
   }
   for (const auto& [name, count] : dropped) {
@@ -358,8 +360,8 @@ const char* grid_position_name(GridPosition position) {
 }
 
 Report make_report(const fs::path& folder) {
-  const bool sweep = fs::exists(manifest_file(folder));
-  require_input(sweep || fs::exists(folder / "run.h5"),
+  const bool sweep = input_exists(manifest_file(folder));
+  require_input(sweep || input_exists(folder / "run.h5"),
                 "{}: neither the folder of a sweep (no manifest.json) nor of a run (no run.h5)",
                 folder.string());
   Report report;

@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/io/partial_file.hpp"
 #include "core/io/sha256.hpp"
@@ -89,7 +90,7 @@ void check_members(const SweepManifest& sweep, const KnownMembers& known) {
     const auto before = known.find(member.plan.id);
     if (before != known.end()) check_member_same(sweep, member, before->second);
     check_member_run(sweep, member);
-    const bool listed = before != known.end() && fs::exists(sweep.folder / member.config);
+    const bool listed = before != known.end() && input_exists(sweep.folder / member.config);
     if (listed) check_member_config(sweep, member);
   }
 }
@@ -97,7 +98,7 @@ void check_members(const SweepManifest& sweep, const KnownMembers& known) {
 void write_configs(const SweepManifest& sweep, const KnownMembers& known) {
   for (const auto& member : sweep.members) {
     const auto path = sweep.folder / member.config;
-    if (known.contains(member.plan.id) && fs::exists(path)) continue;
+    if (known.contains(member.plan.id) && input_exists(path)) continue;
     fs::create_directories(path.parent_path());
     write_file_atomically(path, member.yaml);
   }
@@ -107,14 +108,14 @@ void write_configs(const SweepManifest& sweep, const KnownMembers& known) {
 void write_manifest(const SweepManifest& sweep, const std::optional<SweepManifest>& before) {
   const auto text = manifest_text(sweep);
   const bool same =
-      before && fs::exists(sweep.folder / "index.h5") && manifest_text(*before) == text;
+      before && input_exists(sweep.folder / "index.h5") && manifest_text(*before) == text;
   if (same) return;
   write_index(sweep);
   write_file_atomically(manifest_file(sweep.folder), text);
 }
 
 std::optional<SweepManifest> manifest_of(const fs::path& folder) {
-  if (!fs::exists(manifest_file(folder))) return std::nullopt;
+  if (!input_exists(manifest_file(folder))) return std::nullopt;
   return read_manifest(folder);
 }
 

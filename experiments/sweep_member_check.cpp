@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "core/error.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
 #include "experiments/continuation.hpp"
@@ -81,7 +82,7 @@ void check_member_config(const SweepManifest& sweep, const SweepMember& member) 
 
 void check_member_run(const SweepManifest& sweep, const SweepMember& member) {
   const auto path = sweep.folder / member.run;
-  if (!fs::exists(path)) return;
+  if (!input_exists(path)) return;
   std::string hash;
   try {
     hash = run_config_hash(path);
@@ -99,7 +100,7 @@ void check_member_same(const SweepManifest& sweep, const SweepMember& member,
   if (before.empty() || before == member.hash) return;
   const auto path = sweep.folder / member.config;
   auto what = fmt::format("hash {}, by now it is {}", before, member.hash);
-  if (fs::exists(path)) {
+  if (input_exists(path)) {
     const auto difference = difference_of(read_config(path), planned_config(path, member));
     what = difference ? fmt::format("{}, by now it is {}", difference->there, difference->planned)
                       : "a file that it names had another content";

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/exit_code.hpp"
 #include "experiments/member_process.hpp"
 #include "experiments/progress.hpp"
@@ -31,9 +32,8 @@ RunResult result_of(const SweepManifest& sweep, const SweepMember& member) {
   result.state = RunState::failed;
   result.message = "it has no run file yet";
   const auto path = sweep.folder / member.run;
-  if (!fs::exists(path)) return result;
   try {
-    return read_run(path);
+    return input_exists(path) ? read_run(path) : result;
   } catch (const InputError& error) {
     result.message = error.what();
     return result;
@@ -76,7 +76,7 @@ std::string failure_text(int status, const std::string& last_line, const RunResu
 
 void restore_config(const SweepManifest& sweep, const SweepMember& member) {
   const auto path = sweep.folder / member.config;
-  if (!member.yaml.empty() && !fs::exists(path)) write_file_atomically(path, member.yaml);
+  if (!member.yaml.empty() && !input_exists(path)) write_file_atomically(path, member.yaml);
 }
 
 class Runner {
@@ -147,9 +147,11 @@ class Runner {
       }
       restore_config(sweep_, member);
       workers_.emplace_back(std::move(*claim), sweep_, member, program_, threads_);
+    } catch (const fs::filesystem_error& error) {
+      count_failed_start(
+          member, fmt::format("{}: {}", error.path1().string(), error.code().message()), progress);
     } catch (const std::exception& error) {
-      done_steps_ += member.steps;
-      count_failed(member, fmt::format("failed: {}", error.what()), progress);
+      count_failed_start(member, error.what(), progress);
     }
     return true;
   }
@@ -194,6 +196,11 @@ class Runner {
     progress->message(fmt::format(
         "{}: {}", member.plan.id,
         finished ? fmt::format("validation loss {:.4f}", loss) : "diverged: " + result.message));
+  }
+
+  void count_failed_start(const SweepMember& member, const std::string& why, Progress& progress) {
+    done_steps_ += member.steps;
+    count_failed(member, "failed: " + why, progress);
   }
 
   void count_failed(const SweepMember& member, const std::string& what, Progress& progress) {

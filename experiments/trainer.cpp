@@ -422,8 +422,9 @@ void Run::checkpoint() {
 }
 
 void Run::mark_best() const {
+  std::error_code unknown;
   if (trainer_.keep_best && best_step_ > 0 &&
-      fs::is_directory(checkpoint_folder(folder_, best_step_))) {
+      fs::is_directory(checkpoint_folder(folder_, best_step_), unknown)) {
     mark_best_checkpoint(folder_, best_step_);
   }
 }

@@ -309,7 +309,9 @@ class TokenDatasetSpec : public DatasetSpec {
     if (o_.vocab_size == 0 && !input_exists(folder() / "manifest.json")) o_.vocab_size = classes;
   }
   fs::path folder() const override {
-    return fs::is_directory(o_.train) ? fs::path(o_.train) : fs::path(o_.train).parent_path();
+    std::error_code unknown;
+    return fs::is_directory(o_.train, unknown) ? fs::path(o_.train)
+                                               : fs::path(o_.train).parent_path();
   }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<TokenDatasetSpec>(*this);

@@ -44,7 +44,8 @@ FolderLock FolderLock::wait(const std::filesystem::path& folder) {
 }
 
 bool FolderLock::is_taken(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) return false;
+  std::error_code unknown;
+  if (!std::filesystem::is_directory(folder, unknown)) return false;
   try {
     const FolderLock free(folder);
     return false;

@@ -488,7 +488,8 @@ Hdf5File& Hdf5File::operator=(Hdf5File&&) noexcept = default;
 Hdf5File::~Hdf5File() = default;
 
 Hdf5File Hdf5File::create(const fs::path& path) {
-  require_input(!fs::exists(path), "{}: there is a file already", path.string());
+  std::error_code unknown;  // then creating it says what is wrong
+  require_input(!fs::exists(path, unknown), "{}: there is a file already", path.string());
   return Hdf5File(Handle::create(path));
 }
 

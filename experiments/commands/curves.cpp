@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "core/error.hpp"
 #include "core/io/partial_file.hpp"
@@ -33,11 +34,13 @@ void print_csv(const std::string& folder) {
 }
 
 void write_csv(const std::string& folder, const fs::path& path) {
-  if (path.has_parent_path()) fs::create_directories(path.parent_path());
-  PartialFile file(path);
-  print_left_out(write_curves(
-      folder, [&](std::string_view text) { file.write(std::as_bytes(std::span(text))); }));
-  file.publish();
+  std::optional<PartialFile> file;  // made when there is something to write
+  print_left_out(write_curves(folder, [&](std::string_view text) {
+    if (!file && path.has_parent_path()) fs::create_directories(path.parent_path());
+    if (!file) file.emplace(path);
+    file->write(std::as_bytes(std::span(text)));
+  }));
+  file->publish();
 }
 
 // Through a table beside the result, which the Python side reads and which goes when it has.

@@ -37,76 +37,12 @@ void check_one_sentence(const ProgramResult& result, int code) {
   CHECK(result.errors.find("filesystem error") == std::string::npos);
 }
 
-// Every verb that prints or writes, with what it needs; the folder has a run of four steps.
-std::vector<std::vector<std::string>> verbs(const SmallRunFolder& small,
-                                            const std::string& output) {
-  const auto run = (small.folder / "run").string();
-  const auto tokens = (small.folder / "validation.bin").string();
-  return {{"train", small.config, "--output", output},
-          {"spectrum", small.config, "--output", output, "--set", "hessian.lanczos_steps=2",
-           "--no-figure"},
-          {"partition", small.config, "--output", output},
-          {"search-lr", small.config, "--set", "optimizer.rule=blockwise_sgd", "--method",
-           "curvature", "--output", output},
-          {"export", "--model", run, "--output", output}};
-}
-
-std::vector<std::vector<std::string>> printing_verbs(const SmallRunFolder& small) {
-  const auto run = (small.folder / "run").string();
-  const auto tokens = (small.folder / "validation.bin").string();
-  return {{"report", run},
-          {"report", run, "--json"},
-          {"list"},
-          {"plan", small.config},
-          {"train", small.config},
-          {"train", small.config, "--dry-run"},
-          {"eval", "--model", run, "--tokens", tokens, "--sequence-length", "16"},
-          {"generate", "--model", run, "--prompt", "123", "--tokens", "5"},
-          {"spectrum", small.config, "--set", "hessian.lanczos_steps=2", "--no-figure"},
-          {"partition", small.config, "--dry-run"},
-          {"search-lr", small.config, "--dry-run"},
-          {"export", "--model", run, "--output", (small.folder / "exported").string()},
-          {},
-          {"--help"},
-          {"--version"}};
-}
-
 }  // namespace
-
-TEST_CASE("Output: standard output on a full disk is an error of every verb") {
-  const SmallRunFolder small(4);
-  REQUIRE(small.run({"train"}).exit_code == 0);
-  for (const auto& words : printing_verbs(small)) {
-    INFO((words.empty() ? "" : words[0]));
-    std::string command = "$B";
-    for (const auto& word : words) command += " '" + word + "'";
-    const auto errors = (small.folder / "err").string();
-    CHECK(shell(command + " > /dev/full 2> " + errors) == 1);
-    CHECK(read_text_file(errors).ends_with(
-        "blockwise: standard output: cannot be written: No space left on device\n"));
-  }
-}
 
 TEST_CASE("Output: a full disk under the progress lines stops nothing") {
   const SmallRunFolder small(4);
   CHECK(shell("$B train " + small.config + " > /dev/null 2> /dev/full") == 0);
   CHECK(read_run(small.folder / "run/run.h5").state == RunState::finished);
-}
-
-TEST_CASE("Output: a file where a folder is to be is named by every verb") {
-  const SmallRunFolder small(4);
-  REQUIRE(small.run({"train"}).exit_code == 0);
-  write_file_atomically(small.folder / "file", "in the way");
-  for (const auto& output : {small.folder / "file", small.folder / "file/below"}) {
-    for (const auto& words : verbs(small, output.string())) {
-      INFO(words[0]);
-      const auto result = run_program(words);
-      CHECK((result.exit_code == 1 || result.exit_code == 2));
-      check_one_sentence(result, result.exit_code);
-      CHECK_THAT(result.errors, Contains(output.string()));
-    }
-  }
-  CHECK(read_text_file(small.folder / "file") == "in the way");
 }
 
 TEST_CASE("Output: closed standard streams lead nowhere, not into the run's file") {

@@ -133,7 +133,28 @@ std::vector<Words> writing_verbs(const SharedRun& run, const std::string& output
           {"search-lr", run.config(), "--set", "optimizer.rule=blockwise_sgd", "--method",
            "curvature", "--output", output},
           {"export", "--model", run.path("run").string(), "--output", output},
+          {"sweep", run.path("sweep.yaml").string(), "--output", output},
+          {"curves", run.path("run").string(), "--output", output + "/curves.csv"},
+          {"curves", run.path("run").string(), "--tensorboard", "--output", output},
           prepare_tokens(run, output)};
+}
+
+// With what is below `folder`, a copy of the run and its data.
+std::vector<Words> reading_verbs(const std::string& folder) {
+  const auto config = folder + "/run.yaml", run = folder + "/run", data = folder + "/train.bin";
+  return {{"train", config},
+          {"sweep", config},
+          {"plan", config},
+          {"report", run},
+          {"curves", run},
+          {"eval", "--model", run, "--tokens", data},
+          {"generate", "--model", run, "--prompt", "123"},
+          {"export", "--model", run, "--output", "exported"},
+          {"spectrum", config, "--no-figure"},
+          {"partition", config},
+          {"search-lr", config},
+          {"data", "--train", folder + "/prompt.txt", "--validation-fraction", "0.5", "--output",
+           "tokens"}};
 }
 
 }  // namespace
@@ -150,6 +171,19 @@ TEST_CASE("Inputs that may not be read are named by every verb, with code 2") {
     for (const auto& words : file.verbs) check_denied(words, path, true);
     SharedRun::give(path);
   }
+}
+
+TEST_CASE("Folders that may not be entered are named by every verb, with code 2") {
+  if (!can_be_tried()) return;
+  const SharedRun run;
+  const bool with_data = data_can_be_tried(run);
+  const auto closed = run.path("closed");
+  fs::create_directory(closed);
+  fs::permissions(closed, fs::perms::none);
+  for (const auto& words : reading_verbs(closed.string())) {
+    if (words[0] != "data" || with_data) check_denied(words, closed, true);
+  }
+  SharedRun::give(closed);
 }
 
 TEST_CASE("Folders that may not be written are named by every verb, with code 1") {
