@@ -93,33 +93,40 @@ std::optional<Encoding> encoding_of(const fs::path& token_file) {
   }
 }
 
+void require_same(const fs::path& first_folder, const Encoding& first, const fs::path& folder,
+                  const Encoding& other) {
+  const bool same_name = other.manifest.tokenizer == first.manifest.tokenizer &&
+                         other.manifest.vocab_size == first.manifest.vocab_size;
+  const bool same_file =
+      other.tokenizer.empty() || first.tokenizer.empty() || other.tokenizer == first.tokenizer;
+  require_input(same_name && same_file,
+                "{}: made with the tokenizer '{}' of {} tokens, but {} with '{}' of {}{}: training "
+                "files and those that a run is judged on must be of one tokenizer",
+                (first_folder / "manifest.json").string(), first.manifest.tokenizer,
+                first.manifest.vocab_size, (folder / "manifest.json").string(),
+                other.manifest.tokenizer, other.manifest.vocab_size,
+                same_name ? ", whose tokenizer.json is another" : "");
+}
+
 // A loss on tokens that mean other text than those that were learned says nothing. Two tokenizers
-// may have one name, their files tell them apart.
-void require_one_tokenizer(const std::vector<fs::path>& train,
-                           const std::vector<fs::path>& validation) {
-  std::set<fs::path> folders;
-  for (const auto& file : train) folders.insert(file.parent_path());
-  for (const auto& file : validation) folders.insert(file.parent_path());
-  if (folders.size() == 1) return;
-  const auto first = encoding_of(train.front());
-  if (!first) return;
-  for (const auto& folder : folders) {
-    const auto other = encoding_of(folder / train.front().filename());
-    if (!other) continue;
-    const bool same = other->manifest.tokenizer == first->manifest.tokenizer &&
-                      other->manifest.vocab_size == first->manifest.vocab_size &&
-                      (other->tokenizer.empty() || first->tokenizer.empty() ||
-                       other->tokenizer == first->tokenizer);
-    require_input(
-        same,
-        "{}: made with the tokenizer '{}' of {} tokens, but {} with '{}' of {}{}: training "
-        "and validation files must be of one tokenizer",
-        manifest_of(train.front()).string(), first->manifest.tokenizer, first->manifest.vocab_size,
-        (folder / "manifest.json").string(), other->manifest.tokenizer, other->manifest.vocab_size,
-        other->manifest.vocab_size == first->manifest.vocab_size &&
-                other->manifest.tokenizer == first->manifest.tokenizer
-            ? ", whose tokenizer.json is another"
-            : "");
+// may have one name, their files tell them apart. A folder without a manifest may hold anything.
+void require_one_tokenizer(const std::vector<Files>& all) {
+  std::set<fs::path> seen;
+  std::optional<Encoding> first;
+  fs::path first_folder;
+  for (const auto& files : all) {
+    for (const auto& file : files) {
+      const auto folder = file.parent_path();
+      if (!seen.insert(folder).second) continue;
+      auto own = encoding_of(file);
+      if (!own) continue;
+      if (first) {
+        require_same(first_folder, *first, folder, *own);
+      } else {
+        first = std::move(own);
+        first_folder = folder;
+      }
+    }
   }
 }
 
@@ -291,15 +298,15 @@ class TokenDatasetSpec : public DatasetSpec {
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     const auto train = require_files(o_.train), validation = require_files(o_.validation);
     require_apart(o_, train, validation);
-    std::vector<std::vector<fs::path>> further;
+    std::vector<Files> further, all = {train, validation};
     for (const auto& [name, place] : o_.validations) {
       further.push_back(require_files(place));
       require_apart(o_, train, further.back());
     }
     const auto test = test_files(o_, train, validation);
-    require_one_tokenizer(train, validation);
-    for (const auto& files : further) require_one_tokenizer(train, files);
-    if (!test.empty()) require_one_tokenizer(train, test);
+    all.insert(all.end(), further.begin(), further.end());
+    all.push_back(test);
+    require_one_tokenizer(all);
     return std::make_unique<TokenDataset>(o_, train, validation, further, test, seed);
   }
   DataShape stated_shape() const override {
