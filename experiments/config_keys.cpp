@@ -28,8 +28,9 @@ constexpr std::array<std::string_view, 18> kFree = {"name",
                                                     "hessian.at_steps",
                                                     "hessian.save_every"};
 constexpr std::array<std::string_view, 2> kLength = {"trainer.steps", "schedule.steps"};
-constexpr std::array<std::string_view, 4> kContent = {
-    "data.train", "data.validation", "optimizer.partition.file", "optimizer.block_lr"};
+constexpr std::array<std::string_view, 6> kContent = {
+    "data.train", "data.validation",          "data.validations",
+    "data.test",  "optimizer.partition.file", "optimizer.block_lr"};
 // Sections of other commands: of `partition` and of `search-lr`.
 constexpr std::array<std::string_view, 2> kOtherCommands = {"discovery.", "search_lr."};
 

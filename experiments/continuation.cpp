@@ -28,6 +28,8 @@ std::int64_t whole(const std::string& value) {
 
 std::string shown(const std::string& value) { return value.empty() ? "not given" : value; }
 
+bool leads_nowhere(const std::string& path) { return path.empty() || path == "\"\""; }
+
 // Whether a configuration measures curvature while it trains.
 bool measures(const ConfigLines& config) {
   const auto at_steps = config.value("hessian.at_steps");
@@ -146,11 +148,12 @@ class Comparison {
     const auto before = files_of(past_.history.data, key), now = files_of(wanted_.data, key);
     if (past_.history.data.empty()) {  // of an earlier version
       const auto moved = std::ranges::find(changed_, key, &ConfigDifference::key);
-      if (moved == changed_.end()) return;
+      if (moved == changed_.end() || leads_nowhere(moved->there)) return;
       refuse(differences_text({*moved}) +
              ", and nobody can tell whether that is the same: an earlier version started the run, "
              "which did not note what its data were");
     }
+    if (before.empty()) return;  // a set that is new: no step depends on it
     const auto difference = content_difference(before, now);
     if (!difference.empty()) refuse(fmt::format("{} has changed: {}", key, difference));
   }

@@ -13,6 +13,7 @@
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
 #include "core/io/sha256.hpp"
+#include "core/text_map_field.hpp"
 #include "experiments/config_keys.hpp"
 
 namespace blockwise {
@@ -77,13 +78,20 @@ DataFile data_file(const std::string& key, const fs::path& path) {
 }
 
 // The places of data that a field list names; sections have their name before their fields'.
-class Places : public FieldFinder {
+class Places : public FieldFinder, public TextMapVisitor {
  public:
   std::vector<std::pair<std::string, std::string>> found;  // key, place
 
   void text(const Field& field, std::string& value) override {
     const auto key = fmt::format("data.{}", field.name);
     if (key_kind(key) == KeyKind::content && !value.empty()) found.emplace_back(key, value);
+  }
+  void text_map(const Field& field, TextMap& values) override {
+    const auto key = fmt::format("data.{}", field.name);
+    if (key_kind(key) != KeyKind::content) return;
+    for (const auto& [name, place] : values) {
+      found.emplace_back(fmt::format("{}.{}", key, name), place);
+    }
   }
 };
 

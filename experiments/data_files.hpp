@@ -11,7 +11,7 @@
 namespace blockwise {
 
 struct DataFile {
-  std::string key;   // of the configuration: "data.train"
+  std::string key;   // of the configuration: "data.train", "data.validations.NAME"
   std::string file;  // as the configuration leads to it
   std::int64_t bytes = 0;
   // SHA-256 of the file's samples: all of it up to 1 MiB, else 64 pieces of 16 KiB that lie evenly

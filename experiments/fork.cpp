@@ -95,7 +95,8 @@ void count_read(const RunIdentity& source, RunOrigin& origin) {
 bool same_data(const Fork& fork, const WantedRun& wanted, const Differences& differences) {
   const auto& before = fork.source.history.data;
   for (const auto& [key, there, here] : below(differences, "data.")) {
-    const bool same_order = key.starts_with("data.validation") || key == "data.vocab_size";
+    const bool same_order =
+        key.starts_with("data.validation") || key == "data.test" || key == "data.vocab_size";
     const bool a_path = key == "data.train" && !before.empty();
     if (!same_order && !a_path) return false;
   }

@@ -1,6 +1,7 @@
 #include "experiments/named_losses.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.hpp"
 
@@ -9,18 +10,38 @@ namespace {
 
 constexpr const char* kSets = "/validation_sets";
 constexpr const char* kNames = "/validation_sets/name";
+constexpr double kNotEvaluated = std::numeric_limits<double>::quiet_NaN();
 
 std::string column_of(const std::string& name) { return "/evaluations/loss_" + name; }
 
 }  // namespace
 
-void create_named_losses(Hdf5File& file, const std::vector<std::string>& names) {
-  if (names.empty()) return;
-  file.create_group(kSets);
-  file.write_text_column(kNames, names, "text", "further validation sets");
+std::vector<double> in_order(const NamedLosses& losses, const std::vector<std::string>& names) {
+  std::vector<double> values;
+  std::size_t found = 0;
   for (const auto& name : names) {
-    file.create_real_column(column_of(name), "nats", "mean loss per token of this validation set");
+    const auto at = losses.find(name);
+    found += at == losses.end() ? 0U : 1U;
+    values.push_back(at == losses.end() ? kNotEvaluated : at->second);
   }
+  check_equal(found, losses.size(), "losses of further validation sets");
+  return values;
+}
+
+void add_named_losses(Hdf5File& file, const std::vector<std::string>& names) {
+  auto all = named_loss_sets(file);
+  const auto before = all.size();
+  for (const auto& name : names) {
+    if (std::ranges::count(all, name) > 0) continue;
+    all.push_back(name);
+    file.create_real_column(column_of(name), "nats", "mean loss per token of this validation set");
+    const std::vector<double> none(file.rows("/evaluations/step"), kNotEvaluated);
+    file.append(column_of(name), none);
+  }
+  if (all.size() == before) return;
+  if (before == 0) file.create_group(kSets);
+  if (file.has(kNames)) file.remove(kNames);
+  file.write_text_column(kNames, all, "text", "further validation sets");
 }
 
 std::vector<std::string> named_loss_sets(const Hdf5File& file) {

@@ -1,8 +1,10 @@
 // Losses on further validation sets, beside the evaluations of a run: a column
-// /evaluations/loss_NAME each, and the names in their order in /validation_sets/name.
+// /evaluations/loss_NAME each, and the names in their order in /validation_sets/name. A run that
+// goes on may have more of them than before, or fewer: NaN where a set was not evaluated.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,8 +12,14 @@
 
 namespace blockwise {
 
-// Before start_swmr(); nothing without names.
-void create_named_losses(Hdf5File& file, const std::vector<std::string>& names);
+using NamedLosses = std::map<std::string, double>;
+
+// As many as `names`, which has all that `losses` has; NaN for what is not there.
+std::vector<double> in_order(const NamedLosses& losses, const std::vector<std::string>& names);
+
+// Of those names that the file does not have, with NaN for the evaluations that are there. Before
+// start_swmr().
+void add_named_losses(Hdf5File& file, const std::vector<std::string>& names);
 std::vector<std::string> named_loss_sets(const Hdf5File& file);
 // As many rows as the evaluations have. Before start_swmr().
 void cut_named_losses(Hdf5File& file);

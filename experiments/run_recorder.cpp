@@ -166,6 +166,8 @@ void write_resumption(Hdf5File& file, std::int64_t step, const Resumption& now) 
   if (now.identity) write_identity(file, *now.identity);
   if (now.hessian && !file.has("/hessian")) create_hessian_tables(file, *now.layout, *now.hessian);
   if (now.has_norms && !has_norm_table(file)) create_norm_table(file, *now.layout);
+  if (now.has_test && !file.has(Table<TestRecord>::group)) create_table<TestRecord>(file);
+  add_named_losses(file, now.validation_names);
 }
 
 }  // namespace
@@ -200,7 +202,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   }
   if (header.has_test) create_table<TestRecord>(file);
   if (hessian) create_hessian_tables(file, layout, *hessian);
-  create_named_losses(file, header.validation_names);
+  add_named_losses(file, header.validation_names);
   if (header.has_norms) create_norm_table(file, layout);
   write_status(file);
   file.write_integer("/status/last_step", header.first_step - 1);
@@ -258,13 +260,10 @@ void RunRecorder::buffer(std::vector<Row>& rows, std::int64_t& last_step, const 
 
 void RunRecorder::record(const StepRecord& row) { buffer(steps_, last_step_, row); }
 
-void RunRecorder::record(const EvaluationRecord& row, std::vector<double> named) {
-  check_equal(named.size(), named_sets_.size(), "losses of further validation sets");
-  named_losses_.push_back(std::move(named));
+void RunRecorder::record(const EvaluationRecord& row, const NamedLosses& named) {
+  named_losses_.push_back(in_order(named, named_sets_));
   buffer(evaluations_, last_evaluation_, row);
 }
-
-bool RunRecorder::has_test() const { return file_.has(Table<TestRecord>::group); }
 
 void RunRecorder::record(const TestRecord& row) {
   flush();

@@ -14,6 +14,7 @@
 #include "core/partition.hpp"
 #include "experiments/file_header.hpp"
 #include "experiments/hessian_recorder.hpp"
+#include "experiments/named_losses.hpp"
 #include "experiments/run_identity.hpp"
 #include "experiments/tensor_norms.hpp"
 
@@ -76,7 +77,9 @@ struct Resumption {
   std::optional<RunIdentity> identity;
   const ParameterLayout* layout = nullptr;  // not null where there is `hessian`
   std::optional<HessianTables> hessian;
-  bool has_norms = false;  // the same, with their table
+  bool has_norms = false;                          // the same, with their table
+  bool has_test = false;                           // the same
+  std::vector<std::string> validation_names = {};  // those that are new get NaN before `step`
 };
 
 class RunRecorder {
@@ -99,19 +102,18 @@ class RunRecorder {
   static RunRecorder resume(const std::filesystem::path& path, const std::string& hash,
                             std::int64_t step,
                             const std::optional<Provenance>& process = std::nullopt) {
-    return resume(path, std::vector<std::string>{hash}, step, {process, {}, nullptr, {}});
+    return resume(path, std::vector<std::string>{hash}, step, {process, {}, nullptr, {}, false});
   }
 
   // Steps ascend within each kind of row. A write that fails throws std::runtime_error with the
   // file, the reason and the step up to which rows are safe; every later call throws it again. A
   // file that somebody deletes, moves or cuts is noticed when rows are flushed.
   void record(const StepRecord& row);
-  // `named`: the losses of further validation sets, in the header's order.
-  void record(const EvaluationRecord& row, std::vector<double> named = {});
+  // `named`: the losses of further validation sets; NaN for those of the file that are not there.
+  void record(const EvaluationRecord& row, const NamedLosses& named = {});
   // In a file whose header said so.
   void record(TensorNorms row);
-  // Flushes. A file of a run that began without a test set has no place for it.
-  bool has_test() const;
+  // Flushes. In a file whose header, or whose resumption, said so.
   void record(const TestRecord& row);
   // One measurement, whole: written and flushed with everything before it.
   void record(const HessianRows& rows);

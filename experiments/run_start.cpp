@@ -1,15 +1,16 @@
 #include "experiments/run_start.hpp"
 
-#include <algorithm>
 #include <cstdio>
 
 #include "core/error.hpp"
 #include "core/io/hdf5_mend.hpp"
 #include "core/pretrained/companion_files.hpp"
 #include "experiments/checkpoint.hpp"
+#include "experiments/config_text.hpp"
 #include "experiments/data_files.hpp"
 #include "experiments/fork.hpp"
 #include "experiments/printable_text.hpp"
+#include "experiments/run_end.hpp"
 
 namespace blockwise {
 namespace {
@@ -17,20 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 void print_note(const std::string& note) { fmt::print(stderr, "note: {}\n", printable(note)); }
-
-// Whether what is there has come to its end under what is wanted, too. A loss that ended a run may
-// be allowed by another bound.
-bool is_over(const PastRun& past, const ResolvedRun& run, const Continuation& going) {
-  if (!past.result) return false;
-  const auto& changes = going.identity.history.changes;
-  const auto known = past.identity.history.changes.size();
-  const bool other_bound =
-      std::any_of(changes.begin() + static_cast<std::ptrdiff_t>(known), changes.end(),
-                  [](const auto& change) { return change.key.starts_with("trainer.divergence_"); });
-  if (past.result->state == RunState::diverged) return !other_bound;
-  return past.result->state == RunState::finished &&
-         past.result->last_step >= run.config.trainer.steps;
-}
 
 void set_aside(const fs::path& folder, const PastRun& past) {
   const auto aside = keep_damaged_file(folder);
@@ -98,7 +85,7 @@ RunStart start_run(const ResolvedRun& run) {
   const auto steps = finished ? past->result->last_step : past->steps();
   auto going = continue_run(folder.string(), past->identity, wanted, steps);
   RunStart start;
-  if (is_over(*past, run, going)) {
+  if (past->result && is_over(*past->result, to_yaml(run.config))) {
     mend_hdf5(folder / "run.h5");
     start.over = past->result;
     return start;

@@ -120,6 +120,7 @@ class Run {
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
   std::int64_t evaluated_step_ = -1;
   std::int64_t measured_step_ = -1;
+  std::int64_t tested_step_ = -1;
   // The lowest validation loss behind which there is a checkpoint, or will be: trainer.keep_best.
   double best_loss_ = std::numeric_limits<double>::infinity();
   std::int64_t best_step_ = -1;
@@ -209,10 +210,12 @@ RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
   auto recorder =
       RunRecorder::resume(path, start_.hashes, step_,
                           {make_provenance(device_, threads, run_.config.seed), start_.identity,
-                           &run_.layout, hessian_tables(), trainer_.norms_every > 0});
+                           &run_.layout, hessian_tables(), trainer_.norms_every > 0,
+                           test_set() != nullptr, run_.data->validation_names()});
   const auto before = read_run(path);
   if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
+  if (before.test) tested_step_ = before.test->step;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
   find_best(evaluations);
   mark_best();
@@ -337,13 +340,14 @@ void Run::evaluate() {
     return data.validation_examples(first, count);
   });
   if (!mean) return;
-  std::vector<double> named;
-  for (std::size_t set = 0; set < data.validation_names().size(); ++set) {
+  NamedLosses named;
+  const auto names = data.validation_names();
+  for (std::size_t set = 0; set < names.size(); ++set) {
     const auto further = mean_loss(
         data.named_validation_size(set), "validation",
         [&](auto first, auto count) { return data.named_validation_examples(set, first, count); });
     if (!further) return;
-    named.push_back(further->loss);
+    named[names[set]] = further->loss;
   }
   row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
@@ -351,7 +355,7 @@ void Run::evaluate() {
   row.tokens = tokens();
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
-  recorder_.record(row, std::move(named));
+  recorder_.record(row, named);
   if (step_ > 0 && row.loss < best_loss_) {
     best_loss_ = row.loss;
     best_step_ = step_;
@@ -368,7 +372,7 @@ const TestSet* Run::test_set() const {
 // stops it.
 bool Run::test() {
   const auto* data = test_set();
-  if (data == nullptr || !recorder_.has_test()) return true;
+  if (data == nullptr || tested_step_ == step_) return true;
   Stopwatch watch;
   const auto mean = mean_loss(data->test_size(), "test", [&](auto first, auto count) {
     return data->test_examples(first, count);

@@ -266,6 +266,6 @@ TEST_CASE("Every key that may change on resume is a key", "[resume]") {
   }
   CHECK(free == 18);
   CHECK(length == 2);
-  CHECK(content == 4);
+  CHECK(content == 6);
   CHECK(config.yaml() == text);
 }
