@@ -19,8 +19,11 @@ namespace fs = std::filesystem;
 std::vector<PlannedFile> runs_in(const fs::path& folder) {
   std::vector<PlannedFile> runs;
   if (input_exists(manifest_file(folder))) {
-    for (const auto& member : read_manifest(folder).members) {
+    const auto manifest = read_manifest(folder);
+    for (const auto& member : manifest.members) runs.push_back(planned_file(member, folder));
+    for (const auto& member : manifest.confirmations) {
       runs.push_back(planned_file(member, folder));
+      runs.back().confirms = true;
     }
     return runs;
   }
@@ -41,7 +44,7 @@ std::vector<std::string> setting_names(const std::vector<PlannedFile>& runs) {
 }
 
 std::string header_line(const std::vector<std::string>& settings) {
-  std::vector<std::string> names = {"run", "group", "seed"};
+  std::vector<std::string> names = {"run", "group", "seed", "stage"};
   names.insert(names.end(), settings.begin(), settings.end());
   for (const auto* name : {"step", "tokens", "seconds", "quantity", "value"}) {
     names.emplace_back(name);
@@ -56,7 +59,8 @@ class CurveLines {
              const RunResult& result)
       : result_(result) {
     std::vector<std::string> cells = {run.id, run.group,
-                                      fmt::format("{}", run.seed.value_or(result.provenance.seed))};
+                                      fmt::format("{}", run.seed.value_or(result.provenance.seed)),
+                                      run.confirms ? "confirmed" : "search"};
     for (const auto& name : settings) {
       const auto found =
           std::ranges::find(run.settings, name, &std::pair<std::string, std::string>::first);

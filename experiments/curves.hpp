@@ -1,7 +1,9 @@
 // Curves: what a sweep's runs, or one run, recorded step by step, as a table for other tools.
 //
 // Tidy: a row per run, step and quantity, with the columns
-//   run, group, seed, (a column per swept setting), step, tokens, seconds, quantity, value
+//   run, group, seed, stage, (a column per swept setting), step, tokens, seconds, quantity, value
+// stage, as in the report's CSV: confirmed for the best configurations on seeds that chose nothing,
+// which come last, search for all others;
 // step: optimizer steps done; tokens: seen by then; seconds: wall time of the steps up to there,
 // without evaluations; quantity: train/loss, train/learning_rate, train/grad_norm,
 // train/update_norm, train/tokens_per_second, validation/loss, validation/perplexity, of

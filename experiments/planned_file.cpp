@@ -7,8 +7,9 @@ namespace blockwise {
 namespace fs = std::filesystem;
 
 PlannedFile planned_file(const SweepMember& member, const fs::path& folder) {
-  PlannedFile file{member.plan.id,      member.plan.group, member.plan.seed, {},
-                   folder / member.run, member.hash};
+  PlannedFile file{
+      member.plan.id, member.plan.group, member.plan.seed, {}, folder / member.run, member.hash,
+      false};
   for (const auto& [key, value] : member.plan.overrides) {
     if (key != "seed") file.settings.emplace_back(key, value);
   }
@@ -17,7 +18,7 @@ PlannedFile planned_file(const SweepMember& member, const fs::path& folder) {
 
 PlannedFile single_file(const fs::path& folder) {
   const auto name = fs::weakly_canonical(folder).filename().string();
-  return {name, name, {}, {}, folder / "run.h5", ""};
+  return {name, name, {}, {}, folder / "run.h5", "", false};
 }
 
 void require_planned(const PlannedFile& planned, const RunResult& run) {

@@ -20,7 +20,8 @@ struct PlannedFile {
   std::optional<std::int64_t> seed;  // the run file's own where none is given
   std::vector<std::pair<std::string, std::string>> settings;
   std::filesystem::path run;
-  std::string hash;  // of the configuration that it is to have run; empty where nobody says
+  std::string hash;       // of the configuration that it is to have run; empty where nobody says
+  bool confirms = false;  // on a seed that chose nothing
 };
 
 PlannedFile planned_file(const SweepMember& member, const std::filesystem::path& folder);

@@ -28,7 +28,7 @@ def role_differences(sweep: Sweep) -> pd.DataFrame:
     is better; NaN unless both runs finished with a finite loss). Raises RunFileError for a sweep
     that sets no sizes and lengths.
     """
-    losses = final_losses(sweep).rename(columns=_OVERRIDES)
+    losses = final_losses(sweep).query("not confirmed").rename(columns=_OVERRIDES)
     missing = [name for name, column in _OVERRIDES.items() if column not in losses]
     if missing:
         raise RunFileError(f"{sweep.folder}: no sweep of roles: sets no {', '.join(missing)}")

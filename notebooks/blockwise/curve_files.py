@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class CurvesOfRun:
-    """All points of one run, by step; settings: what the sweep set for it."""
+    """All points of one run, by step; settings: its stage and what the sweep set for it."""
 
     run: str
     group: str

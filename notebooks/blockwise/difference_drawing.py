@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .intervals import mean_interval
-from .runs import Sweep, best_configurations
+from .runs import Sweep, judged_configurations
 from .style import (
     LOSS_UNIT,
     GroupStyle,
@@ -26,7 +26,7 @@ def loss_difference_figure(sweep: Sweep) -> Figure:
     """Validation losses, and what every group adds to the baseline's loss of the same seed.
 
     Thin lines: seeds. Thick lines: their mean. Band: 95 % t interval of the mean difference. All
-    from the best configuration of each group.
+    from the best configuration of each group, on the seeds that confirm it where there are some.
     """
     with figure_style():
         figure, (left, right) = panels((9.6, 4.1), (1, 1))
@@ -43,11 +43,12 @@ def loss_differences(sweep: Sweep) -> pd.DataFrame:
     """Validation loss minus the baseline's at the same step and seed; a row per evaluation.
 
     group; seed; step; tokens; difference (nats per token, negative is better). Only seeds that
-    finished in the best configurations of both, and steps that both evaluated.
+    finished in the best configurations of both, and steps that both evaluated. Where a sweep has
+    confirmations the seeds are theirs.
     """
-    seeds = {member.id: member.seed for member in sweep.members}
+    seeds = {member.id: member.seed for member in sweep.all_members}
     curves: dict[str, pd.DataFrame] = {}
-    for _, row in best_configurations(sweep).iterrows():
+    for _, row in judged_configurations(sweep).iterrows():
         runs = [sweep.runs[i].evaluations.assign(seed=seeds[i]) for i in row["ids"]]
         curves[row["group"]] = pd.concat(runs)[["seed", "step", "tokens", "loss"]]
     columns = ["group", "seed", "step", "tokens", "difference"]

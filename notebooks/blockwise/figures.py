@@ -8,8 +8,9 @@
     python -m blockwise.figures runs/gpt2-spectrum --output spectrum.png
     python -m blockwise.figures runs/gpt2-spectrum --matrix "layer 0" --heads --output matrix.png
 
-A sweep's figure has the validation loss of each group's best configuration, the final loss by
-learning rate, and the memory of each group. A run's has its losses, its gradient norm and where
+A sweep's figure has the validation loss of each group's best configuration, on the seeds that
+confirm it where there are some, the final loss by learning rate with what is confirmed beside it,
+and the memory of each group. A run's has its losses, its gradient norm and where
 its time went. A folder with the spectrum.h5 of `blockwise spectrum` gives the eigenvalues of its
 block, or the densities of all its blocks, or their course over several models; with --matrix it is
 the exact matrix of a block. The other figures of a Hessian, also of one that was measured during a

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -132,6 +132,8 @@ class Member:
     run: Path
     hash: str = ""
     """Of the configuration that it is to have run; empty in manifests of an earlier version."""
+    confirmed: bool = False
+    """Whether it runs the best configuration of its group again, on a seed that chose nothing."""
 
     @property
     def configuration(self) -> tuple[str, tuple[tuple[str, Override], ...]]:
@@ -148,7 +150,9 @@ class Member:
 class Sweep:
     """A sweep's plan and the runs that exist so far.
 
-    runs: by member id. unreadable: member id to the error, for run files that are damaged or that
+    members: those that choose the best configuration of each group. confirmations: that
+    configuration again, on seeds that chose nothing (`sweep.confirm`, `blockwise report
+    --confirm`); empty where the sweep has none. runs: of both, by member id. unreadable: member id to the error, for run files that are damaged or that
     ran another configuration than the manifest says; one such file does not hide the others.
     """
 
@@ -159,19 +163,26 @@ class Sweep:
     members: tuple[Member, ...]
     runs: dict[str, Run]
     unreadable: dict[str, str]
+    confirmations: tuple[Member, ...] = ()
 
     def __repr__(self) -> str:
         counts: dict[str, dict[str, int]] = {group: {} for group in self.groups}
-        for member in self.members:
-            of_group, status = counts[member.group], self.status(member)
+        for member in self.all_members:
+            of_group, status = counts.setdefault(member.group, {}), self.status(member)
+            status = f"{status} to confirm" if member.confirmed else status
             of_group[status] = of_group.get(status, 0) + 1
         width = max((len(group) for group in counts), default=0)
         lines = [
             f"{group:{min(width, 40)}}  " + ", ".join(f"{n} {status}" for status, n in of.items())
             for group, of in counts.items()
         ]
-        runs, groups = plural(len(self.members), "run"), plural(len(counts), "group")
+        runs, groups = plural(len(self.all_members), "run"), plural(len(counts), "group")
         return screen(f"Sweep of {runs}, {groups}", self.folder, lines)
+
+    @property
+    def all_members(self) -> tuple[Member, ...]:
+        """Members and confirmations."""
+        return self.members + self.confirmations
 
     @property
     def groups(self) -> list[str]:
@@ -316,6 +327,10 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
     manifest = _manifest(folder_path / "manifest.json")
     try:
         members = tuple(_member(folder_path, entry) for entry in manifest["members"])
+        confirmations = tuple(
+            replace(_member(folder_path, entry), confirmed=True)
+            for entry in manifest.get("confirmations", [])
+        )
         name, hash_, baseline = (str(manifest[key]) for key in ("name", "hash", "baseline"))
     except KeyError as error:
         raise RunFileError(f"{folder_path / 'manifest.json'}: incomplete: no {error}") from error
@@ -323,13 +338,13 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
         raise RunFileError(f"{folder_path / 'manifest.json'}: not of its format: {error}") from error
     runs: dict[str, Run] = {}
     unreadable: dict[str, str] = {}
-    for member in members:
+    for member in members + confirmations:
         try:
             if member.run.exists():
                 runs[member.id] = _planned_run(member)
         except (OSError, RunFileError) as error:
             unreadable[member.id] = str(error)
-    return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable)
+    return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable, confirmations)
 
 
 def _planned_run(member: Member) -> Run:
@@ -394,51 +409,64 @@ def _override_names(sweep: Sweep) -> list[str]:
 
 
 def run_status(sweep: Sweep) -> pd.DataFrame:
-    """A row per member. id; group; seed; status; last_step; message (why it is not finished)."""
+    """A row per member and confirmation.
+
+    id; group; seed; confirmed (whether it is a confirmation); status; last_step; message (why it is
+    not finished).
+    """
     rows = []
-    for member in sweep.members:
+    for member in sweep.all_members:
         run = sweep.runs.get(member.id)
         rows.append(
             {
                 "id": member.id,
                 "group": member.group,
                 "seed": member.seed,
+                "confirmed": member.confirmed,
                 "status": sweep.status(member),
                 "last_step": run.last_step if run else 0,
                 "message": run.message if run else sweep.unreadable.get(member.id, ""),
             }
         )
-    columns = ["id", "group", "seed", "status", "last_step", "message"]
+    columns = ["id", "group", "seed", "confirmed", "status", "last_step", "message"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def status_counts(sweep: Sweep) -> pd.DataFrame:
-    """A row per group, a column per status that occurs, and `runs`: numbers of members."""
+    """A row per group, a column per status that occurs, and `runs`: numbers of members.
+
+    With confirmations; `confirmations` says how many of the runs they are, where there are some.
+    """
     table = run_status(sweep)
     counts = pd.crosstab(table["group"], table["status"]).reindex(sweep.groups)
     counts.columns.name = None
-    return counts.assign(runs=counts.sum(axis=1))
+    counts = counts.assign(runs=counts.sum(axis=1))
+    if not table["confirmed"].any():
+        return counts
+    of_group = table.groupby("group")["confirmed"].sum()
+    return counts.assign(confirmations=of_group.reindex(counts.index))
 
 
 def final_losses(sweep: Sweep) -> pd.DataFrame:
     """A row per member of the sweep, in the manifest's order, also for runs that do not exist yet.
 
-    id; group; seed; a column per override, under its full name (`optimizer.learning_rate`);
+    Confirmations come last. id; group; seed; confirmed (whether it is one); a column per override, under its full name (`optimizer.learning_rate`);
     final_loss (last validation loss, nats per token; NaN unless the run finished); best_loss
     (lowest validation loss so far); status; optimizer_bytes; peak_allocated (bytes);
     seconds_per_step (median).
     """
     names = _override_names(sweep)
     rows = []
-    for member in sweep.members:
+    for member in sweep.all_members:
         row: dict[str, object] = {"id": member.id, "group": member.group, "seed": member.seed}
+        row["confirmed"] = member.confirmed
         row |= {name: member.overrides.get(name) for name in names}
         row |= {"final_loss": sweep.final_loss(member), "status": sweep.status(member)}
         row |= _recorded(sweep.runs.get(member.id))
         rows.append(row)
     outcome = ["final_loss", "best_loss", "status"]
     cost = ["optimizer_bytes", "peak_allocated", "seconds_per_step"]
-    return pd.DataFrame(rows, columns=["id", "group", "seed", *names, *outcome, *cost])
+    return pd.DataFrame(rows, columns=["id", "group", "seed", "confirmed", *names, *outcome, *cost])
 
 
 def _recorded(run: Run | None) -> dict[str, float]:
@@ -454,16 +482,20 @@ def _recorded(run: Run | None) -> dict[str, float]:
 
 
 def configurations(sweep: Sweep) -> pd.DataFrame:
-    """A row per configuration: the members that differ only in the seed.
+    """A row per configuration: the members that differ only in the seed, without confirmations.
 
     group; a column per override; runs, finished, diverged (numbers of members; a run that finished
     with a loss that is not finite counts as diverged); mean, low, high (final validation loss over
     the finished seeds with its 95 % t interval, nats per token; low and high are NaN with fewer
     than two); ids (the finished members).
     """
+    return _outcomes(sweep, _by_configuration(sweep.members))
+
+
+def _outcomes(sweep: Sweep, table: dict[object, list[Member]]) -> pd.DataFrame:
     names = _override_names(sweep)
     rows = []
-    for members in _by_configuration(sweep).values():
+    for members in table.values():
         finished = [member for member in members if np.isfinite(sweep.final_loss(member))]
         interval = mean_interval([sweep.final_loss(member) for member in finished])
         row: dict[str, object] = {"group": members[0].group}
@@ -488,8 +520,47 @@ def best_configurations(sweep: Sweep) -> pd.DataFrame:
     """The first row of `by_rank` for every group; groups without a finished run have none."""
     table = configurations(sweep)
     best = by_rank(table[table["finished"] > 0]).drop_duplicates("group")
-    best = best.set_index("group", drop=False)
-    return best.loc[[group for group in sweep.groups if group in best.index]].reset_index(drop=True)
+    return _in_group_order(sweep, best)
+
+
+def _in_group_order(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
+    """Of a table with one row per group."""
+    table = table.set_index("group", drop=False)
+    groups = [group for group in sweep.groups if group in table.index]
+    return table.loc[groups].reset_index(drop=True)
+
+
+def confirmed_configurations(sweep: Sweep) -> pd.DataFrame:
+    """The confirmations of `best_configurations`, with the columns of `configurations`.
+
+    A row per group that has some, as in the first table of `blockwise report`. Those of a
+    configuration that is no longer its group's best are in no row.
+    """
+    best = {member.configuration for member in _best_members(sweep)}
+    ours = [member for member in sweep.confirmations if member.configuration in best]
+    return _in_group_order(sweep, _outcomes(sweep, _by_configuration(ours)))
+
+
+def _best_members(sweep: Sweep) -> list[Member]:
+    """One member of each best configuration."""
+    firsts = {ids[0] for ids in best_configurations(sweep)["ids"]}
+    return [member for member in sweep.members if member.id in firsts]
+
+
+def judged_configurations(sweep: Sweep) -> pd.DataFrame:
+    """What to compare the groups by: `best_configurations` on the seeds that judge.
+
+    These are the confirmations of a group where one of them finished, which `confirmed` says, and
+    otherwise the seeds that also chose it: among many configurations, those look better than they
+    are.
+    """
+    confirmed = confirmed_configurations(sweep)
+    confirmed = confirmed[confirmed["finished"] > 0].assign(confirmed=True)
+    chosen = best_configurations(sweep).assign(confirmed=False)
+    chosen = chosen[~chosen["group"].isin(confirmed["group"])]
+    if confirmed.empty or chosen.empty:
+        return chosen if confirmed.empty else confirmed
+    return _in_group_order(sweep, pd.concat([confirmed, chosen]))
 
 
 def by_rank(table: pd.DataFrame) -> pd.DataFrame:
@@ -503,9 +574,9 @@ def by_rank(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.index]
 
 
-def _by_configuration(sweep: Sweep) -> dict[object, list[Member]]:
+def _by_configuration(members: Sequence[Member]) -> dict[object, list[Member]]:
     table: dict[object, list[Member]] = {}
-    for member in sweep.members:
+    for member in members:
         table.setdefault(member.configuration, []).append(member)
     return table
 
@@ -513,17 +584,21 @@ def _by_configuration(sweep: Sweep) -> dict[object, list[Member]]:
 def loss_curves(sweep: Sweep) -> pd.DataFrame:
     """All validation-loss curves in long form, a row per evaluation of every run that exists.
 
-    id; group; seed; learning_rate (peak, NaN where the sweep does not set it); step; tokens (seen
+    id; group; seed; confirmed (whether the seed chose nothing); learning_rate (peak, NaN where the sweep does not set it); step; tokens (seen
     in training); loss (nats per token).
     """
-    columns = ["id", "group", "seed", "learning_rate", "step", "tokens", "loss"]
+    columns = ["id", "group", "seed", "confirmed", "learning_rate", "step", "tokens", "loss"]
     curves = [
         sweep.runs[member.id]
         .evaluations[["step", "tokens", "loss"]]
         .assign(
-            id=member.id, group=member.group, seed=member.seed, learning_rate=member.learning_rate
+            id=member.id,
+            group=member.group,
+            seed=member.seed,
+            confirmed=member.confirmed,
+            learning_rate=member.learning_rate,
         )[columns]
-        for member in sweep.members
+        for member in sweep.all_members
         if member.id in sweep.runs
     ]
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)

@@ -8,22 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
 
+from .final_loss_drawing import NO_RUNS, draw_final_losses
 from .runs import (
     LEARNING_RATE,
     Member,
     Run,
     Sweep,
-    best_configurations,
-    by_rank,
     configurations,
+    judged_configurations,
     loss_band,
     run_status,
 )
 from .style import (
-    GREY,
     INK,
     LOSS_UNIT,
     GroupStyle,
@@ -34,14 +31,11 @@ from .style import (
     footnote,
     group_styles,
     legend_below,
-    legend_columns,
     panel_title,
     panels,
-    rate_ticks,
     three_digits,
 )
 
-_NO_RUNS = "no run has finished"
 _NOT_STARTED = "no run has started yet"
 
 
@@ -49,7 +43,7 @@ def sweep_figure(sweep: Sweep) -> Figure:
     """Loss curves, final loss by learning rate and memory, as far as the runs have got."""
     finished = bool(configurations(sweep)["finished"].any())
     drawn: list[Callable[[Axes, Sweep], None]] = []
-    drawn += [draw_loss_curves, _draw_final_losses] if finished else []
+    drawn += [draw_loss_curves, draw_final_losses] if finished else []
     drawn += [_draw_memory] if sweep.runs else []
     with figure_style():
         width = 0.3 + 3.7 * max(len(drawn), 1)
@@ -57,7 +51,7 @@ def sweep_figure(sweep: Sweep) -> Figure:
         for axes, draw in zip(panel, drawn, strict=False):
             draw(axes, sweep)
         if not drawn:
-            empty_panel(panel[0], f"{_NO_RUNS}: {_NOT_STARTED}")
+            empty_panel(panel[0], f"{NO_RUNS}: {_NOT_STARTED}")
         _note_unfinished(figure, sweep)
     return figure
 
@@ -65,7 +59,8 @@ def sweep_figure(sweep: Sweep) -> Figure:
 def loss_curve_figure(sweep: Sweep) -> Figure:
     """Validation loss of each group's best configuration over training tokens.
 
-    Line: mean over the finished seeds. Band: 95 % t interval. The axis begins below the loss of the
+    Line: mean over the finished seeds; where the sweep has confirmations, theirs, which chose
+    nothing. Band: 95 % t interval. The axis begins below the loss of the
     untrained model, which would flatten everything else.
     """
     return _single_panel(draw_loss_curves, sweep)
@@ -75,11 +70,13 @@ def final_loss_figure(sweep: Sweep) -> Figure:
     """Final validation loss against the peak learning rate.
 
     Dots: seeds. Large marks and bars: mean and 95 % t interval over the finished seeds. Diverged
-    runs are crosses at the top edge. Where configurations of a group differ in more than the
+    runs are crosses at the top edge. Confirmations of the best configurations, on seeds that chose
+    nothing, stand in a column of their own, with a dark frame. The axis goes by means and seeds:
+    longer bars leave the panel. Where configurations of a group differ in more than the
     learning rate, the best of them at each rate is drawn. A sweep that does not vary the learning
     rate gets one column per group.
     """
-    return _single_panel(_draw_final_losses, sweep)
+    return _single_panel(draw_final_losses, sweep)
 
 
 def memory_figure(sweep: Sweep) -> Figure:
@@ -117,9 +114,9 @@ def _note_unfinished(figure: Figure, sweep: Sweep) -> None:
 
 def draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
     """The panel of `loss_curve_figure`, for figures that have it among others."""
-    best = best_configurations(sweep)
+    best = judged_configurations(sweep)
     if best.empty:
-        empty_panel(axes, _NO_RUNS)
+        empty_panel(axes, NO_RUNS)
         return
     styles = _styles(sweep)
     bands = {
@@ -131,21 +128,31 @@ def draw_loss_curves(axes: Axes, sweep: Sweep) -> None:
         tokens = band["tokens"] / scale
         axes.plot(
             tokens, band["mean"], color=style.color, marker=style.marker, ls=style.line, ms=4,
-            mec="white", mew=0.6, label=_curve_label(row),
+            mec="white", mew=0.6, label=_curve_label(row, bool(best["confirmed"].any())),
         )  # fmt: skip
         axes.fill_between(tokens, band["low"], band["high"], color=style.color, alpha=0.18, lw=0)
     _skip_untrained(axes, list(bands.values()))
     axes.set_xlim(0, None)
     axes.set_xlabel(f"training tokens{unit}")
     axes.set_ylabel(f"validation loss ({LOSS_UNIT})")
-    panel_title(axes, "Validation loss", "best configuration: mean and 95 % interval over seeds")
+    if best["confirmed"].any():
+        panel_title(
+            axes, "Validation loss on seeds that chose nothing",
+            "best configuration, confirmed: mean and 95 % interval",
+        )  # fmt: skip
+    else:
+        panel_title(
+            axes, "Validation loss", "best configuration: mean and 95 % interval over seeds"
+        )
     legend_below(axes, 1)
 
 
-def _curve_label(row: pd.Series) -> str:
+def _curve_label(row: pd.Series, others_confirmed: bool) -> str:
     rate = row.get(LEARNING_RATE)
     words = [] if rate is None or pd.isna(rate) else [f"learning rate {rate:g}"]
     words.append(f"{row['finished']} seed" + ("s" if row["finished"] > 1 else ""))
+    if others_confirmed and not row["confirmed"]:
+        words.append("not confirmed")
     return f"{row['group']} ({', '.join(words)})"
 
 
@@ -166,129 +173,7 @@ def _skip_untrained(axes: Axes, bands: Sequence[pd.DataFrame]) -> None:
     axes.set_ylim(bottom - margin, top + margin)
 
 
-# (b) final losses
-
-
-def _draw_final_losses(axes: Axes, sweep: Sweep) -> None:
-    table = configurations(sweep)
-    if not table["finished"].any():
-        empty_panel(axes, _NO_RUNS)
-        return
-    styles = _styles(sweep)
-    position = _Positions(sweep)
-    best = _best_per_position(table, position)
-    for group in sweep.groups:
-        rows = best[best["group"] == group].sort_values("at")
-        _draw_seeds(axes, sweep, rows, styles[group])
-        _draw_means(axes, rows, styles[group], group)
-    diverged = _draw_diverged(axes, sweep, position, styles)
-    position.label(axes)
-    axes.set_ylabel(f"final validation loss ({LOSS_UNIT})")
-    panel_title(axes, "Final loss", "mean and 95 % interval over seeds; dots: seeds")
-    legend_below(axes, legend_columns(sweep.groups), handles=_loss_handles(styles, diverged))
-
-
-class _Positions:
-    """Where a configuration goes on the horizontal axis: its learning rate, or else its group.
-
-    Groups stand a little beside each other, so that intervals do not hide each other.
-    """
-
-    def __init__(self, sweep: Sweep) -> None:
-        rates = {member.learning_rate for member in sweep.members}
-        self.groups = sweep.groups
-        self.rates = sorted(rate for rate in rates if rate > 0)
-        self.by_rate = len(self.rates) > 1 and len(self.rates) == len(rates)
-        self.gap = float(min(np.diff(np.log(self.rates)), default=1.0))
-        span = 0.05 * np.log(self.rates[-1] / self.rates[0]) if self.by_rate else 0.0
-        self.pitch = min(0.16 * self.gap, 0.6 * self.gap / len(self.groups), span)
-
-    def at(self, group: str, rate: float) -> float:
-        index = self.groups.index(group)
-        if not self.by_rate:
-            return float(index)
-        shift = index - (len(self.groups) - 1) / 2
-        return float(rate * np.exp(shift * self.pitch))
-
-    def label(self, axes: Axes) -> None:
-        if not self.by_rate:
-            axes.set_xticks(range(len(self.groups)), self.groups)
-            axes.set_xlim(-0.6, len(self.groups) - 0.4)
-            return
-        axes.set_xscale("log")
-        axes.set_xlabel("peak learning rate")
-        edge = np.exp(0.3 * self.gap + self.pitch)
-        axes.set_xlim(self.rates[0] / edge, self.rates[-1] * edge)
-        rate_ticks(axes, self.rates)
-
-
-def _best_per_position(table: pd.DataFrame, position: _Positions) -> pd.DataFrame:
-    rates = table.get(LEARNING_RATE, pd.Series(np.nan, index=table.index))
-    at = [position.at(group, rate) for group, rate in zip(table["group"], rates, strict=True)]
-    table = table.assign(at=at)[table["finished"] > 0]
-    return by_rank(table).drop_duplicates(["group", "at"])
-
-
-def _draw_seeds(axes: Axes, sweep: Sweep, rows: pd.DataFrame, style: GroupStyle) -> None:
-    """A dot per finished run, a few points to the left of the mean."""
-    figure = axes.get_figure()
-    assert figure is not None
-    beside = axes.transData + ScaledTranslation(-5.5 / 72, 0, figure.dpi_scale_trans)
-    for _, row in rows.iterrows():
-        losses = [sweep.runs[member].evaluations["loss"].iloc[-1] for member in row["ids"]]
-        axes.plot(
-            [row["at"]] * len(losses), losses, "o", ms=2.8, mew=0, color=style.color, alpha=0.55,
-            transform=beside,
-        )  # fmt: skip
-
-
-def _draw_means(axes: Axes, rows: pd.DataFrame, style: GroupStyle, group: str) -> None:
-    errors = (rows["high"] - rows["mean"]).to_numpy()
-    axes.errorbar(
-        rows["at"], rows["mean"], yerr=errors, color=style.color, marker=style.marker,
-        ls=style.line, ms=5, mec="white", mew=0.7, lw=1, elinewidth=1.2, capsize=2.5, capthick=1.2,
-        label=group,
-    )  # fmt: skip
-
-
-def _draw_diverged(
-    axes: Axes, sweep: Sweep, position: _Positions, styles: dict[str, GroupStyle]
-) -> bool:
-    """Crosses at the top edge, next to each other where several seeds diverged."""
-    members = [member for member in sweep.members if sweep.diverged(member)]
-    rows: dict[float, int] = {}
-    for member in members:
-        at = position.at(member.group, member.learning_rate)
-        height = 0.985 - 0.045 * rows.setdefault(at, 0)
-        rows[at] += 1
-        axes.plot(
-            at, height, "x", ms=5, mew=1.4, color=styles[member.group].color, clip_on=False,
-            transform=axes.get_xaxis_transform(), label="_diverged",
-        )  # fmt: skip
-    if rows:
-        _leave_room_on_top(axes, 0.045 * max(rows.values()) + 0.03)
-    return bool(rows)
-
-
-def _leave_room_on_top(axes: Axes, fraction: float) -> None:
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + fraction * (top - bottom))
-
-
-def _loss_handles(styles: dict[str, GroupStyle], diverged: bool) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=style.color, marker=style.marker, ls=style.line, ms=5, mec="white",
-               mew=0.7, lw=1.2, label=group)
-        for group, style in styles.items()
-    ]  # fmt: skip
-    if diverged:
-        handles.append(
-            Line2D([], [], ls="", marker="x", ms=5, mew=1.4, color=GREY, label="diverged")
-        )
-    return handles
-
-
-# (c) memory
+# (b) memory
 
 # Two kinds of grey for what every optimizer needs, colours for what it adds; and the colour of
 # text on them.

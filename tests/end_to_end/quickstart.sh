@@ -49,6 +49,9 @@ grep -q "found on seed" "$work/table.txt" && fail "the partition is judged on th
 [ "$("$program" report "$work/runs" --csv | wc -l)" = 10 ] || fail "the CSV has not one line per configuration"
 "$program" report "$work/runs" --json | "$python" -m json.tool > /dev/null
 
+"$program" curves "$work/runs" > "$work/curves.csv"
+grep -q ",confirmed,.*validation/loss" "$work/curves.csv" || fail "the curves have no confirmations"
+
 "$python" -m blockwise.figures "$work/runs" --output "$work/figure.png"
 [ "$(stat -c %s "$work/figure.png")" -gt 20000 ] || fail "the figure is too small to hold anything"
 BLOCKWISE_SWEEP="$work/runs" "$python" - "$source/notebooks/quickstart.ipynb" << 'PYTHON'
@@ -60,6 +63,8 @@ import nbformat
 notebook = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(notebook, timeout=120).execute()
 cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+outputs = str([cell.outputs for cell in cells])
+assert "confirmations" in outputs, "the notebook counts no confirmations"
 assert all(cell.execution_count for cell in cells), "a cell did not run"
 PYTHON
 echo "quickstart.sh: done"

@@ -37,7 +37,8 @@ void write_run(const fs::path& path, double loss) {
   recorder.close();
 }
 
-// Members a (finished), "b, too" (finished), c (not started) and d (of another configuration).
+// Members a (finished), "b, too" (finished), c (not started) and d (of another configuration);
+// e confirms a.
 void write_sweep(const fs::path& folder) {
   nlohmann::json manifest = {{"format", "blockwise-sweep"}, {"version", 1},
                              {"name", "example"},           {"hash", "00"},
@@ -56,10 +57,14 @@ void write_sweep(const fs::path& folder) {
   add("b, too", 8, ours);
   add("c", 9, ours);
   add("d", 10, "fedcba9876543210");
+  const auto confirmation = manifest["members"][0];
+  manifest["confirmations"] = {confirmation};
+  manifest["confirmations"][0].update({{"id", "e"}, {"seed", 11}, {"run", "members/e/run.h5"}});
   write_file_atomically(folder / "manifest.json", manifest.dump());
   write_run(folder / "members/a/run.h5", 2.0);
   write_run(folder / "members/b, too/run.h5", 3.0);
   write_run(folder / "members/d/run.h5", 4.0);
+  write_run(folder / "members/e/run.h5", 5.0);
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -77,13 +82,15 @@ TEST_CASE("Curves: a row per run, step and quantity, and a column per setting") 
   std::string csv;
   const auto left_out = write_curves(folder.path(), [&](std::string_view text) { csv += text; });
   const auto lines = lines_of(csv);
-  CHECK(lines[0] == "run,group,seed,optimizer.learning_rate,step,tokens,seconds,quantity,value");
-  CHECK(lines[1] == "a,adamw,7,0.5,1,64,0.5,train/loss,2.1");
-  CHECK(std::ranges::count(lines, "a,adamw,7,0.5,0,0,0,validation/loss,3") == 1);
-  CHECK(std::ranges::count(lines, "a,adamw,7,0.5,2,128,1,validation/loss,2") == 1);
-  CHECK(std::ranges::count(lines, "\"b, too\",adamw,8,0.5,2,128,1,validation/loss,3") == 1);
-  // 5 quantities of 2 steps and 2 of 2 evaluations, of two runs.
-  CHECK(lines.size() == 1 + 2 * (5 * 2 + 2 * 2));
+  CHECK(lines[0] ==
+        "run,group,seed,stage,optimizer.learning_rate,step,tokens,seconds,quantity,value");
+  CHECK(lines[1] == "a,adamw,7,search,0.5,1,64,0.5,train/loss,2.1");
+  CHECK(std::ranges::count(lines, "a,adamw,7,search,0.5,0,0,0,validation/loss,3") == 1);
+  CHECK(std::ranges::count(lines, "a,adamw,7,search,0.5,2,128,1,validation/loss,2") == 1);
+  CHECK(std::ranges::count(lines, "\"b, too\",adamw,8,search,0.5,2,128,1,validation/loss,3") == 1);
+  CHECK(lines.back().starts_with("e,adamw,11,confirmed,0.5,2,128,"));
+  // 5 quantities of 2 steps and 2 of 2 evaluations, of three runs.
+  CHECK(lines.size() == 1 + 3 * (5 * 2 + 2 * 2));
   REQUIRE(left_out.size() == 2);
   CHECK_THAT(left_out[0], Contains("the run 'c' has not started"));
   CHECK_THAT(left_out[1], Contains("the member 'd' ran another configuration"));
@@ -94,8 +101,8 @@ TEST_CASE("Curves: one run, with the seed that it records") {
   write_run(folder / "one/run.h5", 2.0);
   std::string csv;
   CHECK(write_curves(folder / "one", [&](std::string_view text) { csv += text; }).empty());
-  CHECK(lines_of(csv)[0] == "run,group,seed,step,tokens,seconds,quantity,value");
-  const auto start = fmt::format("one,one,{},1,64,", example_header().provenance.seed);
+  CHECK(lines_of(csv)[0] == "run,group,seed,stage,step,tokens,seconds,quantity,value");
+  const auto start = fmt::format("one,one,{},search,1,64,", example_header().provenance.seed);
   CHECK(lines_of(csv)[1].starts_with(start));
 }
 

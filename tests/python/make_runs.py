@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -271,6 +271,7 @@ def _evaluations(spec: RunSpec) -> dict[str, np.ndarray]:
 Change = Callable[[str, RunSpec], RunSpec | None]
 RATES = (1.5e-3, 3.0e-3, 6.0e-3, 1.2e-2)
 SEEDS = (1, 2, 3)
+CONFIRM_SEEDS = (11, 12, 13, 14)
 
 
 def member_id(group: str, rate: float, seed: int) -> str:
@@ -289,28 +290,41 @@ def _spec(group: str, rate: float, seed: int) -> RunSpec:
 
 
 def write_sweep(
-    folder: Path, change: Callable[[str, RunSpec], RunSpec | None] | None = None
+    folder: Path,
+    change: Callable[[str, RunSpec], RunSpec | None] | None = None,
+    confirmed: Iterable[tuple[str, float, int]] = (),
 ) -> Path:
     """A sweep of two groups, four learning rates and three seeds.
 
     `change` may alter a member's run or leave it out (None). Without it every run finished.
+    `confirmed`: group, rate and seed of confirmations.
     """
-    members = []
-    for group in ("adamw", "adam_mini"):
-        for rate in RATES:
-            for seed in SEEDS:
-                name = member_id(group, rate, seed)
-                members.append(_manifest_entry(name, group, rate, seed))
-                spec: RunSpec | None = _spec(group, rate, seed)
-                spec = change(name, spec) if change else spec
-                if spec is not None:
-                    write_run(folder / "members" / name / "run.h5", spec)
-    return _write_manifest(folder, "quickstart", "adamw", members)
+
+    def add(group: str, rate: float, seed: int) -> dict[str, Any]:
+        name = member_id(group, rate, seed)
+        spec: RunSpec | None = _spec(group, rate, seed)
+        spec = change(name, spec) if change else spec
+        if spec is not None:
+            write_run(folder / "members" / name / "run.h5", spec)
+        return _manifest_entry(name, group, rate, seed)
+
+    groups = ("adamw", "adam_mini")
+    members = [add(group, rate, seed) for group in groups for rate in RATES for seed in SEEDS]
+    confirmations = [add(*plan) for plan in confirmed]
+    return _write_manifest(folder, "quickstart", "adamw", members, confirmations)
 
 
-def _write_manifest(folder: Path, name: str, baseline: str, members: list[dict[str, Any]]) -> Path:
+def _write_manifest(
+    folder: Path,
+    name: str,
+    baseline: str,
+    members: list[dict[str, Any]],
+    confirmations: Sequence[dict[str, Any]] = (),
+) -> Path:
     manifest = {"format": "blockwise-sweep", "version": 1, "name": name,
                 "hash": "fedcba9876543210", "baseline": baseline, "members": members}  # fmt: skip
+    if confirmations:  # older manifests and sweeps without any have no such key
+        manifest["confirmations"] = list(confirmations)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
     return folder
@@ -362,5 +376,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="writes a synthetic sweep to try figures on")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--accidents", action="store_true", help="with runs that did not finish")
+    parser.add_argument("--confirmed", action="store_true", help="with confirmations on four seeds")
     arguments = parser.parse_args()
-    write_sweep(arguments.folder, usual_accidents if arguments.accidents else None)
+    confirmed = [(group, 6e-3, seed) for group in ("adamw", "adam_mini") for seed in CONFIRM_SEEDS]
+    write_sweep(
+        arguments.folder,
+        usual_accidents if arguments.accidents else None,
+        confirmed if arguments.confirmed else (),
+    )

@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from blockwise.curve_files import main
+from blockwise.curve_files import main, read_curves
 
-TABLE = """run,group,seed,optimizer.learning_rate,step,tokens,seconds,quantity,value
-"a, 1",adamw,7,0.5,1,64,0.5,train/loss,2.5
-"a, 1",adamw,7,0.5,2,128,1.0,train/loss,2.25
-"a, 1",adamw,7,0.5,0,0,0,validation/loss,3
-b,adam_mini,8,,1,64,0.5,train/loss,nan
+TABLE = """run,group,seed,stage,optimizer.learning_rate,step,tokens,seconds,quantity,value
+"a, 1",adamw,7,search,0.5,1,64,0.5,train/loss,2.5
+"a, 1",adamw,7,search,0.5,2,128,1.0,train/loss,2.25
+"a, 1",adamw,7,search,0.5,0,0,0,validation/loss,3
+b,adam_mini,8,confirmed,,1,64,0.5,train/loss,nan
 """
 
 
@@ -23,6 +23,15 @@ def table(tmp_path: Path) -> Path:
     path = tmp_path / "curves.csv"
     path.write_text(TABLE)
     return path
+
+
+def test_what_confirms_can_be_told_from_what_chose(table: Path) -> None:
+    with table.open() as stream:
+        settings = {curves.run: curves.settings for curves in read_curves(stream)}
+    assert settings == {
+        "a, 1": {"stage": "search", "optimizer.learning_rate": "0.5"},
+        "b": {"stage": "confirmed"},
+    }
 
 
 class Writer:

@@ -326,7 +326,7 @@ def expected_final(rate: float, seed: int, floor: float) -> float:
 def test_final_losses_have_a_row_per_member(accidents: Sweep) -> None:
     table = final_losses(accidents).set_index("id")
     assert list(table.columns) == [
-        "group", "seed", "optimizer.rule", LEARNING_RATE, "optimizer.partition.rule",
+        "group", "seed", "confirmed", "optimizer.rule", LEARNING_RATE, "optimizer.partition.rule",
         "final_loss", "best_loss", "status", "optimizer_bytes", "peak_allocated",
         "seconds_per_step",
     ]  # fmt: skip
@@ -405,7 +405,7 @@ def test_groups_without_a_finished_run_have_no_best(tmp_path: Path) -> None:
 def test_loss_curves_are_long(accidents: Sweep) -> None:
     curves = loss_curves(accidents)
     assert list(curves.columns) == [
-        "id", "group", "seed", "learning_rate", "step", "tokens", "loss",
+        "id", "group", "seed", "confirmed", "learning_rate", "step", "tokens", "loss",
     ]  # fmt: skip
     assert curves["id"].nunique() == 23
     one = curves[curves["id"] == member_id("adamw", 6e-3, 3)]
