@@ -70,12 +70,15 @@ std::vector<std::string> hashes_of(const RunIdentity& identity, const std::strin
   return hashes;
 }
 
+// What makes it another run; thrown and caught in this file alone.
+struct AnotherRun {
+  std::string what;
+};
+
 class Comparison {
  public:
-  Comparison(const std::string& place, const RunIdentity& past, const WantedRun& wanted,
-             std::int64_t steps)
-      : place_(place),
-        past_(past),
+  Comparison(const RunIdentity& past, const WantedRun& wanted, std::int64_t steps)
+      : past_(past),
         wanted_(wanted),
         steps_(steps),
         there_(past.config_yaml),
@@ -93,11 +96,13 @@ class Comparison {
     require_length();
     Continuation going;
     going.identity = {here_, "", past_.history, past_.has_curvature};
+    going.changes = changed_;
     going.identity.history.data = wanted_.data;
     record_changes(going);
     going.identity.hash = identity_hash(going.identity, files_);
     going.hashes = hashes_of(going.identity, files_);
-    going.notes.insert(going.notes.end(), notes_.begin(), notes_.end());
+    going.rates_note = rates_note_;
+    if (!rates_note_.empty()) going.notes.push_back(rates_note_);
     return going;
   }
 
@@ -118,12 +123,7 @@ class Comparison {
     }
   }
 
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw InputError(fmt::format(
-        "{}: this folder holds a run with another configuration: {}. Give this run another "
-        "`output`, or start it from that one's state with --from",
-        place_, what));
-  }
+  [[noreturn]] static void refuse(const std::string& what) { throw AnotherRun{what}; }
 
   void require_same_run() const {
     if (!defining_.empty()) refuse(differences_text(defining_));
@@ -167,11 +167,11 @@ class Comparison {
     if (same_rates()) return;
     const auto before = whole(there_.value("trainer.steps"));
     if (before == steps) refuse(differences_text(lengths_));
-    notes_.push_back(fmt::format(
+    rates_note_ = fmt::format(
         "the schedule '{}' depends on the run's length, which was {} and is {}: steps 1 to {} had "
         "the learning rates of the old one, from step {} on those of the new one hold, so this is "
         "not the run that had {} from the start",
-        wanted_.config.schedule.name, before, steps, steps_, steps_ + 1, steps));
+        wanted_.config.schedule.name, before, steps, steps_, steps_ + 1, steps);
   }
 
   // Of the steps that stay, under the length there and here.
@@ -202,7 +202,6 @@ class Comparison {
     if (!text.empty()) going.notes.push_back(fmt::format("from step {} on: {}", steps_ + 1, text));
   }
 
-  const std::string& place_;
   const RunIdentity& past_;
   const WantedRun& wanted_;
   std::int64_t steps_;
@@ -210,7 +209,7 @@ class Comparison {
   std::string here_;
   std::string files_;
   std::vector<ConfigDifference> defining_, lengths_, changed_;  // lengths are changed, too
-  std::vector<std::string> notes_;
+  std::string rates_note_;
 };
 
 }  // namespace
@@ -253,9 +252,22 @@ std::string differences_text(const std::vector<ConfigDifference>& differences) {
   return more == 0 ? text : fmt::format("{}, and {} more", text, more);
 }
 
+JudgedRun judge_run(const RunIdentity& past, const WantedRun& wanted, std::int64_t steps) {
+  try {
+    return {Comparison(past, wanted, steps).result(), ""};
+  } catch (const AnotherRun& another) {
+    return {std::nullopt, another.what};
+  }
+}
+
 Continuation continue_run(const std::string& place, const RunIdentity& past,
                           const WantedRun& wanted, std::int64_t steps) {
-  return Comparison(place, past, wanted, steps).result();
+  auto judged = judge_run(past, wanted, steps);
+  if (judged.going) return std::move(*judged.going);
+  throw InputError(fmt::format(
+      "{}: this folder holds a run with another configuration: {}. Give this run another "
+      "`output`, or start it from that one's state with --from",
+      place, judged.another));
 }
 
 RunIdentity new_identity(const WantedRun& wanted, const std::optional<RunOrigin>& origin) {

@@ -35,9 +35,12 @@ struct WantedRun {
 };
 
 struct Continuation {
-  RunIdentity identity;             // under which it goes on
-  std::vector<std::string> hashes;  // that its checkpoints may have: of now and of earlier lengths
-  std::vector<std::string> notes;   // for people
+  RunIdentity identity;                   // under which it goes on
+  std::vector<std::string> hashes;        // that its checkpoints may have: of now and of earlier
+                                          // lengths
+  std::vector<ConfigDifference> changes;  // what it goes on with, of any kind that may change
+  std::string rates_note;                 // where the steps that stay had other rates
+  std::vector<std::string> notes;         // both, for people
 };
 
 // How the run that `past` is of goes on under `wanted` after `steps` steps that stay. What does not
@@ -48,6 +51,14 @@ struct Continuation {
 // naming the keys and both values or the data file and both contents.
 Continuation continue_run(const std::string& place, const RunIdentity& past,
                           const WantedRun& wanted, std::int64_t steps);
+
+// The same for those that have a sentence of their own: how it goes on, or what makes it another
+// run ("optimizer.beta2 is 0.95 there and 0.9 here").
+struct JudgedRun {
+  std::optional<Continuation> going;
+  std::string another;
+};
+JudgedRun judge_run(const RunIdentity& past, const WantedRun& wanted, std::int64_t steps);
 
 // A run that has none to continue.
 RunIdentity new_identity(const WantedRun& wanted,

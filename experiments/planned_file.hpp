@@ -22,6 +22,8 @@ struct PlannedFile {
   std::filesystem::path run;
   std::string hash;       // of the configuration that it is to have run; empty where nobody says
   bool confirms = false;  // on a seed that chose nothing
+  std::vector<std::string> shorter = {};  // hashes under lengths that it had, before it grew
+  std::int64_t steps = 0;                 // that it is to have; 0 where nobody says
 };
 
 PlannedFile planned_file(const SweepMember& member, const std::filesystem::path& folder);
@@ -30,7 +32,9 @@ PlannedFile planned_file(const SweepMember& member, const std::filesystem::path&
 PlannedFile single_file(const std::filesystem::path& folder);
 
 // Throws InputError for a run of something else, which must not stand under the settings that the
-// manifest gives it.
+// manifest gives it. One that has finished, but not the steps that it is to have by now, passes.
 void require_planned(const PlannedFile& planned, const RunResult& run);
+// Whether it is such a one.
+bool is_to_grow(const PlannedFile& planned, const RunResult& run);
 
 }  // namespace blockwise

@@ -83,6 +83,10 @@ class RowBuilder {
       mend_abandoned_hdf5(member.run);
       const auto run = read_run(member.run);
       require_planned(member, run);
+      if (is_to_grow(member, run)) {
+        ++row_.seeds.unfinished;
+        return;
+      }
       add(run, member.seed.value_or(run.provenance.seed));
     } catch (const InputError& error) {
       ++row_.seeds.failed;

@@ -1,5 +1,6 @@
 #include "experiments/sweep.hpp"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,7 +13,6 @@
 #include "core/io/partial_file.hpp"
 #include "core/io/sha256.hpp"
 #include "experiments/config_text.hpp"
-#include "experiments/sweep_member_check.hpp"
 #include "experiments/trainer.hpp"
 
 namespace blockwise {
@@ -70,35 +70,38 @@ void write_index(const SweepManifest& sweep) {
   rename_partial(path);
 }
 
-// The hashes of the members that a folder's manifest has, also of those left out and of the
-// confirmations, by id.
-using KnownMembers = std::map<std::string, std::string>;
+// The members that a folder's manifest has, also those left out and the confirmations, by id.
+using KnownMembers = std::map<std::string, SweepMember>;
 
 KnownMembers known_members(const std::optional<SweepManifest>& manifest) {
   KnownMembers known;
   if (!manifest) return known;
   for (const auto* members : {&manifest->members, &manifest->left_out, &manifest->confirmations}) {
-    for (const auto& member : *members) known[member.plan.id] = member.hash;
+    for (const auto& member : *members) known[member.plan.id] = member;
   }
   return known;
 }
 
-// Throws InputError where a member is not what it was. What stands in a folder of which no manifest
-// speaks was left by a preparation that died.
-void check_members(const SweepManifest& sweep, const KnownMembers& known) {
-  for (const auto& member : sweep.members) {
+// Of those that are there: gives them the hashes that their runs have. Throws InputError where one
+// would be another run.
+std::vector<MemberChange> check_members(SweepManifest& sweep, const KnownMembers& known) {
+  MemberCheck check(sweep.folder);
+  std::vector<MemberChange> changed;
+  for (auto& member : sweep.members) {
     const auto before = known.find(member.plan.id);
-    if (before != known.end()) check_member_same(sweep, member, before->second);
-    check_member_run(sweep, member);
-    const bool listed = before != known.end() && input_exists(sweep.folder / member.config);
-    if (listed) check_member_config(sweep, member);
+    auto change = check.apply(member, before == known.end() ? nullptr : &before->second);
+    if (!change.keys.empty()) changed.push_back(std::move(change));
   }
+  return changed;
 }
 
-void write_configs(const SweepManifest& sweep, const KnownMembers& known) {
+// What stands in a folder of which no manifest speaks was left by a preparation that died.
+void write_configs(const SweepManifest& sweep, const KnownMembers& known,
+                   const std::vector<MemberChange>& changed) {
   for (const auto& member : sweep.members) {
     const auto path = sweep.folder / member.config;
-    if (known.contains(member.plan.id) && input_exists(path)) continue;
+    const bool stays = std::ranges::count(changed, member.plan.id, &MemberChange::id) == 0;
+    if (stays && known.contains(member.plan.id) && input_exists(path)) continue;
     fs::create_directories(path.parent_path());
     write_file_atomically(path, member.yaml);
   }
@@ -156,9 +159,10 @@ SweepPlan plan_beside(const YamlDocument& document, const std::optional<SweepMan
   for (const auto& plan : expand(config)) runs.push_back(planned_run(document, plan));
   SweepPlan plan{checked_sweep(base.name, base.output,
                                config.groups.empty() ? "run" : config.baseline, std::move(runs)),
+                 {},
                  {}};
   const auto known = known_members(before);
-  check_members(plan.manifest, known);
+  plan.changed = check_members(plan.manifest, known);
   if (before) {
     leave_out(plan.manifest, *before);
     plan.manifest.confirmations = before->confirmations;
@@ -170,10 +174,16 @@ SweepPlan plan_beside(const YamlDocument& document, const std::optional<SweepMan
   return plan;
 }
 
-void add_new(std::vector<SweepMember>& members, const std::vector<SweepMember>& more) {
-  const auto known = ids_of(members);
+// Adds what is new and replaces what is there.
+void put(std::vector<SweepMember>& members, const std::vector<SweepMember>& more) {
   for (const auto& member : more) {
-    if (!known.contains(member.plan.id)) members.push_back(member);
+    const auto id = [](const SweepMember& known) { return known.plan.id; };
+    const auto found = std::ranges::find(members, member.plan.id, id);
+    if (found == members.end()) {
+      members.push_back(member);
+    } else {
+      *found = member;
+    }
   }
 }
 
@@ -184,8 +194,8 @@ SweepManifest write_sweep(const std::string& name, const fs::path& folder,
   auto sweep = checked_sweep(name, folder, baseline, std::move(runs));
   const auto before = manifest_of(folder);
   const auto known = known_members(before);
-  check_members(sweep, known);
-  write_configs(sweep, known);
+  const auto changed = check_members(sweep, known);
+  write_configs(sweep, known, changed);
   write_manifest(sweep, before);
   return sweep;
 }
@@ -200,10 +210,10 @@ SweepManifest add_confirmations(const fs::path& folder, std::vector<PlannedRun> 
   auto stage = checked_sweep(before.name, folder, before.baseline, std::move(runs));
   require_apart(before, stage.members);
   const auto known = known_members(before);
-  check_members(stage, known);
-  write_configs(stage, known);
+  const auto changed = check_members(stage, known);
+  write_configs(stage, known, changed);
   auto grown = before;
-  add_new(grown.confirmations, stage.members);
+  put(grown.confirmations, stage.members);
   write_manifest(grown, before);
   return stage;
 }
@@ -214,7 +224,7 @@ SweepPlan prepare_sweep(const YamlDocument& document) {
   const auto taken = OutputFolder::when_free(folder);
   const auto before = manifest_of(folder);
   auto plan = plan_beside(document, before);
-  write_configs(plan.manifest, known_members(before));
+  write_configs(plan.manifest, known_members(before), plan.changed);
   write_manifest(plan.manifest, before);
   return plan;
 }

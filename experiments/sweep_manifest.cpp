@@ -29,9 +29,12 @@ Json typed(const std::string& scalar) {
 Json member_json(const SweepMember& member) {
   Json overrides = Json::object();
   for (const auto& [path, value] : member.plan.overrides) overrides[path] = typed(value);
-  return {{"id", member.plan.id},    {"group", member.plan.group}, {"seed", member.plan.seed},
-          {"overrides", overrides},  {"steps", member.steps},      {"config_hash", member.hash},
-          {"config", member.config}, {"run", member.run}};
+  Json json = {{"id", member.plan.id},     {"group", member.plan.group},
+               {"seed", member.plan.seed}, {"overrides", overrides},
+               {"steps", member.steps},    {"config_hash", member.hash},
+               {"config", member.config},  {"run", member.run}};
+  if (!member.shorter.empty()) json["shorter_hashes"] = member.shorter;
+  return json;
 }
 
 // A path that stays below the folder it is relative to.
@@ -64,6 +67,11 @@ SweepMember read_member(const JsonView& json) {
   }
   if (json.has("steps")) member.steps = json.at("steps").whole(0);
   if (json.has("config_hash")) member.hash = json.at("config_hash").text();
+  if (json.has("shorter_hashes")) {
+    for (const auto& hash : json.at("shorter_hashes").items()) {
+      member.shorter.push_back(hash.text());
+    }
+  }
   return member;
 }
 

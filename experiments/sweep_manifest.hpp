@@ -1,5 +1,6 @@
 // The manifest of a sweep: which members it has, what each is told, and by which hash one knows
-// that it did that. A sweep grows by members; those that it has stay what they are.
+// that it did that. A sweep grows by members, and those that it has change as runs do: in what does
+// not define them.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,11 @@ struct SweepMember {
   std::string config;  // relative to the sweep's folder
   std::string run;
   std::int64_t steps = 0;
-  std::string hash;  // config_hash() of its configuration; empty where the manifest has none, being
-                     // older than they are
-  std::string yaml;  // its config.yaml; empty in a manifest that was read
+  // Of its run (RunIdentity::hash), which is config_hash() of its configuration until something
+  // changes that does not define it. Empty where the manifest has none, being older than they are.
+  std::string hash;
+  std::string yaml;                       // its config.yaml; empty in a manifest that was read
+  std::vector<std::string> shorter = {};  // hashes under lengths that it had, before it grew
 };
 
 struct SweepManifest {
@@ -40,8 +43,8 @@ struct SweepManifest {
 std::filesystem::path manifest_file(const std::filesystem::path& folder);
 
 // JSON: the sweep's name, hash and baseline; of every member id, group, seed, overrides (numbers
-// and truth values as such), steps, config_hash and the paths of its files; the same of those left
-// out and of the confirmations, where there are any.
+// and truth values as such), steps, config_hash, shorter_hashes where it grew, and the paths of its
+// files; the same of those left out and of the confirmations, where there are any.
 std::string manifest_text(const SweepManifest& sweep);
 
 // Throws InputError with the file and the key for a damaged manifest, and for a member whose name

@@ -1,13 +1,17 @@
 #include "experiments/sweep_member_check.hpp"
 
+#include <algorithm>
 #include <optional>
-#include <sstream>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/io/input_file.hpp"
+#include "experiments/checkpoint.hpp"
+#include "experiments/config_keys.hpp"
 #include "experiments/config_text.hpp"
 #include "experiments/config_yaml.hpp"
-#include "experiments/continuation.hpp"
+#include "experiments/past_run.hpp"
+#include "experiments/run_end.hpp"
 #include "experiments/run_recorder.hpp"
 
 namespace blockwise {
@@ -17,36 +21,38 @@ namespace fs = std::filesystem;
 
 constexpr const char* kAdvice = "Delete the member's folder to have it made and run again.";
 
-struct Difference {
-  std::string there, planned;  // "learning_rate: 0.05" and "learning_rate: 0.0015"
-};
-
-std::string trimmed(const std::string& line) {
-  return line.substr(std::min(line.size(), line.find_first_not_of(' ')));
+std::vector<ConfigDifference> rewritten(std::vector<ConfigDifference> differences) {
+  std::erase_if(differences,
+                [](const ConfigDifference& one) { return one.key == "trainer.threads"; });
+  return differences;
 }
 
-// The first line in which two configurations differ, which have the same keys in the same order.
-std::optional<Difference> first_difference(const std::string& there, const std::string& planned) {
-  std::istringstream left(there), right(planned);
-  for (std::string a, b; std::getline(left, a) && std::getline(right, b);) {
-    if (a != b) return Difference{trimmed(a), trimmed(b)};
+// As find_past_run() finds it, but a process may be at work on it: nothing is mended. Its rows are
+// read only where something changes: a search asks for all of its trials again and again.
+std::optional<PastRun> begun_run(const fs::path& folder, const std::string& wanted, bool changes) {
+  PastRun past;
+  std::vector<std::int64_t> steps;
+  if (input_exists(folder / "checkpoints")) steps = checkpoint_steps(folder);
+  if (!steps.empty()) past.checkpoint = steps.back();
+  try {
+    const auto file = folder / "run.h5";
+    if (input_exists(file)) {
+      past.identity = read_run_identity(file);
+      changes =
+          changes || !rewritten(config_differences(past.identity.config_yaml, wanted)).empty();
+      if (changes) past.result = read_run(file);
+      return past;
+    }
+  } catch (const InputError&) {
+    past.result.reset();
   }
-  return std::nullopt;
-}
-
-std::optional<Difference> difference_of(const RunConfig& there, const RunConfig& planned) {
-  const auto with_names = [](const RunConfig& config) {
-    return fmt::format("name: {}\noutput: {}\n", config.name, config.output) +
-           experiment_yaml(config);
-  };
-  return first_difference(with_names(there), with_names(planned));
-}
-
-// A member that somebody let go on by hand, with other settings that do not define a run, has them
-// in its configuration.
-bool goes_on_as(const RunConfig& there, const RunConfig& planned) {
-  return defining_differences(to_yaml(there), to_yaml(planned)).empty() &&
-         named_files(there) == named_files(planned);
+  try {
+    if (steps.empty()) return std::nullopt;
+    past.identity = identity_of_checkpoint(checkpoint_folder(folder, steps.back()));
+    return past;
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
 }
 
 RunConfig read_config(const fs::path& path) {
@@ -57,58 +63,97 @@ RunConfig read_config(const fs::path& path) {
   }
 }
 
-RunConfig planned_config(const fs::path& path, const SweepMember& member) {
-  return YamlDocument::parse(member.yaml, path.string()).run_config();
+bool leads_nowhere(const std::string& path) { return path.empty() || path == "\"\""; }
+
+// Of a member that nobody started: paths may change, and nobody knows what they led to. A partition
+// or rates of its own, where there were none, are another run.
+bool defines(const ConfigDifference& difference) {
+  const auto kind = key_kind(difference.key);
+  if (kind != KeyKind::content) return kind == KeyKind::defining;
+  return difference.key.starts_with("optimizer.") &&
+         (leads_nowhere(difference.there) || leads_nowhere(difference.here));
+}
+
+std::vector<ConfigDifference> defining(std::vector<ConfigDifference> differences) {
+  std::erase_if(differences, [](const ConfigDifference& one) { return !defines(one); });
+  return differences;
+}
+
+bool has_hash(const SweepMember& member, const std::string& hash) {
+  return member.hash.empty() || member.hash == hash || std::ranges::count(member.shorter, hash) > 0;
+}
+
+[[noreturn]] void refuse_plan(const fs::path& folder, const SweepMember& member,
+                              const std::string& what) {
+  throw InputError(fmt::format(
+      "{}: the member '{}' was prepared with another configuration: {}. A sweep grows by members "
+      "and changes nothing that defines one: give this one another `output`, or delete the folder.",
+      manifest_file(folder).string(), member.plan.id, what));
+}
+
+[[noreturn]] void refuse_run(const fs::path& folder, const SweepMember& member,
+                             const std::string& what) {
+  throw InputError(
+      fmt::format("{}: the member '{}' of the sweep ran with another configuration: {}. {}",
+                  (folder / member.run).string(), member.plan.id, what, kAdvice));
+}
+
+[[noreturn]] void refuse_hand(const fs::path& folder, const SweepMember& member,
+                              const std::string& what) {
+  throw InputError(
+      fmt::format("{}: the member '{}' of the sweep was changed since it was prepared: {}. {}",
+                  (folder / member.config).string(), member.plan.id, what, kAdvice));
+}
+
+std::int64_t steps_that_stay(const PastRun& past) {
+  const bool finished = past.result && past.result->state == RunState::finished;
+  return finished ? past.result->last_step : past.steps();
 }
 
 }  // namespace
 
-void check_member_config(const SweepManifest& sweep, const SweepMember& member) {
-  const auto path = sweep.folder / member.config;
-  const auto there = read_config(path);
-  const auto planned = planned_config(path, member);
-  const bool known = config_hash(there) == member.hash || goes_on_as(there, planned);
-  const bool same_place = there.name == planned.name && fs::weakly_canonical(there.output) ==
-                                                            fs::weakly_canonical(planned.output);
-  if (known && same_place) return;
-  const auto difference = difference_of(there, planned);
-  throw InputError(
-      fmt::format("{}: the member '{}' of the sweep was changed since it was prepared: {}. {}",
-                  path.string(), member.plan.id,
-                  difference ? fmt::format("{}, not {}", difference->there, difference->planned)
-                             : "a file that it names has another content",
-                  kAdvice));
+const std::vector<DataFile>& MemberCheck::data_of(const RunConfig& config,
+                                                  const std::string& yaml) {
+  std::string section;
+  const ConfigLines lines(yaml);
+  for (const auto& line : lines.lines()) {
+    if (line.path.starts_with("data.")) section += line.path + ": " + line.value + "\n";
+  }
+  const auto found = data_.find(section);
+  return found != data_.end() ? found->second : data_[section] = data_files(config);
 }
 
-void check_member_run(const SweepManifest& sweep, const SweepMember& member) {
-  const auto path = sweep.folder / member.run;
-  if (!input_exists(path)) return;
-  std::string hash;
-  try {
-    hash = run_config_hash(path);
-  } catch (const InputError&) {
-    return;
+MemberChange MemberCheck::apply(SweepMember& member, const SweepMember* known) {
+  MemberChange change;
+  change.id = member.plan.id;
+  const auto path = folder_ / member.config;
+  const auto config = YamlDocument::parse(member.yaml, path.string()).run_config();
+  std::string there;
+  if (known != nullptr && input_exists(path)) there = to_yaml(read_config(path));
+  const auto differences =
+      there.empty() ? std::vector<ConfigDifference>() : config_differences(there, member.yaml);
+  change.keys = rewritten(differences);
+  const auto by_hand = defining(differences);
+  const auto past = begun_run(path.parent_path(), member.yaml, !change.keys.empty());
+  if (!past) {
+    if (by_hand.empty()) return change;
+    const bool as_prepared = has_hash(*known, config_hash(ConfigLines(there), named_files(config)));
+    (as_prepared ? refuse_plan : refuse_hand)(folder_, member, differences_text(by_hand));
   }
-  require_input(hash == member.hash,
-                "{}: the member '{}' of the sweep ran with another configuration (hash {}, it is "
-                "to have {}). {}",
-                path.string(), member.plan.id, hash, member.hash, kAdvice);
-}
-
-void check_member_same(const SweepManifest& sweep, const SweepMember& member,
-                       const std::string& before) {
-  if (before.empty() || before == member.hash) return;
-  const auto path = sweep.folder / member.config;
-  auto what = fmt::format("hash {}, by now it is {}", before, member.hash);
-  if (input_exists(path)) {
-    const auto difference = difference_of(read_config(path), planned_config(path, member));
-    what = difference ? fmt::format("{}, by now it is {}", difference->there, difference->planned)
-                      : "a file that it names had another content";
+  const WantedRun wanted{config, data_of(config, member.yaml)};
+  auto judged = judge_run(past->identity, wanted, steps_that_stay(*past));
+  if (!judged.going) {
+    const bool as_planned = known != nullptr && has_hash(*known, past->identity.hash);
+    (as_planned ? refuse_plan : refuse_run)(folder_, member, judged.another);
   }
-  throw InputError(fmt::format(
-      "{}: the member '{}' was prepared with another configuration ({}). A sweep grows by members "
-      "and changes none: give this one another `output`, or delete the folder.",
-      manifest_file(sweep.folder).string(), member.plan.id, what));
+  if (!by_hand.empty()) refuse_hand(folder_, member, differences_text(by_hand));
+  member.hash = judged.going->identity.hash;
+  member.shorter = judged.going->hashes;
+  std::erase(member.shorter, member.hash);
+  const bool ended = past->result && is_over(*past->result, member.yaml);
+  change.run = ended ? MemberChange::Run::has_ended : MemberChange::Run::goes_on;
+  if (!ended) change.rates_note = std::move(judged.going->rates_note);
+  return change;
 }
 
 }  // namespace blockwise

@@ -12,6 +12,7 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/member_process.hpp"
 #include "experiments/progress.hpp"
+#include "experiments/run_end.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
 #include "experiments/thread_note.hpp"
@@ -40,8 +41,8 @@ RunResult result_of(const SweepManifest& sweep, const SweepMember& member) {
   }
 }
 
-bool is_over(const RunResult& result) {
-  return result.state == RunState::finished || result.state == RunState::diverged;
+bool has_ended(const SweepMember& member, const RunResult& result) {
+  return is_over(result, member.yaml.empty() ? result.config_yaml : member.yaml);
 }
 
 // How a process ended, where it did not end by itself with 0.
@@ -109,7 +110,7 @@ class Runner {
     for (const auto& member : sweep_.members) {
       total_steps_ += member.steps;
       const auto result = result_of(sweep_, member);
-      if (is_over(result)) {
+      if (has_ended(member, result)) {
         count_over(member, result, nullptr);
       } else {
         waiting_.push_back(&member);
@@ -141,7 +142,7 @@ class Runner {
       auto claim = MemberClaim::take(log_file(sweep_, member));
       if (!claim) return false;
       const auto result = result_of(sweep_, member);
-      if (is_over(result)) {  // by another process, since this one looked
+      if (has_ended(member, result)) {  // by another process, since this one looked
         count_over(member, result, &progress);
         return true;
       }
@@ -178,7 +179,7 @@ class Runner {
     const int status = worker.wait();
     const auto& member = worker.member();
     const auto result = result_of(sweep_, member);
-    if (is_over(result)) return count_over(member, result, &progress);
+    if (has_ended(member, result)) return count_over(member, result, &progress);
     done_steps_ += stop_requested() ? worker.step() : member.steps;
     if (was_stopped(status)) {
       ++outcome_.unfinished;

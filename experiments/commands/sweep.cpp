@@ -15,6 +15,7 @@
 #include "experiments/exit_code.hpp"
 #include "experiments/stop_signal.hpp"
 #include "experiments/sweep.hpp"
+#include "experiments/sweep_changes.hpp"
 #include "experiments/sweep_confirmation.hpp"
 #include "experiments/terminal.hpp"
 #include "experiments/thread_note.hpp"
@@ -85,6 +86,7 @@ int dry_run(const YamlDocument& document) {
     print_note(fmt::format("then the best configuration of each group on the seeds {}",
                            fmt::join(confirm, ", ")));
   }
+  for (const auto& note : change_notes(plan.changed)) print_note(note);
   note_of_left_out(plan.manifest);
   return 0;
 }
@@ -111,6 +113,7 @@ int sweep_command(const SweepOptions& options) {
   if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
   if (options.dry_run) return dry_run(document);
   const auto plan = prepare_sweep(document);
+  for (const auto& note : change_notes(plan.changed)) print_note(note);
   note_of_left_out(plan.manifest);
   print_note(jobs_note(options.jobs));
   install_stop_handlers("step of each member");

@@ -134,6 +134,10 @@ class Member:
     """Of the configuration that it is to have run; empty in manifests of an earlier version."""
     confirmed: bool = False
     """Whether it runs the best configuration of its group again, on a seed that chose nothing."""
+    steps: int = 0
+    """That it is to have; 0 in manifests of an earlier version."""
+    shorter: tuple[str, ...] = ()
+    """The hash under lengths that it had before `trainer.steps` grew: its run may be one of those."""
 
     @property
     def configuration(self) -> tuple[str, tuple[tuple[str, Override], ...]]:
@@ -349,11 +353,13 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
 
 def _planned_run(member: Member) -> Run:
     run = read_run(member.run)
-    if member.hash and run.hash != member.hash:
+    if member.hash and run.hash not in (member.hash, *member.shorter):
         raise RunFileError(
             f"{member.run}: the member {member.id} ran another configuration (hash {run.hash}) "
             f"than the manifest says ({member.hash}). Delete its folder and run the sweep again."
         )
+    if run.status == "finished" and run.last_step < member.steps:
+        return replace(run, status="interrupted", message=f"is to go on to {member.steps} steps")
     return run
 
 
@@ -391,6 +397,8 @@ def _member(folder: Path, entry: dict[str, Any]) -> Member:
         overrides=overrides,
         run=folder / _inside(str(entry["run"])),
         hash=str(entry.get("config_hash", "")),
+        steps=int(entry.get("steps", 0)),
+        shorter=tuple(str(hash_) for hash_ in entry.get("shorter_hashes", ())),
     )
 
 

@@ -296,6 +296,19 @@ def test_a_member_that_ran_something_else_stands_in_no_row(tmp_path: Path) -> No
     assert len(sweep.runs) == 6 - len(wrong)
 
 
+def test_a_member_that_is_to_grow_has_not_finished(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, lambda name, spec: spec if "lr0.003" in name else None)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = next(entry for entry in manifest["members"] if (folder / entry["run"]).exists())
+    run = read_sweep(folder).runs[entry["id"]]
+    assert run.status == "finished"
+    entry.update(config_hash="another", shorter_hashes=[run.hash], steps=run.last_step + 1)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sweep = read_sweep(folder)
+    assert not sweep.unreadable
+    assert sweep.runs[entry["id"]].status == "interrupted"
+
+
 def test_a_folder_without_a_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunFileError, match=r"manifest\.json: there is no such file"):
         read_sweep(tmp_path)
