@@ -84,7 +84,8 @@ class _Positions:
         wider = 1.35 if confirmed else 1.0
         self.pitch = wider * min(0.16 * gap, 0.6 * gap / len(self.groups), 0.05 * span)
         if self.by_rate:
-            edge = np.exp(0.3 * gap + self.pitch)
+            outermost = 0.5 * (len(self.groups) + 1) * self.pitch
+            edge = np.exp(max(0.3 * gap + self.pitch, 0.12 * gap + outermost, 0.04 * span))
             self.ends = (self.rates[0] / edge, self.rates[-1] * edge)
             self.width = float(np.log(self.ends[1] / self.ends[0]))
 
