@@ -42,9 +42,10 @@ bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
   const bool ours = scope.config.eigensolver == "thick_restart";
-  const auto found = pairs_from_matrix(scope.config, work.block) ? dense_eigenpairs(work.a, options)
+  const auto found = pairs_from_matrix(scope.config, work.block)
+                         ? dense_eigenpairs(work.kept, options)
                      : ours ? restarted(scope, work, start, options)
-                            : spectra_eigenpairs(work.a, start, options,
+                            : spectra_eigenpairs(work.kept, start, options,
                                                  [&](std::int64_t) { return !scope.stopped(); });
   if (found.pairs.empty()) return false;
   work.summary.products += found.products + std::ssize(found.pairs);

@@ -53,7 +53,8 @@ void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
 
 void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto both = trace_and_norm(
-      work.a, {scope.config.trace_products, scope.config.trace_error, probe_seed(scope.config) + 1},
+      work.kept,
+      {scope.config.trace_products, scope.config.trace_error, probe_seed(scope.config) + 1},
       scope.config.trace_estimator());
   auto& row = work.summary;
   const auto trace = both.trace.interval(), norm = both.squared_frobenius_norm.interval();
@@ -70,7 +71,7 @@ void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
 
 void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto found = diagonal_and_row_norms(
-      work.a,
+      work.kept,
       {scope.config.diagonal_products, scope.config.diagonal_error, probe_seed(scope.config) + 3});
   work.summary.products += found.diagonal.products;
   if (scope.sinks.vectors) scope.sinks.vectors(static_cast<std::size_t>(work.index), found);

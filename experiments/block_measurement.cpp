@@ -13,6 +13,11 @@ void MeasurementScope::forget_state() const {
   if (!state.empty()) std::filesystem::remove(state);
 }
 
+std::filesystem::path MeasurementScope::products_file(std::size_t block) const {
+  if (state.empty()) return {};
+  return state.parent_path() / fmt::format("products-{}-{}.bin", step, block);
+}
+
 MeasurementProgress::MeasurementProgress(const HessianRows& done, std::int64_t step) {
   for (const auto& row : done.summary) {
     if (row.step == step) blocks.insert(row.block);
@@ -51,6 +56,10 @@ BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t pl
       index(static_cast<std::int64_t>(place)),
       plain(scope.curvature, scope.config.curvature_kind(), block),
       a(plain, scope.sinks, block.name),
+      kept(a, scope.products_file(place), fmt::format("step {} block {}", scope.step, block.name),
+           [&scope, this] {
+             if (scope.sinks.product) scope.sinks.product(block.name);
+           }),
       density{{}, block.size(), scope.smallest_possible()} {}
 
 at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {

@@ -9,6 +9,7 @@
 #include "core/io/input_file.hpp"
 #include "experiments/hessian_measurement.hpp"
 #include "experiments/hessian_relations.hpp"
+#include "experiments/kept_products.hpp"
 #include "hessian/guards.hpp"
 #include "hessian/spectral_density.hpp"
 
@@ -28,6 +29,8 @@ struct MeasurementScope {
   // Whether a process left its state there in an earlier attempt.
   bool has_state() const { return !state.empty() && input_exists(state); }
   void forget_state() const;
+  // Where the products with a block are kept; empty where no state is.
+  std::filesystem::path products_file(std::size_t block) const;
 };
 
 // What is there already, of this attempt and of earlier ones at the same step. Blocks, couplings
@@ -48,6 +51,7 @@ struct BlockMeasurement {
   std::int64_t index;
   BlockOperator plain;
   ObservedOperator a;
+  KeptProducts kept;  // of `a`, for what has no state of its own that it could save
   OperatorCheck check;
   double product_error = 0.0;  // of an approximate product with a unit vector, L2
   SummaryRow summary;

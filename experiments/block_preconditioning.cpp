@@ -57,10 +57,10 @@ LogConditions log_conditions(const SpectralDensity& density) {
 
 void estimate_preconditioning(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto diagonal =
-      diagonal_share(work.a, {kDiagonalProducts, 0.0, probe_seed(scope.config) + 2});
+      diagonal_share(work.kept, {kDiagonalProducts, 0.0, probe_seed(scope.config) + 2});
   work.summary.products += diagonal.products;
   if (work.density.probes.empty()) return;
-  const ScaledOperator scaled(work.a, adam_scale(scope.curvature, work.block));
+  const ScaledOperator scaled(work.kept, adam_scale(scope.curvature, work.block));
   const auto probes = std::ssize(work.density.probes);
   const auto after = spectral_density(
       scaled,

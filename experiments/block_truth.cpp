@@ -11,7 +11,7 @@ namespace blockwise {
 
 void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progress,
                      BlockMeasurement& work) {
-  const auto matrix = to_dense(work.a);
+  const auto matrix = to_dense(work.kept);
   if (scope.sinks.matrix) scope.sinks.matrix(static_cast<std::size_t>(work.index), matrix);
   // Eigenvectors cost several times the eigenvalues.
   const auto whole = scope.config.vectors > 0 ? symmetric_eigensystem(matrix)

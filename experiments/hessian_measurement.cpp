@@ -99,6 +99,7 @@ class Measurement {
     row.peak_bytes = scope_.sinks.peak_bytes ? scope_.sinks.peak_bytes() : 0;
     work.rows.summary.push_back(row);
     scope_.sinks.rows(work.rows);
+    work.kept.forget();
     scope_.forget_state();
   }
 

@@ -13,6 +13,7 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/hessian_batches.hpp"
+#include "experiments/kept_products.hpp"
 #include "experiments/measured_store.hpp"
 #include "experiments/statistics.hpp"
 #include "experiments/stop_signal.hpp"
@@ -146,12 +147,15 @@ class Measurement {
         const CurvatureOperator tensor(curvature, h.curvature_kind(), subset);
         const RestrictedOperator restricted(tensor, targets_[t].index.to(device_));
         const StoppableOperator block(restricted, stop_requested);
-        auto ends = curvature_ends(block, w_.config.search_lr.ends_options());
+        const KeptProducts kept(block, w_.products,
+                                fmt::format("{} sample {} target {}", w_.hash, sample, t));
+        auto ends = curvature_ends(kept, w_.config.search_lr.ends_options());
         if (curvature.uses_differences()) {
           // Of both ends.
           ends.error += 2.0 * curvature.difference_step(subset).error;
         }
         progress.add(sample, t, ends);
+        kept.forget();
         known = progress.find(sample, t);
       }
       found[t].push_back(*known);
@@ -248,7 +252,7 @@ MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateT
   try {
     return Measurement(what, targets, observe).run();
   } catch (const Stopped&) {
-    return {false, std::vector<MeasuredRate>(targets.size())};  // the rest is in the progress file
+    return {false, std::vector<MeasuredRate>(targets.size())};  // the rest is in the two files
   }
 }
 

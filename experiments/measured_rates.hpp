@@ -48,7 +48,8 @@ struct MeasuredRate {
 };
 
 // One per target. A stopped measurement (finished = false) goes on from `progress`, a file of
-// finished samples of `hash`, and gives the same numbers. `observe` gets what is done.
+// finished samples of `hash`, and from `products`, the file of the products with the target that it
+// was at (kept_products.hpp), and gives the same numbers. `observe` gets what is done.
 struct MeasuredRates {
   bool finished = false;
   std::vector<MeasuredRate> rates;
@@ -58,7 +59,7 @@ struct RateMeasurement {
   const RunConfig& config;
   const ParameterLayout& layout;
   const Dataset& data;
-  std::string progress, hash;
+  std::string progress, products, hash;
   MomentBatches moment_batches;
 };
 MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,

@@ -45,16 +45,20 @@ class RateSearch {
     outcome_.exhausted = result == Result::exhausted;
     if (!c_.by_trials()) write(s_.partition, measured_rates());
     write_file_atomically(folder_ / "rates.csv", rate_table(s_, outcome_));
-    fs::remove(folder_ / "samples.txt");
+    for (const auto* name : {"samples.txt", "products.bin"}) fs::remove(folder_ / name);
     outcome_.finished = true;
     return std::move(outcome_);
   }
 
  private:
   bool measure() {
-    const RateMeasurement what{s_.config, s_.layout,
-                               *s_.data,  (folder_ / "samples.txt").string(),
-                               s_.hash,   s_.moment_batches};
+    const RateMeasurement what{s_.config,
+                               s_.layout,
+                               *s_.data,
+                               (folder_ / "samples.txt").string(),
+                               (folder_ / "products.bin").string(),
+                               s_.hash,
+                               s_.moment_batches};
     auto measured = measure_rates(what, s_.targets,
                                   [&](const std::string& place) { observe_(++done_, place); });
     outcome_.measured = std::move(measured.rates);

@@ -204,9 +204,21 @@ struct OpenFile {
   HessianRows done;  // what an interrupted measurement left
 };
 
+// What an interrupted measurement left whose file is gone: of another configuration, as it may be.
+void forget_states(const fs::path& folder) {
+  std::vector<fs::path> states;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    const bool products = name.starts_with("products-") && name.ends_with(".bin");
+    if (products || name == "lanczos.h5") states.push_back(entry.path());
+  }
+  for (const auto& state : states) fs::remove(state);
+}
+
 OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
   const auto path = file_of(spectrum.config);
   if (!input_exists(path)) {
+    forget_states(spectrum.config.output);
     OpenFile created{create_file(spectrum, provenance), {}};
     created.file.start_swmr();
     return created;

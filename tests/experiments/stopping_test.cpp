@@ -119,6 +119,23 @@ void stop_everywhere(std::int64_t stride, std::int64_t most_behind, const Work& 
   CHECK(stopped >= 3);
 }
 
+// Passes that are made again where `stops` attempts are stopped at pass `at` each, and one more
+// goes to its end.
+template <typename Work>
+std::int64_t passes_lost(std::int64_t at, int stops, std::int64_t undisturbed, const Work& work) {
+  std::int64_t all = 0;
+  for (int attempt = 0; attempt <= stops; ++attempt) {
+    Passes passes{0, attempt < stops ? at : 0};
+    forget_stop();
+    install_stop_handlers("product");
+    const bool finished = work(passes);
+    forget_stop();
+    REQUIRE(finished == (attempt == stops));
+    all += passes.count;
+  }
+  return all - undisturbed;
+}
+
 }  // namespace
 
 TEST_CASE("An operator that is stopped begins no further product", "[stop]") {
@@ -231,6 +248,72 @@ TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on 
     }
     CHECK(found.couplings.size() == expected.couplings.size());
   }
+}
+
+// The first block, the embedding, takes 20 products.
+TEST_CASE("search-lr: a stop within a block loses none of its products", "[stop]") {
+  const SmallRunFolder small(4);
+  const auto find = [&](const std::string& output, Passes& passes) {
+    auto search =
+        resolve_rate_search(config_of(small, output,
+                                      {"search_lr.samples=1", "search_lr.products=20",
+                                       "search_lr.error=0", "search_lr.gradient_batches=4"}));
+    count_passes(search.config, passes);
+    return search_rates(search, program_path(), 1, [](std::int64_t, const auto&) {}).finished;
+  };
+  Passes undisturbed;
+  REQUIRE(find("whole", undisturbed));
+  CHECK(passes_lost(5, 3, undisturbed.count,
+                    [&](Passes& passes) { return find("parts", passes); }) == 0);
+  for (const auto* name : {"rates.yaml", "rates.csv"}) {
+    CHECK(read_text_file(small.folder / "whole" / name) ==
+          read_text_file(small.folder / "parts" / name));
+  }
+  CHECK(!std::filesystem::exists(small.folder / "parts/products.bin"));
+}
+
+// 256 columns of a matrix, 100 products of a trace and 60 of a diagonal.
+TEST_CASE("spectrum: a stop within an exact block, or an estimate, loses none of its products",
+          "[stop]") {
+  const SmallRunFolder small(4);
+  const std::vector<std::string> what =
+      GENERATE(std::vector<std::string>{"hessian.exact=true"},
+               std::vector<std::string>{"hessian.trace_products=100", "hessian.lanczos_steps=0"},
+               std::vector<std::string>{"hessian.diagonal_products=60", "hessian.lanczos_steps=0"});
+  INFO(what.front());
+  std::vector<std::string> settings = {"hessian.names=['*q_proj*']", "hessian.guards=false"};
+  settings.insert(settings.end(), what.begin(), what.end());
+  const auto measure = [&](const std::string& output, Passes& passes) {
+    auto spectrum = resolve_spectrum(config_of(small, output, settings));
+    count_passes(spectrum.config, passes);
+    return measure_spectrum(spectrum, [](std::int64_t, const auto&) {});
+  };
+  const auto apart = [&](const std::string& output, Passes& passes) {
+    ChildProcess child([&](const auto& say) {
+      const bool finished = measure(output, passes).state == RunState::finished;
+      say(fmt::format("{} {}", passes.count, finished ? 1 : 0));
+    });
+    int finished = 0;
+    std::istringstream(child.wait().text) >> passes.count >> finished;
+    return finished == 1;
+  };
+  Passes undisturbed;
+  REQUIRE(apart("whole", undisturbed));
+  // Each attempt asks for the loss and the gradient first, which no file keeps.
+  constexpr int kStops = 3, kFirst = 2;
+  CHECK(passes_lost(15, kStops, undisturbed.count,
+                    [&](Passes& passes) { return apart("parts", passes); }) <= kStops * kFirst);
+  Passes none;
+  const auto expected = measure("whole", none).rows, found = measure("parts", none).rows;
+  REQUIRE(found.summary.size() == 1);
+  CHECK(found.eigenvalues.size() == expected.eigenvalues.size());
+  for (std::size_t i = 0; i < found.eigenvalues.size(); ++i) {
+    CHECK(found.eigenvalues[i].value == expected.eigenvalues[i].value);
+  }
+  const bool has_trace = what.front().find("diagonal") == std::string::npos;
+  CHECK((!has_trace || found.summary[0].trace == expected.summary[0].trace));
+  CHECK(found.summary[0].products == expected.summary[0].products);
+  CHECK(!std::filesystem::exists(small.folder / "parts/products-0-0.bin"));
 }
 
 // Work that would take hours; the shell fragment interrupts it once its folder is there.
