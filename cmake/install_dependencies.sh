@@ -167,7 +167,7 @@ announce_downloads() {
 link_python_package() {
   local link
   link=$("$venv_python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/blockwise.pth
-  [[ -f $link && $(<"$link") == "$PWD/notebooks" ]] || printf '%s\n' "$PWD/notebooks" >"$link"
+  [[ -f $link && $(<"$link") == "$PWD/python" ]] || printf '%s\n' "$PWD/python" >"$link"
 }
 
 require_libtorch() {

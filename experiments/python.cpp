@@ -34,11 +34,11 @@ fs::path checkout() { return program_folder().parent_path().parent_path(); }
 
 // PREFIX/bin/blockwise -> what `make install` puts there; there is none beside build/release.
 fs::path installed_modules() {
-  return program_folder().parent_path() / "share/blockwise/notebooks";
+  return program_folder().parent_path() / "share/blockwise/python";
 }
 
 fs::path modules() {
-  return is_there(installed_modules()) ? installed_modules() : checkout() / "notebooks";
+  return is_there(installed_modules()) ? installed_modules() : checkout() / "python";
 }
 
 // A signal that asks for a stop must not cut the text or the wait short.

@@ -6,7 +6,7 @@
 
 namespace blockwise {
 
-// The words that run `python -m ARGUMENTS...` isolated (-I): modules come from notebooks/ of this
+// The words that run `python -m ARGUMENTS...` isolated (-I): modules come from python/ of this
 // checkout, or of share/blockwise beside an installed program, and from what the interpreter was
 // installed with. Nothing is taken from the current folder, from PYTHONPATH and its kin or from the
 // user's own site-packages, so that a json.py beside somebody's data is not run. The interpreter:

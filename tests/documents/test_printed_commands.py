@@ -106,7 +106,7 @@ def check_flags(command: Command, clone: Path) -> None:
         for flag in (word.split("=")[0] for word in words[length:] if word.startswith("--")):
             assert re.search(rf"{flag}\b", text), f"{words[:length]} has no {flag}"
     for word in words:
-        if re.fullmatch(r"(configs|notebooks|tests)/\S+\.\w+", word):
+        if re.fullmatch(r"(configs|notebooks|python|tests)/\S+\.\w+", word):
             assert (clone / word).exists(), word
 
 

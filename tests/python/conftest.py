@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "notebooks"))
+sys.path.insert(0, str(REPOSITORY / "python"))
 
 from blockwise.runs import Sweep, read_sweep  # noqa: E402
 from make_runs import RunSpec, usual_accidents, write_run, write_sweep  # noqa: E402

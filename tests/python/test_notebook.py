@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 
 import nbformat
@@ -18,7 +17,7 @@ NOTEBOOKS = REPOSITORY / "notebooks"
 
 def execute(name: str, monkeypatch: pytest.MonkeyPatch) -> list[NotebookNode]:
     """The outputs of all cells."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS)]))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "python"))
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     NotebookClient(
         notebook, timeout=50, resources={"metadata": {"path": str(REPOSITORY)}}

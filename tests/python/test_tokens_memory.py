@@ -23,7 +23,7 @@ def peak_memory(output: Path, text: Path, *more: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", WATCH, sys.executable, "-m", "blockwise.tokens", "--train", text,
          "--validation-fraction", "0.1", "--output", output, *more],
-        env={**os.environ, "PYTHONPATH": str(root / "notebooks")},
+        env={**os.environ, "PYTHONPATH": str(root / "python")},
         check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     return int(done.stdout)

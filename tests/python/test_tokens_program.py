@@ -504,7 +504,7 @@ def start_endless(tmp_path: Path, output: Path) -> Iterator[subprocess.Popen[str
                "--train", pipe, "--validation", pipe, "--output", output]  # fmt: skip
     os.mkfifo(pipe)
     root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root / "notebooks")}
+    environment = {**os.environ, "PYTHONPATH": str(root / "python")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     with suppress(BrokenPipeError), pipe.open("wb") as stream:
         while not (output / "partial").is_dir() or not any((output / "partial").iterdir()):

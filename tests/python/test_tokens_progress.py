@@ -95,7 +95,7 @@ def test_the_program_draws_a_bar_on_a_terminal(tmp_path: Path) -> None:
         [sys.executable, "-m", "blockwise.tokens", "--train", tmp_path / "a.txt",
          "--validation-fraction", "0.1", "--output", tmp_path / "tokens"],
         stderr=theirs, stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(root / "notebooks"), "LC_ALL": "C.UTF-8", "TERM": "xterm"},
+        env={**os.environ, "PYTHONPATH": str(root / "python"), "LC_ALL": "C.UTF-8", "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)
     shown = b""
