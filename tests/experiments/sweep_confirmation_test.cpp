@@ -11,7 +11,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/set_fields.hpp"
-#include "tests/support/small_run.hpp"
+#include "tests/support/small_sweep.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -29,23 +29,9 @@ const std::string kSweep = R"(sweep:
       set: {optimizer.rule: adamw}
 )";
 
-struct Prepared : SmallRunFolder {
-  Prepared() : SmallRunFolder(4, kSweep) {
+struct Prepared : SmallSweep {
+  Prepared() : SmallSweep(4, kSweep) {
     fs::copy_file(folder / "validation.bin", folder / "test.bin");
-  }
-  ProgramResult sweep(std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {"sweep", "--jobs", "2", "--json"});
-    return run(more);
-  }
-  nlohmann::json report(std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {"report", (folder / "run").string(), "--json"});
-    const auto result = run_program(more);
-    INFO(result.errors);
-    REQUIRE(result.exit_code == 0);
-    return nlohmann::json::parse(result.output);
-  }
-  nlohmann::json manifest() const {
-    return nlohmann::json::parse(read_text_file(folder / "run/manifest.json"));
   }
   std::string test_file() const { return (folder / "test.bin").string(); }
 };
@@ -67,7 +53,7 @@ TEST_CASE("sweep.confirm runs the best of each group on its seeds, with the test
   REQUIRE(run.test);
   CHECK((run.test->step == 4 && run.test->targets == 93 * 16));
   CHECK(run.provenance.seed == 11);
-  const auto report = p.report();
+  const auto report = p.report_json();
   REQUIRE(report["confirmed"].size() == 1);
   CHECK(report["confirmed"][0]["settings"]["optimizer.learning_rate"] == "0.02");
   CHECK(report["confirmed"][0]["seeds_finished"] == 3);
@@ -91,13 +77,13 @@ TEST_CASE("report --confirm takes seeds that chose nothing, those it is given or
   CHECK(refused.exit_code == 2);
   CHECK_THAT(refused.errors, Contains("the seed 2 is to choose"));
   CHECK(!p.manifest().contains("confirmations"));
-  const auto report = p.report({"--jobs", "2", "--confirm"});
+  const auto report = p.report_json({"--jobs", "2", "--confirm"});
   REQUIRE(report["confirmed"].size() == 1);
   CHECK(report["confirmed"][0]["final_losses"].contains("3"));
   CHECK(report["confirmed"][0]["final_losses"].contains("4"));
   CHECK(report["confirmed"][0]["seeds_finished"] == 2);
   // Another one joins those that are there.
-  CHECK(p.report({"--confirm", "9"})["confirmed"][0]["seeds_finished"] == 3);
+  CHECK(p.report_json({"--confirm", "9"})["confirmed"][0]["seeds_finished"] == 3);
 }
 
 TEST_CASE("A confirmation waits for the members that choose") {

@@ -12,7 +12,7 @@
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
-#include "tests/support/small_run.hpp"
+#include "tests/support/small_sweep.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -30,26 +30,11 @@ const std::string kSweep = R"(sweep:
       set: {optimizer.rule: adamw}
 )";
 
-struct Prepared : SmallRunFolder {
-  Prepared() : SmallRunFolder(4, kSweep) {}
-  ProgramResult sweep(std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {"sweep", "--jobs", "2", "--json"});
-    return run(more);
-  }
-  fs::path member(const std::string& id) const { return folder / "run/members" / id; }
-  fs::path run_file(const std::string& id) const { return member(id) / "run.h5"; }
-  bool finished(const std::string& id) const {
-    return fs::exists(run_file(id)) && read_run(run_file(id)).state == RunState::finished;
-  }
-  ProgramResult report() const { return run_program({"report", (folder / "run").string()}); }
+struct Prepared : SmallSweep {
+  Prepared() : SmallSweep(4, kSweep) {}
 };
 
 const std::string kFirst = "adamw-lr1.0e-2-s1", kSecond = "adamw-lr2.0e-2-s1";
-
-std::string counts(int finished, int failed = 0, int unfinished = 0) {
-  return fmt::format("\"finished\":{},\"diverged\":0,\"failed\":{},\"unfinished\":{}", finished,
-                     failed, unfinished);
-}
 
 // Until the background process brought something about; fails after a minute, which no such thing
 // takes on a busy machine.
@@ -79,14 +64,14 @@ TEST_CASE("A sweep grows by seeds, rates and groups and runs only what is missin
                "sweep.parameters={optimizer.learning_rate: {values: [1.0e-2, 2.0e-2, 4.0e-2]}}"});
   INFO(more.errors);
   CHECK(more.exit_code == 0);
-  CHECK_THAT(more.output, Contains(counts(6)));
+  CHECK_THAT(more.output, Contains(sweep_counts(6)));
   CHECK(p.finished("adamw-lr4.0e-2-s2"));
   const auto group = p.sweep(
       {"--set", "sweep.seeds=[1, 2]", "--set",
        "sweep.parameters={optimizer.learning_rate: {values: [1.0e-2, 2.0e-2, 4.0e-2]}}", "--set",
        "sweep.groups=[{name: adamw, set: {optimizer.rule: adamw}}, {name: mini, set: "
        "{optimizer.rule: adam_mini}}]"});
-  CHECK_THAT(group.output, Contains(counts(12)));
+  CHECK_THAT(group.output, Contains(sweep_counts(12)));
   CHECK(fs::last_write_time(p.run_file(kFirst)) == kept);
   const auto manifest = nlohmann::json::parse(read_text_file(p.folder / "run/manifest.json"));
   CHECK(manifest["members"].size() == 12);
@@ -110,7 +95,7 @@ TEST_CASE("What a sweep's file has no more is named, left out, counted, and take
   const auto kept = fs::last_write_time(p.run_file(kSecond));
   const auto less =
       p.sweep({"--set", "sweep.parameters={optimizer.learning_rate: {values: [1.0e-2]}}"});
-  CHECK_THAT(less.output, Contains(counts(1)));
+  CHECK_THAT(less.output, Contains(sweep_counts(1)));
   CHECK_THAT(less.errors,
              Contains("1 members of") && Contains("no longer in the file: " + kSecond));
   const auto report = p.report();
@@ -120,7 +105,7 @@ TEST_CASE("What a sweep's file has no more is named, left out, counted, and take
   CHECK(json["configurations"].size() == 1);
   CHECK(json["groups"][0]["configurations"] == 2);
   const auto back = p.sweep();
-  CHECK_THAT(back.output, Contains(counts(2)));
+  CHECK_THAT(back.output, Contains(sweep_counts(2)));
   CHECK_THAT(back.errors, !Contains("no longer"));
   CHECK(fs::last_write_time(p.run_file(kSecond)) == kept);
 }
@@ -132,7 +117,7 @@ TEST_CASE("A member whose folder is gone, empty or without config.yaml is writte
   const auto is_made_again = [&] {
     const auto result = p.sweep();
     INFO(result.errors);
-    CHECK_THAT(result.output, Contains(counts(2)));
+    CHECK_THAT(result.output, Contains(sweep_counts(2)));
     CHECK(p.finished(kFirst));
   };
   SECTION("gone") { is_made_again(); }
@@ -156,7 +141,7 @@ TEST_CASE("A member that fails is told with its own last line, and the others go
     write_file_atomically(p.run_file(kFirst), "not a run file");
     const auto result = p.sweep(two_seeds);
     CHECK(result.exit_code == 1);
-    CHECK_THAT(result.output, Contains(counts(3, 1)));
+    CHECK_THAT(result.output, Contains(sweep_counts(3, 1)));
     CHECK_THAT(result.errors, Contains(kFirst + ": failed (exit code 2, bad input): ") &&
                                   Contains("not an HDF5 file") && Contains("see ") &&
                                   Contains("log.txt"));
@@ -165,7 +150,7 @@ TEST_CASE("A member that fails is told with its own last line, and the others go
     fs::create_directories(p.member(kFirst) / "log.txt");
     const auto result = p.sweep(two_seeds);
     CHECK(result.exit_code == 1);
-    CHECK_THAT(result.output, Contains(counts(3, 1)));
+    CHECK_THAT(result.output, Contains(sweep_counts(3, 1)));
     CHECK_THAT(result.errors, Contains(kFirst + ": failed: ") && Contains("Is a directory"));
   }
   // The run file says interrupted, as an earlier process left it; what happens now is a failure.
@@ -179,7 +164,7 @@ TEST_CASE("A member that fails is told with its own last line, and the others go
     write_file_atomically(p.member(kFirst) / "checkpoints", "no folder");
     const auto result = p.sweep(two_seeds);
     CHECK(result.exit_code == 1);
-    CHECK_THAT(result.output, Contains(counts(3, 1)));
+    CHECK_THAT(result.output, Contains(sweep_counts(3, 1)));
     CHECK_THAT(result.errors, Contains(kFirst + ": failed (exit code") && !Contains("): ;"));
   }
 }

@@ -10,7 +10,7 @@
 #include "experiments/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
-#include "tests/support/small_run.hpp"
+#include "tests/support/small_sweep.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -31,34 +31,27 @@ const std::string kSweep = R"(sweep:
       set: {optimizer.rule: adam_mini}
 )";
 
-struct Prepared : SmallRunFolder {
-  Prepared() : SmallRunFolder(6, kSweep) {}
-  ProgramResult sweep(std::vector<std::string> more = {}) const {
-    more.insert(more.begin(), {"sweep", "--jobs", "2"});
-    return run(more);
-  }
-  fs::path member(const std::string& id) const {
-    return folder / "run" / "members" / id / "run.h5";
-  }
+struct Prepared : SmallSweep {
+  Prepared() : SmallSweep(6, kSweep) {}
 };
 
 }  // namespace
 
 TEST_CASE("A sweep runs its members once, and only what is missing afterwards") {
   const Prepared p;
-  const auto first = p.sweep({"--json"});
+  const auto first = p.sweep();
   CHECK(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("\"finished\":4,\"diverged\":0,\"failed\":0,\"unfinished\":0"));
-  const auto run = read_run(p.member("adamw-lr1.0e-2-s2"));
+  const auto run = read_run(p.run_file("adamw-lr1.0e-2-s2"));
   CHECK(run.state == RunState::finished);
   CHECK(run.steps.size() == 6);
 
-  const auto kept = fs::last_write_time(p.member("adamw-lr1.0e-2-s1"));
-  fs::remove_all(p.member("adam_mini-lr1.0e-2-s1").parent_path() / "checkpoints");
-  fs::remove(p.member("adam_mini-lr1.0e-2-s1"));
+  const auto kept = fs::last_write_time(p.run_file("adamw-lr1.0e-2-s1"));
+  fs::remove_all(p.member("adam_mini-lr1.0e-2-s1") / "checkpoints");
+  fs::remove(p.run_file("adam_mini-lr1.0e-2-s1"));
   CHECK(p.sweep().exit_code == 0);
-  CHECK(fs::last_write_time(p.member("adamw-lr1.0e-2-s1")) == kept);
-  CHECK(read_run(p.member("adam_mini-lr1.0e-2-s1")).state == RunState::finished);
+  CHECK(fs::last_write_time(p.run_file("adamw-lr1.0e-2-s1")) == kept);
+  CHECK(read_run(p.run_file("adam_mini-lr1.0e-2-s1")).state == RunState::finished);
 
   const auto report = run_program({"report", (p.folder / "run").string(), "--json"});
   CHECK(report.exit_code == 0);
@@ -69,8 +62,8 @@ TEST_CASE("Pairs share their start: both optimizers see the same initial loss an
   const Prepared p;
   REQUIRE(p.sweep().exit_code == 0);
   for (const auto* seed : {"s1", "s2"}) {
-    const auto adamw = read_run(p.member(std::string("adamw-lr1.0e-2-") + seed));
-    const auto mini = read_run(p.member(std::string("adam_mini-lr1.0e-2-") + seed));
+    const auto adamw = read_run(p.run_file(std::string("adamw-lr1.0e-2-") + seed));
+    const auto mini = read_run(p.run_file(std::string("adam_mini-lr1.0e-2-") + seed));
     CHECK(adamw.evaluations.front().loss == mini.evaluations.front().loss);
     CHECK(adamw.steps.front().loss == mini.steps.front().loss);
     CHECK(adamw.steps.back().loss != mini.steps.back().loss);
@@ -80,7 +73,7 @@ TEST_CASE("Pairs share their start: both optimizers see the same initial loss an
 TEST_CASE("A member that was changed by hand is refused by name") {
   const Prepared p;
   REQUIRE(p.sweep().exit_code == 0);
-  const auto folder = p.member("adamw-lr1.0e-2-s1").parent_path();
+  const auto folder = p.member("adamw-lr1.0e-2-s1");
   const auto yaml = read_text_file(folder / "config.yaml");
   const auto with = [&](const std::string& from, const std::string& to) {
     auto text = yaml;
@@ -133,7 +126,7 @@ TEST_CASE("A preparation that died is done again, whatever it left") {
   INFO(first.errors);
   REQUIRE(first.exit_code == 0);
   const auto sweep = p.folder / "run";
-  const auto left = p.member("adamw-lr1.0e-2-s1").parent_path();
+  const auto left = p.member("adamw-lr1.0e-2-s1");
   const auto old = read_text_file(left / "config.yaml");
   fs::remove_all(sweep);
   fs::create_directories(left);
@@ -187,10 +180,10 @@ TEST_CASE("A member's mistake is found before anything runs") {
 
 TEST_CASE("Diverged members do not stop a sweep and are not run again") {
   const Prepared p;
-  const auto first = p.sweep({"--set", "trainer.divergence_loss=1.0", "--json"});
+  const auto first = p.sweep({"--set", "trainer.divergence_loss=1.0"});
   CHECK(first.exit_code == 0);
   CHECK_THAT(first.output, Contains("\"finished\":0,\"diverged\":4"));
-  const auto again = p.sweep({"--set", "trainer.divergence_loss=1.0"});
+  const auto again = p.sweep_in_words({"--set", "trainer.divergence_loss=1.0"});
   CHECK(again.exit_code == 0);
   CHECK_THAT(again.output, Contains("0 of 4 members finished, 4 diverged") &&
                                Contains("Diverged members are results, not failures"));
@@ -199,11 +192,11 @@ TEST_CASE("Diverged members do not stop a sweep and are not run again") {
 TEST_CASE("A failed member is reported and runs again next time") {
   const Prepared p;
   REQUIRE(p.sweep().exit_code == 0);
-  const auto file = p.member("adamw-lr1.0e-2-s1");
+  const auto file = p.run_file("adamw-lr1.0e-2-s1");
   // With a checkpoint it would go on from there.
   fs::remove_all(file.parent_path() / "checkpoints");
   write_file_atomically(file, "not a run file");
-  const auto broken = p.sweep({"--json"});
+  const auto broken = p.sweep();
   CHECK(broken.exit_code == 1);
   CHECK_THAT(broken.output, Contains("\"finished\":3,\"diverged\":0,\"failed\":1"));
   fs::remove(file);
@@ -213,11 +206,11 @@ TEST_CASE("A failed member is reported and runs again next time") {
 TEST_CASE("A stopped sweep continues where it was") {
   const Prepared p;
   const pid_t process = start_program({"sweep", p.config});
-  while (!fs::exists(p.member("adamw-lr1.0e-2-s1"))) ::usleep(5'000);
+  while (!fs::exists(p.run_file("adamw-lr1.0e-2-s1"))) ::usleep(5'000);
   ::kill(process, SIGTERM);
   int status = 0;
   ::waitpid(process, &status, 0);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 4));
-  CHECK(p.sweep({"--json"}).exit_code == 0);
-  CHECK(read_run(p.member("adam_mini-lr1.0e-2-s2")).state == RunState::finished);
+  CHECK(p.sweep().exit_code == 0);
+  CHECK(read_run(p.run_file("adam_mini-lr1.0e-2-s2")).state == RunState::finished);
 }

@@ -19,9 +19,13 @@ struct SmallSweep : SmallRunFolder {
   // `section`: that of the YAML, and what else stands behind the run.
   SmallSweep(std::int64_t steps, const std::string& section) : SmallRunFolder(steps, section) {}
 
-  // Two members at a time; with a last word for machines.
+  // Two members at a time; with a last word for machines, or for people.
   ProgramResult sweep(Words more = {}) const {
     more.insert(more.begin(), {"sweep", "--jobs", "2", "--json"});
+    return run(more);
+  }
+  ProgramResult sweep_in_words(Words more = {}) const {
+    more.insert(more.begin(), {"sweep", "--jobs", "2"});
     return run(more);
   }
   std::filesystem::path member(const std::string& id) const { return folder / "run/members" / id; }
