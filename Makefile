@@ -103,7 +103,7 @@ corpus: build ## the default corpus: Jane Austen's novels as token files
 	@$(MAKE) --no-print-directory --silent $(TOKENS)/manifest.json
 
 $(NOVELS) &:
-	$(PYTHON_MODULE) blockwise.austen --output data/austen
+	$(PYTHON_MODULE) blockwise.corpus.austen --output data/austen
 
 $(TOKENS_byte)/manifest.json: $(NOVELS)
 	$(BLOCKWISE) data --train data/austen/train.txt --validation data/austen/validation.txt \

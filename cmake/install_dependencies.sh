@@ -163,11 +163,11 @@ announce_downloads() {
   [[ -n ${Torch_DIR:-}${CMAKE_PREFIX_PATH:-} ]] || torch_is_installed || announce_torch
 }
 
-# `import blockwise` in .venv, from any folder.
+# `import blockwise` in .venv, from any folder; and what the studies of notebooks/ need.
 link_python_package() {
-  local link
+  local link folders="$PWD/python"$'\n'"$PWD/notebooks"
   link=$("$venv_python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/blockwise.pth
-  [[ -f $link && $(<"$link") == "$PWD/python" ]] || printf '%s\n' "$PWD/python" >"$link"
+  [[ -f $link && $(<"$link") == "$folders" ]] || printf '%s\n' "$folders" >"$link"
 }
 
 require_libtorch() {

@@ -33,7 +33,7 @@ class ByteTokenizer : public Tokenizer {
 class JsonTokenizer : public Tokenizer {
  public:
   explicit JsonTokenizer(const fs::path& path)
-      : session_({"blockwise.text_session", path.string()}) {}
+      : session_({"blockwise.tokens.text_session", path.string()}) {}
 
   std::vector<std::int64_t> encode(const std::string& text) override {
     return ask(text).get<std::vector<std::int64_t>>();

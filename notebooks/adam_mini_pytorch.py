@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from blockwise.partition_file import read_partition_document
 from torch import Tensor
 from torch.nn.functional import pad
+
+from blockwise.files.partition_file import read_partition_document
 
 
 def tile_means(x: Tensor, rows: int, columns: int) -> Tensor:

@@ -134,7 +134,7 @@ def environment(clone: Path) -> dict[str, str]:
     """As docs/install.md says it, with the package of the clone; one thread, a home of its own."""
     return os.environ | {
         "PATH": f"{clone}/build/release:{os.environ['PATH']}",
-        "PYTHONPATH": f"{clone}/python",
+        "PYTHONPATH": f"{clone}/python:{clone}/notebooks",
         "HOME": str(clone),
         "OMP_NUM_THREADS": "1",
     }

@@ -6,7 +6,7 @@ set -euo pipefail
 source=$1 program=$2 python=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export PYTHONPATH="$source/python" OMP_NUM_THREADS=1
+export PYTHONPATH="$source/python:$source/notebooks" OMP_NUM_THREADS=1
 
 fail() {
   echo "quickstart.sh: $*" >&2

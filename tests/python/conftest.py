@@ -1,4 +1,4 @@
-"""Synthetic runs and sweeps for the tests, and where the package is."""
+"""Synthetic runs and sweeps for the tests, and where the package and the studies are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "python"))
+PACKAGES = [str(REPOSITORY / "python"), str(REPOSITORY / "notebooks")]
+"""For PYTHONPATH: the package blockwise, and the studies."""
+sys.path[:0] = PACKAGES
 
-from blockwise.runs import Sweep, read_sweep  # noqa: E402
 from make_runs import RunSpec, usual_accidents, write_run, write_sweep  # noqa: E402
+
+from blockwise.files.sweep import Sweep, read_sweep  # noqa: E402
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blockwise.partition_scores import COLUMNS
+from blockwise.files.partition_scores import COLUMNS
 
 _USUAL: dict[str, Any] = {
     "tensor": "weight", "layer": 0, "section": 0, "candidate": "row", "rows": 8, "columns": 8,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blockwise.tokens.__main__ import main
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel
+
+from blockwise.tokens.__main__ import main
 
 # Blank lines, indentation, Windows line ends, several scripts, no newline at the end.
 MESSY = (

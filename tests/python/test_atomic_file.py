@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from blockwise.atomic_file import replaced_on_success, write_bytes_atomically
+
+from blockwise.files.atomic_file import replaced_on_success, write_bytes_atomically
 
 
 @pytest.mark.parametrize("exists", [True, False])

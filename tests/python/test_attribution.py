@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise import criteria_correlation, rank_correlation
-from blockwise.attribution import main
-from blockwise.attribution_drawing import attribution_figure
-from blockwise.attribution_tables import attribution_table, role_differences
-from blockwise.criteria import criteria_by_size, criteria_table, find_scores
-from blockwise.hdf5_file import RunFileError
-from blockwise.intervals import t_quantile
-from blockwise.runs import Sweep, read_sweep
 from make_runs import PlannedRun, RunSpec, write_planned
 from make_scores import write_scores
 from test_notebook import execute, images
+
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.sweep import Sweep, read_sweep
+from blockwise.statistics.intervals import t_quantile
+from studies.attribution import main
+from studies.attribution_figure import attribution_figure
+from studies.attribution_tables import attribution_table, role_differences
+from studies.criteria import criteria_by_size, criteria_table, find_scores
+from studies.gain_prediction import criteria_correlation
+from studies.ranks import rank_correlation
 
 # What refining a role adds to the loss, nats; coarsening adds as much.
 GAINS = {"query": -0.01, "key": -0.02, "value": -0.04, "mlp_in": -0.08, "lm_head": -0.16}

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blockwise import austen
-from blockwise.austen import CorpusError, is_complete, main, prepare_corpus
-from blockwise.r_lazy_load import RDataError, decompress_record, read_character_vectors
+
+from blockwise.corpus import austen
+from blockwise.corpus.austen import CorpusError, is_complete, main, prepare_corpus
+from blockwise.corpus.r_lazy_load import RDataError, decompress_record, read_character_vectors
 
 # ---- R's files, written by hand ----------------------------------------------------------------
 

@@ -7,25 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.difference_drawing import loss_differences
-from blockwise.figures import final_loss_figure, loss_curve_figure, sweep_figure
-from blockwise.runs import (
-    LEARNING_RATE,
-    Sweep,
+from make_runs import CONFIRM_SEEDS, RunSpec, member_id, write_sweep
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+
+from blockwise.analysis.sweep_tables import (
     best_configurations,
     configurations,
     confirmed_configurations,
     final_losses,
     judged_configurations,
     loss_curves,
-    read_sweep,
     run_status,
     status_counts,
 )
-from make_runs import CONFIRM_SEEDS, RunSpec, member_id, write_sweep
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.container import ErrorbarContainer
+from blockwise.figures.loss_difference import loss_differences
+from blockwise.figures.sweep import final_loss_figure, loss_curve_figure, sweep_figure
+from blockwise.files.sweep import LEARNING_RATE, Sweep, read_sweep
 
 GROUPS = ("adamw", "adam_mini")
 BEST = [(group, 6e-3, seed) for group in GROUPS for seed in CONFIRM_SEEDS]

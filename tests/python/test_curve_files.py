@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from blockwise.curve_files import main, read_curves
+
+from blockwise.files.curve_files import main, read_curves
 
 TABLE = """run,group,seed,stage,optimizer.learning_rate,step,tokens,seconds,quantity,value
 "a, 1",adamw,7,search,0.5,1,64,0.5,train/loss,2.5

@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from blockwise.difference_drawing import loss_differences
-from blockwise.figures import loss_difference_figure, save_figure
-from blockwise.runs import Sweep, best_configurations, read_sweep
 from make_runs import write_sweep
+
+from blockwise.analysis.sweep_tables import best_configurations
+from blockwise.figures.loss_difference import loss_difference_figure, loss_differences
+from blockwise.figures.style import save_figure
+from blockwise.files.sweep import Sweep, read_sweep
 
 
 def test_a_difference_is_the_loss_above_the_baseline_of_the_same_seed(sweep: Sweep) -> None:

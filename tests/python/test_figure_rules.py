@@ -10,23 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise.class_drawing import class_figure
-from blockwise.difference_drawing import loss_difference_figure
-from blockwise.figures import (
-    final_loss_figure,
-    loss_curve_figure,
-    memory_figure,
-    partition_picture,
-    planned_memory_figure,
-    run_figure,
-    spectrum_course_figure,
-    spectrum_figure,
-    sweep_figure,
-)
-from blockwise.runs import LEARNING_RATE, Sweep, read_run, read_sweep
-from blockwise.spectra import read_spectrum
-from blockwise.stability_drawing import stability_figure
-from blockwise.style import group_styles
 from make_runs import PlannedRun, RunSpec, gpt2_partition, llama_partition, write_planned, write_run
 from make_spectra import gpt2_spectrum, write_spectrum
 from matplotlib.artist import Artist
@@ -37,6 +20,25 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from blockwise.figures.loss_difference import loss_difference_figure
+from blockwise.figures.partition import partition_picture
+from blockwise.figures.run import run_figure
+from blockwise.figures.spectrum import spectrum_figure
+from blockwise.figures.spectrum_course import spectrum_course_figure
+from blockwise.figures.style import group_styles
+from blockwise.figures.sweep import (
+    final_loss_figure,
+    loss_curve_figure,
+    memory_figure,
+    sweep_figure,
+)
+from blockwise.files.run import read_run
+from blockwise.files.spectra import read_spectrum
+from blockwise.files.sweep import LEARNING_RATE, Sweep, read_sweep
+from studies.class_figure import class_figure
+from studies.memory_figures import planned_memory_figure
+from studies.stability_figure import stability_figure
 
 GROUPS = [f"group_{i:02d}" for i in range(12)]
 

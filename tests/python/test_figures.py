@@ -7,33 +7,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise.figures import (
-    final_loss_figure,
-    loss_curve_figure,
-    main,
-    memory_figure,
-    partition_picture,
-    run_figure,
-    save_figure,
-    sweep_figure,
-    time_split,
-)
-from blockwise.partition_drawing import representative_tensors
-from blockwise.runs import (
-    LEARNING_RATE,
-    Override,
-    Sweep,
-    best_configurations,
-    configurations,
-    loss_band,
-    read_run,
-    read_sweep,
-)
 from make_runs import RATES, RunSpec, gpt2_partition, member_id, open_run, write_run, write_sweep
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+
+from blockwise.analysis.sweep_tables import best_configurations, configurations, loss_band
+from blockwise.figures.__main__ import main
+from blockwise.figures.partition import partition_picture, representative_tensors
+from blockwise.figures.run import run_figure, time_split
+from blockwise.figures.style import save_figure
+from blockwise.figures.sweep import (
+    final_loss_figure,
+    loss_curve_figure,
+    memory_figure,
+    sweep_figure,
+)
+from blockwise.files.run import read_run
+from blockwise.files.sweep import LEARNING_RATE, Override, Sweep, read_sweep
 
 
 def line(axes: Axes, label: str) -> np.ndarray:

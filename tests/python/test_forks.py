@@ -14,7 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from blockwise.plans import program
+
+from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 

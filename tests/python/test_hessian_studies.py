@@ -7,16 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.hessian_studies import STUDIES, main
-from blockwise.hessian_tables import (
-    class_table,
-    heterogeneity_table,
-    neuron_table,
-    structure_table,
-)
-from blockwise.plans import program
 from test_notebook import execute, images
 from test_real_program import write_tokens
+
+from studies.hessian_studies import STUDIES, main
+from studies.hessian_tables import class_table, heterogeneity_table, neuron_table, structure_table
+from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 

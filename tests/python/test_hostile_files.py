@@ -12,15 +12,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from blockwise import hdf5_guard
-from blockwise.hdf5_file import RunFileError
-from blockwise.leave_out import read_left_out
-from blockwise.partition_file import read_partition_file
-from blockwise.partition_scores import read_scores
-from blockwise.runs import Run, read_run, read_sweep
-from blockwise.spectra import read_spectrum
 from make_runs import RunSpec, Section, write_run
 from make_spectra import SpectrumSpec, write_spectrum
+
+from blockwise.files import hdf5_guard
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.partition_file import read_partition_file
+from blockwise.files.partition_scores import read_scores
+from blockwise.files.run import Run, read_run
+from blockwise.files.spectra import read_spectrum
+from blockwise.files.sweep import read_sweep
+from studies.leave_out import read_left_out
 
 SECONDS = 5.0  # of a file of a few kilobytes, also on a busy machine
 
@@ -28,7 +30,7 @@ SECONDS = 5.0  # of a file of a few kilobytes, also on a busy machine
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file on a disk does not get better by waiting; and a hang needs no ten seconds."""
-    monkeypatch.setattr("blockwise.hdf5_file._RETRY_SECONDS", ())
+    monkeypatch.setattr("blockwise.files.hdf5_file._RETRY_SECONDS", ())
     monkeypatch.setattr(hdf5_guard, "_FILE_SECONDS", 2.0)
 
 

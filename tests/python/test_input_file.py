@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blockwise.hdf5_file import RunFileError
-from blockwise.input_file import first_hole, open_input, read_input
-from blockwise.partition_file import read_partition_file
-from blockwise.runs import read_run, read_sweep
 from make_tokens import run, write_gpt2_files
+
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.input_file import first_hole, open_input, read_input
+from blockwise.files.partition_file import read_partition_file
+from blockwise.files.run import read_run
+from blockwise.files.sweep import read_sweep
 
 SPARSE_BYTES = 1 << 42  # 4 TiB that take no room
 KINDS = ["folder", "pipe", "device", "loop", "unreadable", "sparse"]

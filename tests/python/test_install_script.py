@@ -120,7 +120,7 @@ def test_another_build_is_refused_before_anything_is_installed(checkout: Path) -
 def test_the_package_is_importable_in_the_environment(checkout: Path) -> None:
     install(checkout)
     link = checkout / "site/blockwise.pth"
-    assert link.read_text(encoding="utf-8") == f"{checkout}/python\n"
+    assert link.read_text(encoding="utf-8") == f"{checkout}/python\n{checkout}/notebooks\n"
 
 
 @pytest.mark.parametrize("target", ["build", "quickstart", "test", "fuzz"])

@@ -4,7 +4,8 @@ import math
 import statistics
 
 import pytest
-from blockwise.intervals import mean_interval, t_quantile
+
+from blockwise.statistics.intervals import mean_interval, t_quantile
 
 
 def t_density(t: float, n: int) -> float:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.hdf5_file import RunFileError
-from blockwise.leave_out import read_left_out
-from blockwise.leave_out_drawing import left_out_figure
 from make_runs import PlannedRun, RunSpec, write_planned
 from test_notebook import execute, images
+
+from blockwise.files.hdf5_file import RunFileError
+from studies.leave_out import read_left_out
+from studies.leave_out_figure import left_out_figure
 
 # As rate_search.cpp writes it; the last one was at the grid's end, on one seed.
 RATES = """\

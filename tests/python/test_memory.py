@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.figures import (
+from make_program import CONFIGS, write_program
+
+from blockwise.figures.style import save_figure
+from studies.memory_figures import (
     memory_parts_figure,
+    memory_savings,
     planned_memory_figure,
     position_loss_figure,
-    save_figure,
 )
-from blockwise.memory_drawing import memory_savings
-from blockwise.plans import ProgramError, read_evaluation, read_plans
-from make_program import CONFIGS, write_program
+from studies.plans import read_evaluation, read_plans
+from studies.program import ProgramError
 
 GIB = 1024**3
 

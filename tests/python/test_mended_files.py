@@ -13,7 +13,8 @@ from pathlib import Path
 
 import h5py
 import pytest
-from blockwise.plans import program
+
+from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPOSITORY
+from conftest import PACKAGES, REPOSITORY
 from make_program import write_program
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -17,7 +18,7 @@ NOTEBOOKS = REPOSITORY / "notebooks"
 
 def execute(name: str, monkeypatch: pytest.MonkeyPatch) -> list[NotebookNode]:
     """The outputs of all cells."""
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "python"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(PACKAGES))
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     NotebookClient(
         notebook, timeout=50, resources={"metadata": {"path": str(REPOSITORY)}}

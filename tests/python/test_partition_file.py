@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from blockwise.figures import draw, main
-from blockwise.hdf5_file import RunFileError
-from blockwise.partition_file import read_partition_file
-from blockwise.plans import program
 from test_real_program import write_tokens
+
+from blockwise.figures.__main__ import draw, main
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.partition_file import read_partition_file
+from studies.program import program
 
 FILE = """format: blockwise-partition
 version: 1

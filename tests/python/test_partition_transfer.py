@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.hdf5_file import RunFileError
-from blockwise.partition_transfer import choice_agreement, choice_table, score_folders
 from make_scores import write_scores
 from test_notebook import execute
+
+from blockwise.files.hdf5_file import RunFileError
+from studies.partition_transfer import choice_agreement, choice_table, score_folders
 
 CANDIDATES = ("row", "column", "factored", "element")
 

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from blockwise.plans import program, program_json
 from conftest import REPOSITORY
+
+from studies.program import program, program_json
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 

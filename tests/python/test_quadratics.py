@@ -11,23 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from blockwise import quadratic_sweeps
-from blockwise.hdf5_file import RunFileError
-from blockwise.intervals import mean_interval
-from blockwise.plans import REPOSITORY, program
-from blockwise.preconditioner import (
+from make_runs import RunSpec, write_run
+from test_notebook import execute, images
+
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.statistics.intervals import mean_interval
+from studies import REPOSITORY, quadratic_sweeps
+from studies.preconditioner import (
     condition_ratio_table,
     condition_ratios,
     diagonal_share,
     preconditioned_condition,
     rotation_path,
 )
-from blockwise.preconditioner_drawing import condition_ratio_figure
-from blockwise.quadratic_sweeps import STUDY, run_sweeps
-from blockwise.quadratic_tables import SMALLEST_LOSS
-from blockwise.quadratics import main, quadratic_figure, quadratic_table
-from make_runs import RunSpec, write_run
-from test_notebook import execute, images
+from studies.preconditioner_figure import condition_ratio_figure
+from studies.program import program
+from studies.quadratic_figure import quadratic_figure
+from studies.quadratic_sweeps import STUDY, run_sweeps
+from studies.quadratic_tables import SMALLEST_LOSS, quadratic_table
+from studies.quadratics import main
 
 RATES = (0.01, 0.1, 1.0)
 PROBLEMS = (1, 2, 3)

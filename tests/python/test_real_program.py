@@ -12,10 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from blockwise.plans import program, read_evaluation
-from blockwise.runs import read_run
 from conftest import REPOSITORY
 from test_notebook import execute, images
+
+from blockwise.files.run import read_run
+from studies.plans import read_evaluation
+from studies.program import program
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 FAMILIES = ["gpt2", "llama", "llama_bias_tied", "mistral", "qwen2", "qwen3"]

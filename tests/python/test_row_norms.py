@@ -7,9 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from blockwise.plans import program
-from blockwise.spectra import read_spectrum
 from test_spectrum_program import GPT2, PROJECTION, measure, write_tokens
+
+from blockwise.files.spectra import read_spectrum
+from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 

@@ -15,22 +15,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise.partition_file import read_partition_file
-from blockwise.runs import (
-    LEARNING_RATE,
-    RunFileError,
-    Sweep,
-    best_configurations,
-    configurations,
-    final_losses,
-    loss_band,
-    loss_curves,
-    read_run,
-    read_sweep,
-    run_status,
-    status_counts,
-)
-from blockwise.spectra import read_spectrum
 from make_runs import (
     RATES,
     SEEDS,
@@ -45,6 +29,21 @@ from make_runs import (
     write_run,
     write_sweep,
 )
+
+from blockwise.analysis.sweep_tables import (
+    best_configurations,
+    configurations,
+    final_losses,
+    loss_band,
+    loss_curves,
+    run_status,
+    status_counts,
+)
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.partition_file import read_partition_file
+from blockwise.files.run import read_run
+from blockwise.files.spectra import read_spectrum
+from blockwise.files.sweep import LEARNING_RATE, Sweep, read_sweep
 
 # ---- one run -----------------------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ def test_a_run_without_a_column_is_damaged(run_file: Path) -> None:
 def test_a_truncated_file_is_an_error_wherever_it_was_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
-    monkeypatch.setattr("blockwise.hdf5_file._RETRY_SECONDS", ())
+    monkeypatch.setattr("blockwise.files.hdf5_file._RETRY_SECONDS", ())
     path, copy = tmp_path / "run.h5", tmp_path / "cut.h5"
     with open_run(path, RunSpec(steps=1000, status="running")) as writer:
         append_steps(writer, 1001, 2048)  # so that the end of the file is values

@@ -9,31 +9,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise.block_matrix_drawing import coupling_figure, coupling_matrix, distance_figure
-from blockwise.density_drawing import density_picture
-from blockwise.eigenvalue_axis import EigenvalueAxis
-from blockwise.energy_drawing import energy_figure
-from blockwise.figures import main, run_figure, save_figure
-from blockwise.hdf5_file import RunFileError
-from blockwise.hessian_matrix_drawing import (
-    block_parameters,
-    matrix_figure,
-    max_pooled,
-    spread,
-)
-from blockwise.runs import read_run
-from blockwise.spectra import Spectrum, read_spectrum
-from blockwise.spectral_density import (
-    cumulative_band,
-    density,
-    exact_eigenvalues,
-    quadrature_trace,
-    spectral_measure,
-    split_outliers,
-)
-from blockwise.spectral_distance import jensen_shannon, spectral_distances
-from blockwise.spectrum_course_drawing import spectrum_course, spectrum_course_figure
-from blockwise.spectrum_drawing import block_spectra_figure, eigenvalue_ends, spectrum_figure
 from make_runs import RunSpec, write_run
 from make_spectra import (
     COLUMNS,
@@ -58,6 +33,29 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+
+from blockwise.analysis.spectral_density import (
+    cumulative_band,
+    density,
+    exact_eigenvalues,
+    quadrature_trace,
+    spectral_measure,
+    split_outliers,
+)
+from blockwise.analysis.spectral_distance import jensen_shannon, spectral_distances
+from blockwise.figures.__main__ import main
+from blockwise.figures.block_matrix import coupling_figure, coupling_matrix, distance_figure
+from blockwise.figures.density import density_picture
+from blockwise.figures.eigenvalue_axis import EigenvalueAxis
+from blockwise.figures.energy import energy_figure
+from blockwise.figures.hessian_matrix import block_parameters, matrix_figure, max_pooled, spread
+from blockwise.figures.run import run_figure
+from blockwise.figures.spectrum import block_spectra_figure, eigenvalue_ends, spectrum_figure
+from blockwise.figures.spectrum_course import spectrum_course, spectrum_course_figure
+from blockwise.figures.style import save_figure
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.run import read_run
+from blockwise.files.spectra import Spectrum, read_spectrum
 
 GPT2 = [name for name, *_ in gpt2_parameters(layers=1)]
 PARAMETERS = [("a.weight", "mlp_in", 0, 30), ("a.bias", "bias", 0, 4), ("b.weight", "mlp_in", 1, 6)]
@@ -234,7 +232,7 @@ def test_a_spectrum_is_no_run(tmp_path: Path) -> None:
 
 
 def test_damaged_spectra_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blockwise.hdf5_file._RETRY_SECONDS", ())
+    monkeypatch.setattr("blockwise.files.hdf5_file._RETRY_SECONDS", ())
     path = write_spectrum(tmp_path / "spectrum.h5", SpectrumSpec())
     with h5py.File(path, "a") as file:
         file["hessian/quadrature/block"][3] = 1
@@ -628,7 +626,7 @@ def test_every_block_has_a_panel_with_its_own_range(gpt2: Spectrum) -> None:
 def test_of_very_many_blocks_the_first_are_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blockwise.spectrum_drawing._MOST_BLOCKS", 4)
+    monkeypatch.setattr("blockwise.figures.spectrum._MOST_BLOCKS", 4)
     rows = [Block(f"row {i}", np.array([1.0, 2.0, 3.0 + i])) for i in range(7)]
     spectrum = written(tmp_path, SpectrumSpec(blocks=rows, probes=1))
     assert "Spectra of 4 of 7 blocks" in texts(block_spectra_figure(spectrum))

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.figures import main
-from blockwise.hdf5_file import RunFileError
-from blockwise.hessian_matrix_drawing import block_parameters, head_order
-from blockwise.plans import program
-from blockwise.spectra import Spectrum, read_spectrum
-from blockwise.spectrum_course_drawing import spectrum_course
 from conftest import REPOSITORY
+
+from blockwise.figures.__main__ import main
+from blockwise.figures.hessian_matrix import block_parameters, head_order
+from blockwise.figures.spectrum_course import spectrum_course
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.spectra import Spectrum, read_spectrum
+from studies.program import program
 
 GPT2 = REPOSITORY / "tests" / "golden" / "hugging_face" / "gpt2"
 LENGTH, WINDOWS = 8, 8

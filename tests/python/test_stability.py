@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from blockwise.hdf5_file import RunFileError
-from blockwise.intervals import mean_interval
-from blockwise.runs import LEARNING_RATE, read_sweep
-from blockwise.stability import stability_table
-from blockwise.stability_drawing import stability_figure
 from make_runs import PlannedRun, RunSpec, llama_partition, per_element, write_planned
 from test_notebook import execute, images
+
+from blockwise.files.hdf5_file import RunFileError
+from blockwise.files.sweep import LEARNING_RATE, read_sweep
+from blockwise.statistics.intervals import mean_interval
+from studies.stability import stability_table
+from studies.stability_figure import stability_figure
 
 RATES = [0.001 * 2**i for i in range(6)]
 SECTIONS = llama_partition()[:3]

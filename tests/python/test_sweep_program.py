@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from blockwise.plans import program
+
+from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from blockwise.text_session import Continuation, open_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from blockwise.tokens.text_session import Continuation, open_tokenizer
 
 TEXT = ["the cat sat on the mat, naturally; naïve café \N{GRINNING FACE} and the dog sat too. " * 4]
 
@@ -113,7 +114,7 @@ def test_a_session_ignores_what_pads_and_cuts(tmp_path: Path) -> None:
     assert open_tokenizer(str(path)).encode("the cat sat").ids == expected
     lines = ["the cat sat", expected[0], None]
     session = subprocess.run(
-        [sys.executable, "-m", "blockwise.text_session", path],
+        [sys.executable, "-m", "blockwise.tokens.text_session", path],
         input="".join(json.dumps(line) + "\n" for line in lines),
         capture_output=True,
         text=True,
@@ -128,7 +129,7 @@ def test_what_is_no_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     for text in ("{}", nested):
         path.write_text(text)
         session = subprocess.run(
-            [sys.executable, "-m", "blockwise.text_session", path], capture_output=True, text=True
+            [sys.executable, "-m", "blockwise.tokens.text_session", path], capture_output=True, text=True
         )
         assert session.returncode == 2
         assert "Traceback" not in session.stderr

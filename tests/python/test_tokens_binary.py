@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from blockwise.tokens.__main__ import main
 from blockwise.tokens.binary_text import SAMPLE_BYTES, binary_reason
 

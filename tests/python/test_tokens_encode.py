@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from make_tokens import END, MESSY, gpt2_style, llama3_style, sentencepiece_style
+from tokenizers import Tokenizer
+
 from blockwise.tokens.encode import Separator, TokenRun, encode, first_to_validation
 from blockwise.tokens.text import Piece
 from blockwise.tokens.tokenizer import ByteTokenizer, FileTokenizer
-from make_tokens import END, MESSY, gpt2_style, llama3_style, sentencepiece_style
-from tokenizers import Tokenizer
 
 STYLES = [gpt2_style, llama3_style, sentencepiece_style]
 LONG = MESSY * 6

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blockwise.tokens import token_file
 from make_tokens import (
     END,
     MESSY,
@@ -27,6 +26,8 @@ from make_tokens import (
     write_gpt2_files,
 )
 from tokenizers import Tokenizer
+
+from blockwise.tokens import token_file
 
 
 @pytest.fixture

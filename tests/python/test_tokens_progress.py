@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from blockwise.tokens import progress as module
 from blockwise.tokens.progress import Progress, duration_text
 

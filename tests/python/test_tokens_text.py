@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from blockwise.tokens.errors import InputError
-from blockwise.tokens.text import DocumentKind, Piece, TextReader, cut_after, whole_words
 from make_tokens import MESSY
 from tokenizers.pre_tokenizers import ByteLevel
+
+from blockwise.tokens.errors import InputError
+from blockwise.tokens.text import DocumentKind, Piece, TextReader, cut_after, whole_words
 
 
 def documents(path: Path, kind: DocumentKind | None, block_bytes: int = 1 << 17) -> list[str]:

@@ -10,20 +10,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from ..input_file import first_hole, open_input
-from .encode import Separator, TokenRun, encode, first_to_validation
+from ..files.input_file import first_hole, open_input
 from .binary_text import SAMPLE_BYTES, Content, binary_reason
+from .encode import Separator, TokenRun, encode, first_to_validation
 from .errors import InputError
 from .progress import Progress, duration_text, say
 from .stop_signal import stop_at_checks
 from .text import DocumentKind, Piece, Split, TextReader, cut_after, document_kind, whole_words
-from .token_file import (
-    MAX_FILE_TOKENS,
-    SplitWriter,
-    TokenLayout,
-    replaced_together,
-    token_width,
-)
+from .token_file import MAX_FILE_TOKENS, SplitWriter, TokenLayout, replaced_together, token_width
 from .tokenizer import (
     END_OF_TEXT,
     MAX_VOCAB_SIZE,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..input_file import open_input
+from ..files.input_file import open_input
 from .errors import InputError
 
 DocumentKind = Literal["file", "blank-line", "line", "jsonl"]

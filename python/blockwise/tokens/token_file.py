@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..json_file import read_json
+from ..files.json_file import read_json
 from .errors import InputError
 
 TokenLayout = Literal["llmc", "raw_uint16", "raw_uint32"]

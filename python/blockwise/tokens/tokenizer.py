@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..input_file import read_input
+from ..files.input_file import read_input
 from .errors import InputError
 
 if TYPE_CHECKING:

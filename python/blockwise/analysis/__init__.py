@@ -1,0 +1,1 @@
+"""What the files come to: tables of sweeps, densities of spectra."""

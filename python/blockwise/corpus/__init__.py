@@ -1,0 +1,1 @@
+"""The default corpus: Jane Austen's novels."""

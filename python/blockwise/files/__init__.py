@@ -1,0 +1,1 @@
+"""What the program writes, read and checked: run files, sweeps, spectra, partitions, scores."""
