@@ -36,6 +36,10 @@ help: ## this list
 dependencies: ## install what is missing: Debian packages, .venv, LibTorch
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh
 
+.PHONY: developer-dependencies
+developer-dependencies: dependencies
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh developers
+
 .PHONY: configure
 configure: dependencies
 	@$(CMAKE) --preset release -DTorch_DIR='$(Torch_DIR)'
@@ -49,7 +53,7 @@ install: build ## put blockwise into PREFIX/bin (PREFIX=/usr/local)
 	@$(CMAKE) --install build/release --prefix '$(PREFIX)'
 
 .PHONY: test
-test: configure ## install what is missing, build everything, run every test
+test: developer-dependencies configure ## install what is missing, build everything, run every test
 	@$(CMAKE) --build --preset release --parallel $(JOBS)
 	@$(CTEST) --preset release --parallel $(JOBS)
 
@@ -60,17 +64,17 @@ fuzz-programs:
 	@$(CMAKE) --build --preset fuzz --parallel $(JOBS)
 
 .PHONY: fuzz
-fuzz: fuzz-programs configure ## every reader against made up inputs, FUZZ_SECONDS=60 for each, with clang
+fuzz: fuzz-programs developer-dependencies configure ## every reader against made up inputs, FUZZ_SECONDS=60 for each, with clang
 	@BLOCKWISE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CTEST) --preset release -L fuzz --parallel $(JOBS)
 
 .PHONY: sanitize
-sanitize: configure ## every test under the sanitizers of addresses and undefined behaviour
+sanitize: developer-dependencies configure ## every test under the sanitizers of addresses and undefined behaviour
 	@$(CMAKE) --preset asan -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset asan --parallel $(JOBS)
 	@$(CTEST) --preset asan --parallel $(JOBS)
 
 .PHONY: sanitize-threads
-sanitize-threads: configure ## what runs on several threads under the sanitizer of threads
+sanitize-threads: developer-dependencies configure ## what runs on several threads under the sanitizer of threads
 	@$(CMAKE) --preset tsan -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset tsan --parallel $(JOBS)
 	@$(CTEST) --preset tsan
@@ -114,14 +118,14 @@ $(TOKENS_bpe)/manifest.json: $(NOVELS)
 	  --output $(@D) --tokenizer bpe --vocab-size $(VOCAB_SIZE)
 
 .PHONY: lint
-lint: dependencies ## include rules, formatting, links of the documents
+lint: developer-dependencies ## include rules, formatting, links of the documents
 	@$(CMAKE) -DROOT=. -P cmake/check_includes.cmake
 	@$(CMAKE) -P tests/lint/check_includes_test.cmake
 	@.venv/bin/python tests/lint/check_links.py
 	@bash cmake/check_format.sh
 
 .PHONY: format
-format: dependencies ## rewrite the C++ files with clang-format
+format: developer-dependencies ## rewrite the C++ files with clang-format
 	@bash cmake/check_format.sh --fix
 
 .PHONY: clean

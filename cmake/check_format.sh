@@ -13,7 +13,7 @@ find_clang_format() {
       return
     fi
   done
-  echo "skipped: no clang-format 14 (make build puts one into .venv)" >&2
+  echo "skipped: no clang-format 14 (make lint puts one into .venv)" >&2
   exit 77
 }
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: Debian packages, the virtual environment .venv,
 # and LibTorch as the torch wheel. With nothing missing it takes a moment and no network.
-#   bash cmake/install_dependencies.sh          # for the program and its tests
-#   bash cmake/install_dependencies.sh fuzz     # and for fuzzing
+#   bash cmake/install_dependencies.sh              # for the program, its figures and notebooks
+#   bash cmake/install_dependencies.sh tests        # and for the tests
+#   bash cmake/install_dependencies.sh developers   # and for changing the code
+#   bash cmake/install_dependencies.sh fuzz         # and for fuzzing
 # Environment: PYTHON names the interpreter for .venv; TORCH=cpu takes PyTorch's build without CUDA;
 # Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch (2.11 to 2.15) that is used instead of the wheel.
 set -euo pipefail
@@ -14,8 +16,17 @@ readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for 
 readonly cmake_minimum="3.25"
 readonly venv_python=".venv/bin/python"
 package_lists=(cmake/debian_packages.txt)
-[[ ${1:-} != fuzz ]] || package_lists+=(cmake/debian_packages_fuzz.txt)
-readonly package_lists
+requirements=(users)
+case ${1:-} in
+  "") ;;
+  tests | developers) requirements+=("$1") ;;
+  fuzz) package_lists+=(cmake/debian_packages_fuzz.txt) ;;
+  *)
+    printf 'blockwise: "%s" is not tests, developers or fuzz\n' "$1" >&2
+    exit 1
+    ;;
+esac
+readonly package_lists requirements
 
 say() { printf 'blockwise: %s\n' "$*"; }
 fail() {
@@ -158,9 +169,18 @@ install_torch() {
 
 # Before anything is downloaded, what will be. apt-get says its own sizes.
 announce_downloads() {
-  [[ -f .venv/requirements.stamp ]] ||
+  [[ -f .venv/requirements-users.stamp ]] ||
     say "Python packages for .venv: about 0.2 GB to download, 0.7 GB on disk"
   [[ -n ${Torch_DIR:-}${CMAKE_PREFIX_PATH:-} ]] || torch_is_installed || announce_torch
+}
+
+# Every set of python/requirements holds those before it.
+install_requirements() {
+  local name sums
+  sums=$(cat python/requirements/*.txt | sha256sum)
+  for name in "${requirements[@]}"; do
+    install_with_pip "requirements-$name.stamp" "$sums" -r "python/requirements/$name.txt"
+  done
 }
 
 # `import blockwise` in .venv, from any folder; and what the studies of notebooks/ need.
@@ -193,7 +213,7 @@ main() {
   require_system_packages ${venv_package:+"$venv_package"}
   [[ -z $python ]] || make_venv "$python"
   require_cmake
-  install_with_pip requirements.stamp "$(sha256sum <requirements.txt)" -r requirements.txt
+  install_requirements
   link_python_package
   require_libtorch
 }

@@ -20,7 +20,8 @@ void prepare_tokens(const std::vector<std::string>& arguments) {
   std::fflush(nullptr);
   ::execvp(pointers[0], pointers.data());
   throw InputError(
-      fmt::format("the Python '{}' cannot be started: {}", words[0], std::strerror(errno)));
+      fmt::format("the Python '{}' cannot be started: {}; BLOCKWISE_PYTHON names another", words[0],
+                  std::strerror(errno)));
 }
 
 }  // namespace blockwise

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <string_view>
 
 #include "core/error.hpp"
 #include "experiments/build_info.hpp"
@@ -17,28 +19,34 @@
 extern char** environ;
 
 namespace blockwise {
+
+extern const char kPythonPath[];
+
 namespace {
 
 namespace fs = std::filesystem;
 
-fs::path program_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
+// Of the environment; nothing where it is not there or empty.
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == 0 ? std::nullopt : std::optional<std::string>(value);
+}
 
-// What may not be looked at may not be run either.
-bool is_there(const fs::path& path) {
+std::string interpreter() { return variable("BLOCKWISE_PYTHON").value_or(kPython); }
+
+// MARK=FOLDER, see cmake/python_path.cpp.in.
+std::string recorded_modules() {
+  const std::string_view recorded(static_cast<const char*>(kPythonPath));
+  return std::string(recorded.substr(recorded.find('=') + 1));
+}
+
+std::string modules() {
+  const auto folder = variable("BLOCKWISE_PYTHON_PATH").value_or(recorded_modules());
   std::error_code unknown;
-  return fs::exists(path, unknown);
-}
-
-// build/release/blockwise -> the checkout
-fs::path checkout() { return program_folder().parent_path().parent_path(); }
-
-// PREFIX/bin/blockwise -> what `make install` puts there; there is none beside build/release.
-fs::path installed_modules() {
-  return program_folder().parent_path() / "share/blockwise/python";
-}
-
-fs::path modules() {
-  return is_there(installed_modules()) ? installed_modules() : checkout() / "python";
+  require_input(fs::exists(fs::path(folder) / "blockwise", unknown),
+                "{}: no Python package blockwise there; BLOCKWISE_PYTHON_PATH names its folder",
+                folder);
+  return folder;
 }
 
 // A signal that asks for a stop must not cut the text or the wait short.
@@ -64,14 +72,6 @@ int wait_for(pid_t process) {
 constexpr const char* kRunModule =
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)";
-
-std::string interpreter() {
-  if (const char* chosen = std::getenv("BLOCKWISE_PYTHON")) return chosen;
-  const fs::path own = checkout() / ".venv/bin/python";
-  // Two folders above PREFIX/bin may be somebody's home with a .venv of other things.
-  if (!is_there(installed_modules()) && is_there(own)) return own.string();
-  return is_there(kPython) ? kPython : "python3";
-}
 
 // Starts `words` with its standard output in the returned pipe.
 std::pair<pid_t, int> start(std::vector<std::string>& words) {
@@ -99,7 +99,7 @@ std::pair<pid_t, int> start(std::vector<std::string>& words) {
 }  // namespace
 
 std::vector<std::string> python_command(const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {interpreter(), "-I", "-c", kRunModule, modules().string()};
+  std::vector<std::string> words = {interpreter(), "-I", "-c", kRunModule, modules()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   return words;
 }

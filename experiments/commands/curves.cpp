@@ -56,8 +56,8 @@ int convert(const CurveOptions& options, const std::string& kind) {
       fs::remove(path, ignored);
     }
   } const removed{table};
-  fmt::print("{}", python_output({"blockwise.files.curve_files", kind, table.string(),
-                                  output.string()}));
+  fmt::print("{}",
+             python_output({"blockwise.files.curve_files", kind, table.string(), output.string()}));
   return 0;
 }
 

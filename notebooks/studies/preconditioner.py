@@ -31,7 +31,7 @@ def condition_ratios(
     condition: kappa(H); the eigenvalues lie from 1 to kappa in equal ratios.
     rotation: t in [0, 1] of the basis exp(t S); S is a random skew matrix whose largest angle is
         pi. Hessians of one repeat share S and the point w ~ N(0, I).
-    tau: sum_i |H_ii| / sum_ij |H_ij|; 1 is diagonal.
+    tau: sum_i H_ii^2 / ||H||_F^2, as in the program's table `preconditioning`; 1 is diagonal.
     ratio: r = kappa(D^(1/2) H D^(1/2)) / kappa(H), which is what kappa(D H) means, as D H has the
         same eigenvalues; below 1 the preconditioner helps.
     """
@@ -68,9 +68,13 @@ def rotation_path(
 
 
 def diagonal_share(matrices: np.ndarray) -> np.ndarray:
-    """tau = sum_i |H_ii| / sum_ij |H_ij| of the last two axes, in (0, 1]; 1 is diagonal."""
-    sizes = np.abs(matrices)
-    return np.trace(sizes, axis1=-2, axis2=-1) / sizes.sum(axis=(-2, -1))
+    """tau = sum_i H_ii^2 / sum_ij H_ij^2 of the last two axes, in (0, 1]; 1 is diagonal.
+
+    The program's tau: products with random vectors estimate it of any block. The share of absolute
+    values, sum |H_ii| / sum |H_ij|, by which others say how diagonal a matrix is, needs the matrix.
+    """
+    squares = np.square(matrices)
+    return np.trace(squares, axis1=-2, axis2=-1) / squares.sum(axis=(-2, -1))
 
 
 def preconditioned_condition(hessians: np.ndarray, point: np.ndarray) -> np.ndarray:

@@ -52,4 +52,4 @@ def _draw_conditions(axes: Axes, table: pd.DataFrame) -> None:
             rows["tau"], rows["low"], rows["high"], color=style.color, alpha=0.14, lw=0
         )
     axes.set_xlim(0, 1.02)
-    axes.set_xlabel("tau: share of the diagonal in sum |H| (1: diagonal)")
+    axes.set_xlabel("tau: share of the diagonal in ||H||$_F^2$ (1: diagonal)")

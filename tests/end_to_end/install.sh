@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make install` leaves: a program that starts from any folder, finds LibTorch by its own run
-# path, and its Python modules beside itself.
+# path, and the Python package where it was installed.
 # Usage: install.sh SOURCE_FOLDER BUILD_FOLDER CMAKE
 set -euo pipefail
 source=$1 build=$2 cmake=$3
@@ -27,6 +27,14 @@ chmod +x "$work/.venv/bin/python"
 blockwise data --train "$source/LICENSE" --validation "$source/CONTRIBUTING.md" --output tokens
 [ ! -e "$work/trapped" ] || fail "a .venv that is not ours was run"
 [ -s tokens/manifest.json ] || fail "no tokens"
+
+# The package is the installed one, not the checkout's.
+mv "$work/prefix/share/blockwise/python" "$work/aside"
+if blockwise data --train "$source/LICENSE" --validation "$source/CONTRIBUTING.md" --output again 2> errors; then
+  fail "another package was taken"
+fi
+grep -q "$work/prefix/share/blockwise/python: no Python package" errors || fail "$(cat errors)"
+mv "$work/aside" "$work/prefix/share/blockwise/python"
 
 blockwise plan "$work/prefix/share/blockwise/configs/gpt2-tiny.yaml" --set model.vocab_size=256 > plan.txt
 grep -q parameters plan.txt || fail "no plan"

@@ -299,6 +299,10 @@ def gpt2_spectrum(steps: Sequence[int] = (0, 50, 100, 200), layers: int = 2) -> 
         (step, i, j, value, 0.05 * value)
         for step in steps for i, j in pairs for value in [coupling(i, j)]
     ]  # fmt: skip
+    distances = [
+        (step, i, j, 0.6 * (j - i) / len(blocks), 0.01)
+        for step in steps for i, j in pairs if i < j
+    ]  # fmt: skip
     return SpectrumSpec(
         blocks=blocks,
         parameters=parameters,
@@ -307,6 +311,7 @@ def gpt2_spectrum(steps: Sequence[int] = (0, 50, 100, 200), layers: int = 2) -> 
         probes=2,
         tables={
             **table("couplings", couplings),
+            **table("distances", distances),
             **table("rules", [(rule,) for rule in RULES]),
             **table("tensors", [(name,) for name, *_ in parameters]),
             **table("energies", _energies(steps, len(parameters), random)),

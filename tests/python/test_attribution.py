@@ -15,7 +15,7 @@ from test_notebook import execute, images
 
 from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import Sweep, read_sweep
-from blockwise.statistics.intervals import t_quantile
+from blockwise.statistics.student_t import t_quantile
 from studies.attribution import main
 from studies.attribution_figure import attribution_figure
 from studies.attribution_tables import attribution_table, role_differences

@@ -39,7 +39,7 @@ def checkout(tmp_path: Path) -> Path:
     (root / "cmake").mkdir(parents=True)
     for name in ("install_dependencies.sh", "debian_packages.txt"):
         shutil.copy(ROOT / "cmake" / name, root / "cmake" / name)
-    shutil.copy(ROOT / "requirements.txt", root)
+    shutil.copytree(ROOT / "python/requirements", root / "python/requirements")
     (root / "site").mkdir()
     program(root / ".venv/bin/python", PYTHON)
     program(root / "bin/dpkg-query", DPKG_QUERY)
@@ -47,12 +47,12 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def install(root: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def install(root: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     left_out = ("TORCH", "Torch_DIR", "CMAKE_PREFIX_PATH", "PYTHON")
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
     environment |= {"PATH": f"{root}/bin:{os.environ['PATH']}"} | settings
     return subprocess.run(
-        ["bash", "cmake/install_dependencies.sh"],
+        ["bash", "cmake/install_dependencies.sh", *words],
         cwd=root, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -115,6 +115,39 @@ def test_another_build_is_refused_before_anything_is_installed(checkout: Path) -
     assert result.returncode == 1
     assert result.stderr == "blockwise: TORCH is 'rocm'; it is cpu, or not given\n"
     assert not (checkout / "pip.log").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("tests",), ("developers",), ("fuzz",)], ids=str)
+def test_a_user_gets_no_packages_of_tests_and_developers(
+    checkout: Path, words: tuple[str, ...]
+) -> None:
+    assert install(checkout, *words).returncode == 0
+    log = (checkout / "pip.log").read_text(encoding="utf-8")
+    found = [name for name in ("users", "tests", "developers") if f"requirements/{name}.txt" in log]
+    assert found == ["users", *(word for word in words if word != "fuzz")]
+    (checkout / "pip.log").unlink()
+    install(checkout, *words)
+    assert not (checkout / "pip.log").exists()  # nothing is missing any more
+
+
+def test_requirements_hold_each_other_and_are_exact() -> None:
+    folder = ROOT / "python/requirements"
+    packages = set[str]()
+    for name, before in (("users", None), ("tests", "users"), ("developers", "tests")):
+        lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if not line.startswith("#")]
+        assert [line for line in lines if line.startswith("-r")] == ([f"-r {before}.txt"] if before else [])
+        exact = [line.split("==")[0] for line in lines if not line.startswith("-r")]
+        assert all(line.count("==") == 1 for line in lines if not line.startswith("-r"))
+        assert not packages & set(exact)
+        packages |= set(exact)
+    assert not packages & {"torch", "torchvision"}  # LibTorch is the installer's own business
+
+
+def test_an_unknown_set_is_refused(checkout: Path) -> None:
+    result = install(checkout, "everything")
+    assert result.returncode == 1
+    assert result.stderr == 'blockwise: "everything" is not tests, developers or fuzz\n'
 
 
 def test_the_package_is_importable_in_the_environment(checkout: Path) -> None:

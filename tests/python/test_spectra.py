@@ -42,9 +42,13 @@ from blockwise.analysis.spectral_density import (
     spectral_measure,
     split_outliers,
 )
-from blockwise.analysis.spectral_distance import jensen_shannon, spectral_distances
 from blockwise.figures.__main__ import main
-from blockwise.figures.block_matrix import coupling_figure, coupling_matrix, distance_figure
+from blockwise.figures.block_matrix import (
+    coupling_figure,
+    coupling_matrix,
+    distance_figure,
+    distance_matrix,
+)
 from blockwise.figures.density import density_picture
 from blockwise.figures.eigenvalue_axis import EigenvalueAxis
 from blockwise.figures.energy import energy_figure
@@ -428,47 +432,6 @@ def test_a_bulk_without_width_has_still_a_sigma() -> None:
         split_outliers([1.0, 2.0], [1.0])
 
 
-# ---- distances ---------------------------------------------------------------------------------
-
-
-def test_equal_spectra_have_no_distance_and_disjoint_ones_ln_2() -> None:
-    nodes, weights = lanczos_quadrature(planted_eigenvalues(), 40, np.random.default_rng(1))
-    assert jensen_shannon(nodes, weights, nodes, weights) == 0.0
-    assert jensen_shannon(nodes, weights, nodes[::-1], 3 * weights[::-1]) < 1e-12
-    apart = jensen_shannon([1.0, 2.0], [0.5, 0.5], [-1.0, -2.0], [0.5, 0.5])
-    assert apart == pytest.approx(math.log(2), abs=1e-9)
-    assert jensen_shannon([0.0], [1.0], [0.0], [1.0]) == 0.0
-
-
-def test_half_of_the_weight_elsewhere_is_between() -> None:
-    # p = (1/2, 1/2), q = (1, 0): JS = 3/4 ln(4/3) by hand.
-    found = jensen_shannon([1.0, -1.0], [0.5, 0.5], [1.0], [1.0])
-    assert found == pytest.approx(0.75 * math.log(4 / 3), abs=1e-6)
-    assert found == pytest.approx(jensen_shannon([1.0], [1.0], [1.0, -1.0], [0.5, 0.5]))
-
-
-def test_distance_depends_on_scale_and_hardly_on_probe_and_grid() -> None:
-    values = network_eigenvalues(1500)
-    one = lanczos_quadrature(values, 60, np.random.default_rng(1))
-    other = lanczos_quadrature(values, 60, np.random.default_rng(2))
-    far = lanczos_quadrature(10 * values, 60, np.random.default_rng(2))
-    noise, scale = jensen_shannon(*one, *other), jensen_shannon(*one, *far)
-    assert 0 < 10 * noise < scale < math.log(2)
-    assert jensen_shannon(*one, *far, points=2048) == pytest.approx(scale, rel=0.02)
-    with pytest.raises(ValueError, match="1 points"):
-        jensen_shannon(*one, *other, points=1)
-    with pytest.raises(ValueError, match="without a node"):
-        jensen_shannon([], [], *other)
-
-
-def test_distances_of_all_blocks_have_a_row_per_pair(tmp_path: Path) -> None:
-    blocks = [Block("a", flat_eigenvalues(40)), Block("b", 5 + np.ones(40)), Block("c", np.ones(3))]
-    spectrum = written(tmp_path, SpectrumSpec(blocks=blocks))
-    rows = spectral_distances(spectrum, 0)
-    assert rows[["row_block", "column_block"]].values.tolist() == [[0, 1], [0, 2], [1, 2]]
-    assert rows["jensen_shannon"].iloc[2] == pytest.approx(math.log(2), abs=1e-6)
-
-
 # ---- figures -----------------------------------------------------------------------------------
 
 
@@ -700,17 +663,16 @@ def test_heat_maps_name_every_block_without_overlap(gpt2: Spectrum) -> None:
         assert not overlapping(figure)
 
 
-def test_distances_are_the_recorded_ones_or_computed(tmp_path: Path) -> None:
+def test_distances_are_those_that_the_program_recorded(tmp_path: Path) -> None:
     blocks = [Block("a", flat_eigenvalues(40)), Block("b", 5 + flat_eigenvalues(40))]
     recorded = table("distances", [(0, 0, 1, 0.25, 0.01)])
     image = image_of(
         distance_figure(written(tmp_path, SpectrumSpec(blocks=blocks, tables=recorded)))
     )
     np.testing.assert_allclose(np.ma.getdata(image.get_array()), [[0, 0.25], [0.25, 0]])
-    spectrum = written(tmp_path, SpectrumSpec(blocks=blocks))
-    expected = spectral_distances(spectrum, 0)["jensen_shannon"].iloc[0]
-    drawn = np.ma.getdata(image_of(distance_figure(spectrum)).get_array())
-    np.testing.assert_allclose(drawn, [[0, expected], [expected, 0]])
+    spectrum = written(tmp_path, SpectrumSpec(blocks=blocks))  # with quadratures, without distances
+    assert np.isnan(distance_matrix(spectrum, 0)).all()
+    assert "no distances measured (distances: true)" in texts(distance_figure(spectrum))
 
 
 def test_what_was_not_measured_is_said(exact: Spectrum) -> None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..files.spectra import Spectrum
-from ..statistics.intervals import MeanInterval, mean_interval, t_quantile
+from ..statistics.intervals import MeanInterval, mean_interval
+from ..statistics.student_t import t_quantile
 
-_NORMAL_975 = 1.959964
+_NORMAL_975 = NormalDist().inv_cdf(0.975)
 _TAIL = 0.01  # of the weight, on each side of the bulk
 _GAP = 3.0  # mean distances of nodes in the bulk
 _FINEST = 100  # nodes in the bulk; more would be seen as noise

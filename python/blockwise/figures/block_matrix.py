@@ -9,7 +9,6 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ..analysis.spectral_distance import spectral_distances
 from ..files.spectra import Spectrum
 from .style import empty_panel, figure_style, footnote, panel_title, short_name
 
@@ -19,7 +18,6 @@ HEAT = LinearSegmentedColormap.from_list(
 MISSING_COLOR = "#e6e6e6"
 _DECADES = 6  # at most on a logarithmic colour scale
 _MOST_NAMES = 64
-_MOST_COMPUTED = 64  # blocks whose distances are computed while one waits
 _CELL_INCHES = 0.17
 
 
@@ -50,7 +48,7 @@ def distance_figure(spectrum: Spectrum, step: int | None = None) -> Figure:
     norm = Normalize(0, max(float(finite.max()), 1e-3)) if len(finite) else None
     label = "Jensen-Shannon divergence (nats; disjoint: 0.69)"
     return _heat_map(spectrum, values, norm, label, f"Distances of spectra, step {step}",
-                     "no distances measured")  # fmt: skip
+                     "no distances measured (distances: true)")  # fmt: skip
 
 
 def coupling_matrix(spectrum: Spectrum, step: int) -> np.ndarray:
@@ -75,13 +73,9 @@ def coupling_matrix(spectrum: Spectrum, step: int) -> np.ndarray:
 def distance_matrix(spectrum: Spectrum, step: int) -> np.ndarray:
     """Jensen-Shannon divergences in nats [blocks, blocks], 0 on the diagonal.
 
-    As the program recorded them; where it did not, `spectral_distances` of the quadratures, of at
-    most 64 blocks. NaN for blocks without a spectrum.
+    As the program recorded them, with `hessian.distances: true`; NaN where it did not.
     """
-    table = spectrum.rows("distances", step)
-    if table.empty and len(spectrum.blocks) <= _MOST_COMPUTED:
-        table = spectral_distances(spectrum, step)
-    distances = _symmetric(spectrum, table, "jensen_shannon")
+    distances = _symmetric(spectrum, spectrum.rows("distances", step), "jensen_shannon")
     measured = np.isfinite(distances).any(axis=1)
     distances[measured, measured] = 0.0
     return distances

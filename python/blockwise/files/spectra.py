@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ..statistics.intervals import t_quantile
+from ..statistics.student_t import t_quantile
 from .folder_kind import other_reader
 from .hdf5_file import (
     FileKind,
