@@ -78,7 +78,8 @@ def _gains(sweep: Sweep) -> dict[Cell, pd.DataFrame]:
 
 
 def _correlations(gain: pd.DataFrame, criteria: pd.DataFrame, resamples: int) -> Found:
-    draws = _draws(*gain.shape, resamples)
+    roles, seeds = gain.shape
+    draws = _draws(roles, seeds, resamples)
     found: Found = {}
     for name, sign in CRITERIA.items():
         values = sign * criteria[name].to_numpy(dtype=float)

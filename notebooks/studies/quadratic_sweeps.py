@@ -28,7 +28,10 @@ def run_sweeps(folder: Path, small: bool = False) -> None:
     """
     pairs = [(10, 8)] if small else product(CONDITIONS, BLOCK_CONDITIONS)
     for condition, block_condition in pairs:
-        model = {"model.condition": condition, "model.block_condition": block_condition}
+        model: dict[str, object] = {
+            "model.condition": condition,
+            "model.block_condition": block_condition,
+        }
         run_sweep(folder / f"{condition:g}-{block_condition:g}", model, small)
 
 

@@ -56,8 +56,8 @@ def quadratic_sweeps(folder: str | os.PathLike[str]) -> Iterator[tuple[float, fl
             f"{folder}: no sweeps in folders like 1000-8. `python -m studies.quadratics --run` "
             "runs them"
         )
-    for numbers, path in sorted(found.items()):
-        yield *numbers, read_sweep(path)
+    for (condition, block_condition), path in sorted(found.items()):
+        yield condition, block_condition, read_sweep(path)
 
 
 def log_losses(sweep: Sweep) -> pd.DataFrame:

@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _job(arguments: Sequence[str] | None) -> Job:
     given = {k: v for k, v in vars(_parser().parse_args(arguments)).items() if v is not None}
-    return Job(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return Job(**values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

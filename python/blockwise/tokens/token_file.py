@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -94,8 +94,10 @@ class SplitWriter:
             )
         self.close()
         number = "" if self._shard_tokens is None else f"_{len(self.files):06d}"
-        self._stream = (self._folder / f"{self._name}{number}.bin").open("w+b", buffering=1 << 20)
-        self._stream.write(bytes(self._header_bytes()))
+        path = self._folder / f"{self._name}{number}.bin"
+        stream = cast(BufferedRandom, path.open("w+b", buffering=1 << 20))
+        self._stream = stream
+        stream.write(bytes(self._header_bytes()))
         self._room = self._capacity()
 
     def _capacity(self) -> int:

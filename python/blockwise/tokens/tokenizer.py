@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +108,8 @@ class _EncodedText:
             return 0
         if token >= len(self.ids):
             return len(self._text)
-        return self._encoding.token_to_chars(token)[0]
+        begin, _ = cast(tuple[int, int], self._encoding.token_to_chars(token))  # every one has some
+        return begin
 
 
 class FileTokenizer:
