@@ -16,6 +16,7 @@ import pytest
 from conftest import REPOSITORY
 
 import blockwise
+from blockwise.files import hdf5_guard
 
 PACKAGE = REPOSITORY / "python/blockwise"
 STUDIES = REPOSITORY / "notebooks/studies"
@@ -90,6 +91,13 @@ def test_preparing_tokens_does_not_wait_for_pandas_and_matplotlib() -> None:
     loaded = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert "blockwise.tokens.prepare" in loaded.stdout.split()
     assert not {"pandas", "matplotlib", "h5py"} & set(loaded.stdout.split())
+
+
+def test_the_process_that_checks_files_has_no_part_of_the_package_on_its_path() -> None:
+    """There blockwise/statistics would stand for Python's own module of that name."""
+    path = hdf5_guard._search_path()
+    assert path[0] == str(PACKAGE.parent)
+    assert not [folder for folder in path if Path(folder).is_relative_to(PACKAGE)]
 
 
 def test_the_version_is_the_programs() -> None:

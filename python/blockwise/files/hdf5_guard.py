@@ -104,7 +104,7 @@ class _Checker:
 
 def _search_path() -> list[str]:
     """Where this process has its modules from, without the current folder."""
-    own = str(Path(__file__).resolve().parents[1])
+    own = str(Path(__file__).resolve().parents[2])
     return [own, *(entry for entry in sys.path if os.path.isabs(entry))]
 
 
