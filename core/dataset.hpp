@@ -10,6 +10,7 @@
 
 #include "core/batch.hpp"
 #include "core/fields.hpp"
+#include "core/registry.hpp"
 
 namespace blockwise {
 
@@ -66,13 +67,7 @@ class DatasetSpec {
   virtual std::unique_ptr<DatasetSpec> clone() const = 0;
 };
 
-struct DatasetKind {
-  std::string name;
-  std::unique_ptr<DatasetSpec> (*make)();
-};
-
 // The table of core/data/registry.inc.
-const std::vector<DatasetKind>& dataset_kinds();
-std::unique_ptr<DatasetSpec> make_dataset_spec(const std::string& kind);
+const Registry<DatasetSpec>& dataset_kinds();
 
 }  // namespace blockwise

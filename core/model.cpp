@@ -29,20 +29,13 @@ at::Tensor Model::loss(const Batch& batch, ForwardContext& context) const {
   return at::cross_entropy_loss(scores, targets, {}, at::Reduction::Mean, kIgnoredTarget);
 }
 
-const std::vector<ModelFamily>& model_families() {
-  static const std::vector<ModelFamily> families = {
+const Registry<ModelSpec>& model_families() {
 #define BLOCKWISE_MODEL(name, maker) {name, maker},
+  static const Registry<ModelSpec> families("model family", {
 #include "core/models/registry.inc"
+                                                            });
 #undef BLOCKWISE_MODEL
-  };
   return families;
-}
-
-std::unique_ptr<ModelSpec> make_model_spec(const std::string& family) {
-  for (const auto& candidate : model_families()) {
-    if (candidate.name == family) return candidate.make();
-  }
-  throw InputError(fmt::format("unknown model family '{}'", family));
 }
 
 }  // namespace blockwise

@@ -15,6 +15,7 @@
 #include "core/linear.hpp"
 #include "core/output_loss.hpp"
 #include "core/parameter_store.hpp"
+#include "core/registry.hpp"
 
 namespace blockwise {
 
@@ -50,13 +51,7 @@ class ModelSpec {
   virtual std::unique_ptr<ModelSpec> clone() const = 0;
 };
 
-struct ModelFamily {
-  std::string name;
-  std::unique_ptr<ModelSpec> (*make)();
-};
-
 // The table of core/models/registry.inc.
-const std::vector<ModelFamily>& model_families();
-std::unique_ptr<ModelSpec> make_model_spec(const std::string& family);
+const Registry<ModelSpec>& model_families();
 
 }  // namespace blockwise

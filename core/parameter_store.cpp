@@ -27,9 +27,9 @@ std::vector<bool> kept_tensors(const ParameterLayout& layout,
 
 // Parameters and gradients, and the copies that mixed precision computes with.
 void require_memory(const ParameterLayout& layout, const at::TensorOptions& options,
-                    const std::vector<bool>& kept) {
+                    const std::vector<bool>& kept, Gradients gradients) {
   const auto width = static_cast<std::int64_t>(options.dtype().itemsize());
-  std::int64_t bytes = 2 * width * layout.size();
+  std::int64_t bytes = (gradients == Gradients::kept ? 2 : 1) * width * layout.size();
   for (std::size_t i = 0; i < kept.size(); ++i)
     bytes += kept[i] ? 0 : 2 * layout.blocks()[i].size();
   require_available(bytes, options.device(),
@@ -39,23 +39,23 @@ void require_memory(const ParameterLayout& layout, const at::TensorOptions& opti
 }  // namespace
 
 ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype,
-                               const std::optional<MixedPrecision>& mixed)
+                               const std::optional<MixedPrecision>& mixed, Gradients gradients)
     : layout_(std::move(layout)) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const auto kept = kept_tensors(layout_, mixed);
-  require_memory(layout_, options, kept);
+  require_memory(layout_, options, kept, gradients);
   parameters_ = at::zeros({layout_.size()}, options);
-  gradients_ = at::zeros({layout_.size()}, options);
+  if (gradients == Gradients::kept) gradients_ = at::zeros({layout_.size()}, options);
   for (std::size_t i = 0; i < layout_.blocks().size(); ++i) {
     masters_.push_back(view(parameters_, i));
-    gradient_views_.push_back(view(gradients_, i));
+    if (gradients_.defined()) gradient_views_.push_back(view(gradients_, i));
     const auto& block = layout_.blocks()[i];
     // detach() makes a leaf that shares the storage of the flat buffer.
     auto tensor =
         kept[i] ? masters_[i].detach() : at::zeros(block.shape, options.dtype(at::kBFloat16));
     tensor.requires_grad_(true);
     if (tensor.scalar_type() != dtype) tensor.set_grad_dtype(dtype);
-    tensor.mutable_grad() = gradient_views_[i];
+    if (gradients_.defined()) tensor.mutable_grad() = gradient_views_[i];
     tensors_.push_back(std::move(tensor));
   }
 }
@@ -121,10 +121,21 @@ void ParameterStore::initialize(std::uint64_t seed) {
 
 void ParameterStore::zero_gradients() {
   at::NoGradGuard no_grad;
-  gradients_.zero_();
+  if (gradients_.defined()) gradients_.zero_();
+}
+
+std::int64_t ParameterStore::gradient_bytes() const {
+  return gradients_.defined() ? static_cast<std::int64_t>(gradients_.nbytes()) : 0;
 }
 
 void ParameterStore::check_gradient_views() const {
+  if (releases_gradients()) {
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      check_equal(tensors_[i].grad().defined(), false,
+                  "a gradient is left of " + layout_.blocks()[i].name);
+    }
+    return;
+  }
   const auto* base = static_cast<const char*>(gradients_.data_ptr());
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const auto& block = layout_.blocks()[i];

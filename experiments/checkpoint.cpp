@@ -162,7 +162,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const RunIdentity& 
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(store));
-  write_safetensors(partial / kFiles[1], optimizer.state());
+  write_safetensors(partial / kFiles[1], optimizer.state().by_parameter());
   write_marker(partial, step, identity, partition_hash(store.layout(), optimizer.partition()));
   sync_path(partial);
   rename_partial(folder);

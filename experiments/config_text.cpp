@@ -115,8 +115,11 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 17> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 20> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
+                                                           "trainer.gradients: kept",
+                                                           "optimizer.block_lr: \"\"",
+                                                           "optimizer.clip_by: norm",
                                                            "trainer.keep_every: 0",
                                                            "trainer.norms_every: 0",
                                                            "model.activation: gelu_tanh",
@@ -164,11 +167,20 @@ std::string named_files(const RunConfig& config) {
   return file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
 }
 
+// Rules with a partition have had rates per block from the start, the others got them later.
+bool has_partition(const ConfigLines& config) {
+  return std::ranges::any_of(config.lines(), [](const auto& line) {
+    return line.path.starts_with("optimizer.partition.");
+  });
+}
+
 std::string config_hash(const ConfigLines& config, const std::string& files) {
   const auto all = neutral(config);
+  const bool partition = has_partition(all);
   auto kept = all;
   for (const auto& [indent, path, value] : all.lines()) {
-    if (is_later_default(path, value)) kept.set(path, "");
+    const bool always_there = partition && path == "optimizer.block_lr";
+    if (is_later_default(path, value) && !always_there) kept.set(path, "");
   }
   return sha256(kept.yaml() + files).substr(0, 16);
 }

@@ -86,7 +86,7 @@ void require_small_matrices(const ParameterLayout& layout) {
 }
 
 void require_trial_rule(const OptimizerConfig& optimizer) {
-  require_input(optimizer.spec->uses_partition(),
+  require_input(optimizer.uses_partition(),
                 "discovery.objective is loss: trials train with optimizer.rule, and '{}' has no "
                 "partition; --set optimizer.rule=adam_mini",
                 optimizer.rule);

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "core/autograd.hpp"
+#include "core/gradient_release.hpp"
 #include "core/io/input_file.hpp"
 #include "core/meta_memory.hpp"
 #include "core/random_stream.hpp"
@@ -35,11 +37,16 @@ Batch meta_batch(const DataShape& shape, std::int64_t examples) {
 }
 
 // One micro-batch forward and backward as the trainer does it, then an evaluation's forward pass.
-void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model& model) {
+void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model& model,
+              const ParameterStore& store) {
   const auto batch = meta_batch(shape, trainer.micro_batch_size);
   auto context = trainer.forward_context();
   context.dropout = make_generator(0, RandomStream::dropout);
-  backward(model.loss(batch, context));
+  {
+    std::optional<GradientRelease> release;
+    if (store.releases_gradients()) release.emplace(store, [](std::size_t, const at::Tensor&) {});
+    backward(model.loss(batch, context));
+  }
   at::NoGradGuard no_grad;
   auto evaluation = trainer.forward_context();
   model.loss(batch, evaluation);
@@ -47,10 +54,10 @@ void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model&
 
 // Bytes at the peak of a step with what stays allocated all along.
 std::int64_t step_peak(TrainerConfig trainer, const DataShape& shape, const Model& model,
-                       MetaMemory& memory, bool checkpointing) {
+                       const ParameterStore& store, MetaMemory& memory, bool checkpointing) {
   trainer.activation_checkpointing = checkpointing;
   memory.reset_peak();
-  run_step(trainer, shape, model);
+  run_step(trainer, shape, model, store);
   return memory.peak();
 }
 
@@ -106,7 +113,7 @@ std::int64_t MemoryPlan::optimizer_bytes() const {
 
 std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
     const Optimizer& optimizer, const ParameterStore& store) {
-  auto kinds = optimizer.state_bytes();
+  auto kinds = optimizer.state().bytes();
   if (store.master_bytes() > 0) kinds.emplace_back("master_weights", store.master_bytes());
   return kinds;
 }
@@ -119,19 +126,21 @@ MemoryPlan plan_memory(RunConfig config) {
   const auto& trainer = config.trainer;
   const PlannedThreads threads(trainer.threads);
   MetaMemory memory;
-  ParameterStore store(layout, at::kMeta, at::kFloat, trainer.mixed_precision());
+  ParameterStore store(layout, at::kMeta, at::kFloat, trainer.mixed_precision(),
+                       trainer.gradient_storage());
   const auto model = config.model.spec->build(store);
   Optimizer optimizer(config.optimizer, store);
   MemoryPlan plan;
   plan.parameters = layout.size();
   plan.parameter_bytes = store.compute_bytes();
-  plan.gradient_bytes = static_cast<std::int64_t>(store.gradients().nbytes());
+  plan.gradient_bytes = store.gradient_bytes();
   plan.master_bytes = store.master_bytes();
   plan.optimizer = optimizer_bytes_by_kind(optimizer, store);
+  plan.rules = rule_shares(optimizer.rules(), layout);
   plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
   plan.note = rehearse([&] {
-    plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, memory, false);
-    plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, memory, true);
+    plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, store, memory, false);
+    plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, store, memory, true);
   });
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
                                                      : plan.peak_bytes_without_checkpointing;

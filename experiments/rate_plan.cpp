@@ -14,7 +14,7 @@ namespace blockwise {
 namespace {
 
 void require_rule(const RunConfig& config) {
-  require_input(config.optimizer.spec->uses_partition(),
+  require_input(config.optimizer.uses_partition(),
                 "search-lr: optimizer.rule '{}' has no partition whose blocks could have rates; "
                 "--set optimizer.rule=adam_mini or blockwise_sgd",
                 config.optimizer.rule);

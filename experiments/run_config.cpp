@@ -20,18 +20,11 @@ void visit_section(FieldVisitor& v, const Field& field, Section& section) {
   v.end_section();
 }
 
-template <typename Entries>
-std::vector<std::string> names_of(const Entries& entries) {
-  std::vector<std::string> names;
-  for (const auto& entry : entries) names.push_back(entry.name);
-  return names;
-}
-
 }  // namespace
 
 void DataConfig::visit(FieldVisitor& v) {
-  v.choice({"kind", "kind of data set"}, kind, names_of(dataset_kinds()));
-  if (!spec || spec->kind() != kind) spec = make_dataset_spec(kind);
+  v.choice({"kind", "kind of data set"}, kind, dataset_kinds().names());
+  if (!spec || spec->kind() != kind) spec = dataset_kinds().make(kind);
   spec->visit(v);
 }
 
@@ -44,8 +37,8 @@ void ModelConfig::visit(FieldVisitor& v) {
     spec = open_model(from).spec;
     family = spec->family();
   }
-  v.choice({"family", "kind of model", from.empty()}, family, names_of(model_families()));
-  if (!spec || (from.empty() && spec->family() != family)) spec = make_model_spec(family);
+  v.choice({"family", "kind of model", from.empty()}, family, model_families().names());
+  if (!spec || (from.empty() && spec->family() != family)) spec = model_families().make(family);
   v.check("family", spec->family() == family
                         ? ""
                         : fmt::format("'{}', but {} is a {}", family, from, spec->family()));
@@ -102,6 +95,15 @@ void TrainerConfig::visit(FieldVisitor& v) {
             activation_checkpointing);
   v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
             loss_chunk_tokens, {0, 1 << 30});
+  v.choice(
+      {"gradients",
+       "kept: all at once, micro-batches added up; released: each tensor is updated inside the "
+       "backward pass and its gradient freed; clipping by norm then takes a second backward "
+       "pass"},
+      gradients, {"kept", "released"});
+  v.check("gradients", gradients == "kept" || norms_every == 0
+                           ? ""
+                           : "released leaves none for norms_every to measure");
   v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
   v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads,
             {0, 4096});

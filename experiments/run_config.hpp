@@ -48,12 +48,16 @@ struct TrainerConfig {
   std::vector<std::string> float32_tensors;
   bool activation_checkpointing = false;
   std::int64_t loss_chunk_tokens = 0;
+  std::string gradients = "kept";
   std::string device = "auto";
   std::int64_t threads = 0;
   void visit(FieldVisitor& v);
   // What the precision asks of the store and of each pass.
   std::optional<MixedPrecision> mixed_precision() const;
   ForwardContext forward_context() const;
+  Gradients gradient_storage() const {
+    return gradients == "released" ? Gradients::released : Gradients::kept;
+  }
 };
 
 struct RunConfig {

@@ -14,6 +14,7 @@
 #include "core/data/test_set.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "core/gradient_release.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/output_folder.hpp"
@@ -67,6 +68,9 @@ class Run {
   std::int64_t counted_in_step() const;
   void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
                   Stopwatch& watch);
+  StepReport update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
+  double released_norm(std::int64_t counted_all);
+  StepReport update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
   // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
     const auto cycle = trainer_.overfit_batches;
@@ -135,9 +139,10 @@ Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
       folder_(run.config.output),
       device_(device),
       memory_(device),
-      store_(run.layout, device, at::kFloat, trainer_.mixed_precision()),
+      store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
+             trainer_.gradient_storage()),
       model_(run.config.model.spec->build(store_)),
-      optimizer_(run.config.optimizer, store_),
+      optimizer_(run.config.optimizer, store_, static_cast<std::uint64_t>(run.config.seed)),
       micro_batches_(trainer_.global_batch_tokens /
                      (trainer_.micro_batch_size * run.data->shape().sequence_length)),
       tokens_per_step_(trainer_.global_batch_tokens),
@@ -152,7 +157,7 @@ RunHeader Run::header(int threads) const {
   header.first_step = step_ + 1;
   header.provenance = make_provenance(device_, threads, run_.config.seed);
   header.parameter_bytes = store_.compute_bytes();
-  header.gradient_bytes = static_cast<std::int64_t>(store_.gradients().nbytes());
+  header.gradient_bytes = store_.gradient_bytes();
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
   header.has_test = test_set() != nullptr;
   header.found_on = found_on_seeds(run_.config.optimizer);
@@ -285,15 +290,50 @@ void Run::accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t cou
   watch.lap(row.seconds_backward);
 }
 
+// All gradients, then the step.
+StepReport Run::update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  store_.zero_gradients();
+  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
+  return optimizer_.step(row.learning_rate);
+}
+
+// Of the whole gradient, by a backward pass that keeps none of it.
+double Run::released_norm(std::int64_t counted_all) {
+  double square = 0.0;
+  const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
+    square += optimizer_.squared_norm(gradient);
+  });
+  StepRecord unrecorded;
+  Stopwatch watch;
+  accumulate(unrecorded, 0, counted_all, watch);
+  return std::sqrt(square);
+}
+
+// Each tensor's step within the backward pass: one micro-batch, as resolve_batch() asks.
+StepReport Run::update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  double scale = 1.0;
+  if (optimizer_.clipping().needs_norm()) {
+    const double norm = released_norm(counted_all);
+    watch.lap(row.seconds_backward);
+    if (!std::isfinite(norm)) return {norm, 0.0};
+    scale = optimizer_.clipping().scale(norm);
+  }
+  optimizer_.begin_step(row.learning_rate, scale);
+  const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
+    optimizer_.update(parameter, gradient);
+  });
+  accumulate(row, 0, counted_all, watch);
+  return optimizer_.end_step();
+}
+
 StepRecord Run::train_step() {
   StepRecord row;
   Stopwatch whole, watch;
-  store_.zero_gradients();
   const auto counted_all = counted_in_step();
-  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, step_, trainer_.steps);
-  const auto report = optimizer_.step(row.learning_rate);
+  const auto report = store_.releases_gradients() ? update_released(row, counted_all, watch)
+                                                  : update(row, counted_all, watch);
   if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
     recorder_.record(measure_norms(store_, optimizer_.squared_updates(), step_ + 1));
   }
@@ -497,6 +537,11 @@ void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
                 "trainer.global_batch_tokens is {}, not a multiple of micro_batch_size {} x "
                 "sequence_length {} = {}",
                 trainer.global_batch_tokens, trainer.micro_batch_size, sequence_length, micro);
+  require_input(trainer.gradients == "kept" || trainer.global_batch_tokens == micro,
+                "trainer.gradients is released: each backward pass is a step, and "
+                "trainer.global_batch_tokens {} is more than the {} of one; a larger "
+                "micro_batch_size, or gradients: kept",
+                trainer.global_batch_tokens, micro);
   checked_product("trainer.steps x trainer.global_batch_tokens",
                   {trainer.steps, trainer.global_batch_tokens});
 }

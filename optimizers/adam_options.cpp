@@ -19,42 +19,40 @@ AdamOptions::MomentStep AdamOptions::second_moment(std::int64_t step) const {
   return {beta2, 1.0 - beta2, 1.0 - std::pow(beta2, double(step))};
 }
 
-kernels::AdamStep AdamOptions::step(const StepInfo& info) const {
-  const auto t = static_cast<double>(info.step);
+kernels::AdamStep AdamOptions::step(const StepScope& scope, double weight_decay) const {
+  const auto sizes = size(scope, weight_decay);
+  const auto moment = second_moment(scope.step);
   kernels::AdamStep step;
   step.beta1 = static_cast<float>(beta1);
   step.one_minus_beta1 = static_cast<float>(1.0 - beta1);
-  const auto moment = second_moment(info.step);
   step.beta2 = static_cast<float>(moment.keep);
   step.one_minus_beta2 = static_cast<float>(moment.add);
-  step.decay = static_cast<float>(1.0 - info.learning_rate * info.weight_decay);
-  step.step_size = static_cast<float>(info.learning_rate / (1.0 - std::pow(beta1, t)));
+  step.decay = static_cast<float>(1.0 - sizes.shrink);
+  step.shrink = static_cast<float>(sizes.shrink);
+  step.step_size = static_cast<float>(sizes.size);
   step.inverse_root_bias = static_cast<float>(1.0 / std::sqrt(moment.bias));
   step.eps = static_cast<float>(eps);
-  step.gradient_scale = static_cast<float>(info.gradient_scale);
+  step.gradient_scale = static_cast<float>(scope.gradient_scale);
   return step;
 }
 
-at::Tensor momentum_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                                    const AdamOptions& options, const StepInfo& info) {
-  const auto old = w.clone();
-  m.mul_(options.beta1).add_(g, 1.0 - options.beta1);
-  w.mul_(1.0 - info.learning_rate * info.weight_decay);
-  w.sub_(m * (info.learning_rate / (1.0 - std::pow(options.beta1, double(info.step)))));
-  return (w - old).to(at::kDouble).square().sum();
+StepSize AdamOptions::size(const StepScope& scope, double weight_decay) const {
+  return {scope.learning_rate / (1.0 - std::pow(beta1, double(scope.step))),
+          scope.learning_rate * weight_decay};
 }
 
-at::Tensor adam_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                                const at::Tensor& v, const AdamOptions& options,
-                                const StepInfo& info) {
-  const auto t = static_cast<double>(info.step);
-  const auto old = w.clone();
+at::Tensor momentum_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                            double beta1, const StepSize& size) {
+  m.mul_(beta1).add_(g, 1.0 - beta1);
+  return take_step(w, m, size);
+}
+
+at::Tensor adam_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                        const at::Tensor& v, const AdamOptions& options, const StepScope& scope,
+                        const StepSize& size) {
   m.mul_(options.beta1).add_(g, 1.0 - options.beta1);
-  const auto denominator =
-      v.sqrt().div_(std::sqrt(options.second_moment(info.step).bias)).add_(options.eps);
-  w.mul_(1.0 - info.learning_rate * info.weight_decay);
-  w.sub_(m / denominator * (info.learning_rate / (1.0 - std::pow(options.beta1, t))));
-  return (w - old).to(at::kDouble).square().sum();
+  const auto bias = options.second_moment(scope.step).bias;
+  return take_step(w, m / v.sqrt().div_(std::sqrt(bias)).add_(options.eps), size);
 }
 
 }  // namespace blockwise

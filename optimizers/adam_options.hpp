@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/fields.hpp"
-#include "optimizers/update_rule.hpp"
+#include "optimizers/tensor_steps.hpp"
 
 namespace blockwise {
 
@@ -21,22 +21,20 @@ struct AdamOptions {
 
   void visit(FieldVisitor& v);
   // In double; bias corrections 1 - beta^t as in Kingma and Ba, arXiv 1412.6980, Algorithm 1.
-  kernels::AdamStep step(const StepInfo& info) const;
+  kernels::AdamStep step(const StepScope& scope, double weight_decay) const;
+  // lr / (1 - beta1^t) and lr * weight_decay.
+  StepSize size(const StepScope& scope, double weight_decay) const;
 };
 
-// The rules of these options, for callers without a YAML.
-std::unique_ptr<UpdateRule> adamw_rule(const AdamOptions& options);
-std::unique_ptr<UpdateRule> adam_mini_rule(const AdamOptions& options);
+// One step of some elements in plain tensor operations, given the second moment v of every one (any
+// shape that broadcasts against w). w, g and m have one shape; v is up to date. Returns the sum of
+// (w_new - w_old)^2.
+at::Tensor adam_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                        const at::Tensor& v, const AdamOptions& options, const StepScope& scope,
+                        const StepSize& size);
 
-// One step of one section in plain tensor operations, given the second moment v of every element
-// (any shape that broadcasts against the section's [rows, columns] view). Returns sum (w_new -
-// w_old)^2.
-at::Tensor adam_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                                const at::Tensor& v, const AdamOptions& options,
-                                const StepInfo& info);
-
-// The same with v = 1 and no eps: a step along the average of gradients; shapes alike.
-at::Tensor momentum_section_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                                    const AdamOptions& options, const StepInfo& info);
+// The same with v = 1 and no eps: a step along the average of gradients.
+at::Tensor momentum_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
+                            double beta1, const StepSize& size);
 
 }  // namespace blockwise

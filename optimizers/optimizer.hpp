@@ -1,5 +1,5 @@
-// Optimizer: drives an UpdateRule over all parameters of a store. State lives in flat float32
-// tensors, one per StateKind, on the parameters' device.
+// Optimizer: drives the rules of a RuleSet over all parameters of a store. State lives in flat
+// tensors, one per kind, on the parameters' device; see state/state_store.hpp.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,10 @@
 #include <vector>
 
 #include "core/parameter_store.hpp"
+#include "optimizers/clipping.hpp"
 #include "optimizers/optimizer_config.hpp"
+#include "optimizers/rule_set.hpp"
+#include "optimizers/state/state_store.hpp"
 
 namespace blockwise {
 
@@ -20,57 +23,68 @@ struct StepReport {
 
 class Optimizer {
  public:
-  // Keeps a reference to the store. Throws InputError where the partition rule does not cover a
-  // tensor, a file of rates per block is not of the partition, and where the device has less memory
-  // than the state takes, before any of it is taken.
-  Optimizer(const OptimizerConfig& config, ParameterStore& store);
+  // Keeps a reference to the store. seed: of what rules draw. Throws InputError where the partition
+  // rule does not cover a tensor, a file of rates per block is not of the partition, gradients are
+  // released that a rule needs together, and where the device has less memory than the state takes,
+  // before any of it is taken.
+  Optimizer(const OptimizerConfig& config, ParameterStore& store, std::uint64_t seed = 0);
 
-  // Clips by the global norm, then updates every tensor. With a non-finite gradient norm nothing is
-  // changed. Deterministic; independent of the number of threads. Cost: one read of the gradients
-  // for the norm and one pass of the rule.
+  // With gradients that the store keeps: clips, then updates every tensor. With a non-finite
+  // gradient norm nothing is changed. Deterministic, and but for rules with matrix products
+  // independent of the number of threads. Cost: one read of the gradients for the norm, one more
+  // pass to clip by value, and one pass of the rule.
   StepReport step(double learning_rate);
+
+  // With gradients that are released as they appear: one update per parameter, in any order,
+  // between begin_step() and end_step(). gradient_scale: of clipping(), whose norm takes a backward
+  // pass of its own. A gradient that is not finite changes nothing of its tensor; the norm that
+  // end_step() reports is not finite then.
+  void begin_step(double learning_rate, double gradient_scale = 1.0);
+  void update(std::size_t parameter, const at::Tensor& gradient);
+  StepReport end_step();
+  const Clipping& clipping() const { return clipping_; }
+
+  // Of one gradient, or of the flat buffer.
+  double squared_norm(const at::Tensor& gradient);
 
   // ||w_new - w_old||^2 of every tensor in the last step, in the layout's order; 0 where it changed
   // nothing. They are the terms of its update_norm: no further pass over anything.
   std::vector<double> squared_updates() const;
 
   const Partition& partition() const { return partition_; }
+  const RuleSet& rules() const { return rules_; }
   std::int64_t steps() const { return steps_; }
 
-  // (name, flat tensor), and exact bytes by the same names.
-  const std::vector<std::pair<std::string, at::Tensor>>& state() const { return state_; }
-  std::vector<std::pair<std::string, std::int64_t>> state_bytes() const;
-  // Continues after `steps` steps from saved state. Throws InputError for a tensor that is missing,
-  // or of another size or type.
-  void load_state(std::int64_t steps, const std::vector<std::pair<std::string, at::Tensor>>& state);
+  const StateStore& state() const { return state_; }
+  // Continues after `steps` steps from saved state; see StateStore::load().
+  void load_state(std::int64_t steps, const NamedTensors& state);
 
-  // Uses the rule's tensor operations on the CPU too; for tests that compare the two forms.
+  // Uses the rules' tensor operations on the CPU too; for tests that compare the two forms.
   void use_tensor_operations() { fused_ = false; }
 
  private:
-  void collect_merged();
-  double update_all(const StepInfo& common);
-  // Of the i-th tensor, rates per block included; the tensor form returns a 0-d tensor.
-  double update_fused(std::size_t i, const StepInfo& info);
-  at::Tensor update_tensors(std::size_t i, const StepInfo& info);
-  bool scales(std::size_t i) const;
-  at::Tensor keep(std::size_t i);
+  ParameterStep make_step(const OptimizerConfig& config, std::size_t parameter) const;
+  void require_local_rules() const;
+  StepScope scope(const RuleSet::Member& member);
+  void update_parameter(std::size_t parameter);
 
-  OptimizerConfig config_;
   ParameterStore& store_;
   Partition partition_;
-  std::unique_ptr<UpdateRule> rule_;
-  std::vector<std::pair<std::string, at::Tensor>> state_;
-  std::vector<BlockUpdate> blocks_;
-  std::vector<double> weight_decay_;  // per block
-  std::vector<std::vector<MergedSection>> merged_;
   std::optional<BlockRates> rates_;
-  at::Tensor before_;  // with rates: room for the largest tensor as it was before its step
+  RuleSet rules_;
+  StateStore state_;
+  Clipping clipping_;
+  std::uint64_t seed_;
+  std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
+  std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place
   kernels::Workspace workspace_;
+  double learning_rate_ = 0.0;
+  double gradient_scale_ = 1.0;
+  double squared_gradient_ = 0.0;
   std::vector<double> moved_;                // by the last step, where fused
-  std::vector<at::Tensor> moved_on_device_;  // otherwise, 0-d
+  std::vector<at::Tensor> moved_on_device_;  // 0-d, where not
   std::int64_t steps_ = 0;
-  bool fused_;
+  bool fused_ = true;
 };
 
 }  // namespace blockwise

@@ -3,15 +3,6 @@
 #include "core/partition_file.hpp"
 
 namespace blockwise {
-namespace {
-
-std::vector<std::string> rule_names() {
-  std::vector<std::string> names;
-  for (const auto& rule : update_rules()) names.push_back(rule.name);
-  return names;
-}
-
-}  // namespace
 
 void PartitionConfig::visit(FieldVisitor& v) {
   v.choice({"rule", "partition rule of all tensors"}, rule, partition_rule_names());
@@ -29,20 +20,32 @@ void PartitionConfig::visit(FieldVisitor& v) {
 }
 
 void OptimizerConfig::visit(FieldVisitor& v) {
-  v.choice({"rule", "update rule", true}, rule, rule_names());
+  v.choice({"rule", "update rule", true}, rule, update_rules().names());
   v.real({"learning_rate", "peak of the schedule", true}, learning_rate, {0.0, 1e3});
   v.real({"weight_decay", "decoupled: w <- (1 - lr * weight_decay) w"}, weight_decay, {0.0, 1e3});
   v.choice_list({"no_decay", "roles without weight decay"}, no_decay, role_names());
-  v.real({"gradient_clip", "bound on the global gradient norm; 0 turns clipping off"},
-         gradient_clip, {0.0, 1e12});
-  if (!spec || spec->name() != rule) spec = make_rule_spec(rule);
+  v.real({"gradient_clip", "bound of clip_by; 0 turns clipping off"}, gradient_clip, {0.0, 1e12});
+  v.choice({"clip_by",
+            "norm: the whole gradient is scaled to a global norm of at most gradient_clip; value: "
+            "every element is cut to -gradient_clip .. gradient_clip"},
+           clip_by, {"norm", "value"});
+  if (!spec || spec->name() != rule) spec = update_rules().make(rule);
   spec->visit(v);
-  if (!spec->uses_partition()) return;
-  v.begin_section({"partition", "which elements share a second moment"});
-  partition.visit(v);
-  v.end_section();
+  if (uses_partition()) visit_partition(v);
   v.text({"block_lr", "file with a learning rate, or a factor of it, per block of the partition"},
          block_lr);
+  if (!uses_partition() && !block_lr.empty()) visit_partition(v);
+}
+
+void OptimizerConfig::visit_partition(FieldVisitor& v) {
+  v.begin_section({"partition", "which elements share a second moment, or a rate of block_lr"});
+  partition.visit(v);
+  v.end_section();
+}
+
+bool OptimizerConfig::uses_partition() const {
+  const auto* other = spec->fallback();
+  return spec->uses_partition() || (other != nullptr && other->spec->uses_partition());
 }
 
 std::optional<BlockRates> OptimizerConfig::make_block_rates(const ParameterLayout& layout,
@@ -52,7 +55,8 @@ std::optional<BlockRates> OptimizerConfig::make_block_rates(const ParameterLayou
 }
 
 Partition OptimizerConfig::make_partition(const ParameterLayout& layout) const {
-  if (!spec->uses_partition()) return blockwise::make_partition(layout, "per_element");
+  if (!uses_partition() && block_lr.empty())
+    return blockwise::make_partition(layout, "per_element");
   if (partition.file.empty()) {
     return blockwise::make_partition(layout, partition.rule, partition.by_role);
   }

@@ -11,7 +11,7 @@
 #include "core/clone_ptr.hpp"
 #include "core/fields.hpp"
 #include "core/partition_rules.hpp"
-#include "optimizers/update_rule.hpp"
+#include "optimizers/rule_spec.hpp"
 
 namespace blockwise {
 
@@ -28,16 +28,22 @@ struct OptimizerConfig {
   double weight_decay = 0.0;
   std::vector<std::string> no_decay = {"norm", "bias"};
   double gradient_clip = 1.0;
+  std::string clip_by = "norm";
   PartitionConfig partition;
   std::string block_lr;
   ClonePtr<RuleSpec> spec;  // of `rule`; made by visit()
 
   void visit(FieldVisitor& v);
-  // The partition of the rule: per element where the rule has none.
+  // Where the rule, or another that it leaves parameters to, follows a partition.
+  bool uses_partition() const;
+  // The partition of the rule: per element where neither it nor rates per block need one.
   Partition make_partition(const ParameterLayout& layout) const;
   // Those of block_lr, of that partition; none without it.
   std::optional<BlockRates> make_block_rates(const ParameterLayout& layout,
                                              const Partition& partition) const;
+
+ private:
+  void visit_partition(FieldVisitor& v);
 };
 
 }  // namespace blockwise

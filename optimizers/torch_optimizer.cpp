@@ -4,8 +4,10 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/optim/serialize.h>
 
+#include <algorithm>
+
 #include "core/error.hpp"
-#include "optimizers/adam_options.hpp"
+#include "core/json_fields.hpp"
 
 namespace blockwise::optim {
 namespace {
@@ -14,45 +16,23 @@ using torch::optim::OptimizerParamGroup;
 using torch::serialize::InputArchive;
 using torch::serialize::OutputArchive;
 
-template <typename Options>
-void check_options(const Options& options) {
-  const auto [beta1, beta2] = options.betas();
+std::unique_ptr<RuleSpec> spec_of(const RuleOptions& options) {
   require_input(options.lr() >= 0.0, "lr is {}, at least 0 is needed", options.lr());
-  require_input(beta1 >= 0.0 && beta1 < 1.0, "beta1 is {}, allowed is [0, 1)", beta1);
-  require_input(beta2 >= 0.0 && beta2 < 1.0, "beta2 is {}, allowed is [0, 1)", beta2);
-  require_input(options.eps() > 0.0, "eps is {}, more than 0 is needed", options.eps());
   require_input(options.weight_decay() >= 0.0, "weight_decay is {}, at least 0 is needed",
                 options.weight_decay());
+  auto spec = update_rules().make(options.rule());
+  set_from_json(*spec, options.options());
+  return spec;
 }
 
-template <typename Options>
-AdamOptions adam_options(const Options& options) {
-  const auto [beta1, beta2] = options.betas();
-  return {beta1, beta2, options.eps()};
+const RuleOptions& options_of(const OptimizerParamGroup& group) {
+  return static_cast<const RuleOptions&>(group.options());
 }
 
-template <typename Options>
-void write_common(const Options& options, OutputArchive& archive) {
-  const auto [beta1, beta2] = options.betas();
-  archive.write("lr", c10::IValue(options.lr()));
-  archive.write("beta1", c10::IValue(beta1));
-  archive.write("beta2", c10::IValue(beta2));
-  archive.write("eps", c10::IValue(options.eps()));
-  archive.write("weight_decay", c10::IValue(options.weight_decay()));
-}
-
-c10::IValue read(InputArchive& archive, const std::string& key) {
-  c10::IValue value;
-  archive.read(key, value);
-  return value;
-}
-
-template <typename Options>
-void read_common(Options& options, InputArchive& archive) {
-  options.lr(read(archive, "lr").toDouble());
-  options.betas({read(archive, "beta1").toDouble(), read(archive, "beta2").toDouble()});
-  options.eps(read(archive, "eps").toDouble());
-  options.weight_decay(read(archive, "weight_decay").toDouble());
+bool follows_partition(const RuleSpec& spec, const ParameterBlock& block) {
+  const auto* other = spec.fallback();
+  return other != nullptr && other->takes(block) ? other->spec->uses_partition()
+                                                 : spec.uses_partition();
 }
 
 at::Tensor evaluate(const torch::optim::Optimizer::LossClosure& closure) {
@@ -70,40 +50,10 @@ bool has_step(const at::Tensor& parameter) {
   return true;
 }
 
-// The state of a parameter, made at its first step.
-AdamState& state_of(torch::optim::Optimizer& optimizer, const at::Tensor& parameter,
-                    at::IntArrayRef moment_shape) {
-  auto& slot = optimizer.state()[parameter.unsafeGetTensorImpl()];
-  if (slot == nullptr) {
-    const auto dtype = at::promote_types(parameter.scalar_type(), at::kFloat);
-    const auto options = at::TensorOptions(parameter.device()).dtype(dtype);
-    auto fresh = std::make_unique<AdamState>();
-    fresh->exp_avg(at::zeros(parameter.sizes(), options));
-    fresh->exp_avg_sq(at::zeros(moment_shape, options));
-    slot = std::move(fresh);
-  }
-  return static_cast<AdamState&>(*slot);
-}
-
-template <typename Options>
-void update(const UpdateRule& rule, const ParameterBlock& block, const TensorPartition& partition,
-            const at::Tensor& parameter, AdamState& state, const Options& options,
-            kernels::Workspace& space) {
-  state.step(state.step() + 1);
-  const StepInfo info{state.step(), options.lr(), options.weight_decay(), 1.0};
-  const auto weights = parameter.detach().contiguous();  // the parameter itself where it is dense
-  const auto gradient = parameter.grad().detach().to(state.exp_avg().scalar_type()).contiguous();
-  const BlockUpdate block_update{block,
-                                 partition,
-                                 weights,
-                                 gradient,
-                                 {state.exp_avg().view({-1}), state.exp_avg_sq().view({-1})}};
-  if (weights.device().is_cpu() && weights.scalar_type() == at::kFloat) {
-    rule.update_cpu(block_update, info, space);
-  } else {
-    rule.update_tensors(block_update, info);
-  }
-  if (!weights.is_alias_of(parameter)) parameter.detach().copy_(weights);
+c10::IValue read(InputArchive& archive, const std::string& key) {
+  c10::IValue value;
+  archive.read(key, value);
+  return value;
 }
 
 // LibTorch keeps a group's options only for its own optimizers; others get the defaults.
@@ -122,20 +72,22 @@ std::vector<at::Tensor> tensors_of(const DescribedParameters& parameters) {
 
 }  // namespace
 
-void AdamWOptions::serialize(OutputArchive& archive) const { write_common(*this, archive); }
-
-void AdamWOptions::serialize(InputArchive& archive) { read_common(*this, archive); }
-
-void AdamMiniOptions::serialize(OutputArchive& archive) const {
-  write_common(*this, archive);
+void RuleOptions::serialize(OutputArchive& archive) const {
   c10::Dict<std::string, std::string> roles;
   for (const auto& [role, rule] : by_role()) roles.insert(std::string(role_name(role)), rule);
+  archive.write("lr", c10::IValue(lr()));
+  archive.write("weight_decay", c10::IValue(weight_decay()));
+  archive.write("rule", c10::IValue(rule()));
+  archive.write("options", c10::IValue(options().dump()));
   archive.write("partition", c10::IValue(partition()));
   archive.write("by_role", c10::IValue(roles));
 }
 
-void AdamMiniOptions::serialize(InputArchive& archive) {
-  read_common(*this, archive);
+void RuleOptions::serialize(InputArchive& archive) {
+  lr(read(archive, "lr").toDouble());
+  weight_decay(read(archive, "weight_decay").toDouble());
+  rule(read(archive, "rule").toStringRef());
+  options(nlohmann::json::parse(read(archive, "options").toStringRef()));
   partition(read(archive, "partition").toStringRef());
   by_role({});
   for (const auto& item : read(archive, "by_role").toGenericDict()) {
@@ -143,134 +95,177 @@ void AdamMiniOptions::serialize(InputArchive& archive) {
   }
 }
 
-void AdamState::serialize(OutputArchive& archive) const {
+const at::Tensor& RuleState::tensor(std::string_view name) const {
+  for (const auto& [key, tensor] : tensors()) {
+    if (key == name) return tensor;
+  }
+  throw InputError(fmt::format("the optimizer keeps no '{}'", name));
+}
+
+void RuleState::serialize(OutputArchive& archive) const {
+  c10::List<std::string> names;
+  for (const auto& [name, tensor] : tensors()) names.push_back(name);
   archive.write("step", c10::IValue(step()));
-  archive.write("exp_avg", c10::IValue(exp_avg()));
-  archive.write("exp_avg_sq", c10::IValue(exp_avg_sq()));
+  archive.write("names", c10::IValue(names));
+  for (const auto& [name, tensor] : tensors()) archive.write(name, c10::IValue(tensor));
 }
 
-void AdamState::serialize(InputArchive& archive) {
+void RuleState::serialize(InputArchive& archive) {
   step(read(archive, "step").toInt());
-  exp_avg(read(archive, "exp_avg").toTensor());
-  exp_avg_sq(read(archive, "exp_avg_sq").toTensor());
-}
-
-// ---- AdamW -----------------------------------------------------------------------------------
-
-AdamW::AdamW(const std::vector<OptimizerParamGroup>& groups, AdamWOptions defaults)
-    : Optimizer(groups, std::make_unique<AdamWOptions>(std::move(defaults))) {
-  restore_options(groups, param_groups_);
-  for (const auto& group : param_groups_) {
-    check_options(static_cast<const AdamWOptions&>(group.options()));
+  tensors({});
+  const auto names = read(archive, "names").toList();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto name = names.get(i).toStringRef();
+    tensors().emplace_back(name, read(archive, name).toTensor());
   }
 }
 
-AdamW::AdamW(std::vector<at::Tensor> parameters, AdamWOptions defaults)
-    : AdamW({OptimizerParamGroup(std::move(parameters))}, std::move(defaults)) {}
+TorchOptimizer::TorchOptimizer(const torch::nn::Module& module, RuleOptions defaults)
+    : TorchOptimizer(describe_modules(module), std::move(defaults)) {}
 
-at::Tensor AdamW::step(LossClosure closure) {
-  const at::NoGradGuard no_grad;
-  const auto loss = evaluate(closure);
-  for (const auto& group : param_groups_) {
-    const auto& options = static_cast<const AdamWOptions&>(group.options());
-    const auto rule = adamw_rule(adam_options(options));
-    for (const auto& parameter : group.params()) {
-      if (!has_step(parameter)) continue;
-      ParameterBlock block;
-      block.shape = parameter.sizes().vec();
-      update(*rule, block, {}, parameter, state_of(*this, parameter, parameter.sizes()), options,
-             workspace_);
-    }
-  }
-  return loss;
-}
+TorchOptimizer::TorchOptimizer(std::vector<at::Tensor> parameters, RuleOptions defaults)
+    : TorchOptimizer({OptimizerParamGroup(std::move(parameters))}, {}, std::move(defaults)) {}
 
-void AdamW::save(OutputArchive& archive) const {
-  torch::optim::serialize<AdamState, AdamWOptions>(archive, *this);
-}
+TorchOptimizer::TorchOptimizer(const DescribedParameters& parameters, RuleOptions defaults)
+    : TorchOptimizer({OptimizerParamGroup(tensors_of(parameters))}, parameters,
+                     std::move(defaults)) {}
 
-void AdamW::load(InputArchive& archive) {
-  torch::optim::serialize<AdamState, AdamWOptions>(archive, *this);
-}
-
-// ---- AdamMini --------------------------------------------------------------------------------
-
-AdamMini::AdamMini(const torch::nn::Module& module, AdamMiniOptions defaults)
-    : AdamMini(describe_modules(module), std::move(defaults)) {}
-
-AdamMini::AdamMini(const DescribedParameters& parameters, AdamMiniOptions defaults)
-    : AdamMini({OptimizerParamGroup(tensors_of(parameters))}, parameters, std::move(defaults)) {}
-
-AdamMini::AdamMini(const std::vector<OptimizerParamGroup>& groups,
-                   const DescribedParameters& parameters, AdamMiniOptions defaults)
-    : Optimizer(groups, std::make_unique<AdamMiniOptions>(std::move(defaults))) {
+TorchOptimizer::TorchOptimizer(const std::vector<OptimizerParamGroup>& groups,
+                               const DescribedParameters& parameters, RuleOptions defaults)
+    : Optimizer(groups, std::make_unique<RuleOptions>(std::move(defaults))) {
   restore_options(groups, param_groups_);
   for (const auto& [tensor, block] : parameters) {
     require_input(block.size() == tensor.numel(),
                   "parameter '{}' has {} elements, its description {}", block.name, tensor.numel(),
                   block.size());
-    described_[tensor.unsafeGetTensorImpl()].block = block;
+    described_[tensor.unsafeGetTensorImpl()] = {block, false, {}};
   }
-  for (const auto& group : param_groups_) {
-    const auto& options = static_cast<const AdamMiniOptions&>(group.options());
-    check_options(options);
-    for (const auto& parameter : group.params()) {
-      const auto found = described_.find(parameter.unsafeGetTensorImpl());
-      require_input(found != described_.end(), "a parameter of {} elements has no description",
-                    parameter.numel());
-      const auto partition = make_partition(ParameterLayout({found->second.block}),
-                                            options.partition(), options.by_role());
-      found->second.partition = partition.tensors().front();
-      found->second.values = partition.state_size();
-    }
+  for (const auto& group : param_groups_) describe(group);
+}
+
+// Partitions of a group's parameters.
+void TorchOptimizer::describe(const OptimizerParamGroup& group) {
+  const auto& options = options_of(group);
+  const auto spec = spec_of(options);
+  for (const auto& parameter : group.params()) {
+    auto& known = described_[parameter.unsafeGetTensorImpl()];
+    if (known.by_shape) known.block.shape = parameter.sizes().vec();
+    if (parameter.numel() == 0) continue;
+    const bool follows = follows_partition(*spec, known.block);
+    require_input(!follows || !known.by_shape,
+                  "rule '{}' follows a partition, and a parameter of {} elements has no "
+                  "description",
+                  options.rule(), parameter.numel());
+    if (known.block.name.empty()) known.block.name = "parameter";
+    const auto partition = follows ? make_partition(ParameterLayout({known.block}),
+                                                    options.partition(), options.by_role())
+                                   : make_partition(ParameterLayout({known.block}), "per_element");
+    known.partition = partition.tensors().front();
   }
 }
 
-at::Tensor AdamMini::step(LossClosure closure) {
+RuleState& TorchOptimizer::state_of(const at::Tensor& parameter,
+                                    const std::vector<StateSpec>& specs) {
+  auto& slot = state()[parameter.unsafeGetTensorImpl()];
+  if (slot == nullptr) {
+    auto fresh = std::make_unique<RuleState>();
+    for (const auto& spec : specs) {
+      const auto type = at::promote_types(parameter.scalar_type(), spec.type);
+      fresh->tensors().emplace_back(
+          spec.name, at::zeros(spec.shape, at::TensorOptions(parameter.device()).dtype(type)));
+    }
+    slot = std::move(fresh);
+  }
+  return static_cast<RuleState&>(*slot);
+}
+
+void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpec& spec,
+                                      const RuleOptions& options) {
+  const auto found = described_.find(parameter.unsafeGetTensorImpl());
+  require_input(found != described_.end(),
+                "a parameter of {} elements was added to the optimizer without a description",
+                parameter.numel());
+  const auto& known = found->second;
+  const auto* other = spec.fallback();
+  const bool elsewhere = other != nullptr && other->takes(known.block);
+  const double own_rate = elsewhere ? other->learning_rate : 0.0;
+  const auto rule = elsewhere ? other->spec->build() : spec.build();
+  const auto specs = rule->state(known.block, known.partition);
+  auto& state = state_of(parameter, specs);
+  std::vector<at::Tensor> tensors;
+  for (std::size_t k = 0; k < specs.size(); ++k) {
+    tensors.push_back(state.tensors()[k].second.view(specs[k].shape));
+  }
+  state.step(state.step() + 1);
+  const auto type = at::promote_types(parameter.scalar_type(), at::kFloat);
+  const auto weights = parameter.detach().contiguous();  // the parameter itself where it is dense
+  const ParameterStep step{known.block,
+                           known.partition,
+                           weights,
+                           parameter.grad().detach().to(type).contiguous(),
+                           State(std::move(tensors)),
+                           options.weight_decay(),
+                           nullptr};
+  const StepScope scope{state.step(), own_rate == 0.0 ? options.lr() : own_rate, 1.0, 0,
+                        workspace_};
+  if (const auto* fused = rule->fused(KernelKey::of(step))) {
+    fused->apply(step, scope);
+  } else {
+    rule->update(step, scope);
+  }
+  if (!weights.is_alias_of(parameter)) parameter.detach().copy_(weights);
+}
+
+at::Tensor TorchOptimizer::step(LossClosure closure) {
   const at::NoGradGuard no_grad;
   const auto loss = evaluate(closure);
   for (const auto& group : param_groups_) {
-    const auto& options = static_cast<const AdamMiniOptions&>(group.options());
-    const auto rule = adam_mini_rule(adam_options(options));
+    const auto& options = options_of(group);
+    const auto spec = spec_of(options);
     for (const auto& parameter : group.params()) {
-      if (!has_step(parameter)) continue;
-      const auto found = described_.find(parameter.unsafeGetTensorImpl());
-      require_input(found != described_.end(),
-                    "a parameter of {} elements was added to the optimizer without a description",
-                    parameter.numel());
-      const auto& [block, partition, values] = found->second;
-      update(*rule, block, partition, parameter, state_of(*this, parameter, {values}), options,
-             workspace_);
+      if (has_step(parameter)) update_parameter(parameter, *spec, options);
     }
   }
   return loss;
 }
 
-void AdamMini::save(OutputArchive& archive) const {
-  torch::optim::serialize<AdamState, AdamMiniOptions>(archive, *this);
+void TorchOptimizer::save(OutputArchive& archive) const {
+  torch::optim::serialize<RuleState, RuleOptions>(archive, *this);
 }
 
-void AdamMini::load(InputArchive& archive) {
-  std::vector<AdamMiniOptions> own;
-  for (const auto& group : param_groups_) {
-    own.push_back(static_cast<const AdamMiniOptions&>(group.options()));
-  }
-  torch::optim::serialize<AdamState, AdamMiniOptions>(archive, *this);
+void TorchOptimizer::load(InputArchive& archive) {
+  std::vector<RuleOptions> own;
+  for (const auto& group : param_groups_) own.push_back(options_of(group));
+  torch::optim::serialize<RuleState, RuleOptions>(archive, *this);
+  check_loaded(own);
+}
+
+void TorchOptimizer::check_loaded(const std::vector<RuleOptions>& own) const {
   for (std::size_t i = 0; i < own.size(); ++i) {
-    const auto& saved = static_cast<const AdamMiniOptions&>(param_groups_[i].options());
+    const auto& saved = options_of(param_groups_[i]);
+    require_input(saved.rule() == own[i].rule(),
+                  "the saved optimizer has rule '{}' in group {}, this one '{}'", saved.rule(), i,
+                  own[i].rule());
     require_input(
         saved.partition() == own[i].partition() && saved.by_role() == own[i].by_role(),
         "the saved optimizer has partition rule '{}' in group {}, this one '{}' (or other "
         "rules by role)",
         saved.partition(), i, own[i].partition());
+    const auto spec = spec_of(saved);
     for (const auto& parameter : param_groups_[i].params()) {
       const auto state = state_.find(parameter.unsafeGetTensorImpl());
       if (state == state_.end()) continue;
-      const auto& described = described_.at(parameter.unsafeGetTensorImpl());
-      const auto held = static_cast<const AdamState&>(*state->second).exp_avg_sq().numel();
-      require_input(held == described.values,
-                    "the saved optimizer state of '{}' has {} values, its partition {}",
-                    described.block.name, held, described.values);
+      const auto& known = described_.at(parameter.unsafeGetTensorImpl());
+      const auto* other = spec->fallback();
+      const auto rule =
+          other != nullptr && other->takes(known.block) ? other->spec->build() : spec->build();
+      const auto& held = static_cast<const RuleState&>(*state->second);
+      for (const auto& wanted : rule->state(known.block, known.partition)) {
+        require_input(held.tensor(wanted.name).numel() == wanted.size(),
+                      "the saved optimizer state '{}' of '{}' has {} values, its partition {}",
+                      wanted.name, known.block.name, held.tensor(wanted.name).numel(),
+                      wanted.size());
+      }
     }
   }
 }

@@ -1,32 +1,50 @@
 #include "optimizers/update_rule.hpp"
 
-#include "core/error.hpp"
+#include <algorithm>
+#include <numeric>
 
 namespace blockwise {
+namespace {
 
-#define BLOCKWISE_RULE(name, maker) std::unique_ptr<RuleSpec> maker();
-#include "optimizers/registry.inc"
-#undef BLOCKWISE_RULE
-
-void UpdateRule::update_merged(const std::vector<MergedSection>&, const StepInfo&,
-                               kernels::Workspace&) const {
-  throw InputError("this optimizer rule knows no partition whose sections are merged");
-}
-
-const std::vector<RuleEntry>& update_rules() {
-  static const std::vector<RuleEntry> rules = {
-#define BLOCKWISE_RULE(name, maker) {name, maker},
-#include "optimizers/registry.inc"
-#undef BLOCKWISE_RULE
-  };
-  return rules;
-}
-
-std::unique_ptr<RuleSpec> make_rule_spec(const std::string& name) {
-  for (const auto& candidate : update_rules()) {
-    if (candidate.name == name) return candidate.make();
+// Rows of a section that cannot be told apart without cutting a block.
+std::int64_t unit_rows(const PartitionSection& section) {
+  if (section.merged >= 0) return section.rows;
+  switch (section.structure.kind) {
+    case Structure::Kind::elements:
+      return 1;
+    case Structure::Kind::tiles:
+    case Structure::Kind::none:
+      return std::min(section.structure.tile_rows, section.rows);
+    case Structure::Kind::factored:
+    case Structure::Kind::labels:
+      return section.rows;
   }
-  throw InputError(fmt::format("unknown optimizer '{}'", name));
+  return section.rows;
+}
+
+bool cuts_whole_blocks(const TensorPartition& partition, std::int64_t rows) {
+  for (const auto& section : partition.sections) {
+    const auto end = section.row_begin + section.rows;
+    for (auto cut = (section.row_begin / rows + 1) * rows; cut < end; cut += rows) {
+      if ((cut - section.row_begin) % unit_rows(section) != 0) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::int64_t UpdateRule::rows_together(const ParameterBlock& block, const TensorPartition&) const {
+  return block.rows();
+}
+
+std::int64_t rows_of_whole_blocks(const ParameterBlock& block, const TensorPartition& partition) {
+  std::int64_t rows = 1;
+  for (const auto& section : partition.sections) {
+    rows = std::lcm(rows, unit_rows(section));
+    if (rows >= block.rows()) return block.rows();
+  }
+  return cuts_whole_blocks(partition, rows) ? rows : block.rows();
 }
 
 }  // namespace blockwise

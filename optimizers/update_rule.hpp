@@ -1,85 +1,66 @@
-// UpdateRule: how one parameter tensor changes, from its gradient and its state. A rule owns no
-// state: the Optimizer holds it in flat buffers and hands out views, so that saving, counting bytes
-// and sharding are the same for every rule.
+// UpdateRule: how one parameter tensor changes, from its gradient and its state. A rule is built
+// from options, parameters and partition, never from files, and owns no state: the Optimizer holds
+// it and hands it out, so that saving, counting bytes and sharding are the same for every rule.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <span>
 
-#include <memory>
-#include <string>
-#include <vector>
-
-#include "core/fields.hpp"
-#include "core/partition.hpp"
-#include "optimizers/kernels/adam.hpp"
+#include "optimizers/parameter_step.hpp"
+#include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
 
-struct StepInfo {
-  std::int64_t step = 0;        // 1 at the first step
-  double learning_rate = 0.0;   // scheduled
-  double weight_decay = 0.0;    // 0 for tensors that are exempt
-  double gradient_scale = 1.0;  // the clipping factor, applied to the gradient as it is read
+struct RuleTraits {
+  // A step of a parameter needs nothing of the others: it can be made inside the backward pass.
+  bool local = true;
 };
 
-// One flat state tensor: `exp_avg` has a value per parameter, `exp_avg_sq` one per value of the
-// partition. All state is float32.
-struct StateKind {
-  enum class Extent { per_parameter, per_partition_value };
-  std::string name;
-  Extent extent;
+// What a kernel must fit.
+struct KernelKey {
+  at::DeviceType device;
+  at::ScalarType weight;
+  at::ScalarType gradient;
+
+  static KernelKey of(const ParameterStep& step) {
+    return {step.weight.device().type(), step.weight.scalar_type(), step.gradient.scalar_type()};
+  }
+  bool is_float_cpu() const {
+    return device == at::kCPU && weight == at::kFloat && gradient == at::kFloat;
+  }
 };
 
-struct BlockUpdate {
-  const ParameterBlock& block;
-  const TensorPartition& partition;
-  at::Tensor parameter;           // [shape], updated in place
-  at::Tensor gradient;            // [shape]
-  std::vector<at::Tensor> state;  // flat views in the order of UpdateRule::state()
-};
-
-// A section of a tensor whose value is shared across tensors; see PartitionSection::merged.
-struct MergedSection {
-  at::Tensor gradient;  // [elements of the section], contiguous
-  at::Tensor value;     // [1], of the rule's state per partition value
+// A rule's step in one pass over memory.
+class FusedStep {
+ public:
+  virtual ~FusedStep() = default;
+  // Returns the sum of (w_new - w_old)^2.
+  virtual double apply(const ParameterStep& parameter, const StepScope& scope) const = 0;
 };
 
 class UpdateRule {
  public:
   virtual ~UpdateRule() = default;
-  virtual std::vector<StateKind> state() const = 0;
-  // Fused float32 CPU kernels. Returns the sum of (w_new - w_old)^2.
-  virtual double update_cpu(const BlockUpdate& update, const StepInfo& info,
-                            kernels::Workspace& space) const = 0;
-  // The same step in plain tensor operations, on any device; where there is no kernel, and as a
-  // second oracle. Returns the sum of (w_new - w_old)^2 as a 0-d tensor on the device.
-  virtual at::Tensor update_tensors(const BlockUpdate& update, const StepInfo& info) const = 0;
-  // Before the updates of a step: the value of sections that share one, which the updates leave as
-  // it is. Throws InputError unless the rule can do it.
-  virtual void update_merged(const std::vector<MergedSection>& sections, const StepInfo& info,
-                             kernels::Workspace& space) const;
+  virtual RuleTraits traits(const TensorPartition&) const { return {}; }
+  // The state of a parameter.
+  virtual std::vector<StateSpec> state(const ParameterBlock& block,
+                                       const TensorPartition& partition) const = 0;
+  // Cuts of the rows at multiples of this change no step: 1, a head's rows, or, as here, all. The
+  // state of the pieces, one behind the other, is that of the whole; see state/row_pieces.hpp.
+  virtual std::int64_t rows_together(const ParameterBlock& block,
+                                     const TensorPartition& partition) const;
+  // Before the updates of a step, with all parameters of the rule and their gradients. Not called
+  // for gradients that are released, which needs RuleTraits::local.
+  virtual void begin_step(std::span<ParameterStep>, const StepScope&) const {}
+  // The step in plain tensor operations, on any device. Returns the sum of (w_new - w_old)^2 as a
+  // 0-d tensor of float64 on the device.
+  virtual at::Tensor update(const ParameterStep& parameter, const StepScope& scope) const = 0;
+  // The same where there is a kernel for it, otherwise null.
+  virtual const FusedStep* fused(const KernelKey&) const { return nullptr; }
 };
 
-// What the YAML's `optimizer.rule` turns into.
-class RuleSpec {
- public:
-  virtual ~RuleSpec() = default;
-  virtual std::string name() const = 0;
-  virtual std::string doc() const = 0;
-  // True when the second moment follows the partition; otherwise a partition is an error.
-  virtual bool uses_partition() const = 0;
-  virtual void visit(FieldVisitor& visitor) = 0;
-  virtual std::unique_ptr<UpdateRule> build() const = 0;
-  virtual std::unique_ptr<RuleSpec> clone() const = 0;
-};
-
-struct RuleEntry {
-  std::string name;
-  std::unique_ptr<RuleSpec> (*make)();
-};
-
-// The table of optimizers/registry.inc.
-const std::vector<RuleEntry>& update_rules();
-std::unique_ptr<RuleSpec> make_rule_spec(const std::string& name);
+// 1 for tensors that a partition cuts into elements, otherwise rows that hold whole tiles; all
+// where a group or a list of labels crosses them. For rules that treat every element alike but for
+// its block.
+std::int64_t rows_of_whole_blocks(const ParameterBlock& block, const TensorPartition& partition);
 
 }  // namespace blockwise

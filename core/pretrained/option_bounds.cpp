@@ -1,9 +1,9 @@
 #include "core/pretrained/option_bounds.hpp"
 
-#include <algorithm>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/field_bounds.hpp"
 
 namespace blockwise {
 namespace {
@@ -12,21 +12,15 @@ class BoundsCheck : public FieldVisitor {
  public:
   BoundsCheck(const std::string& place, const OptionNames& names) : place_(place), names_(names) {}
 
-  void real(const Field& field, double& value, const RealBounds& b) override {
-    const bool above = b.min_open ? value > b.min : value >= b.min;
-    const bool below = b.max_open ? value < b.max : value <= b.max;
-    require_input(above && below, "{}: {} is {}, allowed are {} to {}{}", place_, name(field.name),
-                  value, b.min, b.max, b.min_open || b.max_open ? ", not the ends" : "");
+  void real(const Field& field, double& value, const RealBounds& bounds) override {
+    require_within(name(field.name), value, bounds);
   }
-  void integer(const Field& field, std::int64_t& value, const IntegerBounds& b) override {
-    require_input(value >= b.min && value <= b.max, "{}: {} is {}, allowed are {} to {}", place_,
-                  name(field.name), value, b.min, b.max);
+  void integer(const Field& field, std::int64_t& value, const IntegerBounds& bounds) override {
+    require_within(name(field.name), value, bounds);
   }
   void choice(const Field& field, std::string& value,
               const std::vector<std::string>& choices) override {
-    require_input(std::find(choices.begin(), choices.end(), value) != choices.end(),
-                  "{}: {} is '{}', allowed are {}", place_, name(field.name), value,
-                  fmt::join(choices, ", "));
+    require_one_of(name(field.name), value, choices);
   }
   void integer_list(const Field& field, std::vector<std::int64_t>& values,
                     const IntegerBounds& bounds) override {
@@ -44,14 +38,14 @@ class BoundsCheck : public FieldVisitor {
     prefix_.resize(dot == std::string::npos ? 0 : dot + 1);
   }
   void check(std::string_view field, const std::string& why) override {
-    require_input(why.empty(), "{}: {}: {}", place_, name(field), why);
+    require_input(why.empty(), "{}: {}", name(field), why);
   }
 
  private:
   std::string name(std::string_view field) const {
     const auto path = prefix_ + std::string(field);
     const auto found = names_.find(path);
-    return found == names_.end() ? path : found->second;
+    return place_ + ": " + (found == names_.end() ? path : found->second);
   }
 
   const std::string& place_;

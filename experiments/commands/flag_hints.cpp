@@ -52,7 +52,7 @@ std::set<std::string> all_keys() {
   std::set<std::string> keys;
   KeyCollector collector(keys);
   RunConfig config;
-  config.model.family = model_families().front().name;
+  config.model.family = model_families().names().front();
   config.visit(collector);
   collector.begin_section({"data", ""});
   for (const auto& kind : dataset_kinds()) kind.make()->visit(collector);

@@ -44,11 +44,20 @@ std::vector<std::pair<std::string, std::int64_t>> memory_rows(const MemoryPlan& 
   return rows;
 }
 
+TextTable rule_table(const MemoryPlan& plan) {
+  TextTable rules({key_column("rule"), value_column("tensors"), value_column("parameters")});
+  for (const auto& share : plan.rules) {
+    rules.add({share.rule, fmt::format("{}", share.tensors), fmt::format("{}", share.parameters)});
+  }
+  return rules;
+}
+
 void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
   const auto width = options.tables.columns();
   print_words(fmt::format("{}: {} parameters, optimizer {}, precision {}, micro-batch {}\n\n",
                           config.name, plan.parameters, config.optimizer.rule,
                           config.trainer.precision, config.trainer.micro_batch_size));
+  if (plan.rules.size() > 1) fmt::print("{}\n", rule_table(plan).text(width));
   TextTable memory(
       {key_column("memory"), value_column("bytes"), value_column("GB"), value_column("GiB")});
   for (const auto& [name, bytes] : memory_rows(plan)) {
@@ -87,6 +96,9 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
       {"devices_state_sharded", devices_state_sharded(plan, device)},
       {"devices_all_sharded", devices_all_sharded(plan, device)}};
   for (const auto& [kind, bytes] : plan.optimizer) word["optimizer"][kind] = bytes;
+  for (const auto& [rule, tensors, parameters] : plan.rules) {
+    word["rules"][rule] = {{"tensors", tensors}, {"parameters", parameters}};
+  }
   fmt::print("{}\n", json_text(word));
 }
 

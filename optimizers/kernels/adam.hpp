@@ -3,12 +3,14 @@
 // runtime; every sum has an order that depends on the shape alone, so results do not depend on the
 // number of threads. Traffic: w and m are read and written once, g is read once from memory (twice
 // from cache) as long as a band of tiles has at most 2^18 elements, twice otherwise.
-// Each function returns the sum of (w_new - w_old)^2.
+// `rates`: learning rates per block as factors of the step's; null for 1 everywhere. Each function
+// returns the sum of (w_new - w_old)^2.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "optimizers/kernels/rate_map.hpp"
 #include "optimizers/kernels/segment.hpp"
 
 namespace blockwise::kernels {
@@ -26,6 +28,7 @@ struct MatrixView {
   float* m;
   std::int64_t rows;
   std::int64_t columns;
+  const RateMap* rates = nullptr;
 };
 
 // v: rows * columns values.
@@ -51,9 +54,11 @@ double adam_labels(const MatrixView& matrix, float* v, const std::int32_t* label
 // No v, the root of it taken as 1: w <- decay w - step_size m.
 double momentum_step(const MatrixView& matrix, const AdamStep& step, Workspace& space);
 
-// SGD with momentum over n elements; b is the momentum buffer.
-double sgd_momentum(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step,
-                    Workspace& space);
+// SGD with momentum; m is the momentum buffer.
+double sgd_momentum(const MatrixView& matrix, const SgdStep& step, Workspace& space);
+
+// SGD without a buffer; m is not looked at.
+double gradient_descent(const MatrixView& matrix, const SgdStep& step, Workspace& space);
 
 // Sum of squares of n elements, in double.
 double squared_norm(const float* g, std::int64_t n, Workspace& space);

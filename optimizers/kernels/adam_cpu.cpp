@@ -108,6 +108,24 @@ void update_band_moments(const TileGrid& grid, std::int64_t band, const double* 
   }
 }
 
+// Elements [at, at + count) of the matrix with one denominator.
+double uniform_run(const MatrixView& x, std::int64_t at, std::int64_t count, float denominator,
+                   const AdamStep& step) {
+  return over_rates(x.rates, at, count, [&](auto offset, auto size, const float* rates) {
+    const auto i = at + offset;
+    return adam_uniform(x.w + i, x.g + i, x.m + i, size, denominator, rates, step);
+  });
+}
+
+// The same with a root of the second moment per element of the run.
+double columns_run(const MatrixView& x, std::int64_t at, std::int64_t count, const float* roots,
+                   float root_scale, const AdamStep& step) {
+  return over_rates(x.rates, at, count, [&](auto offset, auto size, const float* rates) {
+    const auto i = at + offset;
+    return adam_columns(x.w + i, x.g + i, x.m + i, size, roots + offset, root_scale, rates, step);
+  });
+}
+
 double update_rows(const MatrixView& x, const TileGrid& grid, std::int64_t begin,
                    std::int64_t count, const float* band_v, const float* roots,
                    const AdamStep& step) {
@@ -115,14 +133,12 @@ double update_rows(const MatrixView& x, const TileGrid& grid, std::int64_t begin
   for (std::int64_t i = begin; i < begin + count; ++i) {
     const std::int64_t at = i * x.columns;
     if (grid.tile_columns == 1) {
-      moved += adam_columns(x.w + at, x.g + at, x.m + at, x.columns, roots, step.inverse_root_bias,
-                            step);
+      moved += columns_run(x, at, x.columns, roots, step.inverse_root_bias, step);
       continue;
     }
     for (std::int64_t t = 0; t < grid.across; ++t) {
-      const std::int64_t from = at + t * grid.tile_columns;
-      moved += adam_uniform(x.w + from, x.g + from, x.m + from, grid.tile_width(t),
-                            denominator(band_v[t], step.inverse_root_bias, step), step);
+      moved += uniform_run(x, at + t * grid.tile_columns, grid.tile_width(t),
+                           denominator(band_v[t], step.inverse_root_bias, step), step);
     }
   }
   return moved;
@@ -223,13 +239,16 @@ void finish_group(const MatrixView& x, const TileGrid& grid, std::int64_t group,
 
 double adam_per_element(const MatrixView& x, float* v, const AdamStep& step, Workspace& space) {
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
-    return adam_elements(x.w + begin, x.g + begin, x.m + begin, v + begin, count, step);
+    return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+      const auto i = begin + offset;
+      return adam_elements(x.w + i, x.g + i, x.m + i, v + i, size, rates, step);
+    });
   });
 }
 
 double momentum_step(const MatrixView& x, const AdamStep& step, Workspace& space) {
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
-    return adam_uniform(x.w + begin, x.g + begin, x.m + begin, count, 1.0f, step);
+    return uniform_run(x, begin, count, 1.0f, step);
   });
 }
 
@@ -265,9 +284,8 @@ double adam_factored(const MatrixView& x, float* v, std::int64_t group_rows, con
     const float* roots = space.roots.data() + chunk / grid.chunks_per_band * x.columns;
     double moved = 0.0;
     for (std::int64_t i = begin; i < begin + count; ++i) {
-      const std::int64_t at = i * x.columns;
-      moved += adam_columns(x.w + at, x.g + at, x.m + at, x.columns, roots,
-                            std::sqrt(r[i]) * step.inverse_root_bias, step);
+      moved += columns_run(x, i * x.columns, x.columns, roots,
+                           std::sqrt(r[i]) * step.inverse_root_bias, step);
     }
     return moved;
   });
@@ -294,15 +312,25 @@ double adam_labels(const MatrixView& x, float* v, const std::int32_t* labels,
     for (std::int64_t i = begin; i < begin + count; ++i) {
       roots[i] = space.roots[static_cast<std::size_t>(labels[i])];
     }
-    return adam_columns(x.w + begin, x.g + begin, x.m + begin, count, roots + begin,
-                        step.inverse_root_bias, step);
+    return columns_run(x, begin, count, roots + begin, step.inverse_root_bias, step);
   });
 }
 
-double sgd_momentum(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step,
-                    Workspace& space) {
-  return over_chunks(n, space, [&](std::int64_t begin, std::int64_t count) {
-    return sgd(w + begin, g + begin, b + begin, count, step);
+double sgd_momentum(const MatrixView& x, const SgdStep& step, Workspace& space) {
+  return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
+    return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+      const auto i = begin + offset;
+      return sgd(x.w + i, x.g + i, x.m + i, size, rates, step);
+    });
+  });
+}
+
+double gradient_descent(const MatrixView& x, const SgdStep& step, Workspace& space) {
+  return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
+    return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+      const auto i = begin + offset;
+      return descend(x.w + i, x.g + i, size, rates, step);
+    });
   });
 }
 

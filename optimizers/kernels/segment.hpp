@@ -6,8 +6,11 @@
 //   w <- decay w - step_size m / d
 // Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, written as in torch.optim.AdamW: eps is
 // added after the root and after the bias correction, and decay = 1 - lr * weight_decay comes
-// first. Buffers must not overlap. Each function returns the sum of (w_new - w_old)^2 over its run:
-// float partial sums within runs of 1024 elements, double between them, in a fixed order.
+// first. Buffers must not overlap. With `rates` element i has the learning rate rates[i] lr:
+//   w <- (1 - rates[i] lr weight_decay) w - rates[i] step_size m / d
+// and the rate of the step where `rates` is null. Each function returns the sum of (w_new -
+// w_old)^2 over its run: float partial sums within runs of 1024 elements, double between them, in a
+// fixed order.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +24,7 @@ struct AdamStep {
   float beta2 = 0;
   float one_minus_beta2 = 0;
   float decay = 1;              // 1 - lr * weight_decay
+  float shrink = 0;             // lr * weight_decay, for rates per element
   float step_size = 0;          // lr / (1 - beta1^t)
   float inverse_root_bias = 1;  // 1 / sqrt(1 - beta2^t)
   float eps = 0;
@@ -37,23 +41,36 @@ struct AdamStep {
 
 struct SgdStep {
   float momentum = 0;
-  float decay = 1;
+  float decay = 1;   // 1 - lr * weight_decay
+  float shrink = 0;  // lr * weight_decay, for rates per element
   float learning_rate = 0;
   float gradient_scale = 1;
   bool nesterov = false;
+
+  static SgdStep of(double learning_rate, double weight_decay, double gradient_scale) {
+    SgdStep step;
+    step.decay = static_cast<float>(1.0 - learning_rate * weight_decay);
+    step.shrink = static_cast<float>(learning_rate * weight_decay);
+    step.learning_rate = static_cast<float>(learning_rate);
+    step.gradient_scale = static_cast<float>(gradient_scale);
+    return step;
+  }
 };
 
 // Second moment per element: v <- beta2 v + (1 - beta2) g'^2, d = sqrt(v) inverse_root_bias + eps.
 double adam_elements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                     const AdamStep& step);
+                     const float* rates, const AdamStep& step);
 // One denominator for the run.
 double adam_uniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                    const AdamStep& step);
+                    const float* rates, const AdamStep& step);
 // d_j = roots[j] * root_scale + eps.
 double adam_columns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                    float root_scale, const AdamStep& step);
+                    float root_scale, const float* rates, const AdamStep& step);
 // momentum buffer b <- momentum b + g'; w <- decay w - lr b (or - lr (g' + momentum b), Nesterov).
-double sgd(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step);
+double sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
+           const SgdStep& step);
+// w <- decay w - lr g', without a buffer.
+double descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& step);
 
 // Sum of (scale * g)^2.
 double sum_squares(const float* g, std::int64_t n, float scale);

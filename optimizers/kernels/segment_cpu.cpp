@@ -42,19 +42,57 @@ double fold_over(std::int64_t n, const Body& body) {
   return total;
 }
 
-// m and w of one vector with the given denominator; returns (w_new - w_old)^2.
+// The rate of every element: that of the step.
+struct OneRate {
+  template <class D>
+  hn::Vec<D> scaled(D d, std::int64_t, float size) const {
+    return hn::Set(d, size);
+  }
+  template <class D, class Step>
+  hn::Vec<D> decay(D d, std::int64_t, const Step& s) const {
+    return hn::Set(d, s.decay);
+  }
+};
+
+// One factor per element.
+struct RatePerElement {
+  const float* rates;
+
+  template <class D>
+  hn::Vec<D> scaled(D d, std::int64_t i, float size) const {
+    return hn::Mul(hn::LoadU(d, rates + i), hn::Set(d, size));
+  }
+  template <class D, class Step>
+  hn::Vec<D> decay(D d, std::int64_t i, const Step& s) const {
+    return hn::NegMulAdd(hn::LoadU(d, rates + i), hn::Set(d, s.shrink), hn::Set(d, 1.0f));
+  }
+};
+
+// Calls run(rate) with the kind of rates that there are.
+template <class Run>
+double with_rates(const float* rates, const Run& run) {
+  return rates == nullptr ? run(OneRate{}) : run(RatePerElement{rates});
+}
+
+// w <- decay w - size direction of one vector; returns (w_new - w_old)^2.
 template <class D>
-hn::Vec<D> adam_vector(D d, float* w, hn::Vec<D> g, float* m, hn::Vec<D> denominator,
-                       const AdamStep& s) {
-  const auto momentum =
-      hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, m), hn::Mul(hn::Set(d, s.one_minus_beta1), g));
-  hn::StoreU(momentum, d, m);
+hn::Vec<D> move_vector(D d, float* w, hn::Vec<D> size, hn::Vec<D> direction, hn::Vec<D> decay) {
   const auto old = hn::LoadU(d, w);
-  const auto updated = hn::NegMulAdd(hn::Set(d, s.step_size), hn::Div(momentum, denominator),
-                                     hn::Mul(hn::Set(d, s.decay), old));
+  const auto updated = hn::NegMulAdd(size, direction, hn::Mul(decay, old));
   hn::StoreU(updated, d, w);
   const auto delta = hn::Sub(updated, old);
   return hn::Mul(delta, delta);
+}
+
+// m and w of one vector with the given denominator; returns (w_new - w_old)^2.
+template <class D, class Rate>
+hn::Vec<D> adam_vector(D d, std::int64_t i, float* w, hn::Vec<D> g, float* m,
+                       hn::Vec<D> denominator, const Rate& rate, const AdamStep& s) {
+  const auto momentum = hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, m + i),
+                                   hn::Mul(hn::Set(d, s.one_minus_beta1), g));
+  hn::StoreU(momentum, d, m + i);
+  return move_vector(d, w + i, rate.scaled(d, i, s.step_size), hn::Div(momentum, denominator),
+                     rate.decay(d, i, s));
 }
 
 template <class D>
@@ -68,47 +106,62 @@ hn::Vec<D> next_second_moment(D d, hn::Vec<D> v, hn::Vec<D> square, const AdamSt
 }
 
 double AdamElements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                    const AdamStep& s) {
-  return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto gradient = scaled(d, g + i, s.gradient_scale);
-    const auto moment = next_second_moment(d, hn::LoadU(d, v + i), hn::Mul(gradient, gradient), s);
-    hn::StoreU(moment, d, v + i);
-    const auto denominator =
-        hn::MulAdd(hn::Sqrt(moment), hn::Set(d, s.inverse_root_bias), hn::Set(d, s.eps));
-    return adam_vector(d, w + i, gradient, m + i, denominator, s);
+                    const float* rates, const AdamStep& s) {
+  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto gradient = scaled(d, g + i, s.gradient_scale);
+      const auto moment =
+          next_second_moment(d, hn::LoadU(d, v + i), hn::Mul(gradient, gradient), s);
+      hn::StoreU(moment, d, v + i);
+      const auto denominator =
+          hn::MulAdd(hn::Sqrt(moment), hn::Set(d, s.inverse_root_bias), hn::Set(d, s.eps));
+      return adam_vector(d, i, w, gradient, m, denominator, rate, s);
+    });
   });
 }
 
 double AdamUniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                   const AdamStep& s) {
-  return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    return adam_vector(d, w + i, scaled(d, g + i, s.gradient_scale), m + i, hn::Set(d, denominator),
-                       s);
+                   const float* rates, const AdamStep& s) {
+  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+      return adam_vector(d, i, w, scaled(d, g + i, s.gradient_scale), m, hn::Set(d, denominator),
+                         rate, s);
+    });
   });
 }
 
 double AdamColumns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                   float root_scale, const AdamStep& s) {
-  return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto denominator =
-        hn::MulAdd(hn::LoadU(d, roots + i), hn::Set(d, root_scale), hn::Set(d, s.eps));
-    return adam_vector(d, w + i, scaled(d, g + i, s.gradient_scale), m + i, denominator, s);
+                   float root_scale, const float* rates, const AdamStep& s) {
+  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto denominator =
+          hn::MulAdd(hn::LoadU(d, roots + i), hn::Set(d, root_scale), hn::Set(d, s.eps));
+      return adam_vector(d, i, w, scaled(d, g + i, s.gradient_scale), m, denominator, rate, s);
+    });
   });
 }
 
-double Sgd(float* w, const float* g, float* b, std::int64_t n, const SgdStep& s) {
-  return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto gradient = scaled(d, g + i, s.gradient_scale);
-    const auto mu = hn::Set(d, s.momentum);
-    const auto buffer = hn::MulAdd(mu, hn::LoadU(d, b + i), gradient);
-    hn::StoreU(buffer, d, b + i);
-    const auto direction = s.nesterov ? hn::MulAdd(mu, buffer, gradient) : buffer;
-    const auto old = hn::LoadU(d, w + i);
-    const auto updated =
-        hn::NegMulAdd(hn::Set(d, s.learning_rate), direction, hn::Mul(hn::Set(d, s.decay), old));
-    hn::StoreU(updated, d, w + i);
-    const auto delta = hn::Sub(updated, old);
-    return hn::Mul(delta, delta);
+double Sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
+           const SgdStep& s) {
+  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto gradient = scaled(d, g + i, s.gradient_scale);
+      const auto mu = hn::Set(d, s.momentum);
+      const auto buffer = hn::MulAdd(mu, hn::LoadU(d, b + i), gradient);
+      hn::StoreU(buffer, d, b + i);
+      const auto direction = s.nesterov ? hn::MulAdd(mu, buffer, gradient) : buffer;
+      return move_vector(d, w + i, rate.scaled(d, i, s.learning_rate), direction,
+                         rate.decay(d, i, s));
+    });
+  });
+}
+
+double Descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& s) {
+  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+      return move_vector(d, w + i, rate.scaled(d, i, s.learning_rate),
+                         scaled(d, g + i, s.gradient_scale), rate.decay(d, i, s));
+    });
   });
 }
 
@@ -152,6 +205,7 @@ HWY_EXPORT(AdamElements);
 HWY_EXPORT(AdamUniform);
 HWY_EXPORT(AdamColumns);
 HWY_EXPORT(Sgd);
+HWY_EXPORT(Descend);
 HWY_EXPORT(SumSquares);
 HWY_EXPORT(AddSquares);
 HWY_EXPORT(SecondMoment);
@@ -159,22 +213,27 @@ HWY_EXPORT(Denominator);
 HWY_EXPORT(TargetName);
 
 double adam_elements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                     const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamElements)(w, g, m, v, n, step);
+                     const float* rates, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamElements)(w, g, m, v, n, rates, step);
 }
 
 double adam_uniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                    const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamUniform)(w, g, m, n, denominator, step);
+                    const float* rates, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamUniform)(w, g, m, n, denominator, rates, step);
 }
 
 double adam_columns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                    float root_scale, const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamColumns)(w, g, m, n, roots, root_scale, step);
+                    float root_scale, const float* rates, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamColumns)(w, g, m, n, roots, root_scale, rates, step);
 }
 
-double sgd(float* w, const float* g, float* b, std::int64_t n, const SgdStep& step) {
-  return HWY_DYNAMIC_DISPATCH(Sgd)(w, g, b, n, step);
+double sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
+           const SgdStep& step) {
+  return HWY_DYNAMIC_DISPATCH(Sgd)(w, g, b, n, rates, step);
+}
+
+double descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& step) {
+  return HWY_DYNAMIC_DISPATCH(Descend)(w, g, n, rates, step);
 }
 
 double sum_squares(const float* g, std::int64_t n, float scale) {

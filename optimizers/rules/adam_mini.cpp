@@ -6,8 +6,11 @@
 // takes one per tensor; the rule `released_1_1_1` does what the published package does.
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <map>
+
 #include "optimizers/adam_options.hpp"
-#include "optimizers/block_rate_steps.hpp"
+#include "optimizers/rule_spec.hpp"
 
 namespace blockwise {
 namespace {
@@ -24,71 +27,108 @@ at::Tensor tile_means(const at::Tensor& x, std::int64_t tile_rows, std::int64_t 
   return sums(x) / sums(at::ones_like(x));
 }
 
-class AdamMini : public UpdateRule {
- public:
-  explicit AdamMini(const AdamOptions& options) : options_(options) {}
+// A section of a tensor whose value is shared across tensors; see PartitionSection::merged.
+struct MergedSection {
+  at::Tensor gradient;  // [rows, columns]
+  at::Tensor value;     // [1]
+};
 
-  std::vector<StateKind> state() const override {
-    return {{"exp_avg", StateKind::Extent::per_parameter},
-            {"exp_avg_sq", StateKind::Extent::per_partition_value}};
+class AdamMini : public UpdateRule, public FusedStep {
+ public:
+  using Options = AdamOptions;
+  explicit AdamMini(const Options& options) : options_(options) {}
+
+  RuleTraits traits(const TensorPartition& partition) const override {
+    const auto shares = [](const PartitionSection& section) { return section.merged >= 0; };
+    return {.local = std::ranges::none_of(partition.sections, shares)};
+  }
+  std::vector<StateSpec> state(const ParameterBlock& block,
+                               const TensorPartition& partition) const override {
+    std::int64_t values = 0;
+    for (const auto& section : partition.sections) values += section.state_size();
+    return {{"exp_avg", block.shape}, {"exp_avg_sq", {values}, StateUse::non_negative}};
+  }
+  std::int64_t rows_together(const ParameterBlock& block,
+                             const TensorPartition& partition) const override {
+    return rows_of_whole_blocks(block, partition);
+  }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
   }
 
-  double update_cpu(const BlockUpdate& u, const StepInfo& info,
-                    kernels::Workspace& space) const override {
-    const auto step = options_.step(info);
-    const std::int64_t columns = u.block.columns();
-    const std::int64_t first_value = u.partition.sections.front().state_offset;
+  void begin_step(std::span<ParameterStep> parameters, const StepScope& scope) const override {
+    std::map<std::int64_t, std::vector<MergedSection>> by_number;
+    for (const auto& p : parameters) {
+      for (const auto& s : p.partition.sections) {
+        if (s.merged < 0) continue;
+        by_number[s.merged].push_back({rows_of(s, p.gradient), values_of(p, s)});
+      }
+    }
+    for (const auto& [number, sections] : by_number) update_merged(sections, scope);
+  }
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    const auto step = options_.step(scope, p.weight_decay);
+    const std::int64_t columns = p.block.columns();
     double moved = 0.0;
-    for (const auto& section : u.partition.sections) {
+    for (std::size_t i = 0; i < p.partition.sections.size(); ++i) {
+      const auto& section = p.partition.sections[i];
       const std::int64_t at = section.row_begin * columns;
-      const kernels::MatrixView matrix{u.parameter.data_ptr<float>() + at,
-                                       u.gradient.data_ptr<float>() + at,
-                                       u.state[0].data_ptr<float>() + at, section.rows, columns};
-      float* v = u.state[1].data_ptr<float>() + (section.state_offset - first_value);
-      moved += update_section(matrix, v, section.structure,
-                              section.merged < 0 ? step : step.with_fixed_moment(), space);
+      kernels::RateMap map;
+      const kernels::MatrixView matrix{p.weight.data_ptr<float>() + at,
+                                       p.gradient.data_ptr<float>() + at,
+                                       p.state.data(0) + at,
+                                       section.rows,
+                                       columns,
+                                       rate_map(p, i, map)};
+      moved += update_section(matrix, p.state.data(1) + first_value(p, section), section.structure,
+                              section.merged < 0 ? step : step.with_fixed_moment(), scope.space);
     }
     return moved;
   }
 
-  at::Tensor update_tensors(const BlockUpdate& u, const StepInfo& info) const override {
-    const std::int64_t columns = u.block.columns();
-    const std::int64_t first_value = u.partition.sections.front().state_offset;
-    const auto matrix = [&](const at::Tensor& t, const PartitionSection& s) {
-      return t.view({-1, columns}).narrow(0, s.row_begin, s.rows);
-    };
-    auto moved = at::zeros({}, u.parameter.options().dtype(at::kDouble));
-    for (const auto& section : u.partition.sections) {
-      const auto g = matrix(u.gradient, section) * info.gradient_scale;
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    auto moved = at::zeros({}, p.weight.options().dtype(at::kDouble));
+    for (std::size_t i = 0; i < p.partition.sections.size(); ++i) {
+      const auto& section = p.partition.sections[i];
+      const auto w = rows_of(section, p.weight), m = rows_of(section, p.state.load(0));
+      const auto g = rows_of(section, p.gradient) * scope.gradient_scale;
+      auto size = options_.size(scope, p.weight_decay);
+      size.rate = section_rates(p, i);
       if (section.structure.kind == Structure::Kind::none) {
-        moved += momentum_section_tensors(matrix(u.parameter, section), g,
-                                          matrix(u.state[0], section), options_, info);
+        moved += momentum_tensors(w, g, m, options_.beta1, size);
         continue;
       }
-      const auto v = u.state[1].narrow(0, section.state_offset - first_value, section.state_size());
-      moved += adam_section_tensors(matrix(u.parameter, section), g, matrix(u.state[0], section),
-                                    update_moment(g, v, section, options_.second_moment(info.step)),
-                                    options_, info);
+      const auto v =
+          update_moment(g, values_of(p, section), section, options_.second_moment(scope.step));
+      moved += adam_tensors(w, g, m, v, options_, scope, size);
     }
     return moved;
+  }
+
+ private:
+  // Of the section's values in the tensor's.
+  static std::int64_t first_value(const ParameterStep& p, const PartitionSection& section) {
+    return section.state_offset - p.partition.sections.front().state_offset;
+  }
+  static at::Tensor values_of(const ParameterStep& p, const PartitionSection& section) {
+    return p.state.load(1).narrow(0, first_value(p, section), section.state_size());
   }
 
   // v <- beta2 v + (1 - beta2) (sum of all sections' g'^2) / (number of their elements)
-  void update_merged(const std::vector<MergedSection>& sections, const StepInfo& info,
-                     kernels::Workspace& space) const override {
-    const auto step = options_.step(info);
+  void update_merged(const std::vector<MergedSection>& sections, const StepScope& scope) const {
+    const auto step = options_.step(scope, 0.0);
     double squares = 0.0, count = 0.0;
     for (const auto& s : sections) {
-      squares += squared_norm(s.gradient, space);
+      squares += squared_norm(s.gradient, scope.space);
       count += double(s.gradient.numel());
     }
-    const double scale = info.gradient_scale * info.gradient_scale;
+    const double scale = scope.gradient_scale * scope.gradient_scale;
     const float old = sections.front().value.item<float>();
     const float v = kernels::second_moment(old, float(squares * scale / count), step);
     for (const auto& s : sections) s.value.fill_(v);
   }
 
- private:
   static double squared_norm(const at::Tensor& g, kernels::Workspace& space) {
     if (g.is_cpu() && g.scalar_type() == at::kFloat) {
       return kernels::squared_norm(g.data_ptr<float>(), g.numel(), space);
@@ -167,27 +207,11 @@ class AdamMini : public UpdateRule {
   AdamOptions options_;
 };
 
-class AdamMiniSpec : public RuleSpec {
- public:
-  std::string name() const override { return "adam_mini"; }
-  std::string doc() const override {
-    return "Adam-mini: AdamW with one second moment per block of a partition";
-  }
-  bool uses_partition() const override { return true; }
-  void visit(FieldVisitor& v) override { options_.visit(v); }
-  std::unique_ptr<UpdateRule> build() const override { return adam_mini_rule(options_); }
-  std::unique_ptr<RuleSpec> clone() const override { return std::make_unique<AdamMiniSpec>(*this); }
-
- private:
-  AdamOptions options_;
-};
-
 }  // namespace
 
-std::unique_ptr<UpdateRule> adam_mini_rule(const AdamOptions& options) {
-  return std::make_unique<AdamMini>(options);
+std::unique_ptr<RuleSpec> make_adam_mini() {
+  return rule_spec<AdamMini>(
+      {"adam_mini", "Adam-mini: AdamW with one second moment per block of a partition", true});
 }
-
-std::unique_ptr<RuleSpec> make_adam_mini() { return std::make_unique<AdamMiniSpec>(); }
 
 }  // namespace blockwise

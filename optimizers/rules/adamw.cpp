@@ -4,58 +4,53 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/fused_sections.hpp"
+#include "optimizers/rule_spec.hpp"
 
 namespace blockwise {
 namespace {
 
-class AdamW : public UpdateRule {
+class AdamW : public UpdateRule, public FusedStep {
  public:
-  explicit AdamW(const AdamOptions& options) : options_(options) {}
+  using Options = AdamOptions;
+  explicit AdamW(const Options& options) : options_(options) {}
 
-  std::vector<StateKind> state() const override {
-    return {{"exp_avg", StateKind::Extent::per_parameter},
-            {"exp_avg_sq", StateKind::Extent::per_parameter}};
+  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+    return {{"exp_avg", block.shape}, {"exp_avg_sq", block.shape, StateUse::non_negative}};
+  }
+  std::int64_t rows_together(const ParameterBlock& block,
+                             const TensorPartition& partition) const override {
+    return rows_of_whole_blocks(block, partition);
+  }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
   }
 
-  double update_cpu(const BlockUpdate& u, const StepInfo& info,
-                    kernels::Workspace& space) const override {
-    const kernels::MatrixView matrix{u.parameter.data_ptr<float>(), u.gradient.data_ptr<float>(),
-                                     u.state[0].data_ptr<float>(), u.block.rows(),
-                                     u.block.columns()};
-    return kernels::adam_per_element(matrix, u.state[1].data_ptr<float>(), options_.step(info),
-                                     space);
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    const auto step = options_.step(scope, p.weight_decay);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t first) {
+      return kernels::adam_per_element(rows, p.state.data(1) + first, step, scope.space);
+    });
   }
 
-  at::Tensor update_tensors(const BlockUpdate& u, const StepInfo& info) const override {
-    const auto g = u.gradient.view({-1}) * info.gradient_scale;
-    const auto moment = options_.second_moment(info.step);
-    u.state[1].mul_(moment.keep).addcmul_(g, g, moment.add);
-    return adam_section_tensors(u.parameter.view({-1}), g, u.state[0], u.state[1], options_, info);
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    const auto g = scaled_gradient(p, scope);
+    const auto m = as_matrix(p, p.state.load(0)), v = as_matrix(p, p.state.load(1));
+    const auto moment = options_.second_moment(scope.step);
+    v.mul_(moment.keep).addcmul_(g, g, moment.add);
+    auto size = options_.size(scope, p.weight_decay);
+    size.rate = element_rates(p);
+    return adam_tensors(as_matrix(p, p.weight), g, m, v, options_, scope, size);
   }
 
  private:
-  AdamOptions options_;
-};
-
-class AdamWSpec : public RuleSpec {
- public:
-  std::string name() const override { return "adamw"; }
-  std::string doc() const override { return "AdamW: two moments per parameter"; }
-  bool uses_partition() const override { return false; }
-  void visit(FieldVisitor& v) override { options_.visit(v); }
-  std::unique_ptr<UpdateRule> build() const override { return adamw_rule(options_); }
-  std::unique_ptr<RuleSpec> clone() const override { return std::make_unique<AdamWSpec>(*this); }
-
- private:
-  AdamOptions options_;
+  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<UpdateRule> adamw_rule(const AdamOptions& options) {
-  return std::make_unique<AdamW>(options);
+std::unique_ptr<RuleSpec> make_adamw() {
+  return rule_spec<AdamW>({"adamw", "AdamW: two moments per parameter"});
 }
-
-std::unique_ptr<RuleSpec> make_adamw() { return std::make_unique<AdamWSpec>(); }
 
 }  // namespace blockwise

@@ -8,59 +8,59 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/fused_sections.hpp"
+#include "optimizers/rule_spec.hpp"
 
 namespace blockwise {
 namespace {
 
-class BlockwiseSgd : public UpdateRule {
- public:
-  explicit BlockwiseSgd(double momentum) : options_{momentum, 0.0, 0.0} {}
-
-  std::vector<StateKind> state() const override {
-    return {{"exp_avg", StateKind::Extent::per_parameter}};
+struct BlockwiseSgdOptions {
+  double momentum = 0.9;
+  void visit(FieldVisitor& v) {
+    v.real({"momentum", "decay of the average of gradients"}, momentum, {0.0, 1.0, false, true});
   }
-
-  double update_cpu(const BlockUpdate& u, const StepInfo& info,
-                    kernels::Workspace& space) const override {
-    const kernels::MatrixView matrix{u.parameter.data_ptr<float>(), u.gradient.data_ptr<float>(),
-                                     u.state[0].data_ptr<float>(), u.block.rows(),
-                                     u.block.columns()};
-    return kernels::momentum_step(matrix, options_.step(info), space);
-  }
-
-  at::Tensor update_tensors(const BlockUpdate& u, const StepInfo& info) const override {
-    return momentum_section_tensors(u.parameter.view({-1}),
-                                    u.gradient.view({-1}) * info.gradient_scale, u.state[0],
-                                    options_, info);
-  }
-
- private:
-  AdamOptions options_;  // its beta1 alone
 };
 
-class BlockwiseSgdSpec : public RuleSpec {
+class BlockwiseSgd : public UpdateRule, public FusedStep {
  public:
-  std::string name() const override { return "blockwise_sgd"; }
-  std::string doc() const override {
-    return "momentum and one fixed rate per block of a partition (block_lr), no second moment";
+  using Options = BlockwiseSgdOptions;
+  explicit BlockwiseSgd(const Options& options) : average_{options.momentum, 0.0, 0.0} {}
+
+  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+    return {{"exp_avg", block.shape}};
   }
-  bool uses_partition() const override { return true; }
-  void visit(FieldVisitor& v) override {
-    v.real({"momentum", "decay of the average of gradients"}, momentum_, {0.0, 1.0, false, true});
+  std::int64_t rows_together(const ParameterBlock& block,
+                             const TensorPartition& partition) const override {
+    return rows_of_whole_blocks(block, partition);
   }
-  std::unique_ptr<UpdateRule> build() const override {
-    return std::make_unique<BlockwiseSgd>(momentum_);
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
   }
-  std::unique_ptr<RuleSpec> clone() const override {
-    return std::make_unique<BlockwiseSgdSpec>(*this);
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    const auto step = average_.step(scope, p.weight_decay);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
+      return kernels::momentum_step(rows, step, scope.space);
+    });
+  }
+
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    auto size = average_.size(scope, p.weight_decay);
+    size.rate = element_rates(p);
+    return momentum_tensors(as_matrix(p, p.weight), scaled_gradient(p, scope),
+                            as_matrix(p, p.state.load(0)), average_.beta1, size);
   }
 
  private:
-  double momentum_ = 0.9;
+  AdamOptions average_;  // its beta1 alone
 };
 
 }  // namespace
 
-std::unique_ptr<RuleSpec> make_blockwise_sgd() { return std::make_unique<BlockwiseSgdSpec>(); }
+std::unique_ptr<RuleSpec> make_blockwise_sgd() {
+  return rule_spec<BlockwiseSgd>(
+      {"blockwise_sgd",
+       "momentum and one fixed rate per block of a partition (block_lr), no second moment", true});
+}
 
 }  // namespace blockwise

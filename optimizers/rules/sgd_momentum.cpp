@@ -4,7 +4,8 @@
 // State: momentum_buffer, 4 bytes per parameter.
 #include <ATen/ATen.h>
 
-#include "optimizers/update_rule.hpp"
+#include "optimizers/fused_sections.hpp"
+#include "optimizers/rule_spec.hpp"
 
 namespace blockwise {
 namespace {
@@ -12,64 +13,53 @@ namespace {
 struct SgdOptions {
   double momentum = 0.9;
   bool nesterov = false;
+  void visit(FieldVisitor& v) {
+    v.real({"momentum", "decay of the buffer"}, momentum, {0.0, 1.0, false, true});
+    v.boolean({"nesterov", "look-ahead form"}, nesterov);
+  }
 };
 
-class SgdMomentum : public UpdateRule {
+class SgdMomentum : public UpdateRule, public FusedStep {
  public:
-  explicit SgdMomentum(const SgdOptions& options) : options_(options) {}
+  using Options = SgdOptions;
+  explicit SgdMomentum(const Options& options) : options_(options) {}
 
-  std::vector<StateKind> state() const override {
-    return {{"momentum_buffer", StateKind::Extent::per_parameter}};
+  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+    return {{"momentum_buffer", block.shape}};
+  }
+  std::int64_t rows_together(const ParameterBlock& block,
+                             const TensorPartition& partition) const override {
+    return rows_of_whole_blocks(block, partition);
+  }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
   }
 
-  double update_cpu(const BlockUpdate& u, const StepInfo& info,
-                    kernels::Workspace& space) const override {
-    kernels::SgdStep step;
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    auto step = kernels::SgdStep::of(scope.learning_rate, p.weight_decay, scope.gradient_scale);
     step.momentum = static_cast<float>(options_.momentum);
-    step.decay = static_cast<float>(1.0 - info.learning_rate * info.weight_decay);
-    step.learning_rate = static_cast<float>(info.learning_rate);
-    step.gradient_scale = static_cast<float>(info.gradient_scale);
     step.nesterov = options_.nesterov;
-    return kernels::sgd_momentum(u.parameter.data_ptr<float>(), u.gradient.data_ptr<float>(),
-                                 u.state[0].data_ptr<float>(), u.block.size(), step, space);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
+      return kernels::sgd_momentum(rows, step, scope.space);
+    });
   }
 
-  at::Tensor update_tensors(const BlockUpdate& u, const StepInfo& info) const override {
-    const auto w = u.parameter.view({-1});
-    const auto g = u.gradient.view({-1}) * info.gradient_scale;
-    const auto old = w.clone();
-    u.state[0].mul_(options_.momentum).add_(g);
-    const auto direction = options_.nesterov ? g + u.state[0] * options_.momentum : u.state[0];
-    w.mul_(1.0 - info.learning_rate * info.weight_decay).sub_(direction * info.learning_rate);
-    return (w - old).to(at::kDouble).square().sum();
-  }
-
- private:
-  SgdOptions options_;
-};
-
-class SgdMomentumSpec : public RuleSpec {
- public:
-  std::string name() const override { return "sgd_momentum"; }
-  std::string doc() const override { return "SGD with momentum and decoupled weight decay"; }
-  bool uses_partition() const override { return false; }
-  void visit(FieldVisitor& v) override {
-    v.real({"momentum", "decay of the buffer"}, options_.momentum, {0.0, 1.0, false, true});
-    v.boolean({"nesterov", "look-ahead form"}, options_.nesterov);
-  }
-  std::unique_ptr<UpdateRule> build() const override {
-    return std::make_unique<SgdMomentum>(options_);
-  }
-  std::unique_ptr<RuleSpec> clone() const override {
-    return std::make_unique<SgdMomentumSpec>(*this);
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    const auto g = scaled_gradient(p, scope);
+    const auto b = as_matrix(p, p.state.load(0));
+    b.mul_(options_.momentum).add_(g);
+    return take_step(as_matrix(p, p.weight), options_.nesterov ? g + b * options_.momentum : b,
+                     {scope.learning_rate, scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 
  private:
-  SgdOptions options_;
+  Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<RuleSpec> make_sgd_momentum() { return std::make_unique<SgdMomentumSpec>(); }
+std::unique_ptr<RuleSpec> make_sgd_momentum() {
+  return rule_spec<SgdMomentum>({"sgd_momentum", "SGD with momentum and decoupled weight decay"});
+}
 
 }  // namespace blockwise

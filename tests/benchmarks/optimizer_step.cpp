@@ -13,7 +13,6 @@
 
 #include <cstdlib>
 
-#include "optimizers/adam_options.hpp"
 #include "optimizers/optimizer.hpp"
 #include "tests/support/set_fields.hpp"
 
@@ -48,38 +47,40 @@ void step(benchmark::State& state, const std::string& rule) {
   Optimizer optimizer(config, store());
   for (auto _ : state) optimizer.step(1e-6);
   std::int64_t bytes = 0;
-  for (const auto& [name, held] : optimizer.state_bytes()) bytes += held;
+  for (const auto& [name, held] : optimizer.state().bytes()) bytes += held;
   report(state, bytes);
 }
 
 // The rule's update alone.
 void update(benchmark::State& state, const std::string& rule_name, const std::string& partition) {
   const at::NoGradGuard no_grad;
-  const auto rule = make_rule_spec(rule_name)->build();
+  OptimizerConfig config;
+  config.rule = rule_name;
+  testing::set_fields(config, nlohmann::json::object());
   const auto& layout = store().layout();
   const auto blocks = make_partition(layout, partition);
-  const auto first = at::zeros({layout.size()});
-  const auto second = at::zeros({blocks.state_size()});
+  const RuleSet rules(config, layout);
+  std::vector<std::vector<StateSpec>> specs;
+  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+    specs.push_back(rules.of(i).rule->state(layout.blocks()[i], blocks.tensors()[i]));
+  }
+  const StateStore states(layout, specs, at::kCPU);
+  std::vector<ParameterStep> steps;
+  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+    steps.push_back({layout.blocks()[i], blocks.tensors()[i], store().master(i),
+                     store().gradient(i), states.of(i), 0.1, nullptr});
+  }
   kernels::Workspace space;
   std::int64_t t = 0;
   for (auto _ : state) {
-    ++t;
-    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-      const auto& block = layout.blocks()[i];
-      const auto& sections = blocks.tensors()[i].sections;
-      std::int64_t values = 0;
-      for (const auto& section : sections) values += section.state_size();
-      const BlockUpdate one{block,
-                            blocks.tensors()[i],
-                            store().tensors()[i].detach(),
-                            store().tensors()[i].grad(),
-                            {first.narrow(0, block.offset, block.size()),
-                             second.narrow(0, sections.front().state_offset, values)}};
-      rule->update_cpu(one, {t, 1e-6, 0.1, 1.0}, space);
+    const StepScope scope{++t, 1e-6, 1.0, 0, space};
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      rules.of(i).rule->fused(KernelKey::of(steps[i]))->apply(steps[i], scope);
     }
   }
-  const bool momentum_only = rule->state().size() == 1;
-  report(state, 4 * layout.size() + (momentum_only ? 0 : 4 * blocks.state_size()));
+  std::int64_t bytes = 0;
+  for (const auto& [name, held] : states.bytes()) bytes += held;
+  report(state, bytes);
 }
 
 void fused_adamw(benchmark::State& state) {
@@ -113,6 +114,7 @@ UPDATE(adam_mini_per_column, "adam_mini", "per_column");
 UPDATE(adam_mini_per_tensor, "adam_mini", "per_tensor");
 UPDATE(adam_mini_factored, "adam_mini", "factored");
 UPDATE(sgd_momentum, "sgd_momentum", "per_element");
+UPDATE(lomo, "lomo", "per_element");
 BENCHMARK_CAPTURE(step, adamw, "adamw")->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK_CAPTURE(step, adam_mini, "adam_mini")->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK_CAPTURE(step, sgd_momentum, "sgd_momentum")->Unit(benchmark::kMillisecond)->UseRealTime();

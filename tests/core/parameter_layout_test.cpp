@@ -119,7 +119,7 @@ TEST_CASE("A layout refuses an unknown name") {
 }
 
 TEST_CASE("A model's sizes come from the data, or are asked for") {
-  auto spec = make_model_spec("llama");
+  auto spec = model_families().make("llama");
   CHECK_THAT(input_error([&] { spec->layout(); }), Contains("vocab_size is 0"));
   spec->adapt_to({DataShape::Inputs::tokens, 19, 0, 8});
   const auto layout = spec->layout();

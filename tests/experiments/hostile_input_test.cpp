@@ -236,7 +236,9 @@ TEST_CASE("Rows of curvature in a run file are checked against the file's own ta
 
 TEST_CASE("Optimizer state of wrong sizes is refused before a kernel sees it") {
   const Stopped s;
-  const auto all = s.state.at(0).second.numel(), values = s.state.at(1).second.numel();
+  const auto& [first, average] = s.state.at(0);
+  const auto& [second, moment] = s.state.at(1);
+  const auto all = average.numel(), values = moment.numel();
   const auto refused = [&](const std::function<void(NamedTensors&)>& change,
                            const std::string& text) {
     s.write_state(change);
@@ -249,11 +251,11 @@ TEST_CASE("Optimizer state of wrong sizes is refused before a kernel sees it") {
       }
     };
   };
-  refused(set("exp_avg_sq", at::zeros({values - 1})),
-          fmt::format("'exp_avg_sq' has {} values, {} are needed", values - 1, values));
-  refused(set("exp_avg_sq", at::zeros({0})), "'exp_avg_sq' has 0 values");
-  refused(set("exp_avg", at::zeros({all + 1})), "'exp_avg' has");
-  refused(set("exp_avg", at::zeros({all}, at::kDouble)), "'exp_avg' is Double");
+  refused(set(second, at::zeros({values + 1})),
+          fmt::format("'{}' has {} values, {} are needed", second, values + 1, values));
+  refused(set(second, at::zeros({0})), fmt::format("'{}' has 0 values", second));
+  refused(set(first, at::zeros({all + 1})), fmt::format("'{}' has", first));
+  refused(set(first, at::zeros({all}, at::kDouble)), fmt::format("'{}' is Double", first));
   refused([](NamedTensors& tensors) { tensors.pop_back(); }, "has no '");
   s.write_state([](NamedTensors&) {});
   CHECK(s.run({"train"}).exit_code == 0);

@@ -71,6 +71,7 @@ TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
       {"model.dropout", {"0.1"}},
       {"optimizer.rule", {"adam_mini", "sgd_momentum"}},
       {"trainer.global_batch_tokens", {"512"}},
+      {"trainer.gradients", {"released"}},
   };
   const TemporaryFolder folder;
   write_small_corpus(folder.path());

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from adam_mini import Adam_mini
 from formula import formula
 from layouts import gpt2_layout, is_gain, llama_layout
 
@@ -73,6 +72,8 @@ def adamw(parameters):
 
 
 def adam_mini(width, heads, kv_heads):
+    from adam_mini import Adam_mini
+
     def make(parameters):
         return Adam_mini(parameters.items(), betas=BETAS, eps=EPS, weight_decay=DECAY, dim=width,
                          n_heads=heads, n_kv_heads=kv_heads, verbose=False)

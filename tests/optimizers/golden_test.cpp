@@ -1,5 +1,6 @@
-// Ten steps of torch.optim.AdamW and of the package adam-mini 1.1.1, all parameters after each step
-// (tests/golden/record_optimizers.py).
+// Ten steps of torch.optim.AdamW and Muon and of the packages adam-mini 1.1.1, galore-torch 1.0 and
+// lomo-optim 0.1.1, all parameters after each step (tests/golden/record_optimizers.py and
+// record_matrix_rules.py).
 #include "core/io/safetensors.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/optimizer_setup.hpp"
@@ -10,15 +11,15 @@ using namespace blockwise::testing;
 namespace {
 
 void check_recorded(const std::string& file, const std::string& family, const nlohmann::json& model,
-                    nlohmann::json optimizer_fields) {
+                    nlohmann::json optimizer_fields, double tolerance = 1e-6) {
   INFO(file);
   const auto recorded = read_safetensors(BLOCKWISE_SOURCE_DIR "/tests/golden/" + file);
   nlohmann::json sizes = {{"vocab_size", 11}, {"block_size", 6}, {"n_layer", 2}, {"n_embd", 8}};
   sizes.update(model);
   ParameterStore store(model_spec(family, sizes)->layout(), at::kCPU);
   fill_parameters(store);
-  optimizer_fields.update(
-      {{"beta1", 0.9}, {"beta2", 0.95}, {"weight_decay", 0.1}, {"gradient_clip", 0.0}});
+  optimizer_fields["weight_decay"] = 0.1;
+  if (!optimizer_fields.contains("gradient_clip")) optimizer_fields["gradient_clip"] = 0.0;
   Optimizer optimizer(optimizer_config(optimizer_fields), store);
   REQUIRE(recorded.tensors.size() == 10);
   for (int step = 0; step < 10; ++step) {
@@ -31,17 +32,52 @@ void check_recorded(const std::string& file, const std::string& family, const nl
     // the size that it had. A wrong block, decay or order of operations is 1e-3 and more.
     const auto error = (actual - expected).abs() / (expected.abs() + 0.01 * (step + 1));
     INFO("step " << step + 1);
-    CHECK(error.max().item<double>() < 1e-6);
+    CHECK(error.max().item<double>() < tolerance);
   }
 }
 
+const nlohmann::json kAdam = {{"rule", "adamw"}, {"beta1", 0.9}, {"beta2", 0.95}};
+
 const nlohmann::json kReleased = {{"rule", "adam_mini"},
+                                  {"beta1", 0.9},
+                                  {"beta2", 0.95},
                                   {"partition", {{"rule", "released_1_1_1"}}}};
 
 }  // namespace
 
 TEST_CASE("AdamW is torch.optim.AdamW") {
-  check_recorded("adamw.safetensors", "gpt2", {{"n_head", 2}}, {{"rule", "adamw"}});
+  check_recorded("adamw.safetensors", "gpt2", {{"n_head", 2}}, kAdam);
+}
+
+TEST_CASE("Muon is torch.optim.Muon, with AdamW at a rate of its own for the rest") {
+  auto other = kAdam;
+  other["learning_rate"] = 0.3e-2;  // 0.3 of the optimizer's at every step
+  check_recorded("muon_float32.safetensors", "gpt2", {{"n_head", 2}},
+                 {{"rule", "muon"}, {"newton_schulz_type", "float32"}, {"fallback", other}},
+                 // Five polynomials of degree five multiply a rounding by up to 3.4 each.
+                 2e-5);
+  // bfloat16 keeps 8 bits, and which bit a product ends in depends on the instructions of the CPU:
+  // a few units of 2^-9 of a step that is as long as the way. A wrong coefficient is 0.1 and more.
+  check_recorded("muon.safetensors", "gpt2", {{"n_head", 2}},
+                 {{"rule", "muon"}, {"rate_scale", "original"}, {"fallback", other}}, 0.03);
+}
+
+TEST_CASE("GaLore is the published package, over two changes of the projection") {
+  auto inner = kAdam;
+  inner["eps"] = 1e-20;
+  check_recorded("galore.safetensors", "gpt2", {{"n_head", 2}},
+                 {{"rule", "galore"},
+                  {"rank", 3},
+                  {"update_every", 4},
+                  {"no_decay", {"token_embedding", "position_embedding", "norm", "bias"}},
+                  {"inner", inner}},
+                 // Two decompositions and products of length 32 stand between gradient and step.
+                 1e-5);
+}
+
+TEST_CASE("LOMO is the published package, its clipping included") {
+  check_recorded("lomo.safetensors", "gpt2", {{"n_head", 2}},
+                 {{"rule", "lomo"}, {"gradient_clip", 0.5}, {"no_decay", nlohmann::json::array()}});
 }
 
 TEST_CASE("released_1_1_1 is the published package, on nanoGPT with biases") {

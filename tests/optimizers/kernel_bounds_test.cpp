@@ -2,8 +2,7 @@
 // width and with tiles that end at an edge or beyond it.
 #include <vector>
 
-#include "optimizers/adam_options.hpp"
-#include "optimizers/kernels/block_rates.hpp"
+#include "tests/support/adam_step.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 #include "tests/support/guarded_buffer.hpp"
@@ -58,8 +57,6 @@ void for_sizes(Action action) {
     for (const auto columns : kSizes) action(rows, columns);
   }
 }
-
-kernels::AdamStep adam_step() { return AdamOptions{0.9, 0.95, 1e-8}.step({3, 1e-2, 0.1, 0.7}); }
 
 // Numbers of blocks for every element, as many as there are.
 std::vector<std::int32_t> all_labels(std::int64_t n, std::int64_t count) {
@@ -116,8 +113,9 @@ TEST_CASE("Factored and labelled moments stay inside their buffers") {
 TEST_CASE("SGD and the norm stay inside their buffers") {
   for (const auto n : kSizes) {
     check_bounds(n, 1, 0, [&](Guarded& x) {
-      const kernels::SgdStep step{0.9f, 0.999f, 1e-2f, 0.7f, true};
-      return kernels::sgd_momentum(x.w.data(), x.g.data(), x.m.data(), n, step, x.space) +
+      const auto step = sgd_step(true);
+      return kernels::sgd_momentum(x.view(), step, x.space) +
+             kernels::gradient_descent(x.view(), step, x.space) +
              kernels::squared_norm(x.g.data(), n, x.space);
     });
   }
@@ -125,21 +123,24 @@ TEST_CASE("SGD and the norm stay inside their buffers") {
 
 TEST_CASE("Rates per block stay inside their buffers") {
   for_sizes([](std::int64_t rows, std::int64_t columns) {
+    const auto descend = [](Guarded& x, const kernels::RateMap& map) {
+      auto view = x.view();
+      view.rates = &map;
+      return kernels::gradient_descent(view, sgd_step(false), x.space);
+    };
     for (const std::int64_t size : {1, 3, 8, 65, 1000}) {
       const GuardedBuffer<double> rates(
           std::vector<double>(std::size_t(tiles(rows, size) * tiles(columns, size)), 0.5),
           GuardedBuffer<double>::Against::end);
       check_bounds(rows, columns, 0, [&](Guarded& x) {
-        return kernels::scale_tiles(x.g.data(), x.w.data(), rows, columns, size, size, rates.data(),
-                                    x.space);
+        return descend(x, {rates.data(), nullptr, columns, size, std::min(size, columns)});
       });
     }
     const GuardedBuffer<std::int32_t> labels(all_labels(rows * columns, 1),
                                              GuardedBuffer<std::int32_t>::Against::end);
     const GuardedBuffer<double> rate({0.5}, GuardedBuffer<double>::Against::end);
     check_bounds(rows, columns, 0, [&](Guarded& x) {
-      return kernels::scale_labels(x.g.data(), x.w.data(), rows, columns, labels.data(),
-                                   rate.data(), x.space);
+      return descend(x, {rate.data(), labels.data(), columns, 1, 1});
     });
   });
 }

@@ -2,8 +2,8 @@
 // the sizes where bands are split; and their independence of the number of threads.
 #include <ATen/Parallel.h>
 
-#include "optimizers/adam_options.hpp"
 #include "tests/oracles/adam_oracle.hpp"
+#include "tests/support/adam_step.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 
@@ -53,8 +53,6 @@ struct Problem {
     return sum;
   }
 };
-
-kernels::AdamStep adam_step() { return AdamOptions{0.9, 0.95, 1e-8}.step({3, 1e-2, 0.1, 0.7}); }
 
 // The largest error in units of the tolerance.
 double worst(const Floats& actual, const Expected& expected) {
@@ -116,9 +114,9 @@ void check_labels(std::int64_t rows, std::int64_t columns, std::int64_t count) {
 
 void check_sgd(std::int64_t n, bool nesterov) {
   Problem p(n, 1, 0);
-  const kernels::SgdStep step{0.9f, 1.0f - 1e-3f, 1e-2f, 0.7f, nesterov};
+  const auto step = sgd_step(nesterov);
   const auto expected = oracles::sgd(p.matrix(), step);
-  check(p, expected, kernels::sgd_momentum(p.w.data(), p.g.data(), p.m.data(), n, step, p.space));
+  check(p, expected, kernels::sgd_momentum(p.view(), step, p.space));
 }
 
 template <typename Action>

@@ -66,7 +66,7 @@ struct Run {
     for (const auto& tensor : optimizer->partition().tensors()) {
       for (const auto& s : tensor.sections) {
         if (is_mlp(s.role)) {
-          found.push_back(optimizer->state()[1].second[s.state_offset].item<double>());
+          found.push_back(optimizer->state().buffers()[1].second[s.state_offset].item<double>());
         }
       }
     }
@@ -162,13 +162,13 @@ TEST_CASE("beta2 = 1 keeps the first squared gradient") {
       if (!fused) optimizer.use_tensor_operations();
       fill_gradients(store, 0);
       optimizer.step(kRate);
-      const auto first = optimizer.state()[1].second.clone();
+      const auto first = optimizer.state().buffers()[1].second.clone();
       const auto g = store.gradients().clone();
       if (rule == "adamw") CHECK(at::allclose(first, g.square(), 1e-6, 0.0));
       const auto before = store.parameters().clone();
       fill_gradients(store, 1);
       optimizer.step(kRate);
-      CHECK(at::equal(optimizer.state()[1].second, first));
+      CHECK(at::equal(optimizer.state().buffers()[1].second, first));
       if (rule != "adamw") continue;
       // w' - w = -lr g_2 / |g_1|: relative to the step a few roundings, and one of w.
       const auto expected = -kRate * store.gradients() / g.abs();

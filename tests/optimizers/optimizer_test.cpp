@@ -41,7 +41,8 @@ Outcome run(const nlohmann::json& fields, const ParameterLayout& layout, int ste
     outcome.norms.push_back(report.update_norm);
   }
   outcome.parameters = store.parameters().clone();
-  for (const auto& [name, tensor] : optimizer.state()) outcome.state.push_back(tensor.clone());
+  for (const auto& [name, tensor] : optimizer.state().buffers())
+    outcome.state.push_back(tensor.clone());
   return outcome;
 }
 
@@ -53,15 +54,17 @@ bool same_bits(const Outcome& a, const Outcome& b) {
 
 // Each step rounds a weight a few times and an update a few dozen times, 6e-8 relative, in both
 // forms; in units of the weight and of the way it has come.
-void check_close(const Outcome& a, const Outcome& b, int steps) {
+// `magnified`: by products and decompositions that stand between gradient and step.
+void check_close(const Outcome& a, const Outcome& b, int steps, double magnified = 1.0) {
   const auto scale = b.parameters.abs() + b.way;
-  CHECK(((a.parameters - b.parameters).abs() / scale).max().item<double>() < 5e-7 * steps);
+  CHECK(((a.parameters - b.parameters).abs() / scale).max().item<double>() <
+        magnified * 5e-7 * steps);
   for (std::size_t i = 0; i < a.state.size(); ++i) {
     const auto size = b.state[i].abs().max();
-    CHECK(((a.state[i] - b.state[i]).abs() / size).max().item<double>() < 5e-7 * steps);
+    CHECK(((a.state[i] - b.state[i]).abs() / size).max().item<double>() < magnified * 5e-7 * steps);
   }
   for (std::size_t i = 0; i < a.norms.size(); ++i) {
-    CHECK(a.norms[i] == Approx(b.norms[i]).epsilon(1e-6 * steps));
+    CHECK(a.norms[i] == Approx(b.norms[i]).epsilon(magnified * 1e-6 * steps));
   }
 }
 
@@ -78,27 +81,32 @@ OneMatrix step_structure(const UpdateRule& rule, std::int64_t rows, std::int64_t
   const ParameterLayout layout({block});
   const Partition partition(layout, "test",
                             {{{{ParameterRole::other, "test", 0, rows, columns, structure, 0}}}});
-  const auto moment = rule.state()[1].extent == StateKind::Extent::per_parameter
-                          ? rows * columns
-                          : partition.state_size();
+  const auto specs = rule.state(layout.blocks()[0], partition.tensors()[0]);
   OneMatrix x{formula_values(1, rows * columns).view({rows, columns}).to(at::kFloat),
               {},
-              at::zeros({rows * columns}),
-              at::zeros({moment})};
+              at::zeros(specs[0].shape),
+              at::zeros(specs[1].shape)};
   kernels::Workspace space;
   for (int step = 1; step <= steps; ++step) {
     x.g = formula_values(std::uint32_t(step + 1), rows * columns)
               .view({rows, columns})
               .to(at::kFloat);
-    const BlockUpdate update{layout.blocks()[0], partition.tensors()[0], x.w, x.g, {x.m, x.v}};
-    const StepInfo info{step, kRate, 0.1, 0.5};
+    const ParameterStep parameter{
+        layout.blocks()[0], partition.tensors()[0], x.w, x.g, State({x.m, x.v}), 0.1, nullptr};
+    const StepScope scope{step, kRate, 0.5, 0, space};
     if (fused) {
-      rule.update_cpu(update, info, space);
+      rule.fused(KernelKey::of(parameter))->apply(parameter, scope);
     } else {
-      rule.update_tensors(update, info);
+      rule.update(parameter, scope);
     }
   }
   return x;
+}
+
+std::unique_ptr<UpdateRule> rule_of(const std::string& name, const nlohmann::json& options) {
+  const auto spec = update_rules().make(name);
+  set_fields(*spec, options);
+  return spec->build();
 }
 
 std::vector<std::int32_t> scattered_labels(std::int64_t n, std::int32_t count) {
@@ -124,16 +132,18 @@ TEST_CASE("Kernels and tensor operations agree for every rule, partition and mod
       for (const auto& name : names) {
         if (name == "released_1_1_1" && model.name == "llama MQA, wide heads") continue;
         INFO(model.name << ", " << entry.name << ", " << name);
-        nlohmann::json fields = {{"rule", entry.name}, {"weight_decay", 0.1}};
+        auto fields = smooth_options(entry.name);
+        fields["weight_decay"] = 0.1;
         if (partitioned) fields["partition"] = {{"rule", name}};
-        check_close(run(fields, layout, 4), run(fields, layout, 4, false), 4);
+        check_close(run(fields, layout, 4), run(fields, layout, 4, false), 4,
+                    entry.make()->fallback() != nullptr ? 100.0 : 1.0);
       }
     }
   }
 }
 
 TEST_CASE("Kernels and tensor operations agree for structures that no rule makes") {
-  const auto rule = adam_mini_rule({0.9, 0.95, 1e-8});
+  const auto rule = update_rules().make("adam_mini")->build();
   const std::int64_t rows = 13, columns = 11;
   for (const auto& structure :
        {Structure::tiles(4, 3), Structure::tiles(5, 1), Structure::tiles(1, 4),
@@ -168,29 +178,29 @@ TEST_CASE("Adam-mini with one element per block is AdamW bit for bit") {
 }
 
 TEST_CASE("Explicit tiles of one element and labels of one element are AdamW bit for bit") {
-  const AdamOptions options{0.9, 0.95, 1e-8};
+  const nlohmann::json options = {{"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}};
   for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{13, 37}, {1, 300001}}) {
-    const auto adamw =
-        step_structure(*adamw_rule(options), rows, columns, Structure::per_element(), 20, true);
+    const auto adamw = step_structure(*rule_of("adamw", options), rows, columns,
+                                      Structure::per_element(), 20, true);
     for (const auto& structure :
          {Structure::tiles(1, 1), Structure::from_labels(one_each(rows * columns))}) {
       INFO(rows << " x " << columns << " " << structure_name(structure.kind));
       const auto mini =
-          step_structure(*adam_mini_rule(options), rows, columns, structure, 20, true);
+          step_structure(*rule_of("adam_mini", options), rows, columns, structure, 20, true);
       CHECK(at::equal(mini.w, adamw.w));
       CHECK(at::equal(mini.m, adamw.m));
-      CHECK(at::equal(mini.v, adamw.v));
+      CHECK(at::equal(mini.v.flatten(), adamw.v.flatten()));
     }
   }
 }
 
 TEST_CASE("One block per element of a column is per element too") {
   // A vector is [n, 1]: a tile per row, or per_row, is a tile per element.
-  const AdamOptions options;
+  const auto options = nlohmann::json::object();
   const auto adamw =
-      step_structure(*adamw_rule(options), 101, 1, Structure::per_element(), 5, true);
+      step_structure(*rule_of("adamw", options), 101, 1, Structure::per_element(), 5, true);
   const auto rows =
-      step_structure(*adam_mini_rule(options), 101, 1, Structure::tiles(1, 1), 5, true);
+      step_structure(*rule_of("adam_mini", options), 101, 1, Structure::tiles(1, 1), 5, true);
   CHECK(at::equal(rows.w, adamw.w));
 }
 
@@ -205,6 +215,8 @@ TEST_CASE("An optimizer's results do not depend on the number of threads") {
                           ->layout();
   const int before = at::get_num_threads();
   for (const auto& entry : update_rules()) {
+    // LibTorch's matrix products and decompositions sum in an order that follows the threads.
+    if (entry.make()->fallback() != nullptr) continue;
     for (const std::string rule : {"adam_mini", "per_tensor", "factored"}) {
       nlohmann::json fields = {{"rule", entry.name}};
       if (entry.make()->uses_partition()) fields["partition"] = {{"rule", rule}};

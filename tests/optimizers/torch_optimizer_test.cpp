@@ -1,5 +1,4 @@
-// The classes derived from torch::optim::Optimizer: they are the optimizers that they are named
-// after, and they keep LibTorch's protocol.
+// TorchOptimizer: it is the optimizer whose rule it has, and it keeps LibTorch's protocol.
 #include "optimizers/torch_optimizer.hpp"
 
 #include <torch/nn/modules/activation.h>
@@ -65,16 +64,24 @@ void train(Net& net, torch::optim::Optimizer& optimizer, int steps) {
   }
 }
 
-optim::AdamMiniOptions mini(double lr, double weight_decay = 0.0) {
-  return optim::AdamMiniOptions(lr).weight_decay(weight_decay);
+optim::RuleOptions mini(double lr, double weight_decay = 0.0) {
+  return optim::RuleOptions(lr).rule("adam_mini").weight_decay(weight_decay);
+}
+
+optim::RuleOptions adamw(double lr, double weight_decay = 0.0) {
+  return optim::RuleOptions(lr).weight_decay(weight_decay);
+}
+
+const optim::RuleState& state_of(torch::optim::Optimizer& optimizer, const at::Tensor& parameter) {
+  return static_cast<const optim::RuleState&>(
+      *optimizer.state().at(parameter.unsafeGetTensorImpl()));
 }
 
 }  // namespace
 
 TEST_CASE("AdamW is torch::optim::AdamW over ten steps of a module") {
   const auto ours = std::make_shared<Net>(), theirs = std::make_shared<Net>();
-  optim::AdamW a(ours->parameters(),
-                 optim::AdamWOptions(1e-2).weight_decay(0.1).betas({0.9, 0.95}));
+  optim::TorchOptimizer a(ours->parameters(), adamw(1e-2, 0.1));
   torch::optim::AdamW b(
       theirs->parameters(),
       torch::optim::AdamWOptions(1e-2).weight_decay(0.1).betas(std::make_tuple(0.9, 0.95)));
@@ -95,46 +102,42 @@ TEST_CASE("AdamW is torch::optim::AdamW over ten steps of a module") {
   CHECK((ours->flat() - std::make_shared<Net>()->flat()).abs().max().item<double>() > 0.05);
 }
 
-TEST_CASE("Both are the Optimizer of the runs, bit for bit") {
+TEST_CASE("Every rule is the Optimizer of the runs, bit for bit") {
   const auto model = small_models()[0];
-  const std::string rule = GENERATE("adamw", "adam_mini");
-  INFO(rule);
-  ParameterStore run(model.spec()->layout(), at::kCPU), own(model.spec()->layout(), at::kCPU);
-  fill_parameters(run);
-  fill_parameters(own);
-  Optimizer reference(optimizer_config({{"rule", rule},
-                                        {"weight_decay", 0.1},
-                                        {"no_decay", nlohmann::json::array()},
-                                        {"gradient_clip", 0.0}}),
-                      run);
-  DescribedParameters described;
-  for (std::size_t i = 0; i < own.tensors().size(); ++i) {
-    described.emplace_back(own.tensors()[i], own.layout().blocks()[i]);
+  for (const auto& rule : update_rules().names()) {
+    INFO(rule);
+    ParameterStore run(model.spec()->layout(), at::kCPU), own(model.spec()->layout(), at::kCPU);
+    fill_parameters(run);
+    fill_parameters(own);
+    Optimizer reference(optimizer_config({{"rule", rule},
+                                          {"weight_decay", 0.1},
+                                          {"no_decay", nlohmann::json::array()},
+                                          {"gradient_clip", 0.0}}),
+                        run);
+    DescribedParameters described;
+    for (std::size_t i = 0; i < own.tensors().size(); ++i) {
+      described.emplace_back(own.tensors()[i], own.layout().blocks()[i]);
+    }
+    optim::TorchOptimizer optimizer(described,
+                                    optim::RuleOptions(1e-2).rule(rule).weight_decay(0.1));
+    for (int step = 0; step < 3; ++step) {
+      fill_gradients(run, step);
+      fill_gradients(own, step);
+      reference.step(1e-2);
+      optimizer.step();
+    }
+    CHECK(at::equal(run.parameters(), own.parameters()));
   }
-  std::unique_ptr<torch::optim::Optimizer> optimizer;
-  if (rule == "adamw") {
-    optimizer = std::make_unique<optim::AdamW>(
-        own.tensors(), optim::AdamWOptions(1e-2).weight_decay(0.1).betas({0.9, 0.95}));
-  } else {
-    optimizer = std::make_unique<optim::AdamMini>(described, mini(1e-2, 0.1).betas({0.9, 0.95}));
-  }
-  for (int step = 0; step < 5; ++step) {
-    fill_gradients(run, step);
-    fill_gradients(own, step);
-    reference.step(1e-2);
-    optimizer->step();
-  }
-  CHECK(at::equal(run.parameters(), own.parameters()));
 }
 
 TEST_CASE("AdamMini describes a module by types and holds one value per block") {
   const auto net = std::make_shared<Net>();
-  optim::AdamMini optimizer(*net, mini(1e-2));
+  optim::TorchOptimizer optimizer(*net, mini(1e-2));
   train(*net, optimizer, 1);
   std::int64_t first = 0, second = 0;
   for (const auto& [key, state] : optimizer.state()) {
-    first += static_cast<const optim::AdamState&>(*state).exp_avg().numel();
-    second += static_cast<const optim::AdamState&>(*state).exp_avg_sq().numel();
+    first += static_cast<const optim::RuleState&>(*state).tensor("exp_avg").numel();
+    second += static_cast<const optim::RuleState&>(*state).tensor("exp_avg_sq").numel();
   }
   CHECK(first == net->flat().numel());
   // Embedding 11 rows; in_proj 2 + 2 heads and 8 rows, biases 24; out_proj 8 + 8; norm 8 + 8;
@@ -147,8 +150,8 @@ TEST_CASE("AdamMini describes a module by types and holds one value per block") 
 
 TEST_CASE("With the rule per_element AdamMini is AdamW bit for bit") {
   const auto a = std::make_shared<Net>(), b = std::make_shared<Net>();
-  optim::AdamMini first(*a, mini(1e-2, 0.1).partition("per_element"));
-  optim::AdamW second(b->parameters(), optim::AdamWOptions(1e-2).weight_decay(0.1));
+  optim::TorchOptimizer first(*a, mini(1e-2, 0.1).partition("per_element"));
+  optim::TorchOptimizer second(b->parameters(), adamw(1e-2, 0.1));
   train(*a, first, 5);
   train(*b, second, 5);
   CHECK(at::equal(a->flat(), b->flat()));
@@ -156,18 +159,17 @@ TEST_CASE("With the rule per_element AdamMini is AdamW bit for bit") {
 
 TEST_CASE("Rules by role reach the sections of a fused projection") {
   const auto net = std::make_shared<Net>();
-  optim::AdamMini optimizer(*net, mini(1e-2).by_role({{ParameterRole::value, "per_tensor"}}));
+  optim::TorchOptimizer optimizer(*net, mini(1e-2).by_role({{ParameterRole::value, "per_tensor"}}));
   train(*net, optimizer, 1);
-  const auto key = net->attention->in_proj_weight.unsafeGetTensorImpl();
-  const auto& state = static_cast<const optim::AdamState&>(*optimizer.state().at(key));
-  CHECK(state.exp_avg_sq().numel() == 2 + 2 + 1);
+  const auto& state = state_of(optimizer, net->attention->in_proj_weight);
+  CHECK(state.tensor("exp_avg_sq").numel() == 2 + 2 + 1);
 }
 
 TEST_CASE("Saved and loaded optimizers continue bit for bit") {
-  const bool with_mini = GENERATE(false, true);
-  const auto make = [&](Net& net) -> std::unique_ptr<torch::optim::Optimizer> {
-    if (with_mini) return std::make_unique<optim::AdamMini>(net, mini(1e-2, 0.1));
-    return std::make_unique<optim::AdamW>(net.parameters(), optim::AdamWOptions(1e-2));
+  const std::string rule = GENERATE("adamw", "adam_mini", "muon", "lomo");
+  const auto make = [&](Net& net) {
+    return std::make_unique<optim::TorchOptimizer>(
+        net, optim::RuleOptions(1e-2).rule(rule).weight_decay(0.1));
   };
   const auto through = std::make_shared<Net>(), resumed = std::make_shared<Net>();
   auto a = make(*through);
@@ -189,7 +191,7 @@ TEST_CASE("Saved and loaded optimizers continue bit for bit") {
 
 TEST_CASE("A saved AdamMini with another partition is refused") {
   const auto net = std::make_shared<Net>();
-  optim::AdamMini rows(*net, mini(1e-2)), whole(*net, mini(1e-2).partition("per_tensor"));
+  optim::TorchOptimizer rows(*net, mini(1e-2)), whole(*net, mini(1e-2).partition("per_tensor"));
   train(*net, whole, 1);
   std::stringstream file;
   torch::save(whole, file);
@@ -199,7 +201,7 @@ TEST_CASE("A saved AdamMini with another partition is refused") {
 
 TEST_CASE("LibTorch's schedulers set the rate") {
   const auto net = std::make_shared<Net>(), same = std::make_shared<Net>();
-  optim::AdamMini optimizer(*net, mini(1e-2)), by_hand(*same, mini(1e-2));
+  optim::TorchOptimizer optimizer(*net, mini(1e-2)), by_hand(*same, mini(1e-2));
   torch::optim::StepLR scheduler(optimizer, /*step_size=*/1, /*gamma=*/0.5);
   // LibTorch's StepLR keeps the rate at its first step.
   for (const double rate : {1e-2, 1e-2, 5e-3, 2.5e-3}) {
@@ -216,22 +218,20 @@ TEST_CASE("Groups have options of their own") {
   const auto net = std::make_shared<Net>();
   std::vector<torch::optim::OptimizerParamGroup> groups;
   groups.emplace_back(net->head->parameters(),
-                      std::make_unique<optim::AdamMiniOptions>(mini(0.0).partition("per_tensor")));
+                      std::make_unique<optim::RuleOptions>(mini(0.0).partition("per_tensor")));
   groups.emplace_back(net->norm->parameters());
-  optim::AdamMini optimizer(groups, describe_modules(*net), mini(1e-2));
+  optim::TorchOptimizer optimizer(groups, describe_modules(*net), mini(1e-2));
   const auto head = net->head->weight.detach().clone();
   const auto gain = net->norm->weight.detach().clone();
   train(*net, optimizer, 1);
   CHECK(at::equal(net->head->weight, head));  // its rate is 0
   CHECK_FALSE(at::equal(net->norm->weight, gain));
-  const auto& state = static_cast<const optim::AdamState&>(
-      *optimizer.state().at(net->head->weight.unsafeGetTensorImpl()));
-  CHECK(state.exp_avg_sq().numel() == 1);
+  CHECK(state_of(optimizer, net->head->weight).tensor("exp_avg_sq").numel() == 1);
 }
 
 TEST_CASE("Closures are called with gradients, parameters without one are skipped") {
   const auto net = std::make_shared<Net>();
-  optim::AdamW optimizer(net->parameters(), optim::AdamWOptions(1e-2));
+  optim::TorchOptimizer optimizer(net->parameters(), adamw(1e-2));
   const auto before = net->flat();
   CHECK_FALSE(optimizer.step().defined());
   CHECK(at::equal(net->flat(), before));  // no gradient yet
@@ -256,14 +256,14 @@ TEST_CASE("Strided, reduced-precision and double parameters take the same step")
     for (int i = 0; i < 3; ++i) optimizer->step();
     return parameter.detach().to(at::kDouble);
   };
-  const auto adamw = [](const at::Tensor& p) -> std::unique_ptr<torch::optim::Optimizer> {
-    return std::make_unique<optim::AdamW>(std::vector<at::Tensor>{p}, optim::AdamWOptions(1e-2));
+  const auto elements = [](const at::Tensor& p) -> std::unique_ptr<torch::optim::Optimizer> {
+    return std::make_unique<optim::TorchOptimizer>(std::vector<at::Tensor>{p}, adamw(1e-2));
   };
   const auto rows = [](const at::Tensor& p) -> std::unique_ptr<torch::optim::Optimizer> {
     ParameterBlock block;
     block.name = "p";
     block.shape = p.sizes().vec();
-    return std::make_unique<optim::AdamMini>(DescribedParameters{{p, block}}, mini(1e-2));
+    return std::make_unique<optim::TorchOptimizer>(DescribedParameters{{p, block}}, mini(1e-2));
   };
   const auto start = formula_values(2, 35).view({5, 7}).to(at::kBFloat16);
   const auto largest = [](const at::Tensor& x) { return x.abs().max().item<double>(); };
@@ -275,43 +275,53 @@ TEST_CASE("Strided, reduced-precision and double parameters take the same step")
     // bfloat16 keeps 8 bits of a weight below 1: half a unit is 2^-9, twice a step.
     CHECK(largest(step(start, make) - expected) < 6 * 0x1p-9);
   };
-  check(adamw);
+  check(elements);
   check(rows);
 }
 
 TEST_CASE("Bad options, gradients and descriptions are refused") {
   const auto net = std::make_shared<Net>();
   const auto parameters = net->parameters();
-  const auto refused = [&](const optim::AdamWOptions& options) {
-    return input_error([&] { optim::AdamW(parameters, options); });
+  const auto refused = [&](const optim::RuleOptions& options) {
+    return input_error([&] { optim::TorchOptimizer(parameters, options); });
   };
-  CHECK_THAT(refused(optim::AdamWOptions(-1.0)), Contains("lr is -1"));
-  CHECK_THAT(refused(optim::AdamWOptions().betas({1.0, 0.9})), Contains("beta1 is 1"));
-  CHECK_THAT(refused(optim::AdamWOptions().betas({0.9, -0.1})), Contains("beta2 is -0.1"));
-  CHECK_THAT(refused(optim::AdamWOptions().eps(0.0)), Contains("eps is 0"));
-  CHECK_THAT(refused(optim::AdamWOptions().weight_decay(-0.1)), Contains("weight_decay is -0.1"));
-  CHECK_THAT(input_error([&] { optim::AdamMini(*net, mini(1e-2).partition("rows")); }),
+  const auto with = [](const nlohmann::json& options) {
+    return optim::RuleOptions().options(options);
+  };
+  CHECK_THAT(refused(optim::RuleOptions(-1.0)), Contains("lr is -1"));
+  CHECK_THAT(refused(optim::RuleOptions().weight_decay(-0.1)), Contains("weight_decay is -0.1"));
+  CHECK_THAT(refused(optim::RuleOptions().rule("adam")), Contains("unknown optimizer 'adam'"));
+  CHECK_THAT(refused(with({{"beta1", 1.0}})), Contains("beta1 is 1, allowed are 0 to 1, not the"));
+  CHECK_THAT(refused(with({{"beta2", -0.1}})), Contains("beta2 is -0.1"));
+  CHECK_THAT(refused(with({{"eps", 0.0}})), Contains("eps is 0"));
+  CHECK_THAT(refused(with({{"eps", "small"}})), Contains("eps is \"small\", which is of another"));
+  CHECK_THAT(refused(with({{"beta3", 0.9}})), Contains("there is no option 'beta3'"));
+  const nlohmann::json nested = {{"fallback", {{"rule", "galore"}}}};
+  CHECK_THAT(refused(optim::RuleOptions().rule("muon").options(nested)),
+             Contains("fallback.rule is 'galore', allowed are adamw, adam_mini"));
+  CHECK_THAT(refused(mini(1e-2)), Contains("follows a partition") && Contains("no description"));
+  CHECK_THAT(input_error([&] { optim::TorchOptimizer(*net, mini(1e-2).partition("rows")); }),
              Contains("'rows'"));
 
   auto described = describe_modules(*net);
   described.back().second.shape = {2};
-  CHECK_THAT(input_error([&] { optim::AdamMini(described, mini(1e-2)); }),
+  CHECK_THAT(input_error([&] { optim::TorchOptimizer(described, mini(1e-2)); }),
              Contains("'head.bias' has 3 elements, its description 2"));
   described.pop_back();
   CHECK_THAT(input_error([&] {
-               optim::AdamMini({torch::optim::OptimizerParamGroup(parameters)}, described,
-                               mini(1e-2));
+               optim::TorchOptimizer({torch::optim::OptimizerParamGroup(parameters)}, described,
+                                     mini(1e-2));
              }),
              Contains("a parameter of 3 elements has no description"));
 
-  optim::AdamMini optimizer(*net, mini(1e-2));
+  optim::TorchOptimizer optimizer(*net, mini(1e-2));
   auto late = at::ones({5}).requires_grad_(true);
   late.mutable_grad() = at::ones({5});
   optimizer.add_param_group({{late}});
   CHECK_THAT(input_error([&] { optimizer.step(); }), Contains("without a description"));
 
   nn::Embedding sparse(nn::EmbeddingOptions(5, 2).sparse(true));
-  optim::AdamW adamw(sparse->parameters());
+  optim::TorchOptimizer table(sparse->parameters());
   backward(sparse(at::zeros({1}, at::kLong)).sum());
-  CHECK_THAT(input_error([&] { adamw.step(); }), Contains("sparse"));
+  CHECK_THAT(input_error([&] { table.step(); }), Contains("sparse"));
 }

@@ -167,7 +167,9 @@ def test_ten_steps_in_plain_pytorch_are_the_programs(
     before = np.zeros(sum(p.numel() for p in parameters.values()), np.float64)
     for step in range(1, 11):
         # The gradient out of two averages: m' = 0.9 m + 0.1 g.
-        after = at_step(tmp_path / "run", step, "optimizer")["exp_avg"].astype(np.float64)
+        saved = at_step(tmp_path / "run", step, "optimizer")
+        averages = [saved[f"exp_avg/{name}"].ravel() for name, _ in named]
+        after = np.concatenate(averages).astype(np.float64)
         gradient = torch.tensor(((after - 0.9 * before) / 0.1).astype(np.float32))
         before = after
         place = 0

@@ -18,6 +18,16 @@ inline OptimizerConfig optimizer_config(nlohmann::json fields) {
   return config;
 }
 
+// Options under which a rule's step is a smooth function of the gradient, for comparisons of two
+// ways to compute it. By default Muon rounds to bfloat16, and GaLore divides coordinates that are
+// zero but for rounding by their own size.
+inline nlohmann::json smooth_options(const std::string& rule) {
+  nlohmann::json fields = {{"rule", rule}};
+  if (rule == "muon") fields["newton_schulz_type"] = "float32";
+  if (rule == "galore") fields["inner"] = {{"rule", "sgd_momentum"}};
+  return fields;
+}
+
 // 0.4 * formula; norm gains around 1.
 inline void fill_parameters(const ParameterStore& store) {
   at::NoGradGuard no_grad;

@@ -70,14 +70,14 @@ void set_fields(Config& config, const nlohmann::json& values) {
 
 inline std::unique_ptr<ModelSpec> model_spec(const std::string& family,
                                              const nlohmann::json& values) {
-  auto spec = make_model_spec(family);
+  auto spec = model_families().make(family);
   set_fields(*spec, values);
   return spec;
 }
 
 inline std::unique_ptr<DatasetSpec> dataset_spec(const std::string& kind,
                                                  const nlohmann::json& values) {
-  auto spec = make_dataset_spec(kind);
+  auto spec = dataset_kinds().make(kind);
   set_fields(*spec, values);
   return spec;
 }

@@ -3,8 +3,7 @@
 #include <thread>
 #include <vector>
 
-#include "optimizers/adam_options.hpp"
-#include "optimizers/kernels/block_rates.hpp"
+#include "tests/support/adam_step.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 
@@ -32,8 +31,6 @@ struct Problem {
     return {w.data(), g.data(), m.data(), rows, kColumns};
   }
 };
-
-kernels::AdamStep adam_step() { return AdamOptions{0.9, 0.95, 1e-8}.step({3, 1e-2, 0.1, 0.7}); }
 
 // Twice, from two threads at once, each on a problem of its own: the same numbers.
 template <typename Kernel>
@@ -84,16 +81,15 @@ TEST_CASE("Bands above the cache's size on several threads") {
 }
 
 TEST_CASE("Sums and rates per block on several threads, twice at once") {
-  const kernels::SgdStep step{0.9f, 0.999f, 1e-2f, 0.7f, true};
   const std::vector<double> rates(std::size_t(kRows * kColumns), 0.5);
-  check_at_once([&](Problem& p) {
-    return kernels::sgd_momentum(p.w.data(), p.g.data(), p.m.data(), kRows * kColumns, step,
-                                 p.space);
-  });
+  const kernels::RateMap map{rates.data(), nullptr, kColumns, 7, 9};
+  const auto view = [&](Problem& p) {
+    return kernels::MatrixView{p.w.data(), p.g.data(), p.m.data(), kRows, kColumns, &map};
+  };
+  check_at_once(
+      [&](Problem& p) { return kernels::sgd_momentum(view(p), sgd_step(true), p.space); });
   check_at_once(
       [&](Problem& p) { return kernels::squared_norm(p.g.data(), kRows * kColumns, p.space); });
-  check_at_once([&](Problem& p) {
-    return kernels::scale_tiles(p.g.data(), p.w.data(), kRows, kColumns, 7, 9, rates.data(),
-                                p.space);
-  });
+  check_at_once(
+      [&](Problem& p) { return kernels::gradient_descent(view(p), sgd_step(false), p.space); });
 }

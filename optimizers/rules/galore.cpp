@@ -1,0 +1,141 @@
+// GaLore (Zhao et al., arXiv 2403.03507, Algorithm 2): any rule on gradients that are projected to
+// `rank` dimensions of the smaller side, onto the singular vectors of a gradient of every
+// `update_every`-th step. For rows >= columns P = V[:rank]^T [rank, columns], otherwise
+// P = U[:, :rank] [rows, rank]:
+//   R = g' P^T  or  P^T g';   d = the inner rule's change of a matrix like R, without decay
+//   w <- (1 - lr wd) (w + scale (d P  or  P d))
+// The inner rule's state stays as it is when P changes, as in the paper. Deviations from the
+// published package: eps where the inner rule has it, and every singular vector's largest component
+// is positive, which makes a step of a machine that of another. An inner rule that follows a
+// partition has one value per row of R. State: projector, 4 rank min(rows, columns) bytes, and the
+// inner rule's for R, [rows, rank] or [rank, columns].
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "optimizers/rule_spec.hpp"
+#include "optimizers/tensor_steps.hpp"
+
+namespace blockwise {
+namespace {
+
+struct GaloreOptions {
+  std::int64_t rank = 128;
+  std::int64_t update_every = 200;
+  double scale = 0.25;
+  FallbackRule fallback{
+      .roles = {"token_embedding", "position_embedding", "lm_head", "norm", "bias"}};
+
+  void visit(FieldVisitor& v) {
+    v.integer({"rank", "of projected gradients; at most the smaller side counts"}, rank,
+              {1, 1 << 20});
+    v.integer({"update_every", "steps between singular value decompositions"}, update_every,
+              {1, std::int64_t{1} << 40});
+    v.real({"scale", "of a step, in the place of a full one"}, scale, {0.0, 1e3});
+    fallback.visit(v,
+                   {"inner", "the rule of projected gradients, and of all that is not projected"});
+  }
+};
+
+// The matrix that the inner rule sees.
+struct Projected {
+  ParameterBlock block;
+  TensorPartition partition;
+};
+
+class Galore : public UpdateRule {
+ public:
+  using Options = GaloreOptions;
+  explicit Galore(const Options& options)
+      : options_(options), inner_(options.fallback.spec->build()) {}
+
+  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+    const auto rank = rank_of(block);
+    const std::vector<std::int64_t> shape =
+        from_right(block) ? std::vector{rank, block.columns()} : std::vector{block.rows(), rank};
+    std::vector<StateSpec> specs{{"projector", shape, StateUse::basis}};
+    const auto low = projected(block);
+    for (auto& spec : inner_->state(low.block, low.partition)) specs.push_back(std::move(spec));
+    return specs;
+  }
+
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    const auto g = scaled_gradient(p, scope);
+    if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, basis(g, p.block));
+    const auto& basis = p.state.load(0);
+    const bool right = from_right(p.block);
+    const auto change =
+        inner_change(right ? g.mm(basis.t()) : basis.t().mm(g), projected(p.block), p, scope);
+    const auto lifted = (right ? change.mm(basis) : basis.mm(change)) * options_.scale;
+    const auto rate = element_rates(p);
+    const auto w = as_matrix(p, p.weight);
+    const auto old = w.clone();
+    const double shrink = scope.learning_rate * p.weight_decay;
+    if (rate.defined()) {
+      w.add_(lifted * rate).mul_(1.0 - rate * shrink);
+    } else {
+      w.add_(lifted).mul_(1.0 - shrink);
+    }
+    return (w - old).to(at::kDouble).square().sum();
+  }
+
+ private:
+  static bool from_right(const ParameterBlock& block) { return block.rows() >= block.columns(); }
+
+  std::int64_t rank_of(const ParameterBlock& block) const {
+    return std::min({options_.rank, block.rows(), block.columns()});
+  }
+
+  Projected projected(const ParameterBlock& block) const {
+    Projected low;
+    const auto rank = rank_of(block);
+    low.block.name = block.name;
+    low.block.role = block.role;
+    low.block.shape =
+        from_right(block) ? std::vector{block.rows(), rank} : std::vector{rank, block.columns()};
+    PartitionSection section;
+    section.rows = low.block.rows();
+    section.columns = low.block.columns();
+    section.structure = Structure::tiles(1, section.columns);
+    low.partition.sections.push_back(std::move(section));
+    return low;
+  }
+
+  at::Tensor basis(const at::Tensor& g, const ParameterBlock& block) const {
+    const auto [u, s, vh] = at::linalg_svd(g, false);
+    const bool right = from_right(block);
+    const auto vectors = right ? vh.narrow(0, 0, rank_of(block)) : u.narrow(1, 0, rank_of(block));
+    const std::int64_t along = right ? 1 : 0;
+    const auto largest = vectors.gather(along, vectors.abs().argmax(along, true));
+    return vectors * at::where(largest < 0, -1.0, 1.0).to(vectors.scalar_type());
+  }
+
+  // What the inner rule makes of zero weights.
+  at::Tensor inner_change(const at::Tensor& gradient, const Projected& low, const ParameterStep& p,
+                          const StepScope& scope) const {
+    std::vector<at::Tensor> state;
+    for (std::size_t k = 1; k < p.state.size(); ++k) state.push_back(p.state.load(k));
+    const ParameterStep step{low.block, low.partition,           at::zeros_like(gradient),
+                             gradient,  State(std::move(state)), 0.0,
+                             nullptr};
+    const StepScope inner{scope.step, scope.learning_rate, 1.0, scope.seed, scope.space};
+    if (const auto* fused = inner_->fused(KernelKey::of(step))) {
+      fused->apply(step, inner);
+    } else {
+      inner_->update(step, inner);
+    }
+    return step.weight;
+  }
+
+  Options options_;
+  std::unique_ptr<UpdateRule> inner_;
+};
+
+}  // namespace
+
+std::unique_ptr<RuleSpec> make_galore() {
+  return rule_spec<Galore>(
+      {"galore", "any rule on gradients projected to a low rank, for matrices"});
+}
+
+}  // namespace blockwise

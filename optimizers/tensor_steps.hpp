@@ -1,0 +1,45 @@
+// Pieces of steps in plain tensor operations, for UpdateRule::update() and as the second oracle of
+// the kernels.
+#pragma once
+
+#include "optimizers/parameter_step.hpp"
+
+namespace blockwise {
+
+// One value per block of a section as one per element, [rows, columns] or what broadcasts to it.
+at::Tensor spread_over_blocks(const at::Tensor& values, const PartitionSection& section);
+
+// A tensor of the parameter's shape as the matrix that its partition cuts, [rows, columns].
+at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x);
+
+// Rows of a section of such a tensor.
+at::Tensor rows_of(const PartitionSection& section, const at::Tensor& x);
+
+// g' = gradient_scale * gradient, [rows, columns].
+at::Tensor scaled_gradient(const ParameterStep& parameter, const StepScope& scope);
+
+// Factors of the learning rate of a section, broadcasting to its [rows, columns]; undefined where
+// they are 1.
+at::Tensor section_rates(const ParameterStep& parameter, std::size_t section);
+
+// Of the whole tensor, [rows, columns]; undefined where they are 1.
+at::Tensor element_rates(const ParameterStep& parameter);
+
+// How far a step goes: w <- (1 - rate shrink) w - rate size direction.
+struct StepSize {
+  double size;        // of the direction, the learning rate in it
+  double shrink;      // learning rate times weight decay
+  at::Tensor rate{};  // factors that broadcast to w; undefined for 1
+};
+
+// Returns the sum of (w_new - w_old)^2, 0-d of float64.
+at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const StepSize& step);
+
+// For kernels: the rates of a section, null where they are 1. `map` must outlive the pointer.
+const kernels::RateMap* rate_map(const ParameterStep& parameter, std::size_t section,
+                                 kernels::RateMap& map);
+
+// The same for a kernel that goes over whole tensors: true where it must go section by section.
+bool has_rates(const ParameterStep& parameter);
+
+}  // namespace blockwise
