@@ -25,9 +25,9 @@ macro(fence name headers where rule)
 endmacro()
 fence(eigen "^(Eigen|unsupported/Eigen|Spectra)/" "^(tests/)?hessian/|^tests/oracles/"
       "Eigen and Spectra belong to hessian/")
-fence(yaml "^yaml-cpp/" "^experiments/yaml_tree\\.hpp$|^core/(tensor_file\\.hpp|yaml_text\\.[ch]pp)$"
-      "yaml-cpp belongs to core/yaml_text, core/tensor_file.hpp and experiments/yaml_tree.hpp")
-fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests/core)/hdf5_[a-z_]+\\.(hpp|cpp)$"
+fence(yaml "^yaml-cpp/" "^experiments/config/yaml_tree\\.hpp$|^core/(partition/tensor_file\\.hpp|text/yaml_text\\.[ch]pp)$"
+      "yaml-cpp belongs to core/text/yaml_text, core/partition/tensor_file.hpp and experiments/config/yaml_tree.hpp")
+fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests/core/io)/hdf5_[a-z_]+\\.(hpp|cpp)$"
       "HDF5 belongs to core/io/hdf5_*.{hpp,cpp}")
 fence(highway "^hwy/" "^(tests/)?optimizers/kernels/" "Highway belongs to optimizers/kernels/")
 fence(cuda "^(cuda|cublas|curand|cusparse|cusolver|cufft|nvrtc|nvml|nvtx|nccl|cub/|thrust/|cooperative_groups)"
@@ -37,8 +37,8 @@ fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^$"
       "LibTorch's CUDA headers need a CUDA toolkit; use its device-independent ones")
 fence(autograd "^torch/(nn|csrc/autograd)/|^torch/(nn|autograd|torch|all)\\.h$" "^(core|tests)/"
       "LibTorch's autograd and modules belong to core/")
-fence(boost "^boost/" "^core/statistics\\.cpp$"
-      "Boost (distribution functions) belongs to core/statistics.cpp")
+fence(boost "^boost/" "^core/base/statistics\\.cpp$"
+      "Boost (distribution functions) belongs to core/base/statistics.cpp")
 # Kernels know pointers and sizes only.
 set(torch_headers "^(torch|ATen|c10|caffe2)/")
 set(torch_free "^optimizers/kernels/|\\.cuh?$")

@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 
 namespace blockwise {
 namespace {

@@ -3,7 +3,7 @@
 //
 //   L = sum over all targets that count of -log p(target), over their number: batches of unequal
 //   size and ignored targets weigh as their tokens do. Dropout is off. Other losses of the outputs:
-//   core/output_loss.hpp.
+//   core/losses/output_loss.hpp.
 //
 // Exact products are reverse over reverse (Pearlmutter 1994, by LibTorch's double backward), with
 // attention from plain operations and the cross-entropy's closed form. Costs are in gradients, one
@@ -29,11 +29,11 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.hpp"
+#include "core/base/batch.hpp"
 #include "core/difference_step.hpp"
+#include "core/losses/output_loss.hpp"
 #include "core/model.hpp"
-#include "core/output_loss.hpp"
-#include "core/parameter_subset.hpp"
+#include "core/parameters/parameter_subset.hpp"
 
 namespace blockwise {
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.hpp"
-#include "core/fields.hpp"
-#include "core/registry.hpp"
+#include "core/base/batch.hpp"
+#include "core/base/fields.hpp"
+#include "core/base/registry.hpp"
 
 namespace blockwise {
 

@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include "core/error.hpp"
-#include "core/models/chunked_cross_entropy.hpp"
+#include "core/base/error.hpp"
+#include "core/losses/chunked_cross_entropy.hpp"
 
 namespace blockwise {
 

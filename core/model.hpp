@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "core/batch.hpp"
-#include "core/fields.hpp"
+#include "core/base/batch.hpp"
+#include "core/base/fields.hpp"
+#include "core/base/linear.hpp"
+#include "core/base/registry.hpp"
 #include "core/forward_context.hpp"
-#include "core/linear.hpp"
-#include "core/output_loss.hpp"
-#include "core/parameter_store.hpp"
-#include "core/registry.hpp"
+#include "core/losses/output_loss.hpp"
+#include "core/parameters/parameter_store.hpp"
 
 namespace blockwise {
 

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "hessian/linear_operator.hpp"
+#include "core/base/linear_operator.hpp"
 #include "hessian/trace.hpp"
 
 namespace blockwise {

@@ -1,6 +1,6 @@
 #include "hessian/bounded_bias.hpp"
 
-#include "core/statistics.hpp"
+#include "core/base/statistics.hpp"
 
 namespace blockwise {
 

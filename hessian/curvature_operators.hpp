@@ -4,8 +4,8 @@
 
 #include <vector>
 
+#include "core/base/linear_operator.hpp"
 #include "core/curvature.hpp"
-#include "hessian/linear_operator.hpp"
 
 namespace blockwise {
 

@@ -4,7 +4,7 @@
 
 #include <Eigen/Eigenvalues>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "hessian/linear_operator.hpp"
+#include "core/base/linear_operator.hpp"
 
 namespace blockwise {
 

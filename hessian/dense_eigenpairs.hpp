@@ -1,8 +1,8 @@
 // Eigenpairs of an operator that has hardly more of them than are asked for.
 #pragma once
 
+#include "core/base/linear_operator.hpp"
 #include "hessian/eigenpairs.hpp"
-#include "hessian/linear_operator.hpp"
 
 namespace blockwise {
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <functional>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/krylov_basis.hpp"
 
 namespace blockwise {

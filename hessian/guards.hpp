@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "core/base/linear_operator.hpp"
 #include "core/curvature.hpp"
-#include "hessian/linear_operator.hpp"
 
 namespace blockwise {
 

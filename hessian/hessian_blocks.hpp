@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/parameter_subset.hpp"
+#include "core/parameters/parameter_subset.hpp"
 #include "hessian/curvature_operators.hpp"
 
 namespace blockwise {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "hessian/saved_tensors.hpp"
 
 namespace blockwise {

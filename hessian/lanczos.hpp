@@ -17,9 +17,9 @@
 #include <string>
 #include <vector>
 
+#include "core/base/linear_operator.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "hessian/krylov_basis.hpp"
-#include "hessian/linear_operator.hpp"
 
 namespace blockwise {
 

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "core/checked_math.hpp"
-#include "core/meta_memory.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/memory/meta_memory.hpp"
 
 namespace blockwise {
 namespace {

@@ -21,8 +21,8 @@ struct ProductMemory {
 };
 
 // For `batches` batches of the sizes of `batch`, whose values do not matter: by running products on
-// LibTorch's meta device (core/meta_memory.hpp), with one and two batches; every further one adds
-// what the second one did. Exact but for what kernels hold while they run.
+// LibTorch's meta device (core/memory/meta_memory.hpp), with one and two batches; every further one
+// adds what the second one did. Exact but for what kernels hold while they run.
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
                              std::int64_t batches, ProductMethod method, CurvatureKind kind);
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/saved_tensors.hpp"
 
 namespace blockwise {

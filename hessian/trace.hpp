@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <functional>
 
-#include "core/statistics.hpp"
-#include "hessian/linear_operator.hpp"
+#include "core/base/linear_operator.hpp"
+#include "core/base/statistics.hpp"
 
 namespace blockwise {
 

@@ -1,7 +1,7 @@
 // What AdamW and Adam-mini share: their options and a step's constants.
 #pragma once
 
-#include "core/fields.hpp"
+#include "core/base/fields.hpp"
 #include "optimizers/tensor_steps.hpp"
 
 namespace blockwise {

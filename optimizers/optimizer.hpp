@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/parameter_store.hpp"
+#include "core/parameters/parameter_store.hpp"
 #include "optimizers/clipping.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/rule_set.hpp"

@@ -1,6 +1,6 @@
 #include "optimizers/optimizer_config.hpp"
 
-#include "core/partition_file.hpp"
+#include "core/partition/partition_file.hpp"
 
 namespace blockwise {
 

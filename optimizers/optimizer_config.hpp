@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/block_rates.hpp"
-#include "core/clone_ptr.hpp"
-#include "core/fields.hpp"
-#include "core/partition_rules.hpp"
+#include "core/base/clone_ptr.hpp"
+#include "core/base/fields.hpp"
+#include "core/partition/block_rates.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "optimizers/rule_spec.hpp"
 
 namespace blockwise {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/block_rates.hpp"
-#include "core/partition.hpp"
+#include "core/partition/block_rates.hpp"
+#include "core/partition/partition.hpp"
 #include "optimizers/kernels/adam.hpp"
 #include "optimizers/state/state.hpp"
 
@@ -17,7 +17,7 @@ struct StepScope {
   std::int64_t step = 0;        // 1 at the first step
   double learning_rate = 0.0;   // scheduled
   double gradient_scale = 1.0;  // the clipping factor, applied to the gradient as it is read
-  std::uint64_t seed = 0;       // of what a rule draws; see core/random_stream.hpp
+  std::uint64_t seed = 0;       // of what a rule draws; see core/base/random_stream.hpp
   kernels::Workspace& space;
 };
 

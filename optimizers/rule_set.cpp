@@ -1,6 +1,6 @@
 #include "optimizers/rule_set.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 

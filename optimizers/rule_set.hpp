@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/parameter_layout.hpp"
+#include "core/parameters/parameter_layout.hpp"
 #include "optimizers/optimizer_config.hpp"
 
 namespace blockwise {

@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/clone_ptr.hpp"
-#include "core/fields.hpp"
-#include "core/registry.hpp"
+#include "core/base/clone_ptr.hpp"
+#include "core/base/fields.hpp"
+#include "core/base/registry.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "core/fields.hpp"
+#include "core/base/fields.hpp"
 
 namespace blockwise {
 

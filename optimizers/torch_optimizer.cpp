@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
-#include "core/json_fields.hpp"
+#include "core/base/error.hpp"
+#include "core/base/json_fields.hpp"
 
 namespace blockwise::optim {
 namespace {

@@ -26,8 +26,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "core/module_blocks.hpp"
-#include "core/partition_rules.hpp"
+#include "core/parameters/module_blocks.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "optimizers/rule_spec.hpp"
 
 namespace blockwise::optim {

@@ -6,10 +6,10 @@
 
 #include <cmath>
 
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "core/data/sampler.hpp"
 #include "core/dataset.hpp"
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
 
 namespace blockwise {
 namespace {

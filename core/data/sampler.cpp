@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 
 namespace blockwise {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/batch.hpp"
+#include "core/base/batch.hpp"
 
 namespace blockwise {
 

@@ -4,8 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "core/base/error.hpp"
 #include "core/data/text_recognition.hpp"
-#include "core/error.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
 #include "core/io/mapped_file.hpp"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/batch.hpp"
-#include "core/error.hpp"
+#include "core/base/batch.hpp"
+#include "core/base/error.hpp"
 #include "core/io/mapped_file.hpp"
 
 namespace blockwise {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "core/checked_math.hpp"
-#include "core/error.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
 #include "core/io/input_file.hpp"
 
 namespace blockwise {

@@ -6,13 +6,13 @@
 #include <optional>
 #include <set>
 
+#include "core/base/error.hpp"
+#include "core/base/text_map_field.hpp"
 #include "core/data/sampler.hpp"
 #include "core/data/test_set.hpp"
 #include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
-#include "core/error.hpp"
 #include "core/io/input_file.hpp"
-#include "core/text_map_field.hpp"
 
 namespace blockwise {
 namespace {

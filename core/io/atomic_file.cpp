@@ -7,7 +7,7 @@
 #include <cstring>
 #include <span>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/partial_file.hpp"
 
 namespace blockwise {

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 

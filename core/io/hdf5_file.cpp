@@ -7,8 +7,8 @@
 #include <array>
 #include <utility>
 
-#include "core/checked_math.hpp"
-#include "core/error.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_check.hpp"
 #include "core/io/hdf5_handles.hpp"

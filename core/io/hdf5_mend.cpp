@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/folder_lock.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/io/input_file.hpp"

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 namespace {

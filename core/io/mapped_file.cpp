@@ -6,7 +6,7 @@
 #include <cstring>
 #include <optional>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/truncated_input.hpp"
 

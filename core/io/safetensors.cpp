@@ -9,7 +9,7 @@
 #include <numeric>
 #include <set>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/mapped_file.hpp"
 #include "core/io/mapped_writer.hpp"
 

@@ -5,7 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/checkpointed_layer.hpp"
 #include "core/models/key_value_cache.hpp"
 #include "core/models/layers.hpp"

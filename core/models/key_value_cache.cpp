@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/losses/twice_differentiable.hpp"
 #include "core/models/key_value_cache.hpp"
-#include "core/models/twice_differentiable.hpp"
 
 namespace blockwise {
 

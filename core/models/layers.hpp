@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/linear.hpp"
+#include "core/base/linear.hpp"
 #include "core/model.hpp"
 
 namespace blockwise {

@@ -1,6 +1,6 @@
 #include "core/models/layout_builder.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 
 namespace blockwise {
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "core/checked_math.hpp"
-#include "core/error.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
 #include "core/models/checkpointed_layer.hpp"
 #include "core/models/key_value_cache.hpp"
 

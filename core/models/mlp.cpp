@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/checkpointed_layer.hpp"
 #include "core/models/layout_builder.hpp"
 

@@ -11,9 +11,9 @@
 
 #include <cmath>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "core/models/layout_builder.hpp"
-#include "core/random_stream.hpp"
 
 namespace blockwise {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "core/fields.hpp"
+#include "core/base/fields.hpp"
 
 namespace blockwise {
 

@@ -1,6 +1,6 @@
 #include "core/pretrained/companion_files.hpp"
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 

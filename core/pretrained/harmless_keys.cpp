@@ -2,7 +2,7 @@
 #include <array>
 #include <string_view>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/pretrained/hugging_face_format.hpp"
 
 namespace blockwise {

@@ -1,6 +1,6 @@
 #include <array>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/gpt2.hpp"
 #include "core/pretrained/hugging_face_format.hpp"
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/models/llama.hpp"
 #include "core/pretrained/hugging_face_format.hpp"
 #include "core/pretrained/hugging_face_rotary.hpp"

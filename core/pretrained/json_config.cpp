@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/json_file.hpp"
 
 namespace blockwise {

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstring>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/mapped_file.hpp"
 #include "core/models/gpt2.hpp"
 #include "core/pretrained/option_bounds.hpp"

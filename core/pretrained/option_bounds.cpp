@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "core/error.hpp"
-#include "core/field_bounds.hpp"
+#include "core/base/error.hpp"
+#include "core/base/field_bounds.hpp"
 
 namespace blockwise {
 namespace {

@@ -13,14 +13,14 @@
 #include <string_view>
 #include <system_error>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/truncated_input.hpp"
+#include "core/text/printable_text.hpp"
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/help_format.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/printable_text.hpp"
-#include "experiments/provenance.hpp"
-#include "experiments/terminal.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/records/provenance.hpp"
+#include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
 

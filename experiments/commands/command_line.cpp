@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/error.hpp"
-#include "experiments/spelling.hpp"
+#include "core/base/error.hpp"
+#include "experiments/config/spelling.hpp"
 
 namespace blockwise {
 namespace {

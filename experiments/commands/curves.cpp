@@ -1,4 +1,4 @@
-#include "experiments/curves.hpp"
+#include "experiments/sweeps/curves.hpp"
 
 #include <fmt/format.h>
 
@@ -7,10 +7,10 @@
 #include <memory>
 #include <optional>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/partial_file.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/python.hpp"
+#include "experiments/text/python.hpp"
 
 namespace blockwise {
 namespace {

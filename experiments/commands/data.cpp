@@ -1,5 +1,5 @@
 #include "experiments/commands/command.hpp"
-#include "experiments/prepare_tokens.hpp"
+#include "experiments/text/prepare_tokens.hpp"
 
 namespace blockwise {
 namespace {

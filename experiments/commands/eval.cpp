@@ -3,18 +3,18 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/device.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/input_file.hpp"
+#include "core/memory/device.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
-#include "experiments/model_source.hpp"
-#include "experiments/progress.hpp"
-#include "experiments/run_source.hpp"
-#include "experiments/terminal.hpp"
-#include "experiments/thread_note.hpp"
-#include "experiments/token_evaluation.hpp"
+#include "experiments/config/model_source.hpp"
+#include "experiments/config/run_source.hpp"
+#include "experiments/terminal/progress.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "experiments/terminal/thread_note.hpp"
+#include "experiments/text/token_evaluation.hpp"
 
 namespace blockwise {
 namespace {

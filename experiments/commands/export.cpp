@@ -5,8 +5,8 @@
 #include "core/pretrained/hugging_face.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
-#include "experiments/model_source.hpp"
-#include "experiments/terminal.hpp"
+#include "experiments/config/model_source.hpp"
+#include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
 namespace {

@@ -7,8 +7,8 @@
 #include <cctype>
 #include <set>
 
-#include "core/error.hpp"
-#include "experiments/run_config.hpp"
+#include "core/base/error.hpp"
+#include "experiments/config/run_config.hpp"
 
 namespace blockwise {
 namespace {

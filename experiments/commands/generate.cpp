@@ -4,17 +4,17 @@
 #include <algorithm>
 #include <memory>
 
-#include "core/device.hpp"
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/memory/device.hpp"
+#include "core/text/printable_text.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/model_source.hpp"
-#include "experiments/printable_text.hpp"
-#include "experiments/sampling.hpp"
-#include "experiments/stop_signal.hpp"
-#include "experiments/thread_note.hpp"
-#include "experiments/tokenizer.hpp"
+#include "experiments/config/model_source.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/thread_note.hpp"
+#include "experiments/text/sampling.hpp"
+#include "experiments/text/tokenizer.hpp"
 
 namespace blockwise {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/display_width.hpp"
+#include "core/text/display_width.hpp"
 
 namespace blockwise {
 namespace {

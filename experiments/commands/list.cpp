@@ -3,11 +3,11 @@
 #include <cmath>
 #include <memory>
 
-#include "core/partition_rules.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/run_config.hpp"
-#include "experiments/sweep_keys.hpp"
-#include "experiments/terminal.hpp"
+#include "experiments/config/run_config.hpp"
+#include "experiments/config/sweep_keys.hpp"
+#include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
 namespace {

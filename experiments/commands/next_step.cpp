@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "experiments/config_yaml.hpp"
-#include "experiments/run_source.hpp"
+#include "experiments/config/config_yaml.hpp"
+#include "experiments/config/run_source.hpp"
 
 namespace blockwise {
 

@@ -3,13 +3,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/text_table.hpp"
+#include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/json_text.hpp"
-#include "experiments/config_yaml.hpp"
-#include "experiments/memory_plan.hpp"
-#include "experiments/terminal.hpp"
+#include "experiments/config/config_yaml.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "experiments/training/memory_plan.hpp"
 
 namespace blockwise {
 namespace {

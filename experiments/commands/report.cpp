@@ -7,12 +7,12 @@
 
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/stop_report.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/report.hpp"
-#include "experiments/stop_signal.hpp"
-#include "experiments/sweep.hpp"
-#include "experiments/sweep_confirmation.hpp"
-#include "experiments/terminal.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/report.hpp"
+#include "experiments/sweeps/sweep.hpp"
+#include "experiments/sweeps/sweep_confirmation.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
 namespace {

@@ -4,22 +4,22 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/next_step.hpp"
 #include "experiments/commands/stop_report.hpp"
-#include "experiments/config_yaml.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/progress.hpp"
-#include "experiments/rate_report.hpp"
-#include "experiments/rate_search.hpp"
-#include "experiments/run_source.hpp"
-#include "experiments/stop_signal.hpp"
-#include "experiments/terminal.hpp"
-#include "experiments/thread_note.hpp"
+#include "experiments/config/config_yaml.hpp"
+#include "experiments/config/run_source.hpp"
+#include "experiments/rates/rate_report.hpp"
+#include "experiments/rates/rate_search.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/progress.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "experiments/terminal/thread_note.hpp"
 
 namespace blockwise {
 namespace {

@@ -9,9 +9,9 @@
 #include <iterator>
 #include <vector>
 
-#include "experiments/exit_code.hpp"
-#include "experiments/printable_text.hpp"
-#include "experiments/stop_signal.hpp"
+#include "core/text/printable_text.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/stop_signal.hpp"
 
 namespace blockwise {
 namespace {

@@ -12,13 +12,13 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/stop_signal.hpp"
-#include "experiments/sweep.hpp"
-#include "experiments/sweep_changes.hpp"
-#include "experiments/sweep_confirmation.hpp"
-#include "experiments/terminal.hpp"
-#include "experiments/thread_note.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/sweep.hpp"
+#include "experiments/sweeps/sweep_changes.hpp"
+#include "experiments/sweeps/sweep_confirmation.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "experiments/terminal/thread_note.hpp"
 
 namespace blockwise {
 namespace {

@@ -4,24 +4,24 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/error.hpp"
-#include "core/partition_report.hpp"
+#include "core/base/error.hpp"
+#include "core/partition/partition_report.hpp"
+#include "core/text/printable_text.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
-#include "experiments/config_text.hpp"
-#include "experiments/config_yaml.hpp"
-#include "experiments/exit_code.hpp"
-#include "experiments/fork.hpp"
-#include "experiments/printable_text.hpp"
-#include "experiments/progress.hpp"
-#include "experiments/run_start.hpp"
-#include "experiments/stop_signal.hpp"
-#include "experiments/terminal.hpp"
-#include "experiments/thread_note.hpp"
-#include "experiments/trainer.hpp"
+#include "experiments/config/config_text.hpp"
+#include "experiments/config/config_yaml.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/progress.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "experiments/terminal/thread_note.hpp"
+#include "experiments/training/fork.hpp"
+#include "experiments/training/run_start.hpp"
+#include "experiments/training/trainer.hpp"
 
 namespace blockwise {
 namespace {

@@ -1,4 +1,4 @@
-#include "core/caching_allocator.hpp"
+#include "core/memory/caching_allocator.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/program/file_size_limit.hpp"
 #include "experiments/program/standard_streams.hpp"

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <map>
 
-#include "core/checked_math.hpp"
-#include "core/error.hpp"
-#include "core/memory_meter.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
+#include "core/memory/memory_meter.hpp"
 
 namespace blockwise {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/parameter_layout.hpp"
+#include "core/parameters/parameter_layout.hpp"
 #include "optimizers/state/state.hpp"
 #include "optimizers/state/state_spec.hpp"
 

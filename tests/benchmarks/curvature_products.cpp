@@ -13,7 +13,7 @@
 #include <chrono>
 
 #include "core/autograd.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/lanczos.hpp"
 #include "tests/support/set_fields.hpp"

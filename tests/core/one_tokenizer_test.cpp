@@ -4,8 +4,8 @@
 #include <fstream>
 #include <map>
 
+#include "core/base/text_map_field.hpp"
 #include "core/data/token_file.hpp"
-#include "core/text_map_field.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
 #include "tests/support/temporary_folder.hpp"

@@ -1,8 +1,8 @@
 // Partitions: every element belongs to exactly one block, whatever the rule and the model, and the
 // number of blocks is the closed form.
-#include "core/partition.hpp"
+#include "core/partition/partition.hpp"
 
-#include "core/partition_rules.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_models.hpp"
 

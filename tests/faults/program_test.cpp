@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include "experiments/run_recorder.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"
 

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "core/io/input_file.hpp"
-#include "experiments/hessian_recorder.hpp"
-#include "experiments/sweep.hpp"
+#include "experiments/records/hessian_recorder.hpp"
+#include "experiments/sweeps/sweep.hpp"
 #include "tests/faults/fault_walk.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"

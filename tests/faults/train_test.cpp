@@ -5,8 +5,8 @@
 #include <fmt/ranges.h>
 
 #include "core/io/input_file.hpp"
-#include "experiments/checkpoint.hpp"
-#include "experiments/run_recorder.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/faults/fault_walk.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"

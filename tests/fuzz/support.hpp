@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace blockwise::fuzz {

@@ -5,10 +5,10 @@
 #include <numbers>
 #include <numeric>
 
-#include "core/error.hpp"
-#include "core/partition_rules.hpp"
-#include "core/random_stream.hpp"
-#include "core/statistics.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/base/statistics.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/hessian_blocks.hpp"

@@ -2,8 +2,8 @@
 // weights.
 #include <ATen/core/grad_mode.h>
 
+#include "core/base/random_stream.hpp"
 #include "core/curvature.hpp"
-#include "core/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"
 #include "tests/support/catch.hpp"

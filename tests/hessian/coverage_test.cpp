@@ -12,8 +12,8 @@
 #include <cmath>
 #include <map>
 
+#include "core/base/random_stream.hpp"
 #include "core/curvature.hpp"
-#include "core/random_stream.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"

@@ -19,8 +19,8 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include "core/base/random_stream.hpp"
 #include "core/difference_step.hpp"
-#include "core/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"

@@ -4,9 +4,9 @@
 
 #include <limits>
 
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "core/difference_step.hpp"
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/lanczos.hpp"
 #include "hessian/product_memory.hpp"

@@ -1,13 +1,13 @@
 // What discovery rests on: energies of planted blocks by level, and evidence from second moments.
 #include <cmath>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
-#include "hessian/best_rate.hpp"
-#include "hessian/moment_evidence.hpp"
-#include "hessian/off_diagonal_share.hpp"
-#include "hessian/partition_energies.hpp"
-#include "hessian/partition_fidelity.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "hessian/evidence/best_rate.hpp"
+#include "hessian/evidence/moment_evidence.hpp"
+#include "hessian/evidence/off_diagonal_share.hpp"
+#include "hessian/evidence/partition_energies.hpp"
+#include "hessian/evidence/partition_fidelity.hpp"
 #include "hessian/saved_tensors.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary_folder.hpp"

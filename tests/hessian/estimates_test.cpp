@@ -1,8 +1,8 @@
 // Traces, norms, diagonals and densities against known answers; intervals that cover.
 #include <cmath>
 
-#include "core/error.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/spectral_density.hpp"
 #include "hessian/spectral_function.hpp"

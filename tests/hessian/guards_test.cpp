@@ -1,7 +1,7 @@
 // The guards pass where products are right and fail where they are not.
 #include <ATen/core/grad_mode.h>
 
-#include "core/random_stream.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/guards.hpp"
 #include "hessian/krylov_basis.hpp"

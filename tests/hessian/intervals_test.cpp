@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "core/random_stream.hpp"
+#include "core/base/linear_operator.hpp"
+#include "core/base/random_stream.hpp"
 #include "hessian/bounded_bias.hpp"
-#include "hessian/linear_operator.hpp"
 #include "hessian/row_norm_interval.hpp"
 #include "hessian/trace.hpp"
 #include "tests/support/catch.hpp"

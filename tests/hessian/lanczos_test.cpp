@@ -2,9 +2,9 @@
 #include <cmath>
 #include <optional>
 
-#include "core/error.hpp"
-#include "core/memory_meter.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/memory/memory_meter.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/lanczos.hpp"
 #include "hessian/saved_tensors.hpp"

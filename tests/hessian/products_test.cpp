@@ -3,9 +3,9 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "core/error.hpp"
-#include "core/memory_meter.hpp"
-#include "core/random_stream.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/memory/memory_meter.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/product_memory.hpp"

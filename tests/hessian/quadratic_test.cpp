@@ -3,10 +3,10 @@
 
 #include <cmath>
 
-#include "core/parameter_store.hpp"
-#include "hessian/best_rate.hpp"
+#include "core/parameters/parameter_store.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/dense.hpp"
+#include "hessian/evidence/best_rate.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 #include "tests/support/set_fields.hpp"

@@ -2,10 +2,10 @@
 // could have written, or the file is refused.
 #include <ATen/ATen.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
+#include "core/base/linear_operator.hpp"
+#include "hessian/evidence/partition_energies.hpp"
 #include "hessian/lanczos.hpp"
-#include "hessian/linear_operator.hpp"
-#include "hessian/partition_energies.hpp"
 #include "hessian/saved_tensors.hpp"
 #include "hessian/thick_restart.hpp"
 #include "tests/support/catch.hpp"

@@ -1,9 +1,9 @@
 // A learning rate per block: what it does to a step, its file, and what is refused.
 #include <fmt/format.h>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/partition_file.hpp"
+#include "core/partition/partition_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/optimizer_setup.hpp"
 #include "tests/support/small_models.hpp"

@@ -4,9 +4,9 @@
 #include <set>
 
 #include "core/autograd.hpp"
-#include "core/gradient_release.hpp"
 #include "core/io/atomic_file.hpp"
-#include "core/partition_file.hpp"
+#include "core/parameters/gradient_release.hpp"
+#include "core/partition/partition_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/optimizer_setup.hpp"
 #include "tests/support/small_models.hpp"

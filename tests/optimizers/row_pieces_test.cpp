@@ -1,5 +1,5 @@
 // Parameters cut by rows: the pieces, each with its own part of the state, step as the whole does.
-#include "optimizers/state/row_pieces.hpp"
+#include "optimizers/row_pieces.hpp"
 
 #include <ATen/ATen.h>
 

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "experiments/run_recorder.hpp"
+#include "experiments/records/run_recorder.hpp"
 
 namespace blockwise::testing {
 

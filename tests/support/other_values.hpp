@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/fields.hpp"
-#include "core/text_map_field.hpp"
+#include "core/base/fields.hpp"
+#include "core/base/text_map_field.hpp"
 
 namespace blockwise::testing {
 

@@ -3,9 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/error.hpp"
+#include "core/base/fields.hpp"
 #include "core/dataset.hpp"
-#include "core/error.hpp"
-#include "core/fields.hpp"
 #include "core/model.hpp"
 
 namespace blockwise::testing {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/io/input_file.hpp"
-#include "experiments/run_recorder.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"
 

@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/memory_meter.hpp"
-#include "experiments/run_recorder.hpp"
+#include "core/memory/memory_meter.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
 #include "tests/support/example_run.hpp"

@@ -3,7 +3,7 @@
     file = read_partition_file("runs/gpt2-tiny-partition/partition.yaml")
     file.partition.groupby("role").state_elements.sum()
 
-The format is described in core/partition_file.hpp; notebooks/adam_mini_pytorch.py trains with one.
+The format is described in core/partition/partition_file.hpp; notebooks/adam_mini_pytorch.py trains with one.
 """
 
 from __future__ import annotations

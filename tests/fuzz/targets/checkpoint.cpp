@@ -1,7 +1,7 @@
 // checkpoint.json beside whole files: loaded to go on, and for its parameters alone.
 #include <memory>
 
-#include "experiments/checkpoint.hpp"
+#include "experiments/records/checkpoint.hpp"
 #include "tests/fuzz/small_model.hpp"
 #include "tests/fuzz/support.hpp"
 

@@ -1,7 +1,7 @@
 // A partition file, and a step of the rule that it is for: its sizes must be those of the state.
 #include <memory>
 
-#include "core/partition_file.hpp"
+#include "core/partition/partition_file.hpp"
 #include "optimizers/optimizer.hpp"
 #include "tests/fuzz/small_model.hpp"
 #include "tests/fuzz/support.hpp"

@@ -1,7 +1,7 @@
 // A file of learning rates for the blocks of a partition.
-#include "core/block_rates.hpp"
-#include "core/partition_file.hpp"
-#include "core/partition_rules.hpp"
+#include "core/partition/block_rates.hpp"
+#include "core/partition/partition_file.hpp"
+#include "core/partition/partition_rules.hpp"
 #include "tests/fuzz/small_model.hpp"
 #include "tests/fuzz/support.hpp"
 

@@ -1,6 +1,6 @@
 // A run's YAML with its section `sweep`: read, expanded, written and read again.
-#include "experiments/config_text.hpp"
-#include "experiments/config_yaml.hpp"
+#include "experiments/config/config_text.hpp"
+#include "experiments/config/config_yaml.hpp"
 #include "tests/fuzz/support.hpp"
 
 using namespace blockwise;

@@ -1,7 +1,7 @@
 // A run's HDF5 file, through the reader that lets another process look first.
 #include "core/io/hdf5_file.hpp"
-#include "experiments/hessian_recorder.hpp"
-#include "experiments/run_recorder.hpp"
+#include "experiments/records/hessian_recorder.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/fuzz/support.hpp"
 
 using namespace blockwise;

@@ -1,5 +1,5 @@
 // manifest.json of a sweep, and the report of it.
-#include "experiments/report.hpp"
+#include "experiments/sweeps/report.hpp"
 #include "tests/fuzz/support.hpp"
 
 using namespace blockwise;

@@ -1,6 +1,6 @@
 // manifest.json beside token files.
 #include "core/data/token_file.hpp"
-#include "experiments/token_evaluation.hpp"
+#include "experiments/text/token_evaluation.hpp"
 #include "tests/fuzz/support.hpp"
 
 using namespace blockwise;

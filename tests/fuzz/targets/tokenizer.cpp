@@ -1,5 +1,5 @@
 // tokenizer.json: the texts of its tokens.
-#include "experiments/tokenizer.hpp"
+#include "experiments/text/tokenizer.hpp"
 #include "tests/fuzz/support.hpp"
 
 using namespace blockwise;

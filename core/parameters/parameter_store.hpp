@@ -1,0 +1,83 @@
+// ParameterStore: a model's parameters and gradients as two flat buffers and the tensors that are
+// views into them. LibTorch's autograd accumulates in place into a .grad that is already set, so
+// the gradient buffer stays the one place that optimizers, products, checkpoints and sharding read.
+//
+// In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies
+// of most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
+// publish() carries an update over. Nothing else of the program sees a difference.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/parameters/parameter_layout.hpp"
+
+namespace blockwise {
+
+// Tensors of the roles in `keep` and those named in `keep_tensors` are computed with as they are,
+// all others as bfloat16 copies.
+struct MixedPrecision {
+  std::vector<ParameterRole> keep;
+  std::vector<std::string> keep_tensors = {};
+};
+
+// Kept: in one flat buffer, where micro-batches add up. Released: no buffer at all; the backward
+// pass hands them out one tensor at a time, see gradient_release.hpp.
+enum class Gradients { kept, released };
+
+class ParameterStore {
+ public:
+  // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, half of it
+  // where gradients are released, and 2 bytes for each element that has a copy. Throws InputError
+  // for a tensor that is kept by a name which the layout does not have, and where the device has
+  // less memory than that, before any of it is taken.
+  ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
+                 const std::optional<MixedPrecision>& mixed = std::nullopt,
+                 Gradients gradients = Gradients::kept);
+
+  const ParameterLayout& layout() const { return layout_; }
+  at::Device device() const { return parameters_.device(); }
+  // [n] flat buffers; writing them writes the model.
+  const at::Tensor& parameters() const { return parameters_; }
+  const at::Tensor& gradients() const { return gradients_; }  // undefined where released
+  bool releases_gradients() const { return !gradients_.defined(); }
+  std::int64_t gradient_bytes() const;
+  // Leaf tensors that require gradients, in the layout's order and shapes.
+  const std::vector<at::Tensor>& tensors() const { return tensors_; }
+  const at::Tensor& tensor(std::string_view name) const { return tensors_[layout_.index_of(name)]; }
+  // Views of the flat buffers in a block's shape, without autograd.
+  const at::Tensor& master(std::size_t block) const { return masters_[block]; }
+  // The second only of gradients that are kept.
+  const at::Tensor& gradient(std::size_t block) const { return gradient_views_[block]; }
+  // Copies masters to what the model computes with; nothing to do without mixed precision.
+  void publish(std::size_t block);
+  void publish();
+  // Bytes of what the model computes with, and of the masters that are not that.
+  std::int64_t compute_bytes() const;
+  std::int64_t master_bytes() const;
+
+  // Draws every tensor as its block says from the stream `init`, each from a generator of its own,
+  // so that adding a tensor does not change the others. Drawn on the CPU: equal on every device.
+  void initialize(std::uint64_t seed);
+  void zero_gradients();
+  // Throws InvariantError when a .grad was replaced and the flat buffer no longer holds it, or is
+  // left where gradients are released.
+  void check_gradient_views() const;
+
+ private:
+  at::Tensor view(const at::Tensor& flat, std::size_t block) const;
+  bool has_copy(std::size_t block) const;
+
+  ParameterLayout layout_;
+  at::Tensor parameters_;
+  at::Tensor gradients_;
+  std::vector<at::Tensor> masters_;
+  std::vector<at::Tensor> gradient_views_;
+  std::vector<at::Tensor> tensors_;
+};
+
+}  // namespace blockwise

@@ -1,0 +1,164 @@
+#include "experiments/config/run_config.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/text/printable_text.hpp"
+#include "experiments/config/model_source.hpp"
+
+namespace blockwise {
+namespace {
+
+// Targets of the largest micro-batch. Beyond any machine; times a width it is still no overflow.
+constexpr std::int64_t kMostBatchTokens = std::int64_t{1} << 30;
+
+template <typename Section>
+void visit_section(FieldVisitor& v, const Field& field, Section& section) {
+  v.begin_section(field);
+  section.visit(v);
+  v.end_section();
+}
+
+}  // namespace
+
+void DataConfig::visit(FieldVisitor& v) {
+  v.choice({"kind", "kind of data set"}, kind, dataset_kinds().names());
+  if (!spec || spec->kind() != kind) spec = dataset_kinds().make(kind);
+  spec->visit(v);
+}
+
+// With `from`, the sizes of that model are the defaults of the fields that follow.
+void ModelConfig::visit(FieldVisitor& v) {
+  v.text(
+      {"from", "model to start from: a Hugging Face folder, a run, a checkpoint, a file of llm.c"},
+      from);
+  if (!from.empty() && !spec) {
+    spec = open_model(from).spec;
+    family = spec->family();
+  }
+  v.choice({"family", "kind of model", from.empty()}, family, model_families().names());
+  if (!spec || (from.empty() && spec->family() != family)) spec = model_families().make(family);
+  v.check("family", spec->family() == family
+                        ? ""
+                        : fmt::format("'{}', but {} is a {}", family, from, spec->family()));
+  spec->visit(v);
+}
+
+void TrainerConfig::visit(FieldVisitor& v) {
+  v.integer({"steps", "optimizer steps", true}, steps, {1, std::int64_t{1} << 40});
+  v.integer({"micro_batch_size", "examples per forward pass"}, micro_batch_size, {1, 1 << 20});
+  v.integer(
+      {"global_batch_tokens",
+       "targets per optimizer step, a multiple of micro_batch_size x sequence_length; the rest "
+       "is gradient accumulation; 0 means one micro-batch"},
+      global_batch_tokens, {0, std::int64_t{1} << 40});
+  v.integer(
+      {"overfit_batches",
+       "train on the first so many batches of the run's order again and again (1: one fixed batch, "
+       "whose loss a model that works drives to almost 0); 0: on all data"},
+      overfit_batches, {0, std::int64_t{1} << 40});
+  v.integer({"evaluate_every", "steps between evaluations; 0 means at the end only"},
+            evaluate_every, {0, std::int64_t{1} << 40});
+  v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},
+            checkpoint_every, {0, std::int64_t{1} << 40});
+  v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
+  v.boolean({"keep_best",
+             "keep the checkpoint of the lowest validation loss, too, as checkpoints/best; every "
+             "evaluation that is the lowest so far makes one"},
+            keep_best);
+  v.integer(
+      {"keep_every", "steps between checkpoints that are made and kept for good; 0 means none"},
+      keep_every, {0, std::int64_t{1} << 40});
+  v.integer({"norms_every",
+             "steps between records of the norms of every tensor's gradient, update and weights; "
+             "each reads gradients and parameters once; 0 means none"},
+            norms_every, {0, std::int64_t{1} << 40});
+  v.real({"divergence_loss",
+          "a training loss above this ends the run as diverged, in nats; 0: divergence_factor says "
+          "which"},
+         divergence_loss, {0.0, 1e12});
+  v.real({"divergence_factor",
+          "a training loss above this many times the larger of the first step's loss and "
+          "log(classes) ends the run as diverged; 0: only a non-finite one"},
+         divergence_factor, {0.0, 1e12});
+  v.choice({"precision",
+            "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
+            "bf16_autocast: float32 weights, bfloat16 products"},
+           precision, {"fp32", "bf16", "bf16_autocast"});
+  v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, float32_roles,
+                role_names());
+  v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
+              float32_tensors);
+  v.boolean({"activation_checkpointing",
+             "keep each layer's input only and compute the layer again in the backward pass"},
+            activation_checkpointing);
+  v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
+            loss_chunk_tokens, {0, 1 << 30});
+  v.choice(
+      {"gradients",
+       "kept: all at once, micro-batches added up; released: each tensor is updated inside the "
+       "backward pass and its gradient freed; clipping by norm then takes a second backward "
+       "pass"},
+      gradients, {"kept", "released"});
+  v.check("gradients", gradients == "kept" || norms_every == 0
+                           ? ""
+                           : "released leaves none for norms_every to measure");
+  v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
+  v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads,
+            {0, 4096});
+}
+
+std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
+  if (precision != "bf16") return std::nullopt;
+  MixedPrecision mixed;
+  mixed.keep_tensors = float32_tensors;
+  for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
+  return mixed;
+}
+
+ForwardContext TrainerConfig::forward_context() const {
+  ForwardContext context;
+  context.checkpoint_layers = activation_checkpointing;
+  context.loss_chunk_rows = loss_chunk_tokens;
+  context.autocast = precision == "bf16_autocast";
+  return context;
+}
+
+void RunConfig::visit(FieldVisitor& v) {
+  v.text({"name", "of the run, or of the sweep", true}, name);
+  v.text({"output", "folder of the run; empty means runs/<name>"}, output);
+  v.integer({"seed", "of initial parameters, data order and dropout"}, seed,
+            {0, std::numeric_limits<std::int64_t>::max()});
+  visit_section(v, {"data", "what to train on", true}, data);
+  visit_section(v, {"model", "what to train", true}, model);
+  visit_section(v, {"optimizer", "how to train", true}, optimizer);
+  visit_section(v, {"schedule", "of the learning rate"}, schedule);
+  visit_section(v, {"trainer", "steps, batches, evaluation, checkpoints", true}, trainer);
+  visit_section(v, {"hessian", "curvature: of `spectrum`, and every k steps of a run"}, hessian);
+  visit_section(v, {"discovery", "of `partition`: what it looks for"}, discovery);
+  visit_section(v, {"search_lr", "of `search-lr`: which rates it looks for, and how"}, search_lr);
+  v.check("name", name_problem(name));
+  v.check("output", printable(output) == output
+                        ? ""
+                        : fmt::format("'{}': a folder's path cannot hold control characters or "
+                                      "bytes that are no UTF-8",
+                                      printable(output)));
+  v.check("schedule.warmup_steps",
+          schedule.warmup_steps <= trainer.steps
+              ? ""
+              : fmt::format("{} is above trainer.steps {}", schedule.warmup_steps, trainer.steps));
+  v.check("schedule.steps",
+          schedule.steps == 0 || schedule.steps >= trainer.steps
+              ? ""
+              : fmt::format("{} is below trainer.steps {}", schedule.steps, trainer.steps));
+  const auto length = std::max<std::int64_t>(1, data.spec->stated_shape().sequence_length);
+  v.check("trainer.micro_batch_size",
+          trainer.micro_batch_size <= kMostBatchTokens / length
+              ? ""
+              : fmt::format("{} x data.sequence_length {} is above {} tokens",
+                            trainer.micro_batch_size, length, kMostBatchTokens));
+  if (output.empty()) output = "runs/" + name;
+}
+
+}  // namespace blockwise

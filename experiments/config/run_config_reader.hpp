@@ -1,0 +1,11 @@
+// Reads the sections of a run from YAML: every field by its own description, unknown keys refused.
+#pragma once
+
+#include "experiments/config/yaml_tree.hpp"
+
+namespace blockwise {
+
+// A `sweep` section is left alone. Throws InputError with place, key, value and bound.
+RunConfig read_run_config(const YamlDocument::Tree& tree);
+
+}  // namespace blockwise

@@ -1,0 +1,24 @@
+// What of a block is estimated from random vectors: traces of functions from the densities, trace
+// and Frobenius norm, diagonal and row norms.
+#pragma once
+
+#include "experiments/curvature/block_probes.hpp"
+
+namespace blockwise {
+
+// As long as some function's standard error is above the share of its value that was asked for
+// (`function_error`), and for the first 10 probes: the error of fewer is luck.
+bool wants_probe(const MeasurementScope& scope, const BlockGroup& group);
+
+// tr f(H) = n mean of f over `density`, per function asked for. A spectrum that is not a density's
+// but the truth has one probe and no error.
+void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
+                      const SpectralDensity& density);
+
+// At most `trace_products` products.
+void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work);
+
+// At most `diagonal_products` products; results go to the sink `vectors`.
+void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work);
+
+}  // namespace blockwise

@@ -1,0 +1,73 @@
+// One block of the Hessian while it is measured, and what the parts of a measurement share.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "core/io/input_file.hpp"
+#include "experiments/curvature/hessian_measurement.hpp"
+#include "experiments/curvature/hessian_relations.hpp"
+#include "experiments/curvature/kept_products.hpp"
+#include "hessian/guards.hpp"
+#include "hessian/spectral_density.hpp"
+
+namespace blockwise {
+
+struct MeasurementScope {
+  const HessianConfig& config;
+  const HessianTables& tables;
+  Curvature& curvature;
+  std::int64_t step;
+  std::filesystem::path state;  // of running processes; empty: none is kept
+  const MeasurementSinks& sinks;
+
+  // Where the spectrum is known to end: 0 for Gauss-Newton and Fisher.
+  double smallest_possible() const;
+  bool stopped() const { return sinks.stop && sinks.stop(); }
+  // Whether a process left its state there in an earlier attempt.
+  bool has_state() const { return !state.empty() && input_exists(state); }
+  void forget_state() const;
+  // Where the products with a block are kept; empty where no state is.
+  std::filesystem::path products_file(std::size_t block) const;
+};
+
+// What is there already, of this attempt and of earlier ones at the same step. Blocks, couplings
+// and energies by their index.
+struct MeasurementProgress {
+  MeasurementProgress(const HessianRows& done, std::int64_t step);
+
+  std::set<std::int64_t> blocks, couplings, energies;
+  std::map<std::pair<std::int64_t, std::int64_t>, ProbeRow> probes;        // by block and probe
+  std::map<std::int64_t, std::map<std::int64_t, Quadrature>> quadratures;  // block, then probe
+  bool symmetries = false, distances = false;
+};
+
+struct BlockMeasurement {
+  BlockMeasurement(const MeasurementScope& scope, std::size_t place);
+
+  const HessianBlock& block;
+  std::int64_t index;
+  BlockOperator plain;
+  ObservedOperator a;
+  KeptProducts kept;  // of `a`, for what has no state of its own that it could save
+  OperatorCheck check;
+  double product_error = 0.0;  // of an approximate product with a unit vector, L2
+  SummaryRow summary;
+  HessianRows rows;  // recorded with the summary
+  SpectralDensity density;
+};
+
+// The block's part of the gradient, [block.size()].
+at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block);
+
+// The guards, where they are asked for (kCheckProducts products), loss and gradient. The noise is
+// what a product gets wrong: what two of the same vector differ by, and of differences their error.
+void check_block(const MeasurementScope& scope, BlockMeasurement& work);
+
+// Their residuals are by products that are off by `product_error`, which is added.
+void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
+               const std::vector<RitzPair>& pairs, double product_error);
+
+}  // namespace blockwise

@@ -1,0 +1,56 @@
+#include "experiments/curvature/hessian_batches.hpp"
+
+#include <ATen/ATen.h>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
+
+namespace blockwise {
+
+Batch examples_in_order(ExampleOrder order, const Dataset& data, std::int64_t first,
+                        std::int64_t count) {
+  if (order == ExampleOrder::sampled) return data.training_examples(first, count);
+  const auto size = data.sequential_size();
+  require_input(count <= size && first <= size - count,
+                "hessian.order: sequential takes every example once, the training data have {}; "
+                "numbers {} to {} are asked for",
+                size, first, first + count - 1);
+  return data.sequential_examples(first, count);
+}
+
+void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples) {
+  if (config.example_order() == ExampleOrder::sampled) return;
+  const auto size = data.sequential_size();
+  require_input(config.batches <= size / config.batch_size / samples,
+                "hessian.order: sequential takes every example once, the training data have {}; {} "
+                "x hessian.batches {} x hessian.batch_size {} are asked for",
+                size, samples, config.batches, config.batch_size);
+}
+
+std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
+                                   at::Device device, at::ScalarType dtype, std::int64_t sample) {
+  require_examples(config, data, sample + 1);
+  std::vector<Batch> batches;
+  for (std::int64_t i = 0; i < config.batches; ++i) {
+    const auto first = checked_product(
+        "hessian.batches x hessian.batch_size",
+        {checked_product("hessian: samples", {sample, config.batches}) + i, config.batch_size});
+    auto batch = examples_in_order(config.example_order(), data, first, config.batch_size);
+    if (batch.inputs.is_floating_point()) batch.inputs = batch.inputs.to(dtype);
+    batches.push_back({batch.inputs.to(device), batch.targets.to(device)});
+  }
+  return batches;
+}
+
+Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data, at::ScalarType dtype) {
+  const auto example = data.training_examples(0, 1);
+  const auto widened = [&](const at::Tensor& x) {
+    auto sizes = x.sizes().vec();
+    sizes[0] = config.batch_size;
+    const auto type = x.is_floating_point() ? dtype : x.scalar_type();
+    return at::empty(sizes, at::TensorOptions().dtype(type).device(at::kMeta));
+  };
+  return {widened(example.inputs), widened(example.targets)};
+}
+
+}  // namespace blockwise

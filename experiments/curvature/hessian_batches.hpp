@@ -1,0 +1,34 @@
+// The examples whose mean loss is the function that is differentiated.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <vector>
+
+#include "core/dataset.hpp"
+#include "experiments/config/hessian_config.hpp"
+
+namespace blockwise {
+
+// batches * batch_size training examples: fixed, so that measurements along a run are of one
+// function. In the order `sampled` the first of the run's own order, as its seed shuffles them; in
+// the order `sequential` the first of the data: example i of a token file is its tokens i L .. i L
+// + L - 1 for sequences of L, shard after shard, whatever the seed. Vectors in `dtype`. `sample` 1,
+// 2, ... are the ones behind them. Throws InputError where sequential data end.
+std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& data,
+                                   at::Device device, at::ScalarType dtype = at::kFloat,
+                                   std::int64_t sample = 0);
+
+// Examples first .. first + count - 1 in that order. Throws InputError where sequential data end.
+Batch examples_in_order(ExampleOrder order, const Dataset& data, std::int64_t first,
+                        std::int64_t count);
+
+// Throws InputError unless the data have the examples of `samples` samples.
+void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples = 1);
+
+// One of them as sizes only, on the meta device.
+Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data,
+                          at::ScalarType dtype = at::kFloat);
+
+}  // namespace blockwise

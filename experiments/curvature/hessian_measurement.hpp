@@ -1,0 +1,39 @@
+// One measurement of the curvature at a model's present parameters, as the section `hessian` asks
+// for it: guards, then block by block Lanczos probes, pairs, traces, matrices; then what relates
+// blocks to each other and to partitions.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/curvature.hpp"
+#include "experiments/config/hessian_config.hpp"
+#include "experiments/records/hessian_recorder.hpp"
+#include "hessian/lanczos.hpp"
+#include "hessian/trace.hpp"
+
+namespace blockwise {
+
+// Where results go, part by part; called in the order of the work.
+struct MeasurementSinks {
+  std::function<void(const HessianRows&)> rows;
+  std::function<void(std::size_t block, const at::Tensor& matrix)> matrix;  // exact only
+  std::function<void(std::size_t block, const DiagonalAndRowNorms&)> vectors;
+  // After every product: what it was for. For progress only.
+  std::function<void(const std::string&)> product;
+  std::function<bool()> stop;                // asked before every product and between parts
+  std::function<std::int64_t()> peak_bytes;  // of tensors so far
+  // The pairs with the largest |eigenvalue|, before the rows of their block.
+  std::function<void(std::size_t block, const std::vector<RitzPair>&)> eigenvectors;
+};
+
+// Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;
+// `state` is a file for running Lanczos processes, continued where it is there (empty: none).
+// Returns false where it was stopped; calling it again goes on and gives the same bits.
+bool measure_hessian(const HessianConfig& config, const HessianTables& tables, Curvature& curvature,
+                     std::int64_t step, const HessianRows& done, const std::filesystem::path& state,
+                     const MeasurementSinks& sinks);
+
+}  // namespace blockwise

@@ -1,0 +1,54 @@
+// `blockwise spectrum`: one measurement of a model's curvature, into a file of its own.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "experiments/config/run_config.hpp"
+#include "experiments/curvature/hessian_plan.hpp"
+#include "experiments/records/run_recorder.hpp"
+#include "hessian/product_memory.hpp"
+
+namespace blockwise {
+
+// What it will take. Bytes are of tensors on the device.
+struct SpectrumPlan {
+  MeasurementPlan measurement;
+  ProductMemory memory;
+  std::int64_t peak_bytes = 0;       // with the basis
+  std::int64_t available_bytes = 0;  // on this machine now; 0 where it does not say
+};
+
+struct SpectrumOutcome {
+  RunState state = RunState::running;
+  std::string file;
+  HessianRows rows;
+  HessianTables tables;
+};
+
+// The configuration with what the data says filled in. The model is fresh, or that of model.from;
+// or those of hessian.models, one after the other, all of one layout.
+struct ResolvedSpectrum {
+  RunConfig config;
+  std::string hash;
+  std::shared_ptr<const Dataset> data;
+  ParameterLayout layout;
+  SpectrumPlan plan;  // of one point
+  std::vector<MeasuredPoint> points;
+  std::vector<std::string> models;  // of the points, in words: "step 400 of the run runs/x"
+};
+
+// Throws InputError where the batches do not exist, no block matches, a matrix would be too large,
+// models have different tensors, or the plan does not fit into the memory that is available.
+ResolvedSpectrum resolve_spectrum(RunConfig config);
+
+// After every product: products done, and what for.
+using ProductObserver = std::function<void(std::int64_t, const std::string&)>;
+
+// Writes DIR/spectrum.h5 in the configuration's output folder. A folder with a measurement of the
+// same configuration is continued, with the same bits; a finished one is left as it is. A signal
+// ends it as interrupted, before its next product. Throws InputError for a folder of another
+// configuration.
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe);
+
+}  // namespace blockwise

@@ -1,0 +1,34 @@
+// `blockwise partition`: a partition from the Hessian's energies and the gradients' second moments,
+// written as a file that `optimizer.partition.file` takes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/curvature/spectrum.hpp"
+#include "experiments/partitions/discovery_plan.hpp"
+#include "experiments/partitions/partition_validation.hpp"
+#include "experiments/partitions/role_search.hpp"
+
+namespace blockwise {
+
+struct DiscoveryOutcome {
+  bool finished = false;  // otherwise a signal stopped it
+  std::string file;
+  Partition partition;
+  std::vector<SectionScores> sections;
+  std::vector<PartitionValidation> validation;
+  // By loss: what the trials said, and whether max_trials ended them.
+  std::vector<SearchDecision> decisions;
+  bool exhausted = false;
+};
+
+// Writes DIR/partition.yaml and DIR/scores.csv in the configuration's output folder, with
+// discovery.merge DIR/couplings.csv, by loss DIR/decisions.csv. A stopped search goes on from
+// DIR/probes.h5, vector by vector, and from the finished runs in DIR/trials, and gives the same
+// files; what comes behind the probes is measured again. Trials are processes of `program`, `jobs`
+// at a time.
+DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
+                                    std::int64_t jobs, const ProductObserver& observe);
+
+}  // namespace blockwise

@@ -1,0 +1,29 @@
+// Merges across tensors: sections that stay whole share one value where the Hessian couples them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "experiments/partitions/discovery_point.hpp"
+#include "experiments/partitions/section_vectors.hpp"
+#include "hessian/evidence/atom_graph.hpp"
+
+namespace blockwise {
+
+// Couplings between all searched sections, from kCouplingVectors * kCouplingCodes products of the
+// whole model. With fewer products in it than that, a signal stopped it.
+AtomGraph section_couplings(const DiscoveryPoint& point, const SectionVectors& vectors,
+                            const std::function<void(const std::string&)>& observe);
+
+// Sets `merged` of the sections that are chosen whole and that group_atoms() puts together: links
+// above the null level of shuffled codes.
+void merge_sections(const AtomGraph& couplings, const SectionVectors& vectors,
+                    std::vector<SectionScores>& sections);
+
+// ||H_ij||_F / sqrt(||H_i:|| ||H_j:||) of all pairs i < j and the group of each, a line a pair.
+std::string couplings_csv(const AtomGraph& couplings, const SectionVectors& vectors,
+                          const ParameterLayout& layout,
+                          const std::vector<SectionScores>& sections);
+
+}  // namespace blockwise

@@ -1,0 +1,310 @@
+#include "experiments/partitions/partition_scores.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/base/error.hpp"
+#include "core/base/statistics.hpp"
+#include "core/text/text_table.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr double kTwoSided = 0.98;  // of which one side leaves 1 %
+
+// Standard errors of a mean over the candidate's vectors that 99 % of means stay below: Student's
+// t. An error without vectors behind it is known, not estimated: the limit, the normal quantile.
+double confident_errors(const CandidateScore& c) {
+  constexpr double kMany = 1e6;
+  const auto vectors = static_cast<double>(c.deviations.size());
+  return student_t_quantile(vectors < 2.0 ? kMany : vectors - 1.0, kTwoSided);
+}
+
+double values_per_element(const CandidateScore& candidate) {
+  return double(candidate.section.state_size()) / double(candidate.section.size());
+}
+
+bool above_chance(const CandidateScore& c) {
+  return std::isfinite(c.lift) && c.lift > confident_errors(c) * c.lift_error;
+}
+
+const CandidateScore* find(const std::vector<CandidateScore>& candidates, const std::string& name) {
+  const auto found = std::ranges::find(candidates, name, &CandidateScore::name);
+  return found == candidates.end() ? nullptr : &*found;
+}
+
+const CandidateScore* find(const SectionScores& section, const std::string& name) {
+  return find(section.candidates, name);
+}
+
+// NaN where nothing has a gradient: nothing speaks for averaging.
+bool averages_safely(const CandidateScore& c) { return c.signal_to_noise >= 1.0; }
+
+void score_one(const DiscoveryConfig& config, CandidateScore& c) {
+  c.loss = 1.0;
+  c.loss_error = 0.0;
+  if (config.objective == "signal_to_noise") {
+    c.loss = averages_safely(c) ? 1.0 / (1.0 + c.signal_to_noise) : 1.0;
+    c.loss += config.state_cost * values_per_element(c);
+    return;
+  }
+  if (c.name == "whole") return;
+  if (config.objective == "energy" && above_chance(c)) {
+    c.loss = 1.0 - c.lift;
+    c.loss_error = c.lift_error;
+  }
+  if (config.objective == "homogeneity") {
+    c.loss = c.inside;
+    c.loss_error = c.inside_error;
+  }
+  c.loss += config.state_cost * values_per_element(c);
+}
+
+std::int64_t state_of(const SectionScores& section) {
+  return section.candidates[section.chosen].section.state_size();
+}
+
+// Every block of `coarse` is a union of blocks of `fine`, and not the same.
+bool merges(const CandidateScore& coarse, const CandidateScore& fine) {
+  const auto& c = coarse.section;
+  const auto& f = fine.section;
+  const auto tiles = Structure::Kind::tiles;
+  if (c.structure.kind != tiles || f.structure.kind != tiles) return false;
+  const auto rows = std::min(c.structure.tile_rows, c.rows);
+  const auto columns = std::min(c.structure.tile_columns, c.columns);
+  return rows % f.structure.tile_rows == 0 && columns % f.structure.tile_columns == 0 &&
+         c.state_size() < f.state_size();
+}
+
+// Of the difference of two shares.
+double error_of_difference(const CandidateScore& a, const CandidateScore& b) {
+  const auto n = static_cast<double>(a.deviations.size());
+  if (n < 2.0) return 0.0;
+  double squares = 0.0;
+  for (std::size_t i = 0; i < a.deviations.size(); ++i) {
+    squares += std::pow(a.deviations[i] - b.deviations[i], 2);
+  }
+  return std::sqrt(squares / (n - 1.0) / n);
+}
+
+// Of the energy that the fine blocks leave out the unions hold (s - s') / (1 - s'), random unions
+// (r - r') / (1 - r').
+bool merge_is_founded(const CandidateScore& coarse, const CandidateScore& fine) {
+  const double left = 1.0 - fine.share;
+  const double error = confident_errors(coarse) * error_of_difference(coarse, fine);
+  if (left <= error) return false;  // nothing is left that a union could hold
+  const double random = (coarse.chance - fine.chance) / (1.0 - fine.chance);
+  return (coarse.share - fine.share) / left - random > error / left;
+}
+
+// Of the axes the one with the better ratio, and what discovery.candidates names beside them.
+bool is_eligible(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+                 const CandidateScore& c) {
+  const bool row = c.name == "row", column = c.name == "column";
+  if (!row && !column) return std::ranges::count(config.candidates, c.name) > 0;
+  const auto* other = find(candidates, row ? "column" : "row");
+  return other == nullptr || !(other->signal_to_noise > c.signal_to_noise);
+}
+
+// SlimAdam: what averages safely, or one value per element where nothing does.
+bool competes_by_ratio(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+                       const CandidateScore& c) {
+  if (c.name != "element") {
+    return is_eligible(config, candidates, c) &&
+           (averages_safely(c) || find(candidates, "element") == nullptr);
+  }
+  return std::ranges::none_of(candidates, [&](const auto& other) {
+    return other.name != "element" && averages_safely(other) &&
+           is_eligible(config, candidates, other);
+  });
+}
+
+bool competes(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
+              const CandidateScore& c) {
+  if (config.objective == "signal_to_noise") return competes_by_ratio(config, candidates, c);
+  if (config.objective != "energy" || c.name == "whole") return true;
+  return std::ranges::none_of(candidates, [&](const auto& fine) {
+    return merges(c, fine) && above_chance(fine) && !merge_is_founded(c, fine);
+  });
+}
+
+std::size_t best_within_error(const DiscoveryConfig& config,
+                              const std::vector<CandidateScore>& candidates) {
+  std::vector<std::size_t> left;
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    if (competes(config, candidates, candidates[c])) left.push_back(c);
+  }
+  // Neither axis nor element: `whole` is all there is.
+  if (left.empty()) left.push_back(0);
+  const auto loss = [&](std::size_t c) { return candidates[c].loss; };
+  const auto best = *std::ranges::min_element(left, {}, loss);
+  const double bound = candidates[best].loss + candidates[best].loss_error;
+  auto chosen = best;
+  for (const auto c : left) {
+    const bool fewer = candidates[c].section.state_size() < candidates[chosen].section.state_size();
+    if (candidates[c].loss <= bound && fewer) chosen = c;
+  }
+  return chosen;
+}
+
+// Giving up one section's choice for a smaller one.
+struct Sacrifice {
+  double price = std::numeric_limits<double>::infinity();  // loss times elements, per value saved
+  std::size_t section = 0, candidate = 0;
+};
+
+Sacrifice cheapest(const std::vector<SectionScores>& sections) {
+  Sacrifice best;
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    const auto& now = sections[s].candidates[sections[s].chosen];
+    for (std::size_t c = 0; c < sections[s].candidates.size(); ++c) {
+      const auto& other = sections[s].candidates[c];
+      const auto saved = now.section.state_size() - other.section.state_size();
+      if (saved <= 0) continue;
+      const double price = (other.loss - now.loss) * double(now.section.size()) / double(saved);
+      if (price < best.price) best = {price, s, c};
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+void score(const DiscoveryConfig& config, std::vector<SectionScores>& sections) {
+  for (auto& section : sections) {
+    for (auto& candidate : section.candidates) score_one(config, candidate);
+  }
+}
+
+void choose(const DiscoveryConfig& config, std::int64_t parameters,
+            std::vector<SectionScores>& sections) {
+  std::int64_t values = 0;
+  for (auto& section : sections) {
+    section.chosen = best_within_error(config, section.candidates);
+    values += state_of(section);
+  }
+  const auto bound = static_cast<std::int64_t>(config.max_state * double(parameters));
+  while (values > bound) {
+    const auto give_up = cheapest(sections);
+    require_input(std::isfinite(give_up.price),
+                  "discovery.max_state: {} values are allowed, vectors per element and whole "
+                  "matrices take {}",
+                  bound, values);
+    auto& section = sections[give_up.section];
+    values -= state_of(section);
+    section.chosen = give_up.candidate;
+    values += state_of(section);
+  }
+}
+
+Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
+                           const std::vector<SectionScores>& sections) {
+  std::vector<TensorPartition> tensors(layout.blocks().size());
+  for (const auto& section : sections) {
+    const auto& chosen = section.candidates[section.chosen];
+    auto part = chosen.section;
+    part.rule = chosen.name;
+    part.merged = section.merged;
+    tensors[section.tensor].sections.push_back(part);
+  }
+  return Partition(layout, name, std::move(tensors));
+}
+
+// ---- report -------------------------------------------------------------------------------------
+
+namespace {
+
+std::string loss_of(const CandidateScore* candidate) {
+  return candidate == nullptr ? "-" : fmt::format("{:.3f}", candidate->loss);
+}
+
+// SlimAdam: the axis with the higher ratio, where that is at least 1.
+std::string slim_adam(const SectionScores& section) {
+  const auto* row = find(section, "row");
+  const auto* column = find(section, "column");
+  if (row == nullptr || column == nullptr) return "-";
+  const auto* better = row->signal_to_noise >= column->signal_to_noise ? row : column;
+  return better->signal_to_noise >= 1.0 ? better->name : "element";
+}
+
+std::string unresolved_report(const std::vector<SectionScores>& sections) {
+  const auto count = std::ranges::count(sections, false, &SectionScores::resolved);
+  if (count == 0) return "";
+  return fmt::format(
+      "{} sections have no lift: their energy off the diagonal does not stand out from the noise. "
+      "More discovery.vectors or codes; discovery.scope tensor keeps other tensors' noise out\n",
+      count);
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.3g}", value) : "-";
+}
+
+}  // namespace
+
+std::optional<std::size_t> adam_mini_candidate(const SectionScores& section) {
+  const auto role = section.candidates.front().section.role;
+  const bool heads = role == ParameterRole::query || role == ParameterRole::key;
+  const auto* found = heads ? find(section, "head") : nullptr;
+  if (found == nullptr) found = find(section, "row");
+  if (found == nullptr) return std::nullopt;
+  return static_cast<std::size_t>(found - section.candidates.data());
+}
+
+std::string discovery_report(const ParameterLayout& layout,
+                             const std::vector<SectionScores>& sections, std::size_t width) {
+  TextTable table({key_column("tensor"), text_column("role"), text_column("chosen"),
+                   value_column("score"), value_column("lift"), value_column("inside"),
+                   value_column("s/n"), detail_column("adam_mini"), detail_column("row"),
+                   detail_column("column"), detail_column("whole"), detail_column("slim_adam")});
+  for (const auto& section : sections) {
+    if (!section.is_matrix) continue;
+    const auto& c = section.candidates[section.chosen];
+    const auto adam_mini = adam_mini_candidate(section);
+    const auto with_error = [](double value, double error) {
+      return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
+    };
+    table.add({layout.blocks()[section.tensor].name, std::string(role_name(c.section.role)), c.name,
+               fmt::format("{:.3f}", c.loss), with_error(c.lift, c.lift_error),
+               with_error(c.inside, c.inside_error), number(c.signal_to_noise),
+               loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
+               loss_of(find(section, "row")), loss_of(find(section, "column")),
+               loss_of(find(section, "whole")), slim_adam(section)});
+  }
+  return table.text(width) + wrapped(unresolved_report(sections), width, 2);
+}
+
+std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {
+  std::string out =
+      "tensor,role,layer,section,candidate,rows,columns,values,chosen,adam_mini,lift,lift_error,"
+      "share,chance,inside,inside_error,diagonal_inside,diagonal_inside_error,spread,"
+      "signal_to_noise,condition,loss,loss_error\n";
+  std::size_t tensor = layout.blocks().size(), number = 0;
+  for (const auto& section : sections) {
+    number = section.tensor == tensor ? number + 1 : 0;
+    tensor = section.tensor;
+    if (!section.is_matrix) continue;
+    const auto& block = layout.blocks()[tensor];
+    const auto adam_mini = adam_mini_candidate(section);
+    for (std::size_t i = 0; i < section.candidates.size(); ++i) {
+      const auto& c = section.candidates[i];
+      out +=
+          fmt::format("{},{},{},{},{},{},{},{},{},{}", block.name, role_name(c.section.role),
+                      block.layer, number, c.name, c.section.rows, c.section.columns,
+                      c.section.state_size(), i == section.chosen ? 1 : 0, adam_mini == i ? 1 : 0);
+      const bool blocks = std::isfinite(c.lift);
+      for (const double value :
+           {c.lift, c.lift_error, blocks ? c.share : kNotMeasured, blocks ? c.chance : kNotMeasured,
+            c.inside, c.inside_error, c.diagonal_inside, c.diagonal_inside_error, c.spread,
+            c.signal_to_noise, c.condition, c.loss, c.loss_error}) {
+        out += std::isfinite(value) ? fmt::format(",{:.6g}", value) : ",";
+      }
+      out += "\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace blockwise

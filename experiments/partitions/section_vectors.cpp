@@ -1,0 +1,87 @@
+#include "experiments/partitions/section_vectors.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "core/base/random_stream.hpp"
+
+namespace blockwise {
+
+SectionVectors::SectionVectors(const ParameterLayout& layout, const DiscoveryConfig& config,
+                               const std::vector<SectionScores>& sections)
+    : shuffle_(config.shuffle), seed_(static_cast<std::uint64_t>(config.seed)) {
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    const auto& block = layout.blocks()[sections[s].tensor];
+    const auto& part = sections[s].candidates.front().section;
+    shapes_.push_back({block.offset, part.rows, part.columns});
+    in_all_.push_back({block.offset + part.row_begin * block.columns(), part.size()});
+    if (!sections[s].is_matrix) continue;
+    const auto begin =
+        in_matrices_.empty() ? 0 : in_matrices_.back().begin + in_matrices_.back().size;
+    searched_.push_back(s);
+    in_matrices_.push_back({begin, part.size()});
+  }
+}
+
+VectorSection SectionVectors::in_tensor(std::size_t section) const {
+  return {in_all_[section].begin - shapes_[section].tensor_begin, in_all_[section].size};
+}
+
+// A section's elements in the order in which structures see them.
+at::Tensor SectionVectors::order(std::size_t section) const {
+  const auto size = in_all_[section].size;
+  if (!shuffle_) return at::arange(size, at::kLong);
+  auto generator = make_generator(seed_, RandomStream::probe, std::uint64_t{1} << 41, section);
+  return at::randperm(size, generator, at::kLong);
+}
+
+at::Tensor SectionVectors::labels(std::size_t section, const PartitionSection& part) const {
+  auto alone = part;
+  alone.row_begin = 0;
+  return at::tensor(TensorPartition{{alone}}.labels(), at::kLong).index_select(0, order(section));
+}
+
+at::Tensor SectionVectors::matrix(std::size_t section, const at::Tensor& x) const {
+  const auto ordered = shuffle_ ? x.index_select(0, order(section).argsort()) : x;
+  return ordered.view({shapes_[section].rows, shapes_[section].columns});
+}
+
+EnergyLevel SectionVectors::level(const std::vector<SectionScores>& sections,
+                                  const std::string& candidate) const {
+  EnergyLevel level;
+  std::vector<at::Tensor> all;
+  for (const auto s : searched_) {
+    const auto found = std::ranges::find(sections[s].candidates, candidate, &CandidateScore::name);
+    const bool split = found != sections[s].candidates.end();
+    all.push_back(split ? labels(s, found->section) + level.block_count
+                        : at::full({in_all_[s].size}, level.block_count, at::kLong));
+    level.block_count += split ? found->section.block_count() : 1;
+  }
+  level.labels = at::cat(all);
+  return level;
+}
+
+EnergyLevel SectionVectors::chosen(const std::vector<SectionScores>& sections) const {
+  EnergyLevel level;
+  std::vector<at::Tensor> all;
+  for (const auto s : searched_) {
+    const auto& part = sections[s].candidates[sections[s].chosen].section;
+    all.push_back(labels(s, part) + level.block_count);
+    level.block_count += part.block_count();
+  }
+  level.labels = at::cat(all);
+  return level;
+}
+
+EnergyLevel SectionVectors::whole() const {
+  EnergyLevel level;
+  std::vector<at::Tensor> all;
+  for (const auto s : searched_) {
+    all.push_back(at::full({in_all_[s].size}, level.block_count++, at::kLong));
+  }
+  level.labels = at::cat(all);
+  return level;
+}
+
+}  // namespace blockwise

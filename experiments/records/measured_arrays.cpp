@@ -1,0 +1,124 @@
+#include "experiments/records/measured_arrays.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "hessian/row_norm_interval.hpp"
+
+namespace blockwise {
+namespace {
+
+void create_array(Hdf5File& file, const std::string& path, const std::vector<std::int64_t>& shape,
+                  const char* doc) {
+  std::int64_t size = 1;
+  for (const auto extent : shape) size *= extent;
+  const std::vector<double> unknown(static_cast<std::size_t>(size),
+                                    std::numeric_limits<double>::quiet_NaN());
+  file.write_array(path, std::span<const double>(unknown), shape, "1", doc);
+}
+
+void overwrite(Hdf5File& file, const std::string& path, const at::Tensor& values) {
+  const auto data = values.to(at::kCPU, at::kDouble).contiguous();
+  file.overwrite_array(path, {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
+}
+
+std::string group_of(const std::string& group, const char* kind, std::size_t block) {
+  return fmt::format("{}/{}/{}", group, kind, block);
+}
+
+constexpr std::pair<const char*, const char*> kVectors[] = {
+    {"diagonal", "diagonal"},
+    {"diagonal_error", "its standard error"},
+    {"squared_row_norms", "squared norms of the rows"},
+    {"squared_row_norms_error", "their standard errors"},
+    {"squared_row_norms_low", "lower ends of their 95 % intervals (chi-squared)"},
+    {"squared_row_norms_high", "upper ends"}};
+constexpr const char* kSamples = "samples";
+
+}  // namespace
+
+void create_exact_matrices(Hdf5File& file, const std::string& group,
+                           const std::vector<HessianBlock>& blocks) {
+  file.create_group(group + "/exact");
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const auto place = group_of(group, "exact", b);
+    file.create_group(place);
+    create_array(file, place + "/matrix", {blocks[b].size(), blocks[b].size()},
+                 "the block, row-major; NaN until it is computed");
+  }
+}
+
+void write_exact_matrix(Hdf5File& file, const std::string& group, std::size_t block,
+                        const at::Tensor& matrix) {
+  overwrite(file, group_of(group, "exact", block) + "/matrix", matrix);
+}
+
+void create_vectors(Hdf5File& file, const std::string& group,
+                    const std::vector<HessianBlock>& blocks) {
+  file.create_group(group + "/vectors");
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const auto place = group_of(group, "vectors", b);
+    file.create_group(place);
+    for (const auto& [name, doc] : kVectors) {
+      create_array(file, fmt::format("{}/{}", place, name), {blocks[b].size()}, doc);
+    }
+    create_array(file, fmt::format("{}/{}", place, kSamples), {1},
+                 "products behind every value: the diagonal's t has one degree of freedom less");
+  }
+}
+
+void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
+                   const DiagonalAndRowNorms& vectors) {
+  const auto interval = squared_row_norm_interval(vectors);
+  const at::Tensor values[] = {vectors.diagonal.value,
+                               vectors.diagonal.standard_error,
+                               vectors.squared_row_norms.value,
+                               vectors.squared_row_norms.standard_error,
+                               interval.low,
+                               interval.high};
+  const auto place = group_of(group, "vectors", block);
+  for (std::size_t i = 0; i < std::size(values); ++i) {
+    const auto path = fmt::format("{}/{}", place, kVectors[i].first);
+    // A file that an earlier version began has no intervals.
+    if (file.has(path)) overwrite(file, path, values[i]);
+  }
+  overwrite(file, fmt::format("{}/{}", place, kSamples),
+            at::full({1}, static_cast<double>(vectors.diagonal.products), at::kDouble));
+}
+
+void create_eigenvectors(Hdf5File& file, const std::string& group,
+                         const std::vector<HessianBlock>& blocks, std::int64_t count) {
+  file.create_group(group + "/eigenvectors");
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const auto place = group_of(group, "eigenvectors", b);
+    const auto k = std::min(count, blocks[b].size());
+    file.create_group(place);
+    create_array(file, place + "/value", {k}, "eigenvalues by descending magnitude; NaN: none");
+    create_array(file, place + "/residual", {k}, "|Au - value u| by one more product; 0: exact");
+    file.create_group(place + "/vector");
+    for (std::int64_t i = 0; i < k; ++i) {
+      create_array(file, fmt::format("{}/vector/{}", place, i), {blocks[b].size()},
+                   "eigenvector of unit norm, up to its sign, in the order of the block's pieces");
+    }
+  }
+}
+
+void write_eigenvectors(Hdf5File& file, const std::string& group, std::size_t block,
+                        const std::vector<RitzPair>& pairs) {
+  const auto place = group_of(group, "eigenvectors", block);
+  const auto size = file.array_shape(place + "/value").at(0);
+  auto values = at::full({size}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+  auto residuals = values.clone();
+  for (std::int64_t i = 0; i < std::min(size, static_cast<std::int64_t>(pairs.size())); ++i) {
+    const auto& pair = pairs[static_cast<std::size_t>(i)];
+    values[i] = pair.value;
+    residuals[i] = pair.residual < 0.0 ? pair.residual_bound : pair.residual;
+    overwrite(file, fmt::format("{}/vector/{}", place, i), pair.vector);
+  }
+  overwrite(file, place + "/value", values);
+  overwrite(file, place + "/residual", residuals);
+}
+
+}  // namespace blockwise

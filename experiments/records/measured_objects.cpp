@@ -1,0 +1,172 @@
+#include "experiments/records/measured_objects.hpp"
+
+#include <ATen/ATen.h>
+
+#include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/records/fixed_columns.hpp"
+
+namespace blockwise {
+namespace {
+
+void add(std::vector<std::int64_t>& values, const at::Tensor& tokens) {
+  const auto flat = tokens.contiguous();
+  const auto* first = flat.data_ptr<std::int64_t>();
+  values.insert(values.end(), first, first + flat.numel());
+}
+
+// A block with one of its pieces.
+struct PieceRow {
+  std::int64_t block;
+  const BlockPiece* piece;
+};
+
+std::vector<PieceRow> all_pieces(const std::vector<HessianBlock>& blocks) {
+  std::vector<PieceRow> rows;
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    for (const auto& piece : blocks[b].pieces)
+      rows.push_back({static_cast<std::int64_t>(b), &piece});
+  }
+  return rows;
+}
+
+void write_pieces(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+  const std::string group = "/hessian/pieces";
+  const auto rows = all_pieces(blocks);
+  file.create_group(group);
+  const auto column = [&](const std::string& name, const char* doc, const auto& value) {
+    write_numbers(file, group + "/" + name, rows, doc, value);
+  };
+  column("block", "row of /hessian/blocks", [](auto& r) { return r.block; });
+  column("tensor", "row of /hessian/parameters",
+         [](auto& r) { return static_cast<std::int64_t>(r.piece->tensor); });
+  column("row", "first row, of the tensor as a matrix", [](auto& r) { return r.piece->row; });
+  column("rows", "rows", [](auto& r) { return r.piece->rows; });
+  column("column", "first column", [](auto& r) { return r.piece->column; });
+  column("columns", "columns", [](auto& r) { return r.piece->columns; });
+}
+
+struct SectionRow {
+  std::int64_t tensor;
+  ParameterRole role;
+  std::int64_t row, rows;
+  Heads heads;
+};
+
+std::vector<SectionRow> all_sections(const ParameterLayout& layout) {
+  std::vector<SectionRow> rows;
+  for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
+    const auto& block = layout.blocks()[t];
+    const auto tensor = static_cast<std::int64_t>(t);
+    if (block.sections.empty()) rows.push_back({tensor, block.role, 0, block.rows(), block.heads});
+    std::int64_t row = 0;
+    for (const auto& section : block.sections) {
+      rows.push_back({tensor, section.role, row, section.rows, section.heads});
+      row += section.rows;
+    }
+  }
+  return rows;
+}
+
+void write_sections(Hdf5File& file, const ParameterLayout& layout) {
+  const std::string group = "/hessian/sections";
+  const auto rows = all_sections(layout);
+  file.create_group(group);
+  const auto column = [&](const std::string& name, const char* doc, const auto& value) {
+    write_numbers(file, group + "/" + name, rows, doc, value);
+  };
+  column("tensor", "row of /hessian/parameters", [](auto& r) { return r.tensor; });
+  write_texts(file, group + "/role", rows, "role", [](auto& r) { return role_name(r.role); });
+  column("row", "first row, of the tensor as a matrix", [](auto& r) { return r.row; });
+  column("rows", "rows", [](auto& r) { return r.rows; });
+  column("heads", "heads, 0: none", [](auto& r) { return r.heads.count; });
+  column("head_dim", "rows or columns of each", [](auto& r) { return r.heads.dim; });
+  column("head_axis", "0: heads are groups of rows, 1: of columns",
+         [](auto& r) { return std::int64_t{r.heads.axis == Heads::Axis::columns}; });
+}
+
+}  // namespace
+
+MeasuredExamples measured_examples(const HessianConfig& config, const Dataset& data) {
+  require_examples(config, data);
+  MeasuredExamples measured;
+  std::int64_t example = 0;
+  for (std::int64_t b = 0; b < config.batches; ++b) {
+    for (std::int64_t i = 0; i < config.batch_size; ++i) {
+      measured.examples.push_back({b, data.place(config.example_order(), example++)});
+    }
+  }
+  if (data.shape().inputs != DataShape::Inputs::tokens) return measured;
+  for (const auto& batch : hessian_batches(config, data, at::kCPU)) {
+    add(measured.inputs, batch.inputs);
+    add(measured.targets, batch.targets);
+  }
+  return measured;
+}
+
+void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+  const std::string group = "/hessian/blocks";
+  file.create_group(group);
+  write_texts(file, group + "/name", blocks, "block", [](auto& b) { return b.name; });
+  write_texts(file, group + "/role", blocks, "role, empty where mixed",
+              [](auto& b) { return b.role; });
+  write_numbers(file, group + "/layer", blocks, "layer, -1: none or several",
+                [](auto& b) { return b.layer; });
+  write_numbers(file, group + "/index", blocks, "head, row or column, -1: none",
+                [](auto& b) { return b.index; });
+  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
+  write_pieces(file, blocks);
+}
+
+void write_parameters(Hdf5File& file, const ParameterLayout& layout) {
+  const std::string group = "/hessian/parameters";
+  const auto& blocks = layout.blocks();
+  file.create_group(group);
+  write_texts(file, group + "/name", blocks, "tensor, as Hugging Face names it",
+              [](auto& b) { return b.name; });
+  write_texts(file, group + "/role", blocks, "role", [](auto& b) { return role_name(b.role); });
+  write_numbers(file, group + "/layer", blocks, "layer, -1: none", [](auto& b) { return b.layer; });
+  write_numbers(file, group + "/offset", blocks, "first element in the parameter vector",
+                [](auto& b) { return b.offset; });
+  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
+  write_texts(file, group + "/shape", blocks, "sizes, row-major in the parameter vector",
+              [](auto& b) { return fmt::format("[{}]", fmt::join(b.shape, ", ")); });
+  write_numbers(file, group + "/transposed", blocks,
+                "1: Hugging Face's tensor is the transpose, of shape [in, out]; 0: the same",
+                [](auto& b) { return std::int64_t{b.stored_transposed}; });
+  file.create_group("/hessian/tensors");
+  write_texts(file, "/hessian/tensors/name", blocks, "tensor", [](auto& b) { return b.name; });
+  write_sections(file, layout);
+}
+
+void write_examples(Hdf5File& file, const MeasuredExamples& measured) {
+  const std::string group = "/hessian/examples";
+  file.create_group(group);
+  write_numbers(file, group + "/batch", measured.examples, "batch that the example is in",
+                [](auto& e) { return e.batch; });
+  write_texts(file, group + "/file", measured.examples,
+              "token file that it begins in; empty: data that are made up",
+              [](auto& e) { return e.place.file; });
+  write_numbers(file, group + "/position", measured.examples,
+                "its first token in that file, counted from 0; of made-up data its number",
+                [](auto& e) { return e.place.position; });
+  const std::string tokens = "/hessian/example_tokens";
+  file.create_group(tokens);
+  const auto itself = [](std::int64_t token) { return token; };
+  write_numbers(file, tokens + "/input", measured.inputs,
+                "tokens read, example after example; none of data without tokens", itself);
+  write_numbers(file, tokens + "/target", measured.targets,
+                "tokens predicted there; -100: of no account", itself);
+}
+
+void write_points(Hdf5File& file, const std::vector<MeasuredPoint>& points) {
+  const std::string group = "/hessian/points";
+  file.create_group(group);
+  write_numbers(file, group + "/step", points,
+                "step of the rows: the checkpoints', where all have one and they ascend, otherwise "
+                "0, 1, ...",
+                [](auto& p) { return p.step; });
+  write_texts(file, group + "/model", points, "model; empty: a fresh one, or the run itself",
+              [](auto& p) { return p.model; });
+}
+
+}  // namespace blockwise

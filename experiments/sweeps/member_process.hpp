@@ -1,0 +1,78 @@
+// One member of a sweep as a process: who may run it, and what it said.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "experiments/sweeps/sweep_manifest.hpp"
+
+namespace blockwise {
+
+std::filesystem::path log_file(const SweepManifest& sweep, const SweepMember& member);
+
+// The right to run a member: a lock on its log, which the process that runs it inherits as its
+// standard error. So it lasts until the last of the two ends, in whatever way, and no file is left
+// that somebody has to delete.
+class MemberClaim {
+ public:
+  // Makes the folder and the log where they are not there. Nothing while another process has the
+  // claim, or writes to the folder without one. Throws std::runtime_error, or
+  // std::filesystem::filesystem_error, where the log cannot be opened.
+  static std::optional<MemberClaim> take(const std::filesystem::path& log);
+  MemberClaim(MemberClaim&& other) noexcept;
+  MemberClaim& operator=(MemberClaim&& other) noexcept;
+  ~MemberClaim();
+
+  int log() const { return log_; }
+  // The last line with something in it that the log got since the claim was taken, without the
+  // program's name in front; empty where there is none.
+  std::string last_line() const;
+
+ private:
+  explicit MemberClaim(int log);
+
+  int log_ = -1;
+  off_t begin_ = 0;  // where the log ended
+};
+
+// A running member.
+class MemberProcess {
+ public:
+  // `blockwise train` of the member's config.yaml. Standard output is a pipe of progress lines.
+  // Throws std::runtime_error where it cannot be started.
+  MemberProcess(MemberClaim claim, const SweepManifest& sweep, const SweepMember& member,
+                const std::string& program, std::int64_t threads);
+  MemberProcess(MemberProcess&& other) noexcept;
+  MemberProcess& operator=(MemberProcess&& other) noexcept;
+  ~MemberProcess();
+
+  const SweepMember& member() const { return *member_; }
+  int pipe() const { return pipe_; }
+  // Reads what is there; false at the end of the stream.
+  bool read_progress();
+  std::int64_t step() const { return step_; }
+  double loss() const { return loss_; }
+  double tokens_per_second() const { return tokens_per_second_; }
+
+  void signal(int number) const;
+  int wait() const;  // its status, as waitpid() says it
+  std::string last_line() const { return claim_.last_line(); }
+
+ private:
+  void parse_line(const std::string& line);
+
+  MemberClaim claim_;
+  const SweepMember* member_;
+  pid_t process_ = -1;
+  int pipe_ = -1;
+  std::string unread_;  // a line that has not ended yet
+  std::int64_t step_ = 0;
+  double loss_ = 0.0;
+  double tokens_per_second_ = 0.0;
+};
+
+}  // namespace blockwise

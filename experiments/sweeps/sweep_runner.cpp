@@ -1,0 +1,247 @@
+// Members of a sweep as processes: start, follow, stop.
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/base/error.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/member_process.hpp"
+#include "experiments/sweeps/sweep.hpp"
+#include "experiments/terminal/progress.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/terminal/thread_note.hpp"
+#include "experiments/training/run_end.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// How long members that another process runs are left alone before the next look at them.
+constexpr auto kBetweenLooks = std::chrono::seconds(1);
+
+// What a member's file says; a failed state with the reason where there is none or it cannot be
+// read.
+RunResult result_of(const SweepManifest& sweep, const SweepMember& member) {
+  RunResult result;
+  result.state = RunState::failed;
+  result.message = "it has no run file yet";
+  const auto path = sweep.folder / member.run;
+  try {
+    return input_exists(path) ? read_run(path) : result;
+  } catch (const InputError& error) {
+    result.message = error.what();
+    return result;
+  }
+}
+
+bool has_ended(const SweepMember& member, const RunResult& result) {
+  return is_over(result, member.yaml.empty() ? result.config_yaml : member.yaml);
+}
+
+// How a process ended, where it did not end by itself with 0.
+std::string ending_text(int status) {
+  if (WIFSIGNALED(status)) return fmt::format(" (signal {})", WTERMSIG(status));
+  const int code = WEXITSTATUS(status);
+  if (code == kExitFinished) return "";
+  const auto text = exit_code_text(code);
+  return fmt::format(" (exit code {}{}{})", code, text.empty() ? "" : ", ", text);
+}
+
+// Members repeat nothing at a second SIGUSR1: whoever stopped the sweep may have sent them the same
+// (a terminal and a scheduler signal all processes), and a second SIGTERM would end them at once.
+constexpr int kStopMember = SIGUSR1;
+
+// Whether a process that left no result was stopped and did not fail; one that a signal ended may
+// have got it before it could answer.
+bool was_stopped(int status) {
+  if (WIFSIGNALED(status)) return stop_requested();
+  return WEXITSTATUS(status) == kExitInterrupted;
+}
+
+// What a process that failed said last, or else what the run file says.
+std::string failure_text(int status, const std::string& last_line, const RunResult& result) {
+  auto why = last_line.empty() ? result.message : last_line;
+  if (why.empty()) {
+    const auto& state = run_state_names()[static_cast<std::size_t>(result.state)];
+    why = fmt::format("it said nothing; its run file says {} at step {}", state, result.last_step);
+  }
+  return fmt::format("failed{}: {}", ending_text(status), why);
+}
+
+void restore_config(const SweepManifest& sweep, const SweepMember& member) {
+  const auto path = sweep.folder / member.config;
+  if (!member.yaml.empty() && !input_exists(path)) write_file_atomically(path, member.yaml);
+}
+
+class Runner {
+ public:
+  Runner(const SweepManifest& sweep, std::string program, std::int64_t jobs)
+      : sweep_(sweep),
+        program_(std::move(program)),
+        jobs_(jobs),
+        threads_(threads_of_member(jobs)) {}
+
+  SweepOutcome run() {
+    collect_waiting();
+    if (waiting_.empty()) return outcome_;
+    Progress progress("sweep " + sweep_.name, total_steps_, done_steps_);
+    while (!workers_.empty() || (!waiting_.empty() && !stop_requested())) {
+      if (stop_requested()) {
+        pass_on_stop();
+      } else {
+        start_members(progress);
+      }
+      follow(progress);
+      show(progress);
+    }
+    outcome_.unfinished += static_cast<std::int64_t>(waiting_.size());
+    return outcome_;
+  }
+
+ private:
+  void collect_waiting() {
+    for (const auto& member : sweep_.members) {
+      total_steps_ += member.steps;
+      const auto result = result_of(sweep_, member);
+      if (has_ended(member, result)) {
+        count_over(member, result, nullptr);
+      } else {
+        waiting_.push_back(&member);
+      }
+    }
+  }
+
+  // As many as there is room for. Those that another process has stay in the queue.
+  void start_members(Progress& progress) {
+    if (Clock::now() < next_look_) return;
+    for (std::size_t i = 0; i < waiting_.size() && std::ssize(workers_) < jobs_;) {
+      if (start(*waiting_[i], progress)) {
+        waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+      } else {
+        ++i;
+      }
+    }
+    if (waiting_.empty() || std::ssize(workers_) >= jobs_) return;
+    next_look_ = Clock::now() + kBetweenLooks;
+    if (!workers_.empty() || told_of_others_) return;
+    told_of_others_ = true;
+    progress.message(
+        fmt::format("{} members are run by another process; waiting for it", waiting_.size()));
+  }
+
+  // Whether this is done with the member, for better or worse.
+  bool start(const SweepMember& member, Progress& progress) {
+    try {
+      auto claim = MemberClaim::take(log_file(sweep_, member));
+      if (!claim) return false;
+      const auto result = result_of(sweep_, member);
+      if (has_ended(member, result)) {  // by another process, since this one looked
+        count_over(member, result, &progress);
+        return true;
+      }
+      restore_config(sweep_, member);
+      workers_.emplace_back(std::move(*claim), sweep_, member, program_, threads_);
+    } catch (const fs::filesystem_error& error) {
+      count_failed_start(
+          member, fmt::format("{}: {}", error.path1().string(), error.code().message()), progress);
+    } catch (const std::exception& error) {
+      count_failed_start(member, error.what(), progress);
+    }
+    return true;
+  }
+
+  void pass_on_stop() {
+    if (stop_passed_on_) return;
+    stop_passed_on_ = true;
+    for (const auto& worker : workers_) worker.signal(kStopMember);
+  }
+
+  void follow(Progress& progress) {
+    std::vector<pollfd> pipes;
+    for (const auto& worker : workers_) pipes.push_back({worker.pipe(), POLLIN, 0});
+    if (::poll(pipes.data(), pipes.size(), 200) <= 0) return;
+    for (std::size_t i = pipes.size(); i-- > 0;) {
+      if (pipes[i].revents == 0 || workers_[i].read_progress()) continue;
+      end(workers_[i], progress);
+      workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+
+  // What is recorded counts, not how the process ended; that only where nothing is.
+  void end(const MemberProcess& worker, Progress& progress) {
+    const int status = worker.wait();
+    const auto& member = worker.member();
+    const auto result = result_of(sweep_, member);
+    if (has_ended(member, result)) return count_over(member, result, &progress);
+    done_steps_ += stop_requested() ? worker.step() : member.steps;
+    if (was_stopped(status)) {
+      ++outcome_.unfinished;
+      return;
+    }
+    count_failed(member, failure_text(status, worker.last_line(), result), progress);
+  }
+
+  void count_over(const SweepMember& member, const RunResult& result, Progress* progress) {
+    done_steps_ += member.steps;
+    const bool finished = result.state == RunState::finished;
+    ++(finished ? outcome_.finished : outcome_.diverged);
+    if (progress == nullptr) return;
+    const auto loss = result.evaluations.empty() ? 0.0 : result.evaluations.back().loss;
+    progress->message(fmt::format(
+        "{}: {}", member.plan.id,
+        finished ? fmt::format("validation loss {:.4f}", loss) : "diverged: " + result.message));
+  }
+
+  void count_failed_start(const SweepMember& member, const std::string& why, Progress& progress) {
+    done_steps_ += member.steps;
+    count_failed(member, "failed: " + why, progress);
+  }
+
+  void count_failed(const SweepMember& member, const std::string& what, Progress& progress) {
+    ++outcome_.failed;
+    progress.message(
+        fmt::format("{}: {}; see {}", member.plan.id, what, log_file(sweep_, member).string()));
+  }
+
+  void show(Progress& progress) const {
+    std::int64_t done = done_steps_;
+    double rate = 0.0;
+    std::string running;
+    for (const auto& worker : workers_) {
+      done += worker.step();
+      rate += worker.tokens_per_second();
+      running += fmt::format("{}{} {:.3f}", running.empty() ? "" : ", ", worker.member().plan.id,
+                             worker.loss());
+    }
+    const bool idle = workers_.empty();
+    progress.update(done, idle ? "" : fmt::format("{:.1f}k tok/s | {}", rate / 1000.0, running));
+  }
+
+  const SweepManifest& sweep_;
+  std::string program_;
+  std::int64_t jobs_;
+  std::int64_t threads_;
+  std::vector<const SweepMember*> waiting_;
+  std::vector<MemberProcess> workers_;
+  std::int64_t total_steps_ = 0;
+  std::int64_t done_steps_ = 0;
+  Clock::time_point next_look_{};
+  bool told_of_others_ = false;
+  bool stop_passed_on_ = false;
+  SweepOutcome outcome_;
+};
+
+}  // namespace
+
+SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs) {
+  return Runner(sweep, program, jobs).run();
+}
+
+}  // namespace blockwise

@@ -1,0 +1,165 @@
+#include "experiments/training/memory_plan.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+#include "core/autograd.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/io/input_file.hpp"
+#include "core/memory/meta_memory.hpp"
+#include "core/parameters/gradient_release.hpp"
+#include "experiments/config/run_data.hpp"
+
+namespace blockwise {
+namespace {
+
+// The data's shape as the configuration states it. What only the data knows is asked of it where it
+// is there; a model that states its own sizes does not need it.
+DataShape shape_of(const RunConfig& config) {
+  const auto stated = config.data.spec->stated_shape();
+  const auto folder = config.data.spec->folder();
+  if (stated.classes > 0 || folder.empty() || !input_exists(folder)) return stated;
+  return config.data.spec->open(static_cast<std::uint64_t>(config.seed))->shape();
+}
+
+Batch meta_batch(const DataShape& shape, std::int64_t examples) {
+  const auto whole = at::TensorOptions().dtype(at::kLong).device(at::kMeta);
+  if (shape.inputs == DataShape::Inputs::tokens) {
+    const std::vector<std::int64_t> sizes = {examples, shape.sequence_length};
+    return {at::empty(sizes, whole), at::empty(sizes, whole)};
+  }
+  return {at::empty({examples, shape.features}, whole.dtype(at::kFloat)),
+          at::empty({examples}, whole)};
+}
+
+// One micro-batch forward and backward as the trainer does it, then an evaluation's forward pass.
+void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model& model,
+              const ParameterStore& store) {
+  const auto batch = meta_batch(shape, trainer.micro_batch_size);
+  auto context = trainer.forward_context();
+  context.dropout = make_generator(0, RandomStream::dropout);
+  {
+    std::optional<GradientRelease> release;
+    if (store.releases_gradients()) release.emplace(store, [](std::size_t, const at::Tensor&) {});
+    backward(model.loss(batch, context));
+  }
+  at::NoGradGuard no_grad;
+  auto evaluation = trainer.forward_context();
+  model.loss(batch, evaluation);
+}
+
+// Bytes at the peak of a step with what stays allocated all along.
+std::int64_t step_peak(TrainerConfig trainer, const DataShape& shape, const Model& model,
+                       const ParameterStore& store, MetaMemory& memory, bool checkpointing) {
+  trainer.activation_checkpointing = checkpointing;
+  memory.reset_peak();
+  run_step(trainer, shape, model, store);
+  return memory.peak();
+}
+
+// Rows x columns of everything that multiplies activations, and the width of all query heads.
+double multiplying_parameters(const ParameterLayout& layout) {
+  double total = 0.0;
+  for (const auto& block : layout.blocks()) {
+    const bool table = block.role == ParameterRole::token_embedding ||
+                       block.role == ParameterRole::position_embedding;
+    const bool used_as_head = !block.tied_names.empty();
+    if (block.is_matrix() && (!table || used_as_head)) total += static_cast<double>(block.size());
+  }
+  return total;
+}
+
+double query_width(const ParameterLayout& layout) {
+  double total = 0.0;
+  for (const auto& block : layout.blocks()) {
+    if (block.role == ParameterRole::query && block.is_matrix()) total += double(block.rows());
+    for (const auto& section : block.sections) {
+      if (section.role == ParameterRole::query) total += double(section.rows);
+    }
+  }
+  return total;
+}
+
+// The threads of the run, for scratch that each of them takes; LibTorch's own number again after.
+class PlannedThreads {
+ public:
+  explicit PlannedThreads(std::int64_t threads) : before_(at::get_num_threads()) {
+    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  }
+  ~PlannedThreads() { at::set_num_threads(before_); }
+  PlannedThreads(const PlannedThreads&) = delete;
+  PlannedThreads& operator=(const PlannedThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+std::int64_t devices(std::int64_t fixed, std::int64_t sharded, std::int64_t device_bytes) {
+  const auto room = device_bytes - fixed;
+  if (room <= 0) return 0;
+  return std::max<std::int64_t>(1, (sharded + room - 1) / room);
+}
+
+}  // namespace
+
+std::int64_t MemoryPlan::optimizer_bytes() const {
+  return std::accumulate(optimizer.begin(), optimizer.end(), std::int64_t{0},
+                         [](auto sum, const auto& kind) { return sum + kind.second; });
+}
+
+std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
+    const Optimizer& optimizer, const ParameterStore& store) {
+  auto kinds = optimizer.state().bytes();
+  if (store.master_bytes() > 0) kinds.emplace_back("master_weights", store.master_bytes());
+  return kinds;
+}
+
+MemoryPlan plan_memory(RunConfig config) {
+  assume_vocabulary(config);
+  const auto shape = shape_of(config);
+  config.model.spec->adapt_to(shape);
+  const auto layout = config.model.spec->layout();
+  const auto& trainer = config.trainer;
+  const PlannedThreads threads(trainer.threads);
+  MetaMemory memory;
+  ParameterStore store(layout, at::kMeta, at::kFloat, trainer.mixed_precision(),
+                       trainer.gradient_storage());
+  const auto model = config.model.spec->build(store);
+  Optimizer optimizer(config.optimizer, store);
+  MemoryPlan plan;
+  plan.parameters = layout.size();
+  plan.parameter_bytes = store.compute_bytes();
+  plan.gradient_bytes = store.gradient_bytes();
+  plan.master_bytes = store.master_bytes();
+  plan.optimizer = optimizer_bytes_by_kind(optimizer, store);
+  plan.rules = rule_shares(optimizer.rules(), layout);
+  plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
+  plan.note = rehearse([&] {
+    plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, store, memory, false);
+    plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, store, memory, true);
+  });
+  plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
+                                                     : plan.peak_bytes_without_checkpointing;
+  plan.activation_bytes =
+      plan.peak_bytes - plan.parameter_bytes - plan.gradient_bytes - plan.optimizer_bytes();
+  plan.checkpoint_bytes = static_cast<std::int64_t>(store.parameters().nbytes()) +
+                          plan.optimizer_bytes() - plan.master_bytes;
+  plan.flops_per_token = 6.0 * multiplying_parameters(layout) +
+                         12.0 * double(shape.sequence_length) * query_width(layout);
+  return plan;
+}
+
+std::int64_t devices_state_sharded(const MemoryPlan& plan, std::int64_t device_bytes) {
+  const auto state = plan.optimizer_bytes();
+  return devices(plan.peak_bytes - state, state, device_bytes);
+}
+
+std::int64_t devices_all_sharded(const MemoryPlan& plan, std::int64_t device_bytes) {
+  return devices(plan.activation_bytes, plan.peak_bytes - plan.activation_bytes, device_bytes);
+}
+
+}  // namespace blockwise

@@ -1,0 +1,587 @@
+#include "experiments/training/trainer.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+
+#include "core/autograd.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/data/test_set.hpp"
+#include "core/io/atomic_file.hpp"
+#include "core/io/input_file.hpp"
+#include "core/io/output_folder.hpp"
+#include "core/memory/device.hpp"
+#include "core/memory/memory_meter.hpp"
+#include "core/parameters/gradient_release.hpp"
+#include "experiments/config/config_text.hpp"
+#include "experiments/config/model_source.hpp"
+#include "experiments/config/run_data.hpp"
+#include "experiments/config/spelling.hpp"
+#include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/curvature/hessian_measurement.hpp"
+#include "experiments/curvature/hessian_plan.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/provenance.hpp"
+#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/training/divergence.hpp"
+#include "experiments/training/found_on.hpp"
+#include "experiments/training/memory_plan.hpp"
+#include "experiments/training/run_start.hpp"
+
+namespace blockwise {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// Adds the seconds since the last lap to a counter.
+class Stopwatch {
+ public:
+  void lap(double& counter) {
+    const auto now = Clock::now();
+    counter += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
+
+// Everything one run owns, in the order in which it is built.
+class Run {
+ public:
+  Run(const ResolvedRun& run, RunStart start, at::Device device, int threads);
+  RunOutcome loop(const StepObserver& observer);
+  // Records that the run failed; the file may be what failed, so this gives up quietly.
+  void record_failure(const std::string& message) noexcept;
+
+ private:
+  StepRecord train_step();
+  std::int64_t counted(const Batch& batch) const;
+  std::int64_t counted_in_step() const;
+  void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
+                  Stopwatch& watch);
+  StepReport update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
+  double released_norm(std::int64_t counted_all);
+  StepReport update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
+  // A function of the step alone, which is what makes resuming exact.
+  std::int64_t first_example(std::int64_t micro_batch) const {
+    const auto cycle = trainer_.overfit_batches;
+    const auto batch = cycle == 0 ? step_ - origin_.step : step_ % cycle;
+    const auto first = cycle == 0 ? origin_.first_example : 0;
+    return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+  }
+  std::int64_t tokens() const { return origin_.tokens + (step_ - origin_.step) * tokens_per_step_; }
+  Batch to_device(const Batch& batch) const;
+  struct MeanLoss {
+    double loss;
+    std::int64_t targets;
+  };
+  using Examples = std::function<Batch(std::int64_t first, std::int64_t count)>;
+  std::optional<MeanLoss> mean_loss(std::int64_t size, const char* what,
+                                    const Examples& examples) const;
+  void evaluate();
+  const TestSet* test_set() const;
+  bool test();
+  bool measurement_due() const;
+  void measure();
+  void checkpoint();
+  void mark_best() const;
+  bool checkpoint_due() const;
+  void find_best(const std::vector<EvaluationRecord>& evaluations);
+  bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
+  RunOutcome end(RunState state, const std::string& message);
+  RunOutcome stop();
+  RunHeader header(int threads) const;
+  void start_parameters();
+  RunRecorder open_recorder(int threads);
+  void keep_config() const;
+  RunRecorder resume_recorder(const fs::path& path, int threads);
+  std::optional<HessianTables> hessian_tables() const;
+
+  const ResolvedRun& run_;
+  RunStart start_;
+  RunOrigin origin_;  // of a run that starts from another; otherwise all 0
+  const TrainerConfig& trainer_;
+  fs::path folder_;
+  at::Device device_;
+  MemoryMeter memory_;  // before everything that holds tensors
+  ParameterStore store_;
+  std::unique_ptr<Model> model_;
+  Optimizer optimizer_;
+  std::int64_t step_ = 0;
+  std::int64_t micro_batches_;
+  std::int64_t tokens_per_step_;
+  DivergenceScale divergence_;
+  double training_loss_ = std::numeric_limits<double>::quiet_NaN();
+  double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t evaluated_step_ = -1;
+  std::int64_t measured_step_ = -1;
+  std::int64_t tested_step_ = -1;
+  // The lowest validation loss behind which there is a checkpoint, or will be: trainer.keep_best.
+  double best_loss_ = std::numeric_limits<double>::infinity();
+  std::int64_t best_step_ = -1;
+  RunRecorder recorder_;
+};
+
+Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
+    : run_(run),
+      start_(std::move(start)),
+      origin_(start_.identity.history.origin.value_or(RunOrigin{})),
+      trainer_(run.config.trainer),
+      folder_(run.config.output),
+      device_(device),
+      memory_(device),
+      store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
+             trainer_.gradient_storage()),
+      model_(run.config.model.spec->build(store_)),
+      optimizer_(run.config.optimizer, store_, static_cast<std::uint64_t>(run.config.seed)),
+      micro_batches_(trainer_.global_batch_tokens /
+                     (trainer_.micro_batch_size * run.data->shape().sequence_length)),
+      tokens_per_step_(trainer_.global_batch_tokens),
+      divergence_{0.0, run.data->shape().classes},
+      recorder_(open_recorder(threads)) {}
+
+RunHeader Run::header(int threads) const {
+  RunHeader header;
+  header.config_yaml = start_.identity.config_yaml;
+  header.config_hash = start_.identity.hash;
+  header.history = start_.identity.history;
+  header.first_step = step_ + 1;
+  header.provenance = make_provenance(device_, threads, run_.config.seed);
+  header.parameter_bytes = store_.compute_bytes();
+  header.gradient_bytes = store_.gradient_bytes();
+  header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
+  header.has_test = test_set() != nullptr;
+  header.found_on = found_on_seeds(run_.config.optimizer);
+  header.validation_names = run_.data->validation_names();
+  header.has_norms = trainer_.norms_every > 0;
+  return header;
+}
+
+// A new file, or the old one cut back to the newest checkpoint. Without a checkpoint a stopped run
+// starts again from its first step.
+RunRecorder Run::open_recorder(int threads) {
+  const auto path = folder_ / "run.h5";
+  if (start_.checkpoint) {
+    const auto& [folder, step, hashes] = *start_.checkpoint;
+    load_checkpoint(folder, step, hashes, store_, optimizer_);
+    step_ = step;
+  } else {
+    start_parameters();
+  }
+  keep_config();
+  if (start_.has_file) return resume_recorder(path, threads);
+  return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
+                             hessian_tables());
+}
+
+// As it holds now.
+void Run::keep_config() const {
+  const auto path = folder_ / "config.yaml";
+  const auto& yaml = start_.identity.config_yaml;
+  if (input_exists(path) && read_text_file(path) == yaml) return;
+  write_file_atomically(path, yaml);
+}
+
+std::optional<HessianTables> Run::hessian_tables() const {
+  const auto& config = run_.config.hessian;
+  if (!config.while_training()) return std::nullopt;
+  auto tables = plan_measurement(config, run_.layout).tables;
+  tables.examples = measured_examples(config, *run_.data);
+  return tables;
+}
+
+void Run::start_parameters() {
+  if (run_.config.model.from.empty()) {
+    store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
+  } else {
+    const auto source = open_model(run_.config.model.from);
+    print_notes(source);
+    source.load(store_);
+    fs::create_directories(folder_);
+    keep_companions(source, run_.config.data.spec->folder(), folder_);
+  }
+}
+
+RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
+  auto recorder =
+      RunRecorder::resume(path, start_.hashes, step_,
+                          {make_provenance(device_, threads, run_.config.seed), start_.identity,
+                           &run_.layout, hessian_tables(), trainer_.norms_every > 0,
+                           test_set() != nullptr, run_.data->validation_names()});
+  const auto before = read_run(path);
+  if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
+  const auto& evaluations = before.evaluations;
+  if (before.test) tested_step_ = before.test->step;
+  if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;
+  find_best(evaluations);
+  mark_best();
+  if (!evaluations.empty()) {
+    evaluated_step_ = evaluations.back().step;
+    validation_loss_ = evaluations.back().loss;
+  }
+  return recorder;
+}
+
+// Of those that have their checkpoint still: a run that was killed between a checkpoint and its
+// mark has it marked before the next one is written, which removes what is unmarked.
+void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
+  for (const auto step : checkpoint_steps(folder_)) {
+    const auto row = std::ranges::find(evaluations, step, &EvaluationRecord::step);
+    if (step == 0 || row == evaluations.end() || !(row->loss < best_loss_)) continue;
+    best_loss_ = row->loss;
+    best_step_ = step;
+  }
+}
+
+Batch Run::to_device(const Batch& batch) const {
+  return {batch.inputs.to(device_), batch.targets.to(device_)};
+}
+
+// Targets that count.
+std::int64_t Run::counted(const Batch& batch) const {
+  if (!run_.data->ignores_targets()) return batch.tokens();
+  return batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+}
+
+// Of the whole step, which the loss is the mean over, however it is cut into micro-batches.
+std::int64_t Run::counted_in_step() const {
+  if (!run_.data->ignores_targets()) return tokens_per_step_;
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < micro_batches_; ++i) {
+    sum += counted(run_.data->training_examples(first_example(i), trainer_.micro_batch_size));
+  }
+  require_input(sum > 0,
+                "the mask leaves no target that counts in step {}: trainer.global_batch_tokens is "
+                "{}, larger is better",
+                step_ + 1, tokens_per_step_);
+  return sum;
+}
+
+// Forward and backward of one micro-batch; its gradient is added to the flat buffer.
+void Run::accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
+                     Stopwatch& watch) {
+  const auto examples =
+      run_.data->training_examples(first_example(micro_batch), trainer_.micro_batch_size);
+  const auto counts = counted(examples);
+  if (counts == 0) return;  // a mean over nothing is not a number
+  const auto batch = to_device(examples);
+  watch.lap(row.seconds_data);
+  auto context = trainer_.forward_context();
+  context.dropout =
+      make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::dropout,
+                     static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(micro_batch));
+  const auto mean = model_->loss(batch, context);
+  // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
+  const auto loss = counts * micro_batches_ == counted_all
+                        ? mean / static_cast<double>(micro_batches_)
+                        : mean * (static_cast<double>(counts) / static_cast<double>(counted_all));
+  row.loss += loss.item<double>();
+  watch.lap(row.seconds_forward);
+  backward(loss);
+  watch.lap(row.seconds_backward);
+}
+
+// All gradients, then the step.
+StepReport Run::update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  store_.zero_gradients();
+  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
+  return optimizer_.step(row.learning_rate);
+}
+
+// Of the whole gradient, by a backward pass that keeps none of it.
+double Run::released_norm(std::int64_t counted_all) {
+  double square = 0.0;
+  const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
+    square += optimizer_.squared_norm(gradient);
+  });
+  StepRecord unrecorded;
+  Stopwatch watch;
+  accumulate(unrecorded, 0, counted_all, watch);
+  return std::sqrt(square);
+}
+
+// Each tensor's step within the backward pass: one micro-batch, as resolve_batch() asks.
+StepReport Run::update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  double scale = 1.0;
+  if (optimizer_.clipping().needs_norm()) {
+    const double norm = released_norm(counted_all);
+    watch.lap(row.seconds_backward);
+    if (!std::isfinite(norm)) return {norm, 0.0};
+    scale = optimizer_.clipping().scale(norm);
+  }
+  optimizer_.begin_step(row.learning_rate, scale);
+  const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
+    optimizer_.update(parameter, gradient);
+  });
+  accumulate(row, 0, counted_all, watch);
+  return optimizer_.end_step();
+}
+
+StepRecord Run::train_step() {
+  StepRecord row;
+  Stopwatch whole, watch;
+  const auto counted_all = counted_in_step();
+  row.learning_rate = run_.config.optimizer.learning_rate *
+                      schedule_fraction(run_.config.schedule, step_, trainer_.steps);
+  const auto report = store_.releases_gradients() ? update_released(row, counted_all, watch)
+                                                  : update(row, counted_all, watch);
+  if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
+    recorder_.record(measure_norms(store_, optimizer_.squared_updates(), step_ + 1));
+  }
+  watch.lap(row.seconds_optimizer);
+  whole.lap(row.seconds);
+  row.step = ++step_;
+  row.tokens = tokens();
+  row.gradient_norm = report.gradient_norm;
+  row.update_norm = report.update_norm;
+  row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
+  return row;
+}
+
+// Each target that counts weighted alike. Nothing where a signal stops it.
+std::optional<Run::MeanLoss> Run::mean_loss(std::int64_t size, const char* what,
+                                            const Examples& examples) const {
+  at::NoGradGuard no_grad;
+  double sum = 0.0;
+  std::int64_t targets = 0;
+  auto context = trainer_.forward_context();
+  for (std::int64_t first = 0; first < size;) {
+    const auto count = std::min(trainer_.micro_batch_size, size - first);
+    const auto batch = examples(first, count);
+    first += count;
+    const auto counts = counted(batch);
+    if (counts == 0) continue;
+    if (stop_requested()) return std::nullopt;
+    const auto loss = model_->loss(to_device(batch), context).item<double>();
+    sum += loss * static_cast<double>(counts);
+    targets += counts;
+  }
+  require_input(targets > 0, "the mask leaves no target that counts in the {} data", what);
+  return MeanLoss{sum / static_cast<double>(targets), targets};
+}
+
+// Of the validation set, and of further ones for the record. What a signal stops is left out and
+// done again by the process that goes on.
+void Run::evaluate() {
+  if (evaluated_step_ == step_) return;
+  Stopwatch watch;
+  EvaluationRecord row;
+  const auto& data = *run_.data;
+  const auto mean = mean_loss(data.validation_size(), "validation", [&](auto first, auto count) {
+    return data.validation_examples(first, count);
+  });
+  if (!mean) return;
+  NamedLosses named;
+  const auto names = data.validation_names();
+  for (std::size_t set = 0; set < names.size(); ++set) {
+    const auto further = mean_loss(
+        data.named_validation_size(set), "validation",
+        [&](auto first, auto count) { return data.named_validation_examples(set, first, count); });
+    if (!further) return;
+    named[names[set]] = further->loss;
+  }
+  row.loss = validation_loss_ = mean->loss;
+  watch.lap(row.seconds);
+  row.step = step_;
+  row.tokens = tokens();
+  row.perplexity = std::exp(row.loss);
+  evaluated_step_ = step_;
+  recorder_.record(row, named);
+  if (step_ > 0 && row.loss < best_loss_) {
+    best_loss_ = row.loss;
+    best_step_ = step_;
+  }
+}
+
+// Null where there is none.
+const TestSet* Run::test_set() const {
+  const auto* set = dynamic_cast<const TestSet*>(run_.data.get());
+  return set == nullptr || set->test_size() == 0 ? nullptr : set;
+}
+
+// Over the test set, once the last step is done: nothing here looks at it. False where a signal
+// stops it.
+bool Run::test() {
+  const auto* data = test_set();
+  if (data == nullptr || tested_step_ == step_) return true;
+  Stopwatch watch;
+  const auto mean = mean_loss(data->test_size(), "test", [&](auto first, auto count) {
+    return data->test_examples(first, count);
+  });
+  if (!mean) return false;
+  TestRecord row{step_, tokens(), mean->targets, mean->loss, std::exp(mean->loss), 0.0};
+  watch.lap(row.seconds);
+  recorder_.record(row);
+  return true;
+}
+
+bool Run::measurement_due() const {
+  return run_.config.hessian.due(step_) && measured_step_ < step_;
+}
+
+// Curvature at the present parameters where it is due, on a copy of them: nothing of the run's own
+// changes. A run that is continued from this step has the rows already, or measures again.
+void Run::measure() {
+  if (!measurement_due()) return;
+  const auto& config = run_.config.hessian;
+  ParameterStore store(run_.layout, device_, config.dtype());
+  {
+    at::NoGradGuard no_grad;
+    store.parameters().copy_(store_.parameters());
+  }
+  const auto model = run_.config.model.spec->build(store);
+  Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
+                      config.product_method());
+  HessianRows all;
+  const MeasurementSinks sinks = {
+      [&](const HessianRows& rows) { all.append(rows); }, {}, {}, {}, stop_requested,
+      [&] { return memory_.peak_allocated(); },           {}};
+  const auto tables = plan_measurement(config, run_.layout).tables;
+  if (!measure_hessian(config, tables, curvature, step_, {}, {}, sinks)) return;
+  recorder_.record(all);
+  measured_step_ = step_;
+}
+
+bool Run::checkpoint_due() const {
+  const bool is_best = trainer_.keep_best && best_step_ == step_;
+  return due(trainer_.checkpoint_every) || due(trainer_.keep_every) || is_best;
+}
+
+// Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
+void Run::checkpoint() {
+  recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.flush();
+  const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
+  write_checkpoint(folder_, step_, keep, start_.identity, store_, optimizer_);
+  mark_best();
+}
+
+void Run::mark_best() const {
+  std::error_code unknown;
+  if (trainer_.keep_best && best_step_ > 0 &&
+      fs::is_directory(checkpoint_folder(folder_, best_step_), unknown)) {
+    mark_best_checkpoint(folder_, best_step_);
+  }
+}
+
+RunOutcome Run::end(RunState state, const std::string& message) {
+  recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.set_status(state, message, step_);
+  recorder_.close();
+  return {state, step_, training_loss_, validation_loss_, message};
+}
+
+// Whatever checkpoint_every says: the next process goes on from here.
+RunOutcome Run::stop() {
+  checkpoint();
+  return end(RunState::interrupted,
+             fmt::format("stopped by {} after step {}", stop_signal_name(), step_));
+}
+
+RunOutcome Run::loop(const StepObserver& observer) {
+  store_.check_gradient_views();
+  if (start_.forked) checkpoint();  // from now on the other run may go
+  const bool is_due = due(trainer_.evaluate_every) && !start_.forked;
+  if (step_ == 0 || is_due) evaluate();
+  measure();
+  while (step_ < trainer_.steps || measurement_due()) {
+    if (stop_requested()) return stop();
+    const auto row = train_step();
+    training_loss_ = row.loss;
+    recorder_.record(row);
+    observer(row);
+    if (divergence_.first_loss == 0.0) divergence_.first_loss = row.loss;
+    const auto reason = divergence_reason(trainer_, divergence_, row.loss, row.gradient_norm);
+    if (!reason.empty()) {
+      return end(RunState::diverged, fmt::format("at step {}: {}", step_, reason));
+    }
+    if (due(trainer_.evaluate_every)) evaluate();
+    measure();
+    if (checkpoint_due()) checkpoint();
+  }
+  evaluate();
+  if (evaluated_step_ != step_ || !test()) return stop();
+  checkpoint();
+  return end(RunState::finished, "");
+}
+
+void Run::record_failure(const std::string& message) noexcept {
+  try {
+    recorder_.set_status(RunState::failed, message, step_);
+    recorder_.close();
+  } catch (const std::exception&) {
+  }
+}
+
+RunOutcome outcome_of(const RunResult& result) {
+  RunOutcome outcome{result.state, result.last_step, 0.0, 0.0, result.message};
+  if (!result.steps.empty()) outcome.training_loss = result.steps.back().loss;
+  if (!result.evaluations.empty()) outcome.validation_loss = result.evaluations.back().loss;
+  return outcome;
+}
+
+void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
+  const auto micro = checked_product("trainer.micro_batch_size x sequence_length",
+                                     {trainer.micro_batch_size, sequence_length});
+  if (trainer.global_batch_tokens == 0) trainer.global_batch_tokens = micro;
+  require_input(trainer.global_batch_tokens % micro == 0,
+                "trainer.global_batch_tokens is {}, not a multiple of micro_batch_size {} x "
+                "sequence_length {} = {}",
+                trainer.global_batch_tokens, trainer.micro_batch_size, sequence_length, micro);
+  require_input(trainer.gradients == "kept" || trainer.global_batch_tokens == micro,
+                "trainer.gradients is released: each backward pass is a step, and "
+                "trainer.global_batch_tokens {} is more than the {} of one; a larger "
+                "micro_batch_size, or gradients: kept",
+                trainer.global_batch_tokens, micro);
+  checked_product("trainer.steps x trainer.global_batch_tokens",
+                  {trainer.steps, trainer.global_batch_tokens});
+}
+
+// Names are known once the model has its sizes.
+void check_tensor_names(const TrainerConfig& trainer, const ParameterLayout& layout) {
+  std::vector<std::string> names;
+  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  for (const auto& name : trainer.float32_tensors) {
+    require_input(std::ranges::count(names, name) > 0,
+                  "trainer.float32_tensors: the model has no parameter '{}'{}", name,
+                  did_you_mean(name, names));
+  }
+}
+
+}  // namespace
+
+ResolvedRun resolve(RunConfig config) {
+  auto data = open_data(config);
+  resolve_batch(config.trainer, data->shape().sequence_length);
+  auto layout = config.model.spec->layout();
+  check_tensor_names(config.trainer, layout);
+  auto hash = config_hash(config);
+  return {std::move(config), std::move(hash), std::move(data), std::move(layout)};
+}
+
+RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
+  const fs::path folder = run.config.output;
+  const OutputFolder taken(folder);
+  auto start = start_run(run);
+  if (start.over) return outcome_of(*start.over);
+  const auto device = resolve_device(run.config.trainer.device);
+  const int threads = set_threads(run.config.trainer.threads);
+  Run work(run, std::move(start), device, threads);
+  try {
+    return work.loop(observer);
+  } catch (const std::exception& error) {
+    work.record_failure(error.what());
+    throw;
+  }
+}
+
+}  // namespace blockwise

@@ -1,0 +1,47 @@
+// Trainer: one run from its configuration to its file. The road: layout, store, data set, model,
+// optimizer, recorder, then the loop.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "experiments/config/run_config.hpp"
+#include "experiments/records/run_recorder.hpp"
+
+namespace blockwise {
+
+// What a run ends with.
+struct RunOutcome {
+  RunState state = RunState::running;
+  std::int64_t step = 0;  // steps done
+  double training_loss = 0.0;
+  double validation_loss = 0.0;  // of the last evaluation; NaN before the first
+  std::string message;
+};
+
+// Called after every step with what was recorded; for progress display only.
+using StepObserver = std::function<void(const StepRecord&)>;
+
+// A configuration with everything the data set says filled in, and its hash.
+struct ResolvedRun {
+  RunConfig config;
+  std::string hash;
+  std::shared_ptr<const Dataset> data;
+  ParameterLayout layout;
+  std::string from = {};  // run or checkpoint to start from, with the optimizer's state (fork.hpp)
+};
+
+// Opens the data set, adapts the model, checks batch sizes. Throws InputError.
+ResolvedRun resolve(RunConfig config);
+
+// Runs or resumes: an output folder whose newest checkpoint belongs to this configuration continues
+// from it, and the result is bit-equal to a run that never stopped (same machine, same threads).
+// What does not define the run may be another than before, and trainer.steps may grow, also of one
+// that has finished (experiments/training/continuation.hpp); otherwise a finished run is left as it
+// is. A signal (stop_signal.hpp) ends it as interrupted, with a checkpoint. Throws InputError for
+// an output folder of another configuration or of other data, and for damaged checkpoints.
+RunOutcome train(const ResolvedRun& run, const StepObserver& observer);
+
+}  // namespace blockwise

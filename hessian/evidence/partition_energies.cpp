@@ -1,0 +1,145 @@
+#include "hessian/evidence/partition_energies.hpp"
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "hessian/saved_tensors.hpp"
+
+namespace blockwise {
+namespace {
+
+at::Tensor signs(std::int64_t count, std::uint64_t seed, std::int64_t vector, std::int64_t code) {
+  auto generator = make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(vector),
+                                  static_cast<std::uint64_t>(code));
+  return at::randint(2, {count}, generator, at::TensorOptions(at::kDouble)).mul_(2.0).sub_(1.0);
+}
+
+}  // namespace
+
+PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSection> sections,
+                                 std::vector<EnergyLevel> levels, const CodePlan& plan)
+    : a_(a), sections_(std::move(sections)), levels_(std::move(levels)), plan_(plan) {
+  require_input(plan.vectors >= 2 && plan.codes >= 2,
+                "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
+                plan.codes);
+  const auto device = a.options().device();
+  for (auto& level : levels_) {
+    check_equal(level.labels.numel(), a.rows(), "labels of an operator's rows");
+    level.labels = level.labels.to(device);
+  }
+  inside_ = at::zeros({std::ssize(levels_), plan.vectors, std::ssize(sections_)}, at::kDouble);
+  diagonal_sums_ =
+      at::zeros({kDiagonalGroups, a.rows()}, at::TensorOptions(at::kDouble).device(device));
+  diagonal_squares_ = at::zeros({std::ssize(sections_)}, at::kDouble);
+}
+
+std::int64_t PartitionProbes::products() const {
+  return std::ssize(levels_) * plan_.vectors * plan_.codes;
+}
+
+bool PartitionProbes::run(const std::function<void()>& observe,
+                          const std::function<bool()>& after) {
+  while (done_ < plan_.vectors) {
+    probe(done_++, observe);
+    if (done_ < plan_.vectors && !after()) return false;
+  }
+  return true;
+}
+
+at::Tensor PartitionProbes::section_sums(const at::Tensor& x) const {
+  std::vector<double> sums;
+  for (const auto& s : sections_) sums.push_back(x.narrow(0, s.begin, s.size).sum().item<double>());
+  return at::tensor(sums, at::kDouble);
+}
+
+void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& observe) {
+  // Signs are drawn on the host, the same for every device; sums of vectors stay where the products
+  // are.
+  const auto device = a_.options().device();
+  const auto v = signs(a_.columns(), plan_.seed, vector, 0).to(device);
+  auto diagonal = at::zeros_like(v);
+  for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
+    const auto& level = levels_[static_cast<std::size_t>(l)];
+    auto sum = at::zeros_like(v);
+    auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
+    for (std::int64_t k = 0; k < plan_.codes; ++k) {
+      const auto code =
+          signs(level.block_count, plan_.seed, vector, 1 + l * plan_.codes + k).to(device);
+      const auto coded = code.index_select(0, level.labels);
+      const auto y = a_((coded * v).to(a_.options())).to(at::kDouble).mul_(coded);
+      sum += y;
+      squares += section_sums(y.square());
+      if (observe) observe();
+    }
+    const double pairs = double(plan_.codes * (plan_.codes - 1));
+    inside_[l][vector].copy_((section_sums(sum.square()) - squares) / pairs);
+    diagonal.addcmul_(sum, v, 1.0 / double(plan_.codes * std::ssize(levels_)));
+  }
+  diagonal_sums_.select(0, vector % kDiagonalGroups) += diagonal;
+  diagonal_squares_ += section_sums(diagonal.square());
+}
+
+std::int64_t PartitionProbes::vectors_of(std::int64_t group) const {
+  return (done_ - group + kDiagonalGroups - 1) / kDiagonalGroups;
+}
+
+// Products of different groups' means are unbiased; without one group after the other.
+at::Tensor PartitionProbes::diagonal_error() const {
+  const auto groups = std::min(done_, kDiagonalGroups);
+  if (groups < 3) return at::zeros({std::ssize(sections_)}, at::kDouble);
+  std::vector<at::Tensor> means, without;
+  auto sum = at::zeros_like(diagonal_sums_[0]);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    means.push_back(diagonal_sums_[g] / double(vectors_of(g)));
+    sum += means.back();
+  }
+  auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
+  for (const auto& mean : means) squares += section_sums(mean.square());
+  for (const auto& mean : means) {
+    without.push_back(section_sums((sum - mean).square()) - squares + section_sums(mean.square()));
+  }
+  const auto estimates = at::stack(without) / double((groups - 1) * (groups - 2));
+  return (estimates.var(0, /*unbiased=*/false) * double(groups - 1)).sqrt();
+}
+
+// Estimates of the diagonal from different v have independent noise: their products leave it out.
+PartitionEnergies PartitionProbes::result() const {
+  PartitionEnergies energies;
+  for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
+    energies.inside.push_back(inside_[l].narrow(0, 0, done_));
+  }
+  const double pairs = double(done_ * std::max<std::int64_t>(1, done_ - 1));
+  energies.diagonal = (section_sums(diagonal_sums_.sum(0).square()) - diagonal_squares_) / pairs;
+  energies.diagonal_error = diagonal_error();
+  const auto groups = std::min(done_, kDiagonalGroups);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    energies.diagonals.push_back((diagonal_sums_[g] / double(vectors_of(g))).to(at::kCPU));
+  }
+  return energies;
+}
+
+void PartitionProbes::save(Hdf5File& file, const std::string& group) const {
+  file.create_group(group);
+  file.set_attribute(group, "rows", a_.rows());
+  file.set_attribute(group, "sections", std::ssize(sections_));
+  file.set_attribute(group, "levels", std::ssize(levels_));
+  file.set_attribute(group, "done", done_);
+  write_tensor(file, group + "/inside", inside_, "samples by level, vector and section");
+  write_tensor(file, group + "/diagonal_sums", diagonal_sums_,
+               "estimates of the diagonal, summed, by group of vectors");
+  write_tensor(file, group + "/diagonal_squares", diagonal_squares_, "their squares by section");
+}
+
+void PartitionProbes::load(const Hdf5File& file, const std::string& group) {
+  expect_attribute(file, group, "rows", a_.rows());
+  expect_attribute(file, group, "sections", std::ssize(sections_));
+  expect_attribute(file, group, "levels", std::ssize(levels_));
+  const auto done = count_attribute(file, group, "done", plan_.vectors);
+  read_into(file, group + "/inside", inside_);
+  read_into(file, group + "/diagonal_sums", diagonal_sums_);
+  read_into(file, group + "/diagonal_squares", diagonal_squares_);
+  done_ = done;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,76 @@
+#include "optimizers/row_pieces.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
+
+namespace blockwise {
+
+ParameterBlock block_rows(const ParameterBlock& block, std::int64_t begin, std::int64_t rows) {
+  auto piece = block;
+  check_equal(begin >= 0 && rows > 0 && rows <= block.rows() - begin, true,
+              "rows of a piece of " + block.name);
+  piece.shape[0] = rows;
+  piece.offset = 0;
+  piece.sections.clear();
+  if (piece.heads.count > 0 && piece.heads.axis == Heads::Axis::rows) {
+    piece.heads.count = rows % piece.heads.dim == 0 ? rows / piece.heads.dim : 0;
+  }
+  return piece;
+}
+
+TensorPartition partition_rows(const TensorPartition& partition, std::int64_t begin,
+                               std::int64_t rows) {
+  TensorPartition piece;
+  std::int64_t state = 0;
+  for (const auto& section : partition.sections) {
+    const auto first = std::max(begin, section.row_begin);
+    const auto last = std::min(begin + rows, section.row_begin + section.rows);
+    if (first >= last) continue;
+    auto part = section;
+    part.row_begin = first - begin;
+    part.rows = last - first;
+    part.structure.tile_rows = std::min(part.structure.tile_rows, part.rows);
+    part.state_offset = state;
+    state += part.state_size();
+    piece.sections.push_back(std::move(part));
+  }
+  return piece;
+}
+
+std::vector<std::int64_t> row_cuts(const UpdateRule& rule, const ParameterBlock& block,
+                                   const TensorPartition& partition, std::int64_t pieces) {
+  const auto unit = rule.rows_together(block, partition);
+  const auto units = ceil_divide(block.rows(), unit);
+  const auto count = std::min(pieces, units);
+  std::vector<std::int64_t> cuts;
+  for (std::int64_t i = 0; i < count; ++i) cuts.push_back(i * units / count * unit);
+  cuts.push_back(block.rows());
+  return cuts;
+}
+
+std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const ParameterBlock& block,
+                                               const TensorPartition& partition, const State& state,
+                                               const std::vector<std::int64_t>& cuts) {
+  std::vector<std::vector<at::Tensor>> pieces(state.size());
+  std::vector<std::int64_t> next(state.size(), 0);
+  for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+    const auto rows = cuts[i + 1] - cuts[i];
+    const auto specs =
+        rule.state(block_rows(block, cuts[i], rows), partition_rows(partition, cuts[i], rows));
+    for (std::size_t k = 0; k < specs.size(); ++k) {
+      const auto flat = state.load(k).view({-1});
+      pieces[k].push_back(flat.narrow(0, next[k], specs[k].size()).view(specs[k].shape));
+      next[k] += specs[k].size();
+    }
+  }
+  for (std::size_t k = 0; k < next.size(); ++k) {
+    check_equal(next[k], state.load(k).numel(), "values of the pieces of " + block.name);
+  }
+  return pieces;
+}
+
+}  // namespace blockwise

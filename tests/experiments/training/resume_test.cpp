@@ -1,0 +1,130 @@
+// Stopping at any moment and going on gives the bits of never having stopped.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "core/io/input_file.hpp"
+#include "core/io/safetensors.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/records/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/small_run.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+constexpr std::int64_t kSteps = 40;
+
+struct Prepared : SmallRunFolder {
+  Prepared() : SmallRunFolder(kSteps) {}
+  std::string path(const std::string& name) const { return (folder / name).string(); }
+};
+
+// Everything of a run that must not depend on interruptions; times do.
+void check_same(const std::string& a, const std::string& b) {
+  const auto x = read_run(a + "/run.h5"), y = read_run(b + "/run.h5");
+  CHECK(x.state == RunState::finished);
+  CHECK(y.state == RunState::finished);
+  REQUIRE(x.steps.size() == y.steps.size());
+  REQUIRE(x.evaluations.size() == y.evaluations.size());
+  for (std::size_t i = 0; i < x.steps.size(); ++i) {
+    CHECK(x.steps[i].step == y.steps[i].step);
+    CHECK(x.steps[i].loss == y.steps[i].loss);
+    CHECK(x.steps[i].gradient_norm == y.steps[i].gradient_norm);
+    CHECK(x.steps[i].update_norm == y.steps[i].update_norm);
+  }
+  for (std::size_t i = 0; i < x.evaluations.size(); ++i) {
+    CHECK(x.evaluations[i].step == y.evaluations[i].step);
+    CHECK(x.evaluations[i].loss == y.evaluations[i].loss);
+  }
+  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
+    CHECK(read_text_file(checkpoint_folder(a, kSteps) / file) ==
+          read_text_file(checkpoint_folder(b, kSteps) / file));
+  }
+}
+
+int wait_for(pid_t process) {
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
+
+TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--output", p.path("whole")}).exit_code == 0);
+  const unsigned seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  // The run takes a second or so; kills fall anywhere in it, start-up and checkpoint writing
+  // included.
+  std::uniform_int_distribution<useconds_t> moment(50'000, 900'000);
+  int killed = 0, starts = 0;
+  while (killed < 20 && starts < 200) {
+    ++starts;
+    const pid_t process = start_program({"train", p.config, "--output", p.path("killed")});
+    ::usleep(moment(random));
+    ::kill(process, SIGKILL);
+    if (wait_for(process) == -SIGKILL) {
+      ++killed;
+      continue;
+    }
+    check_same(p.path("whole"), p.path("killed"));  // it finished between kills: start over
+    std::filesystem::remove_all(p.path("killed"));
+  }
+  CHECK(killed == 20);
+  REQUIRE(run_program({"train", p.config, "--output", p.path("killed")}).exit_code == 0);
+  check_same(p.path("whole"), p.path("killed"));
+}
+
+TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command continues",
+          "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--output", p.path("whole")}).exit_code == 0);
+  const pid_t process = start_program({"train", p.config, "--output", p.path("stopped")});
+  while (!Hdf5File::is_hdf5(p.path("stopped") + "/run.h5")) ::usleep(2'000);
+  ::usleep(30'000);
+  ::kill(process, SIGTERM);
+  const int code = wait_for(process);
+  const auto stopped = read_run(p.path("stopped") + "/run.h5");
+  CHECK(code == exit_code_of(stopped.state));
+  if (stopped.state == RunState::interrupted) {
+    REQUIRE(!checkpoint_steps(p.path("stopped")).empty());
+    CHECK(checkpoint_steps(p.path("stopped")).back() == stopped.last_step);
+  }
+  REQUIRE(run_program({"train", p.config, "--output", p.path("stopped")}).exit_code == 0);
+  check_same(p.path("whole"), p.path("stopped"));
+}
+
+TEST_CASE("A run that goes on with other threads says so from which step", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config, "--threads", "1"}).exit_code == 0);
+  const auto path = p.path("run") + "/run.h5";
+  for (std::int64_t step = kSteps; step > 21; --step) {
+    std::filesystem::remove_all(checkpoint_folder(p.path("run"), step));
+  }
+  RunRecorder::resume(path, read_run(path).config_hash, 21).close();
+  REQUIRE(run_program({"train", p.config, "--threads", "2"}).exit_code == 0);
+  const auto run = read_run(path);
+  REQUIRE(run.processes.size() == 2);
+  CHECK((run.processes[0].from_step == 1 && run.processes[0].provenance.threads == 1));
+  CHECK((run.processes[1].from_step == 22 && run.processes[1].provenance.threads == 2));
+  CHECK(run.steps.size() == kSteps);
+}
+
+TEST_CASE("A finished run is left as it is", "[resume]") {
+  const Prepared p;
+  REQUIRE(run_program({"train", p.config}).exit_code == 0);
+  const auto before = read_text_file(p.path("run") + "/run.h5");
+  const auto again = run_program({"train", p.config, "--json"});
+  CHECK(again.exit_code == 0);
+  CHECK_THAT(again.output, blockwise::testing::Contains("\"state\":\"finished\""));
+  CHECK(read_text_file(p.path("run") + "/run.h5") == before);
+}
