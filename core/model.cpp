@@ -7,10 +7,6 @@
 
 namespace blockwise {
 
-#define BLOCKWISE_MODEL(name, maker) std::unique_ptr<ModelSpec> maker();
-#include "core/models/registry.inc"
-#undef BLOCKWISE_MODEL
-
 at::Tensor Model::logits(const at::Tensor& inputs, ForwardContext& context) const {
   const auto rows = features(inputs, context);
   return head()(rows, context);
@@ -27,15 +23,6 @@ at::Tensor Model::loss(const Batch& batch, ForwardContext& context) const {
   scores = scores.reshape({-1, scores.size(-1)});
   if (scores.element_size() < 4) scores = scores.to(at::kFloat);
   return at::cross_entropy_loss(scores, targets, {}, at::Reduction::Mean, kIgnoredTarget);
-}
-
-const Registry<ModelSpec>& model_families() {
-#define BLOCKWISE_MODEL(name, maker) {name, maker},
-  static const Registry<ModelSpec> families("model family", {
-#include "core/models/registry.inc"
-                                                            });
-#undef BLOCKWISE_MODEL
-  return families;
 }
 
 }  // namespace blockwise

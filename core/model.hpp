@@ -11,9 +11,9 @@
 
 #include "core/base/batch.hpp"
 #include "core/base/fields.hpp"
+#include "core/base/forward_context.hpp"
 #include "core/base/linear.hpp"
 #include "core/base/registry.hpp"
-#include "core/forward_context.hpp"
 #include "core/losses/output_loss.hpp"
 #include "core/parameters/parameter_store.hpp"
 

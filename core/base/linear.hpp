@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "core/forward_context.hpp"
+#include "core/base/forward_context.hpp"
 
 namespace blockwise {
 

@@ -10,8 +10,8 @@
 #include "core/pretrained/hugging_face.hpp"
 #include "core/pretrained/llm_c.hpp"
 #include "experiments/config/config_yaml.hpp"
+#include "experiments/config/resolved_run.hpp"
 #include "experiments/records/checkpoint.hpp"
-#include "experiments/training/trainer.hpp"
 
 namespace blockwise {
 namespace {

@@ -18,6 +18,7 @@
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
+#include "experiments/curvature/measured_examples.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/records/hessian_row_checks.hpp"
 #include "experiments/records/measured_arrays.hpp"

@@ -9,7 +9,6 @@
 #include "core/dataset.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/parameters/parameter_layout.hpp"
-#include "experiments/config/hessian_config.hpp"
 #include "hessian/hessian_blocks.hpp"
 
 namespace blockwise {
@@ -24,7 +23,6 @@ struct MeasuredExamples {
   std::vector<Example> examples;
   std::vector<std::int64_t> inputs, targets;  // tokens; a target of no account is -100
 };
-MeasuredExamples measured_examples(const HessianConfig& config, const Dataset& data);
 
 // A model of which rows with this `step` are.
 struct MeasuredPoint {

@@ -9,7 +9,7 @@
 
 #include "core/io/hdf5_file.hpp"
 #include "core/io/json_view.hpp"
-#include "experiments/config/data_files.hpp"
+#include "experiments/records/data_file.hpp"
 
 namespace blockwise {
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "experiments/config/run_config.hpp"
+#include "experiments/config/resolved_run.hpp"
 #include "experiments/records/run_recorder.hpp"
 
 namespace blockwise {
@@ -23,18 +23,6 @@ struct RunOutcome {
 
 // Called after every step with what was recorded; for progress display only.
 using StepObserver = std::function<void(const StepRecord&)>;
-
-// A configuration with everything the data set says filled in, and its hash.
-struct ResolvedRun {
-  RunConfig config;
-  std::string hash;
-  std::shared_ptr<const Dataset> data;
-  ParameterLayout layout;
-  std::string from = {};  // run or checkpoint to start from, with the optimizer's state (fork.hpp)
-};
-
-// Opens the data set, adapts the model, checks batch sizes. Throws InputError.
-ResolvedRun resolve(RunConfig config);
 
 // Runs or resumes: an output folder whose newest checkpoint belongs to this configuration continues
 // from it, and the result is bit-equal to a run that never stopped (same machine, same threads).
