@@ -83,6 +83,38 @@ expect_broken(experiments/sweeps/report.cpp "<boost/math/distributions.hpp>" "co
 expect_allowed(core/base/statistics.cpp "<boost/math/distributions.hpp>")
 expect_allowed(tests/core/a.cpp "\"experiments/b.hpp\"")
 
+# Wings of experiments/.
+expect_broken(experiments/records/a.cpp "\"experiments/config/b.hpp\"" "experiments/records/ may include")
+expect_broken(experiments/config/a.hpp "\"experiments/training/b.hpp\"" "may include of the other wings only records")
+expect_broken(experiments/rates/a.cpp "\"experiments/partitions/b.hpp\"" "experiments/rates/ may include")
+expect_broken(experiments/tower/a.cpp "\"experiments/records/b.hpp\"" "is no wing")
+expect_allowed(experiments/sweeps/a.cpp "\"experiments/training/b.hpp\"")
+expect_allowed(experiments/commands/a.cpp "\"experiments/rates/b.hpp\"")
+
+# expect_cycle(WORDS FOLDER HEADER ...): files x.hpp of the folders that include the headers are a
+# cycle, of which the check says WORDS.
+function(expect_cycle words)
+  file(REMOVE_RECURSE ${tree})
+  set(plants ${ARGN})
+  while(plants)
+    list(POP_FRONT plants folder header)
+    file(WRITE ${tree}/${folder}/x.hpp "#pragma once\n#include \"${header}\"\n")
+  endwhile()
+  execute_process(COMMAND ${CMAKE_COMMAND} -D ROOT=${tree} -P ${checkout}/cmake/check_includes.cmake
+                  RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(result EQUAL 0 OR NOT "${output}" MATCHES "${words}")
+    math(EXPR failures "${failures} + 1")
+    set(failures ${failures} PARENT_SCOPE)
+    message(NOTICE "no cycle was found in ${ARGN}\n${output}")
+  endif()
+endfunction()
+
+expect_cycle("core/io/ -> core/text/: core/io/x.hpp includes core/text/x.hpp"
+             core/io core/text/x.hpp core/text core/io/x.hpp)
+expect_cycle("cycle.*hessian/ -> hessian/evidence/.*hessian/evidence/ -> hessian/inner/"
+             hessian hessian/evidence/x.hpp hessian/evidence hessian/inner/x.hpp
+             hessian/inner hessian/x.hpp core/a hessian/x.hpp)
+
 file(REMOVE_RECURSE ${tree})
 if(failures)
   message(FATAL_ERROR "${failures} expectations of the include check failed")
