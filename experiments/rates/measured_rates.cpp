@@ -14,10 +14,10 @@
 #include "core/io/input_file.hpp"
 #include "core/memory/device.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/curvature/kept_products.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/curvature/stoppable_operator.hpp"
 #include "experiments/terminal/stop_signal.hpp"
-#include "experiments/curvature/kept_products.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/evidence/best_rate.hpp"
 

@@ -1,4 +1,4 @@
-#include "experiments/kept_products.hpp"
+#include "experiments/curvature/kept_products.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.hpp"
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/sha256.hpp"
 

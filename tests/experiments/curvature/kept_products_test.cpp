@@ -1,6 +1,6 @@
 // Products that outlive the process that made them, and the searches and spectra that go on by
 // them.
-#include "experiments/kept_products.hpp"
+#include "experiments/curvature/kept_products.hpp"
 
 #include <ATen/ATen.h>
 
