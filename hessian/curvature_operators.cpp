@@ -23,28 +23,6 @@ void CurvatureOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
   }
 }
 
-CouplingOperator::CouplingOperator(Curvature& curvature, ParameterSubset out, ParameterSubset in)
-    : curvature_(curvature), out_(std::move(out)), in_(std::move(in)) {}
-
-at::TensorOptions CouplingOperator::options() const {
-  return curvature_.store().parameters().options();
-}
-
-void CouplingOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  curvature_.hessian_product(in_, x, out_, y);
-}
-
-void ShiftedOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  base_.apply(x, y);
-  y.add_(x, -shift_);
-}
-
-void DeflatedOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  const auto project = [&](const at::Tensor& v) { return v - q_.t().mv(q_.mv(v)); };
-  base_.apply(project(x), y);
-  y.copy_(project(y));
-}
-
 void ScaledOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
   base_.apply(d_ * x, y);
   y.mul_(d_);

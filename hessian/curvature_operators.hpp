@@ -27,21 +27,6 @@ class CurvatureOperator : public LinearOperator {
   ParameterSubset subset_;
 };
 
-// H[out, in]: how the gradient of `out` moves with the parameters of `in`.
-class CouplingOperator : public LinearOperator {
- public:
-  CouplingOperator(Curvature& curvature, ParameterSubset out, ParameterSubset in);
-  std::int64_t rows() const override { return out_.size(); }
-  std::int64_t columns() const override { return in_.size(); }
-  bool symmetric() const override { return false; }
-  at::TensorOptions options() const override;
-  void apply(const at::Tensor& x, const at::Tensor& y) const override;
-
- private:
-  Curvature& curvature_;
-  ParameterSubset out_, in_;
-};
-
 // ---- operators made of an operator --------------------------------------------------------------
 
 // An operator of the size of another one, to which it keeps a reference; symmetric where that is.
@@ -55,28 +40,6 @@ class DerivedOperator : public LinearOperator {
  protected:
   explicit DerivedOperator(const LinearOperator& base) : base_(base) {}
   const LinearOperator& base_;
-};
-
-// A - shift I.
-class ShiftedOperator : public DerivedOperator {
- public:
-  ShiftedOperator(const LinearOperator& base, double shift)
-      : DerivedOperator(base), shift_(shift) {}
-  void apply(const at::Tensor& x, const at::Tensor& y) const override;
-
- private:
-  double shift_;
-};
-
-// P A P with P = I - Q Q^T; Q [k, n] has orthonormal rows.
-class DeflatedOperator : public DerivedOperator {
- public:
-  DeflatedOperator(const LinearOperator& base, at::Tensor q)
-      : DerivedOperator(base), q_(std::move(q)) {}
-  void apply(const at::Tensor& x, const at::Tensor& y) const override;
-
- private:
-  at::Tensor q_;
 };
 
 // D A D with D = diag(d): what an optimizer that divides by 1 / d^2 sees. For Adam

@@ -49,18 +49,6 @@ Estimate SpectralDensity::cumulative(double x) const {
   return mean_of({[x](double node) { return node <= x ? 1.0 : 0.0; }, x});
 }
 
-double SpectralDensity::broadened(double x, double sigma) const {
-  const double scale = 1.0 / (sigma * std::sqrt(2.0 * std::numbers::pi));
-  double sum = 0.0;
-  for (const auto& probe : probes) {
-    for (std::size_t i = 0; i < probe.nodes.size(); ++i) {
-      const double z = (x - probe.nodes[i]) / sigma;
-      sum += probe.weights[i] * scale * std::exp(-0.5 * z * z);
-    }
-  }
-  return sum / static_cast<double>(probes.size());
-}
-
 double SpectralDensity::smallest() const {
   double value = std::numeric_limits<double>::infinity();
   for (const auto& probe : probes) value = std::min(value, probe.nodes.front());
@@ -326,13 +314,6 @@ DensityCost density_cost(std::int64_t rows, double error, double failure) {
   const double probes = 4.0 * std::log(2.0 * n / failure) / ((n + 2.0) * error * error);
   return {static_cast<std::int64_t>(std::ceil(12.0 / error + 0.5)),
           std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(probes)))};
-}
-
-std::int64_t probes_for_error(std::int64_t rows, double error) {
-  require_input(error > 0.0, "an error of {} is not above 0", error);
-  const double variance = 1.0 / (2.0 * static_cast<double>(rows) + 4.0);
-  return std::max<std::int64_t>(1,
-                                static_cast<std::int64_t>(std::ceil(variance / (error * error))));
 }
 
 }  // namespace blockwise

@@ -35,8 +35,6 @@ struct SpectralDensity {
   Estimate mean_of(const SpectrumIntegrand& f) const;
   // The same of the quadratures as they are.
   SampleMean probe_mean(const std::function<double(double)>& f) const;
-  // The density at x with every node as a Gaussian of standard deviation sigma.
-  double broadened(double x, double sigma) const;
   double smallest() const;
   double largest() const;
 };
@@ -106,10 +104,5 @@ DensityCost density_cost(std::int64_t rows, double error, double failure);
 
 // The error of that bound for a number of steps, the other way round.
 double density_error(std::int64_t steps);
-
-// In advance: probes for a standard error of the cumulative distribution of at most `error`
-// anywhere. A probe's share of an eigenvalue count p has variance at most 2 p (1 - p) / (n + 2) <=
-// 1 / (2 n + 4) over Gaussian directions.
-std::int64_t probes_for_error(std::int64_t rows, double error);
 
 }  // namespace blockwise

@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/base/field_bounds.hpp"
 
 namespace blockwise {
@@ -12,16 +15,39 @@ std::string JsonFields::path(std::string_view name) const {
   return fmt::format("{}", fmt::join(path, "."));
 }
 
+namespace {
+
+// What nlohmann::json would convert, but not to the same number.
+bool holds(const nlohmann::json& json, const double&) { return json.is_number(); }
+bool holds(const nlohmann::json& json, const std::int64_t&) {
+  if (!json.is_number_integer()) return false;
+  return !json.is_number_unsigned() || json.get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
+}
+bool holds(const nlohmann::json& json, const std::vector<std::int64_t>&) {
+  return json.is_array() &&
+         std::ranges::all_of(json, [](const auto& item) { return holds(item, std::int64_t{}); });
+}
+template <typename T>
+bool holds(const nlohmann::json&, const T&) {
+  return true;
+}
+
+}  // namespace
+
 template <typename T>
 bool JsonFields::take(const Field& field, T& value) {
   auto& section = sections_.back();
   const auto found = section.find(std::string(field.name));
   if (found == section.end()) return false;
+  const auto refuse = [&] {
+    throw InputError(fmt::format("{} is {}, which is of another type", path(field.name),
+                                 found->dump(-1, ' ', true)));
+  };
+  if (!holds(*found, value)) refuse();
   try {
     value = found->template get<T>();
   } catch (const nlohmann::json::exception&) {
-    throw InputError(fmt::format("{} is {}, which is of another type", path(field.name),
-                                 found->dump(-1, ' ', true)));
+    refuse();
   }
   section.erase(found);
   return true;
@@ -75,6 +101,18 @@ void JsonFields::end_section() {
 
 void JsonFields::check(std::string_view field, const std::string& why) {
   require_input(why.empty(), "{}: {}", path(field), why);
+}
+
+void JsonWriter::begin_section(const Field& field) {
+  names_.emplace_back(field.name);
+  sections_.push_back(Json::object());
+}
+
+void JsonWriter::end_section() {
+  const auto section = std::move(sections_.back());
+  sections_.pop_back();
+  sections_.back()[names_.back()] = section;
+  names_.pop_back();
 }
 
 void JsonFields::collect_unused() {

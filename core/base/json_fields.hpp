@@ -45,6 +45,54 @@ class JsonFields : public FieldVisitor {
   std::vector<std::string> unused_;
 };
 
+// The other way: every field with its value, sections as objects.
+class JsonWriter : public FieldVisitor {
+ public:
+  using Json = nlohmann::ordered_json;
+
+  void real(const Field& field, double& value, const RealBounds&) override { put(field, value); }
+  void integer(const Field& field, std::int64_t& value, const IntegerBounds&) override {
+    put(field, value);
+  }
+  void boolean(const Field& field, bool& value) override { put(field, value); }
+  void text(const Field& field, std::string& value) override { put(field, value); }
+  void text_list(const Field& field, std::vector<std::string>& values) override {
+    put(field, values);
+  }
+  void choice(const Field& field, std::string& value, const std::vector<std::string>&) override {
+    put(field, value);
+  }
+  void choice_list(const Field& field, std::vector<std::string>& values,
+                   const std::vector<std::string>&) override {
+    put(field, values);
+  }
+  void integer_list(const Field& field, std::vector<std::int64_t>& values,
+                    const IntegerBounds&) override {
+    put(field, values);
+  }
+  void begin_section(const Field& field) override;
+  void end_section() override;
+  void check(std::string_view, const std::string&) override {}
+
+  const Json& json() const { return sections_.front(); }
+
+ private:
+  template <typename T>
+  void put(const Field& field, const T& value) {
+    sections_.back()[std::string(field.name)] = value;
+  }
+
+  std::vector<Json> sections_{Json::object()};
+  std::vector<std::string> names_;
+};
+
+template <typename Options>
+nlohmann::ordered_json json_of(Options& options) {
+  JsonWriter writer;
+  options.visit(writer);
+  return writer.json();
+}
+
 // All of them; an option that there is none of is an InputError.
 template <typename Options>
 void set_from_json(Options& options, const nlohmann::json& values) {

@@ -30,22 +30,6 @@ class CrossEntropyLoss : public OutputLoss {
   }
 };
 
-class SquaredErrorLoss : public OutputLoss {
- public:
-  std::int64_t counted(const at::Tensor& targets) const override { return targets.size(0); }
-  at::Tensor mean(const at::Tensor& z, const at::Tensor& targets,
-                  const at::Tensor& count) const override {
-    return (z - targets).square().sum() / count;
-  }
-  at::Tensor rows(const at::Tensor& z, const at::Tensor& targets) const override {
-    return (z - targets).square().sum(1);
-  }
-  at::Tensor hessian_product(const at::Tensor&, const at::Tensor&, const at::Tensor& count,
-                             const at::Tensor& u) const override {
-    return 2.0 * u / count;
-  }
-};
-
 class SquaredNormLoss : public OutputLoss {
  public:
   std::int64_t counted(const at::Tensor& targets) const override { return targets.numel(); }
@@ -70,11 +54,6 @@ const OutputLoss& squared_norm_loss() {
 
 const OutputLoss& cross_entropy_loss() {
   static const CrossEntropyLoss loss;
-  return loss;
-}
-
-const OutputLoss& squared_error_loss() {
-  static const SquaredErrorLoss loss;
   return loss;
 }
 

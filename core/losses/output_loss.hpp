@@ -32,7 +32,4 @@ const OutputLoss& cross_entropy_loss();
 // l = ||z||^2; targets are only counted. For functions of the parameters alone.
 const OutputLoss& squared_norm_loss();
 
-// l = ||z - t||^2; targets [N, C] of the outputs' type. For regressions with a known Hessian.
-const OutputLoss& squared_error_loss();
-
 }  // namespace blockwise

@@ -45,23 +45,29 @@ ModelSource llm_c(const fs::path& file) {
 }
 
 // What the model brought along, else what lies beside the data.
-Companions companions_of_run(const fs::path& run, const RunConfig& config) {
+Companions companions_of_run(const fs::path& run, const fs::path& data) {
   auto kept = read_companions(run / kCompanions);
   if (kept && input_exists(kept->folder / "tokenizer.json")) return *kept;
-  return {config.data.spec->folder(), kept ? kept->tokens : SpecialTokens{}};
+  return {data, kept ? kept->tokens : SpecialTokens{}};
 }
 
-// The spec as the run resolved it: its config.yaml has every size filled in, so what the run
-// started from need not be there any more.
-ModelSource checkpoint(const fs::path& run, std::int64_t step) {
+// As the run resolved it, with every size: what the run started from need not be there any more.
+// Checkpoints of an earlier version leave it to the run's config.yaml.
+CheckpointModel model_of(const fs::path& run, const fs::path& checkpoint) {
+  if (auto model = checkpoint_model(checkpoint)) return std::move(*model);
   auto document = YamlDocument::load(run / "config.yaml");
   document.set("model.from", "''", "an opened run");
   const auto config = document.run_config();
+  return {config.model.spec->clone(), config.data.spec->folder().string()};
+}
+
+ModelSource checkpoint(const fs::path& run, std::int64_t step) {
   const auto folder = checkpoint_folder(run, step);
-  return {config.model.spec->clone(),
+  auto model = model_of(run, folder);
+  return {std::move(model.spec),
           [folder](ParameterStore& store) { load_parameters(folder, store); },
           fmt::format("step {} of the run {}", step, run.string()),
-          companions_of_run(run, config),
+          companions_of_run(run, model.data_folder),
           {},
           step};
 }

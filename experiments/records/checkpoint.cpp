@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/base/json_fields.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
@@ -31,14 +32,22 @@ NamedTensors parameter_tensors(const ParameterStore& store) {
   return tensors;
 }
 
-void write_marker(const fs::path& folder, std::int64_t step, const RunIdentity& identity,
-                  const std::string& partition) {
+nlohmann::ordered_json model_json(const CheckpointContent& content) {
+  const auto spec = content.model.clone();
+  return {{"family", spec->family()},
+          {"options", json_of(*spec)},
+          {"data_folder", content.data_folder}};
+}
+
+void write_marker(const fs::path& folder, std::int64_t step, const CheckpointContent& content) {
+  const auto partition = partition_hash(content.store.layout(), content.optimizer.partition());
   nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
                                    {"version", 1},
                                    {"step", step},
-                                   {"config_hash", identity.hash},
+                                   {"config_hash", content.identity.hash},
                                    {"partition", partition},
-                                   {"run", identity_json(identity)}};
+                                   {"model", model_json(content)},
+                                   {"run", identity_json(content.identity)}};
   for (const auto* file : kFiles) {
     const auto mapped = map_file(folder / file);
     marker["files"][file] = {{"bytes", mapped.bytes.size()}, {"sha256", sha256(mapped.bytes)}};
@@ -152,8 +161,7 @@ void prune(const fs::path& run, const KeptCheckpoints& keep) {
   for (const auto& rest : rests) fs::remove_all(rest);
 }
 
-void write_folder(const fs::path& folder, std::int64_t step, const RunIdentity& identity,
-                  const ParameterStore& store, const Optimizer& optimizer) {
+void write_folder(const fs::path& folder, std::int64_t step, const CheckpointContent& content) {
   const auto partial = partial_path(folder);
   fs::remove_all(partial);
   fs::create_directories(partial.parent_path());
@@ -161,9 +169,9 @@ void write_folder(const fs::path& folder, std::int64_t step, const RunIdentity& 
     throw std::runtime_error(
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
-  write_safetensors(partial / kFiles[0], parameter_tensors(store));
-  write_safetensors(partial / kFiles[1], optimizer.state().by_parameter());
-  write_marker(partial, step, identity, partition_hash(store.layout(), optimizer.partition()));
+  write_safetensors(partial / kFiles[0], parameter_tensors(content.store));
+  write_safetensors(partial / kFiles[1], content.optimizer.state().by_parameter());
+  write_marker(partial, step, content);
   sync_path(partial);
   rename_partial(folder);
   sync_path(folder.parent_path());
@@ -213,11 +221,10 @@ std::int64_t checkpoint_step(const fs::path& folder) {
 }
 
 void write_checkpoint(const fs::path& run, std::int64_t step, const KeptCheckpoints& keep,
-                      const RunIdentity& identity, const ParameterStore& store,
-                      const Optimizer& optimizer) {
+                      const CheckpointContent& content) {
   const auto folder = checkpoint_folder(run, step);
   // A run that goes on from its last step has it already, but perhaps too many before it.
-  if (!input_exists(folder)) write_folder(folder, step, identity, store, optimizer);
+  if (!input_exists(folder)) write_folder(folder, step, content);
   prune(run, keep);
 }
 
@@ -256,6 +263,24 @@ std::string checkpoint_partition(const fs::path& folder) {
     if (marker.has("partition")) hash = marker.at("partition").text();
   });
   return hash;
+}
+
+std::optional<CheckpointModel> checkpoint_model(const fs::path& folder) {
+  std::optional<CheckpointModel> model;
+  with_marker(folder, [&](const JsonView& marker) {
+    if (!marker.has("model")) return;
+    const auto entry = marker.at("model");
+    model = CheckpointModel{model_families().make(entry.at("family").text()),
+                            entry.at("data_folder").text()};
+    try {
+      set_from_json(*model->spec, nlohmann::json(entry.at("options").value()));
+    } catch (const JsonError&) {
+      throw;
+    } catch (const InputError& error) {
+      entry.at("options").fail(error.what());
+    }
+  });
+  return model;
 }
 
 void load_parameters(const fs::path& folder, ParameterStore& store) {

@@ -1,16 +1,18 @@
 // Checkpoints of a run: one folder per step with parameters.safetensors (by parameter name, as any
-// framework reads them), optimizer.safetensors (the flat state tensors) and checkpoint.json,
-// written last, with sizes, hashes and what run it is of. A folder is written as step_N.partial and
-// renamed, so a name without .partial is a whole checkpoint. `best` among them is a link to the one
-// of the lowest validation loss.
+// framework reads them), optimizer.safetensors (state, NAME/PARAMETER) and checkpoint.json,
+// written last, with sizes, hashes, the model and what run it is of. A folder is written as
+// step_N.partial and renamed, so a name without .partial is a whole checkpoint. `best` among them
+// is a link to the one of the lowest validation loss.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/model.hpp"
 #include "core/parameters/parameter_store.hpp"
 #include "experiments/records/run_identity.hpp"
 #include "optimizers/optimizer.hpp"
@@ -42,11 +44,19 @@ std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& run);
 // The step in the name of a checkpoint's folder. Throws InputError for another folder.
 std::int64_t checkpoint_step(const std::filesystem::path& folder);
 
+// What a checkpoint is made of.
+struct CheckpointContent {
+  const RunIdentity& identity;
+  const ModelSpec& model;
+  std::string data_folder;  // where the run's data and their tokenizer lie; empty for made up ones
+  const ParameterStore& store;
+  const Optimizer& optimizer;
+};
+
 // Writes the state after `step` steps and deletes what `keep` does not keep. Throws
 // std::runtime_error when the disk is full; older checkpoints stay as they are.
 void write_checkpoint(const std::filesystem::path& run, std::int64_t step,
-                      const KeptCheckpoints& keep, const RunIdentity& identity,
-                      const ParameterStore& store, const Optimizer& optimizer);
+                      const KeptCheckpoints& keep, const CheckpointContent& content);
 
 // The weights of a checkpoint, in its folder.
 inline constexpr const char* kParametersFile = "parameters.safetensors";
@@ -64,6 +74,15 @@ RunIdentity checkpoint_identity(const std::filesystem::path& folder);
 std::int64_t marked_step(const std::filesystem::path& folder);
 // partition_hash() of the partition that its state is of; empty in those of an earlier version.
 std::string checkpoint_partition(const std::filesystem::path& folder);
+
+// The model that a checkpoint is of, with every size as the run resolved it.
+struct CheckpointModel {
+  std::unique_ptr<ModelSpec> spec;
+  std::string data_folder;
+};
+
+// Nothing for checkpoints of an earlier version. Throws InputError as load_checkpoint() does.
+std::optional<CheckpointModel> checkpoint_model(const std::filesystem::path& folder);
 
 // The parameters alone, of a checkpoint's folder, whatever run it belongs to. Throws InputError as
 // load_checkpoint() does.

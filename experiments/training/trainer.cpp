@@ -458,7 +458,9 @@ void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.flush();
   const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
-  write_checkpoint(folder_, step_, keep, start_.identity, store_, optimizer_);
+  const auto data = run_.config.data.spec->folder().string();
+  write_checkpoint(folder_, step_, keep,
+                   {start_.identity, *run_.config.model.spec, data, store_, optimizer_});
   mark_best();
 }
 

@@ -282,9 +282,4 @@ double adjusted_rand(const std::vector<std::int64_t>& a, const std::vector<std::
   return most == expected ? 1.0 : (counts.both - expected) / (most - expected);
 }
 
-double pair_f1(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth) {
-  const auto counts = count_pairs(found, truth);
-  return counts.a + counts.b > 0.0 ? 2.0 * counts.both / (counts.a + counts.b) : 1.0;
-}
-
 }  // namespace blockwise

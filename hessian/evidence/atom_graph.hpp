@@ -48,7 +48,4 @@ std::vector<std::int64_t> group_atoms(const AtomGraph& graph);
 // Of two groupings: agreement of pairs beyond chance, 1 for equal ones (Hubert and Arabie 1985).
 double adjusted_rand(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b);
 
-// Of pairs that are together, `found` against `truth`: 2 precision recall / (precision + recall).
-double pair_f1(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth);
-
 }  // namespace blockwise

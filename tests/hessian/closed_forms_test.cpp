@@ -14,6 +14,28 @@ using namespace blockwise::testing;
 
 namespace {
 
+// l = ||z - t||^2; targets [N, C]. A loss that is not one of the product's, with a known Hessian.
+class SquaredErrorLoss : public OutputLoss {
+ public:
+  std::int64_t counted(const at::Tensor& targets) const override { return targets.size(0); }
+  at::Tensor mean(const at::Tensor& z, const at::Tensor& targets,
+                  const at::Tensor& count) const override {
+    return (z - targets).square().sum() / count;
+  }
+  at::Tensor rows(const at::Tensor& z, const at::Tensor& targets) const override {
+    return (z - targets).square().sum(1);
+  }
+  at::Tensor hessian_product(const at::Tensor&, const at::Tensor&, const at::Tensor& count,
+                             const at::Tensor& u) const override {
+    return 2.0 * u / count;
+  }
+};
+
+const OutputLoss& squared_error_loss() {
+  static const SquaredErrorLoss loss;
+  return loss;
+}
+
 at::Tensor gaussian(std::vector<std::int64_t> sizes, std::uint64_t seed) {
   auto generator = make_generator(seed, RandomStream::probe);
   return at::randn(sizes, generator, at::kDouble);

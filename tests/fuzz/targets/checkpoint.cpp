@@ -19,8 +19,9 @@ struct Run {
     OptimizerConfig config;
     testing::set_fields(config, {{"rule", "adamw"}, {"learning_rate", 1e-3}});
     optimizer = std::make_unique<Optimizer>(config, store);
-    write_checkpoint(folder.path(), 3, {.newest = 1}, {"", "0123456789abcdef", {}, false}, store,
-                     *optimizer);
+    const RunIdentity identity{"", "0123456789abcdef", {}, false};
+    const auto model = fuzz::small_model();
+    write_checkpoint(folder.path(), 3, {.newest = 1}, {identity, *model, "", store, *optimizer});
   }
 };
 
@@ -31,5 +32,6 @@ FUZZ_TARGET(bytes) {
   const auto checkpoint = checkpoint_folder(run.folder.path(), 3);
   run.folder.write("checkpoints/step_00000003/checkpoint.json", bytes);
   fuzz::accepts([&] { load_parameters(checkpoint, run.store); });
+  fuzz::accepts([&] { checkpoint_model(checkpoint); });
   load_checkpoint(checkpoint, 3, {"0123456789abcdef"}, run.store, *run.optimizer);
 }

@@ -9,6 +9,19 @@ using namespace blockwise;
 
 namespace {
 
+// Of pairs that are together, `found` against `truth`: 2 precision recall / (precision + recall).
+double pair_f1(const std::vector<std::int64_t>& found, const std::vector<std::int64_t>& truth) {
+  double both = 0.0, either = 0.0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const bool a = found[i] == found[j], b = truth[i] == truth[j];
+      both += a && b ? 1.0 : 0.0;
+      either += (a ? 1.0 : 0.0) + (b ? 1.0 : 0.0);
+    }
+  }
+  return either > 0.0 ? 2.0 * both / either : 1.0;
+}
+
 constexpr std::int64_t kAtoms = 64, kGroups = 8, kAtomSize = 6;
 
 struct Planted {
