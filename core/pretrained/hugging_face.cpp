@@ -16,16 +16,16 @@
 
 namespace blockwise {
 
-#define BLOCKWISE_HUGGING_FACE(maker) HuggingFaceFormat maker();
+#define BLOCKWISE_HUGGING_FACE(family, maker) std::unique_ptr<HuggingFaceFormat> maker();
 #include "core/pretrained/registry.inc"
 #undef BLOCKWISE_HUGGING_FACE
 
-const std::vector<HuggingFaceFormat>& hugging_face_formats() {
-  static const std::vector<HuggingFaceFormat> formats = {
-#define BLOCKWISE_HUGGING_FACE(maker) maker(),
+const Registry<HuggingFaceFormat>& hugging_face_formats() {
+#define BLOCKWISE_HUGGING_FACE(family, maker) {family, maker},
+  static const Registry<HuggingFaceFormat> formats("Hugging Face architecture of the family", {
 #include "core/pretrained/registry.inc"
+                                                                                              });
 #undef BLOCKWISE_HUGGING_FACE
-  };
   return formats;
 }
 
@@ -35,23 +35,25 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-const HuggingFaceFormat& format_of_type(const JsonConfig& config) {
+
+HuggingFaceFormat format_of_family(const std::string& family) {
+  const auto names = hugging_face_formats().names();
+  require_input(std::ranges::count(names, family) > 0,
+                "model family {} has no Hugging Face architecture", family);
+  return *hugging_face_formats().make(family);
+}
+
+HuggingFaceFormat format_of_type(const JsonConfig& config) {
   const auto type = config.text("model_type");
   std::vector<std::string> known;
-  for (const auto& format : hugging_face_formats()) {
-    for (const auto& candidate : format.model_types) {
-      if (candidate == type) return format;
+  for (const auto& entry : hugging_face_formats()) {
+    auto format = entry.make();
+    for (const auto& candidate : format->model_types) {
+      if (candidate == type) return std::move(*format);
       known.push_back(candidate);
     }
   }
   config.fail("model_type", fmt::format("is '{}', supported: {}", type, fmt::join(known, ", ")));
-}
-
-const HuggingFaceFormat& format_of_family(const std::string& family) {
-  for (const auto& format : hugging_face_formats()) {
-    if (format.family == family) return format;
-  }
-  throw InputError(fmt::format("model family {} has no Hugging Face architecture", family));
 }
 
 std::vector<std::string> weight_files(const fs::path& folder) {
@@ -130,8 +132,8 @@ bool same_values(const at::Tensor& a, const at::Tensor& b) {
 // Finds the blocks of a model among a folder's tensors and notes which tensors were used.
 class WeightReader {
  public:
-  WeightReader(const fs::path& folder, const HuggingFaceFormat& format)
-      : folder_(folder.string()), format_(format), tensors_(folder) {}
+  WeightReader(const fs::path& folder, HuggingFaceFormat format)
+      : folder_(folder.string()), format_(std::move(format)), tensors_(folder) {}
 
   // Whether a tied tensor is there under several names with different values.
   bool has_untied(const ParameterLayout& layout) const {
@@ -206,7 +208,7 @@ class WeightReader {
   }
 
   std::string folder_;
-  const HuggingFaceFormat& format_;
+  HuggingFaceFormat format_;
   FolderTensors tensors_;
   std::set<std::string> used_;
 };
@@ -297,7 +299,7 @@ std::string dtype_text(at::ScalarType dtype) {
 
 HuggingFaceConfig read_hugging_face_config(const fs::path& folder) {
   auto config = JsonConfig::load(folder / "config.json");
-  const auto& format = format_of_type(config);
+  const auto format = format_of_type(config);
   refuse_foreign_options(config);
   HuggingFaceConfig result;
   result.spec = checked_spec(config, format);
@@ -328,7 +330,7 @@ void read_hugging_face_weights(const fs::path& folder, ParameterStore& store) {
 void write_hugging_face(const fs::path& folder, const ModelSpec& spec, const ParameterStore& store,
                         const HuggingFaceWriting& writing) {
   at::NoGradGuard no_grad;
-  const auto& format = format_of_family(spec.family());
+  const auto format = format_of_family(spec.family());
   auto config = format.write_config(spec);
   for (const auto* key : {"dtype", "torch_dtype"}) config[key] = dtype_text(writing.dtype);
   write_special_tokens(writing.companions.tokens, config);

@@ -21,7 +21,6 @@
 namespace blockwise {
 
 struct HuggingFaceFormat {
-  std::string family;
   std::vector<std::string> model_types;
   // With transformers' own defaults for what is not there. Throws InputError for an option that the
   // family has not, or a value it cannot express. Bounds are checked by the caller.
@@ -40,7 +39,8 @@ struct HuggingFaceFormat {
   bool biases_always = false;
 };
 
-const std::vector<HuggingFaceFormat>& hugging_face_formats();
+// By family.
+const Registry<HuggingFaceFormat>& hugging_face_formats();
 
 // Keys that mean the same in every family, or nothing to a language model's forward pass: training,
 // sampling, classification heads, versions, how transformers runs.

@@ -93,9 +93,9 @@ SpecialTokens default_tokens(const std::string&) { return {{50256}, {50256}, {}}
 
 }  // namespace
 
-HuggingFaceFormat hugging_face_gpt2() {
-  HuggingFaceFormat format;
-  format.family = "gpt2";
+std::unique_ptr<HuggingFaceFormat> hugging_face_gpt2() {
+  auto made = std::make_unique<HuggingFaceFormat>();
+  auto& format = *made;
   format.model_types = {"gpt2"};
   format.read_config = read_config;
   format.write_config = write_config;
@@ -113,7 +113,7 @@ HuggingFaceFormat hugging_face_gpt2() {
                           "reorder_and_upcast_attn"};
   format.buffers = {".attn.bias", ".attn.masked_bias"};
   format.biases_always = true;
-  return format;
+  return made;
 }
 
 }  // namespace blockwise

@@ -192,9 +192,9 @@ SpecialTokens default_tokens(const std::string& model_type) {
 
 }  // namespace
 
-HuggingFaceFormat hugging_face_llama() {
-  HuggingFaceFormat format;
-  format.family = "llama";
+std::unique_ptr<HuggingFaceFormat> hugging_face_llama() {
+  auto made = std::make_unique<HuggingFaceFormat>();
+  auto& format = *made;
   format.model_types = {"llama", "mistral", "qwen2", "qwen3"};
   format.read_config = read_config;
   format.write_config = write_config;
@@ -215,7 +215,7 @@ HuggingFaceFormat hugging_face_llama() {
   format.harmless_keys = {"sliding_window", "max_window_layers", "rope_parameters", "rope_theta",
                           "original_max_position_embeddings"};
   format.buffers = {".rotary_emb.inv_freq"};
-  return format;
+  return made;
 }
 
 }  // namespace blockwise

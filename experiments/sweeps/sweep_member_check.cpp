@@ -9,6 +9,7 @@
 #include "experiments/config/config_keys.hpp"
 #include "experiments/config/config_text.hpp"
 #include "experiments/config/config_yaml.hpp"
+#include "experiments/config/data_files.hpp"
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/past_run.hpp"
 #include "experiments/records/run_recorder.hpp"

@@ -134,7 +134,7 @@ void open(const Case& c, const fs::path& folder) {
   TextMap sets;
   if (c.folders.contains("named")) sets = {{"other", (folder / "named/tokens.bin").string()}};
   FieldsAndSets visitor(fields_of(c, folder), sets);
-  const auto spec = make_dataset_spec("tokens");
+  const auto spec = dataset_kinds().make("tokens");
   spec->visit(visitor);
   visitor.require_used();
   spec->open(1);
