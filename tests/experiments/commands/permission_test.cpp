@@ -114,13 +114,14 @@ std::vector<ReadFile> read_files(const SharedRun& run) {
   const Words fresh = {"train", run.config(), "--output", at("fresh")};
   const Words spectrum = {"spectrum", run.config(), "--output", at("fresh"), "--no-figure"};
   const Words partition = {"partition", run.config(), "--output", at("fresh")};
+  const Words of_run = {"spectrum", "--model", at("run"), "--output", at("of-run"), "--no-figure"};
   return {{"run.yaml", {plan, fresh}},
           {"train.bin", {fresh, spectrum, partition, eval}},
           {"manifest.json", {fresh}},
-          {"run/config.yaml", {generate, export_run}},
+          {"run/config.yaml", {of_run}},
           {checkpoint + "/parameters.safetensors", {eval}},
           {checkpoint + "/optimizer.safetensors", {train}},
-          {checkpoint + "/checkpoint.json", {eval, train}},
+          {checkpoint + "/checkpoint.json", {eval, generate, export_run, train}},
           {"prompt.txt", {prepare_tokens(run, at("more"))}}};
 }
 
