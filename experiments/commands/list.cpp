@@ -58,10 +58,15 @@ class FieldPrinter : public FieldVisitor {
   }
   void line(const Field& f, const std::string& value, const std::string& bounds) {
     const auto start = f.required ? "required" : value.empty() ? "\"\"" : value;
-    print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, f.name, start), std::string(f.doc));
+    const bool fits = start.size() <= kLongestStart;
+    const auto doc = fits ? std::string(f.doc) : fmt::format("{}; default {}", f.doc, start);
+    print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, f.name, fits ? start : "..."), doc);
     print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, "", ""),
                 fmt::format("({})", bounds));
   }
+
+  // A longer default stands behind what the field means.
+  static constexpr std::size_t kLongestStart = 30;
 
   int indent_ = 4;
 };
