@@ -1,8 +1,9 @@
 # blockwise_sources_behind(OUT FILE...): the sources of ours that these files need, found by what
 # they include, for programs that build a few files instead of whole modules.
 #
-# Behind x.hpp stand x.cpp and every x_*.cpp that has no header of its own; behind a registry.inc
-# stands every source of the folder whose parts it lists.
+# Behind x.hpp stand x.cpp, every x_*.cpp that has no header of its own, and the registry.cpp of a
+# folder below that makes what x.hpp declares; behind a registry.inc stands every source of the
+# folder whose parts it lists.
 function(blockwise_sources_behind out)
   set(todo ${ARGN})
   set(seen "")
@@ -40,6 +41,14 @@ function(blockwise_files_behind file out)
         list(REMOVE_ITEM files ${source})
       endif()
     endforeach()
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR} ${file})
+    file(GLOB registries ${folder}/*/registry.cpp)
+    foreach(source ${registries})
+      file(STRINGS ${source} first REGEX "^#include \"" LIMIT_COUNT 1)
+      if(first STREQUAL "#include \"${path}\"")
+        list(APPEND files ${source})
+      endif()
+    endforeach()
   endif()
   set(${out} ${files} PARENT_SCOPE)
 endfunction()
@@ -48,7 +57,8 @@ endfunction()
 # OpenMP.
 function(blockwise_library_behind name)
   blockwise_sources_behind(sources ${ARGN})
-  add_library(${name} STATIC ${sources})
+  # What the build records, which no header of ours is in front of.
+  add_library(${name} STATIC ${sources} ${CMAKE_BINARY_DIR}/generated/experiments/python_path.cpp)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}
                              PRIVATE ${CMAKE_BINARY_DIR}/generated)
   target_compile_options(${name} PUBLIC -Wno-unknown-pragmas)
