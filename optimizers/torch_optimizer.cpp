@@ -29,10 +29,15 @@ const RuleOptions& options_of(const OptimizerParamGroup& group) {
   return static_cast<const RuleOptions&>(group.options());
 }
 
-bool follows_partition(const RuleSpec& spec, const ParameterBlock& block) {
+// The fallback where it takes the parameter, otherwise null.
+const FallbackRule* fallback_for(const RuleSpec& spec, const ParameterBlock& block) {
   const auto* other = spec.fallback();
-  return other != nullptr && other->takes(block) ? other->spec->uses_partition()
-                                                 : spec.uses_partition();
+  return other != nullptr && other->takes(block) ? other : nullptr;
+}
+
+const RuleSpec& spec_for(const RuleSpec& spec, const ParameterBlock& block) {
+  const auto* other = fallback_for(spec, block);
+  return other == nullptr ? spec : *other->spec;
 }
 
 at::Tensor evaluate(const torch::optim::Optimizer::LossClosure& closure) {
@@ -151,7 +156,7 @@ void TorchOptimizer::describe(const OptimizerParamGroup& group) {
     auto& known = described_[parameter.unsafeGetTensorImpl()];
     if (known.by_shape) known.block.shape = parameter.sizes().vec();
     if (parameter.numel() == 0) continue;
-    const bool follows = follows_partition(*spec, known.block);
+    const bool follows = spec_for(*spec, known.block).uses_partition();
     require_input(!follows || !known.by_shape,
                   "rule '{}' follows a partition, and a parameter of {} elements has no "
                   "description",
@@ -186,10 +191,9 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
                 "a parameter of {} elements was added to the optimizer without a description",
                 parameter.numel());
   const auto& known = found->second;
-  const auto* other = spec.fallback();
-  const bool elsewhere = other != nullptr && other->takes(known.block);
-  const double own_rate = elsewhere ? other->learning_rate : 0.0;
-  const auto rule = elsewhere ? other->spec->build() : spec.build();
+  const auto* other = fallback_for(spec, known.block);
+  const double own_rate = other == nullptr ? 0.0 : other->learning_rate;
+  const auto rule = spec_for(spec, known.block).build();
   const auto specs = rule->state(known.block, known.partition);
   auto& state = state_of(parameter, specs);
   std::vector<at::Tensor> tensors;
@@ -256,9 +260,7 @@ void TorchOptimizer::check_loaded(const std::vector<RuleOptions>& own) const {
       const auto state = state_.find(parameter.unsafeGetTensorImpl());
       if (state == state_.end()) continue;
       const auto& known = described_.at(parameter.unsafeGetTensorImpl());
-      const auto* other = spec->fallback();
-      const auto rule =
-          other != nullptr && other->takes(known.block) ? other->spec->build() : spec->build();
+      const auto rule = spec_for(*spec, known.block).build();
       const auto& held = static_cast<const RuleState&>(*state->second);
       for (const auto& wanted : rule->state(known.block, known.partition)) {
         require_input(held.tensor(wanted.name).numel() == wanted.size(),
