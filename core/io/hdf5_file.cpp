@@ -141,8 +141,9 @@ std::unique_ptr<Hdf5File::Handle> Hdf5File::Handle::create(const fs::path& path)
   remove_partial(path);
   const auto partial = partial_path(path);
   const auto access = access_properties();
+  const auto creation = creation_properties();
   handle->file = FileId(
-      handle->written(H5Fcreate(partial.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access), "the file"));
+      handle->written(H5Fcreate(partial.c_str(), H5F_ACC_EXCL, creation, access), "the file"));
   handle->partial = partial;
   return handle;
 }

@@ -57,5 +57,6 @@ void initialize_hdf5();
 
 // How every file of ours is opened.
 PropertiesId access_properties();
+PropertiesId creation_properties();
 
 }  // namespace blockwise

@@ -92,6 +92,11 @@ TEST_CASE("Faults: a run that is killed before any change of a file goes on to t
   FaultWalk(training.work()).walk(FaultKind::kill);
 }
 
+TEST_CASE("Faults: a run that is killed within a write goes on to the same bits") {
+  const Training training;
+  FaultWalk(training.work()).walk(FaultKind::torn, 24);
+}
+
 TEST_CASE("Faults: a change of a file that fails once is told or harmless") {
   const Training training;
   FaultWalk(training.work()).walk(FaultKind::once);

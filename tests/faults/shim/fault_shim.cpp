@@ -47,17 +47,31 @@ bool is_under(int folder, const char* path) {
   return path[0] == '/' || folder == AT_FDCWD ? is_under(path) : is_under(folder);
 }
 
+void die() {
+  ::kill(plan->process, SIGKILL);
+  ::kill(::getpid(), SIGKILL);
+  ::pause();
+}
+
+// How much of a write is done before the process dies in it; all of it where it lives on.
+size_t torn_size(int descriptor, size_t size, off64_t at) {
+  constexpr off64_t kPage = 4096;
+  const auto to_page_end = static_cast<size_t>(kPage - at % kPage);
+  const bool dies = plan != nullptr && plan->kind == FaultKind::torn && to_page_end < size &&
+                    is_under(descriptor) && plan->calls.load() >= plan->at;
+  return dies ? to_page_end : size;
+}
+
 // Counts a call that changes something; the error it shall end in, 0 for none.
 int fault(int error, bool needs_space) {
   const auto call = plan->calls.fetch_add(1) + 1;
   switch (plan->kind) {
     case FaultKind::none:
+    case FaultKind::torn:  // in the write
       return 0;
     case FaultKind::kill:
       if (call != plan->at) return 0;
-      ::kill(plan->process, SIGKILL);
-      ::kill(::getpid(), SIGKILL);
-      ::pause();
+      die();
       return error;
     case FaultKind::once:
       return call == plan->at ? error : 0;
@@ -77,6 +91,7 @@ int fault_at(int folder, const char* path, int error, bool needs_space = true) {
 
 FaultKind kind_of(std::string_view name) {
   if (name == "kill") return FaultKind::kill;
+  if (name == "torn") return FaultKind::torn;
   if (name == "once") return FaultKind::once;
   return name == "lasting" ? FaultKind::lasting : FaultKind::none;
 }
@@ -105,8 +120,10 @@ std::int64_t counted_calls() { return plan == nullptr ? 0 : plan->calls.load(); 
 
 }  // namespace blockwise::testing
 
+using blockwise::testing::die;
 using blockwise::testing::fault;
 using blockwise::testing::fault_at;
+using blockwise::testing::torn_size;
 
 // The function that would have been called.
 #define REAL(name) (reinterpret_cast<decltype(&::name)>(::dlsym(RTLD_NEXT, #name)))
@@ -175,7 +192,10 @@ DEFINE_FOPEN(fopen64)
 
 ssize_t write(int file, const void* data, size_t size) {
   FAIL_IF(fault_at(file, ENOSPC))
-  return REAL(write)(file, data, size);
+  const auto whole = torn_size(file, size, ::lseek64(file, 0, SEEK_CUR));
+  const auto written = REAL(write)(file, data, whole);
+  if (whole < size) die();
+  return written;
 }
 ssize_t writev(int file, const iovec* parts, int count) {
   FAIL_IF(fault_at(file, ENOSPC))
@@ -183,11 +203,17 @@ ssize_t writev(int file, const iovec* parts, int count) {
 }
 ssize_t pwrite(int file, const void* data, size_t size, off_t at) {
   FAIL_IF(fault_at(file, ENOSPC))
-  return REAL(pwrite)(file, data, size, at);
+  const auto whole = torn_size(file, size, at);
+  const auto written = REAL(pwrite)(file, data, whole, at);
+  if (whole < size) die();
+  return written;
 }
 ssize_t pwrite64(int file, const void* data, size_t size, off64_t at) {
   FAIL_IF(fault_at(file, ENOSPC))
-  return REAL(pwrite64)(file, data, size, at);
+  const auto whole = torn_size(file, size, at);
+  const auto written = REAL(pwrite64)(file, data, whole, at);
+  if (whole < size) die();
+  return written;
 }
 int ftruncate(int file, off_t size) noexcept {
   FAIL_IF(fault_at(file, ENOSPC))

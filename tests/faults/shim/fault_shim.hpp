@@ -16,6 +16,8 @@ namespace blockwise::testing {
 enum class FaultKind {
   none,    // only count
   kill,    // SIGKILL before the call
+  torn,    // SIGKILL within the first write, from this call on, that crosses a page of the kernel's
+           // cache: what lies before the page's end is written, as a real SIGKILL may leave it
   once,    // this call fails (no space left; an I/O error where that makes no sense)
   lasting  // this call and every later one, except close and unlink, which a full disk allows
 };
