@@ -15,6 +15,7 @@ readonly torch_cpu_index="https://download.pytorch.org/whl/cpu"
 readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for CMakePresets.json
 readonly cmake_minimum="3.25"
 readonly venv_python=".venv/bin/python"
+readonly python_names=(python3 python3.14 python3.13 python3.12 python3.11)
 package_lists=(cmake/debian_packages.txt)
 requirements=(users)
 case ${1:-} in
@@ -39,7 +40,7 @@ is_recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 
 
 # Prints the first interpreter that is new enough; without one says which were looked at.
 choose_python() {
-  local candidates=(python3 python3.14 python3.13 python3.12 python3.11) found=() name version
+  local candidates=("${python_names[@]}") found=() name version
   [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
   for name in "${candidates[@]}"; do
     version=$(python_version "$name") || continue
@@ -52,6 +53,14 @@ choose_python() {
   [[ ${#found[@]} -gt 0 ]] || found=("none of ${candidates[*]} runs")
   fail "Python 3.11 or newer is required; found:" "${found[@]/#/  }" \
     "install one and name it, for example: make build PYTHON=python3.12"
+}
+
+# A container image may have no Python at all.
+has_no_python() {
+  local name
+  for name in "${python_names[@]}"; do
+    [[ -z $(python_version "$name") ]] || return 1
+  done
 }
 
 # Debian keeps ensurepip, which fills a virtual environment, in a package of its own.
@@ -207,6 +216,7 @@ main() {
   announce_downloads
   if ! is_recent_python "$venv_python"; then
     PATH=${PATH//"$PWD/.venv/bin:"/} # an activated but broken .venv must not make its successor
+    if [[ -z ${PYTHON:-} ]] && has_no_python; then require_system_packages python3; fi
     python=$(choose_python)
     venv_package=$(missing_venv_package "$python")
   fi
