@@ -5,12 +5,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/batch.hpp"
 #include "core/base/fields.hpp"
 #include "core/base/registry.hpp"
+#include "core/data/held_out_set.hpp"
 
 namespace blockwise {
 
@@ -42,12 +44,14 @@ class Dataset {
   // The fixed validation examples; the same at every evaluation of every run.
   virtual std::int64_t validation_size() const = 0;
   virtual Batch validation_examples(std::int64_t first, std::int64_t count) const = 0;
-  // Further validation sets, by name; each as fixed as the first.
-  virtual std::vector<std::string> validation_names() const { return {}; }
-  virtual std::int64_t named_validation_size(std::size_t) const { return 0; }
-  virtual Batch named_validation_examples(std::size_t, std::int64_t, std::int64_t) const {
-    return {};
+  HeldOutSet validation_set() const {
+    return {"validation", validation_size(),
+            [this](auto first, auto count) { return validation_examples(first, count); }};
   }
+  // Further ones by name, for the record.
+  virtual std::vector<HeldOutSet> further_validation_sets() const { return {}; }
+  // What no choice may see: a run evaluates it once, after its last step.
+  virtual std::optional<HeldOutSet> test_set() const { return std::nullopt; }
 };
 
 class DatasetSpec {

@@ -9,7 +9,6 @@
 #include "core/base/error.hpp"
 #include "core/base/text_map_field.hpp"
 #include "core/data/sampler.hpp"
-#include "core/data/test_set.hpp"
 #include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
 #include "core/io/input_file.hpp"
@@ -140,7 +139,7 @@ std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_fi
   return read_token_manifest(token_file).vocab_size;
 }
 
-class TokenDataset : public Dataset, public TestSet {
+class TokenDataset : public Dataset {
  public:
   TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
                const std::vector<fs::path>& validation,
@@ -175,7 +174,7 @@ class TokenDataset : public Dataset, public TestSet {
   std::int64_t sequential_size() const override { return (train_.size() - 1) / length_; }
 
   Batch sequential_examples(std::int64_t first, std::int64_t count) const override {
-    return windows(train_, count, [&](std::int64_t i) { return (first + i) * length_; });
+    return windows_in_order(train_, first, count);
   }
 
   ExamplePlace place(ExampleOrder order, std::int64_t index) const override {
@@ -193,20 +192,20 @@ class TokenDataset : public Dataset, public TestSet {
   std::int64_t validation_size() const override { return validation_size_; }
 
   Batch validation_examples(std::int64_t first, std::int64_t count) const override {
-    return windows(validation_, count, [&](std::int64_t i) { return (first + i) * length_; });
+    return windows_in_order(validation_, first, count);
   }
 
-  std::vector<std::string> validation_names() const override { return names_; }
-  std::int64_t named_validation_size(std::size_t set) const override { return further_sizes_[set]; }
-  Batch named_validation_examples(std::size_t set, std::int64_t first,
-                                  std::int64_t count) const override {
-    return windows(further_[set], count, [&](std::int64_t i) { return (first + i) * length_; });
+  std::vector<HeldOutSet> further_validation_sets() const override {
+    std::vector<HeldOutSet> sets;
+    for (std::size_t i = 0; i < further_.size(); ++i) {
+      sets.push_back(held_out(names_[i], further_[i], further_sizes_[i]));
+    }
+    return sets;
   }
 
-  std::int64_t test_size() const override { return test_ ? (test_->size() - 1) / length_ : 0; }
-
-  Batch test_examples(std::int64_t first, std::int64_t count) const override {
-    return windows(*test_, count, [&](std::int64_t i) { return (first + i) * length_; });
+  std::optional<HeldOutSet> test_set() const override {
+    if (!test_) return std::nullopt;
+    return held_out("test", *test_, (test_->size() - 1) / length_);
   }
 
  private:
@@ -233,6 +232,19 @@ class TokenDataset : public Dataset, public TestSet {
                   "last target: at least {} are needed",
                   place, tokens.size(), length, length + 1);
     return tokens.size();
+  }
+
+  HeldOutSet held_out(const std::string& name, const TokenSequence& tokens,
+                      std::int64_t size) const {
+    return {name, size, [this, &tokens](auto first, auto count) {
+              return windows_in_order(tokens, first, count);
+            }};
+  }
+
+  // As they lie in the files, none of them overlapping.
+  Batch windows_in_order(const TokenSequence& tokens, std::int64_t first,
+                         std::int64_t count) const {
+    return windows(tokens, count, [&](std::int64_t i) { return (first + i) * length_; });
   }
 
   template <typename Position>

@@ -55,8 +55,8 @@ PropertiesId access_properties() {
 }
 
 // A killed writer's last write may be cut where the kernel ends a page of its cache, and metadata
-// that lies across such a place is then lost for good, its checksum wrong. In pages of the same size
-// no piece of metadata that fits into one lies across two.
+// that lies across such a place is then lost for good, its checksum wrong. In pages of the same
+// size no piece of metadata that fits into one lies across two.
 PropertiesId creation_properties() {
   constexpr hsize_t kKernelPage = 4096;
   PropertiesId creation(H5Pcreate(H5P_FILE_CREATE));

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "core/text/yaml_text.hpp"
+
 namespace blockwise {
 namespace {
 
@@ -35,6 +37,14 @@ ConfigLines::ConfigLines(const std::string& yaml) {
 std::string ConfigLines::value(std::string_view path) const {
   const auto found = std::ranges::find(lines_, path, &ConfigLine::path);
   return found == lines_.end() ? "" : found->value;
+}
+
+std::vector<std::string> ConfigLines::names(std::string_view path) const {
+  const auto map = parse_yaml(value(path), file_place(std::string(path)));
+  std::vector<std::string> names;
+  if (!map.IsMap()) return names;
+  for (const auto& entry : map) names.push_back(entry.first.Scalar());
+  return names;
 }
 
 void ConfigLines::set(std::string_view path, const std::string& value) {

@@ -23,6 +23,8 @@ class ConfigLines {
   const std::vector<ConfigLine>& lines() const { return lines_; }
   // The value as it is written; empty where there is no such key.
   std::string value(std::string_view path) const;
+  // Of a map, which is written in one line, the names; none where there is no such key.
+  std::vector<std::string> names(std::string_view path) const;
   // Gives a key that is there another value; an empty one takes it out.
   void set(std::string_view path, const std::string& value);
   // The text again.

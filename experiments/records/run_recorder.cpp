@@ -146,10 +146,10 @@ void require_run_file(const Hdf5File& file, const fs::path& path) {
 }
 
 // The old file's rows up to the checkpoint, ready to be continued.
-Hdf5File open_at(const fs::path& path, std::int64_t step) {
+Hdf5File open_at(const fs::path& path, std::int64_t step, std::int64_t evaluated) {
   auto file = Hdf5File::open_for_appending(path);
   require_run_file(file, path);
-  keep_rows_up_to<EvaluationRecord>(file, step);
+  keep_rows_up_to<EvaluationRecord>(file, evaluated);
   if (file.has(Table<TestRecord>::group)) keep_rows_up_to<TestRecord>(file, step);
   keep_hessian_rows_up_to(file, step);
   cut_named_losses(file);
@@ -213,7 +213,7 @@ RunRecorder RunRecorder::resume(const fs::path& path, const std::vector<std::str
                                 std::int64_t step, const Resumption& now) {
   require_input(input_exists(path), "{}: there is no such file", path.string());
   try {
-    auto file = open_at(path, step);
+    auto file = open_at(path, step, now.evaluates_again ? step - 1 : step);
     const auto hash = file.text_attribute("/config", "hash");
     require_input(std::ranges::count(hashes, hash) > 0,
                   "{}: the run's configuration has the hash {}, this one has {}", path.string(),
@@ -363,6 +363,13 @@ RunResult read_run_once(const fs::path& path) {
 
 RunResult read_run(const fs::path& path) {
   return read_growing_file(path, [&] { return read_run_once(path); });
+}
+
+void record_identity(const fs::path& path, const RunIdentity& identity) {
+  auto file = Hdf5File::open_for_appending(path);
+  require_run_file(file, path);
+  write_identity(file, identity);
+  file.close();
 }
 
 RunIdentity read_run_identity(const fs::path& path) {

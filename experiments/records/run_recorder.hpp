@@ -80,6 +80,7 @@ struct Resumption {
   bool has_norms = false;                          // the same, with their table
   bool has_test = false;                           // the same
   std::vector<std::string> validation_names = {};  // those that are new get NaN before `step`
+  bool evaluates_again = false;                    // the evaluation of `step` is dropped, too
 };
 
 class RunRecorder {
@@ -174,6 +175,9 @@ struct RunResult {
 RunResult read_run(const std::filesystem::path& path);
 // Its configuration's hash alone. Throws as read_run() does.
 std::string run_config_hash(const std::filesystem::path& path);
+// Changes what run it is, of a file that nobody records into. Throws InputError for a damaged one,
+// std::runtime_error where it cannot be written.
+void record_identity(const std::filesystem::path& path, const RunIdentity& identity);
 // What run it is. Throws as read_run() does.
 RunIdentity read_run_identity(const std::filesystem::path& path);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "experiments/config/config_lines.hpp"
 #include "experiments/training/continuation.hpp"
@@ -31,11 +32,22 @@ bool is_tested(const RunResult& run, const ConfigLines& wanted) {
 
 }  // namespace
 
+bool has_last_losses(const RunResult& run, const std::vector<std::string>& names) {
+  return std::ranges::all_of(names, [&](const std::string& name) {
+    const auto set = std::ranges::find(run.validation_names, name);
+    if (set == run.validation_names.end()) return false;
+    const auto at = static_cast<std::size_t>(set - run.validation_names.begin());
+    const auto& losses = run.named_losses;
+    return !losses.empty() && !std::isnan(losses.back().at(at));
+  });
+}
+
 bool is_over(const RunResult& run, const std::string& wanted) {
   if (run.state == RunState::diverged) return !under_another_bound(run, wanted);
   if (run.state != RunState::finished) return false;
   const ConfigLines config(wanted);
-  return run.last_step >= steps_of(config) && is_tested(run, config);
+  return run.last_step >= steps_of(config) && is_tested(run, config) &&
+         has_last_losses(run, config.names("data.validations"));
 }
 
 }  // namespace blockwise

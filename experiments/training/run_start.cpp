@@ -3,7 +3,9 @@
 #include <cstdio>
 
 #include "core/base/error.hpp"
+#include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_mend.hpp"
+#include "core/io/input_file.hpp"
 #include "core/pretrained/companion_files.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/config/config_text.hpp"
@@ -30,6 +32,14 @@ void set_aside(const fs::path& folder, const PastRun& past) {
 
 void print_notes(const std::vector<std::string>& notes) {
   for (const auto& note : notes) print_note(note);
+}
+
+// A run that is over is known from now on by the paths and intervals that it was last given.
+void keep_identity(const fs::path& folder, const Continuation& going) {
+  mend_hdf5(folder / "run.h5");
+  if (going.changes.empty()) return;
+  record_identity(folder / "run.h5", going.identity);
+  keep_config(folder, going.identity.config_yaml);
 }
 
 RunStart::Checkpoint checkpoint_of(const Fork& fork) {
@@ -73,6 +83,12 @@ void find_checkpoint_to_load(RunStart& start, const ResolvedRun& run, const Past
 
 }  // namespace
 
+void keep_config(const fs::path& folder, const std::string& yaml) {
+  const auto path = folder / "config.yaml";
+  if (input_exists(path) && read_text_file(path) == yaml) return;
+  write_file_atomically(path, yaml);
+}
+
 WantedRun wanted_run(const ResolvedRun& run) { return {run.config, data_files(run.config)}; }
 
 RunStart start_run(const ResolvedRun& run) {
@@ -86,7 +102,7 @@ RunStart start_run(const ResolvedRun& run) {
   auto going = continue_run(folder.string(), past->identity, wanted, steps);
   RunStart start;
   if (past->result && is_over(*past->result, to_yaml(run.config))) {
-    mend_hdf5(folder / "run.h5");
+    keep_identity(folder, going);
     start.over = past->result;
     return start;
   }

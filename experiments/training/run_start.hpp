@@ -29,10 +29,14 @@ struct RunStart {
 };
 
 // Notes go to standard error. Where the run file is damaged it is moved aside, and the run goes on
-// from its checkpoint in a new one. The folder's lock is held. Throws InputError as find_past_run()
+// from its checkpoint in a new one. Where nothing is left to do, what may change freely (paths,
+// intervals) is recorded. The folder's lock is held. Throws InputError as find_past_run()
 // and continue_run() do, as open_fork() does for a run that starts from another, and where a run
 // that is over is to go on without a checkpoint.
 RunStart start_run(const ResolvedRun& run);
+
+// FOLDER/config.yaml says what configuration the run has; not touched where it does.
+void keep_config(const std::filesystem::path& folder, const std::string& yaml);
 
 // The files that a run is to have been made from.
 WantedRun wanted_run(const ResolvedRun& run);

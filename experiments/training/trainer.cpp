@@ -12,9 +12,6 @@
 #include "core/autograd.hpp"
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
-#include "core/data/test_set.hpp"
-#include "core/io/atomic_file.hpp"
-#include "core/io/input_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
@@ -30,6 +27,7 @@
 #include "experiments/training/divergence.hpp"
 #include "experiments/training/found_on.hpp"
 #include "experiments/training/memory_plan.hpp"
+#include "experiments/training/run_end.hpp"
 #include "experiments/training/run_start.hpp"
 
 namespace blockwise {
@@ -81,11 +79,9 @@ class Run {
     double loss;
     std::int64_t targets;
   };
-  using Examples = std::function<Batch(std::int64_t first, std::int64_t count)>;
-  std::optional<MeanLoss> mean_loss(std::int64_t size, const char* what,
-                                    const Examples& examples) const;
+  std::optional<MeanLoss> mean_loss(const HeldOutSet& set) const;
   void evaluate();
-  const TestSet* test_set() const;
+  std::vector<std::string> further_names() const;
   bool test();
   bool measurement_due() const;
   void measure();
@@ -99,7 +95,6 @@ class Run {
   RunHeader header(int threads) const;
   void start_parameters();
   RunRecorder open_recorder(int threads);
-  void keep_config() const;
   RunRecorder resume_recorder(const fs::path& path, int threads);
   std::optional<HessianTables> hessian_tables() const;
 
@@ -156,9 +151,9 @@ RunHeader Run::header(int threads) const {
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = store_.gradient_bytes();
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
-  header.has_test = test_set() != nullptr;
+  header.has_test = run_.data->test_set().has_value();
   header.found_on = found_on_seeds(run_.config.optimizer);
-  header.validation_names = run_.data->validation_names();
+  header.validation_names = further_names();
   header.has_norms = trainer_.norms_every > 0;
   return header;
 }
@@ -174,18 +169,10 @@ RunRecorder Run::open_recorder(int threads) {
   } else {
     start_parameters();
   }
-  keep_config();
+  keep_config(folder_, start_.identity.config_yaml);
   if (start_.has_file) return resume_recorder(path, threads);
   return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
                              hessian_tables());
-}
-
-// As it holds now.
-void Run::keep_config() const {
-  const auto path = folder_ / "config.yaml";
-  const auto& yaml = start_.identity.config_yaml;
-  if (input_exists(path) && read_text_file(path) == yaml) return;
-  write_file_atomically(path, yaml);
 }
 
 std::optional<HessianTables> Run::hessian_tables() const {
@@ -209,11 +196,14 @@ void Run::start_parameters() {
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
+  // A run without further steps has them evaluated by its last weights.
+  const bool is_at_end = step_ >= trainer_.steps;
+  const bool again = is_at_end && !has_last_losses(read_run(path), further_names());
   auto recorder =
       RunRecorder::resume(path, start_.hashes, step_,
                           {make_provenance(device_, threads, run_.config.seed), start_.identity,
                            &run_.layout, hessian_tables(), trainer_.norms_every > 0,
-                           test_set() != nullptr, run_.data->validation_names()});
+                           run_.data->test_set().has_value(), further_names(), again});
   const auto before = read_run(path);
   if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
@@ -345,15 +335,14 @@ StepRecord Run::train_step() {
 }
 
 // Each target that counts weighted alike. Nothing where a signal stops it.
-std::optional<Run::MeanLoss> Run::mean_loss(std::int64_t size, const char* what,
-                                            const Examples& examples) const {
+std::optional<Run::MeanLoss> Run::mean_loss(const HeldOutSet& set) const {
   at::NoGradGuard no_grad;
   double sum = 0.0;
   std::int64_t targets = 0;
   auto context = trainer_.forward_context();
-  for (std::int64_t first = 0; first < size;) {
-    const auto count = std::min(trainer_.micro_batch_size, size - first);
-    const auto batch = examples(first, count);
+  for (std::int64_t first = 0; first < set.size;) {
+    const auto count = std::min(trainer_.micro_batch_size, set.size - first);
+    const auto batch = set.examples(first, count);
     first += count;
     const auto counts = counted(batch);
     if (counts == 0) continue;
@@ -362,7 +351,7 @@ std::optional<Run::MeanLoss> Run::mean_loss(std::int64_t size, const char* what,
     sum += loss * static_cast<double>(counts);
     targets += counts;
   }
-  require_input(targets > 0, "the mask leaves no target that counts in the {} data", what);
+  require_input(targets > 0, "the mask leaves no target that counts in the {} data", set.name);
   return MeanLoss{sum / static_cast<double>(targets), targets};
 }
 
@@ -372,19 +361,13 @@ void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   Stopwatch watch;
   EvaluationRecord row;
-  const auto& data = *run_.data;
-  const auto mean = mean_loss(data.validation_size(), "validation", [&](auto first, auto count) {
-    return data.validation_examples(first, count);
-  });
+  const auto mean = mean_loss(run_.data->validation_set());
   if (!mean) return;
   NamedLosses named;
-  const auto names = data.validation_names();
-  for (std::size_t set = 0; set < names.size(); ++set) {
-    const auto further = mean_loss(
-        data.named_validation_size(set), "validation",
-        [&](auto first, auto count) { return data.named_validation_examples(set, first, count); });
+  for (const auto& set : run_.data->further_validation_sets()) {
+    const auto further = mean_loss(set);
     if (!further) return;
-    named[names[set]] = further->loss;
+    named[set.name] = further->loss;
   }
   row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
@@ -399,21 +382,20 @@ void Run::evaluate() {
   }
 }
 
-// Null where there is none.
-const TestSet* Run::test_set() const {
-  const auto* set = dynamic_cast<const TestSet*>(run_.data.get());
-  return set == nullptr || set->test_size() == 0 ? nullptr : set;
+// Of the further validation sets.
+std::vector<std::string> Run::further_names() const {
+  std::vector<std::string> names;
+  for (auto& set : run_.data->further_validation_sets()) names.push_back(std::move(set.name));
+  return names;
 }
 
 // Over the test set, once the last step is done: nothing here looks at it. False where a signal
 // stops it.
 bool Run::test() {
-  const auto* data = test_set();
-  if (data == nullptr || tested_step_ == step_) return true;
+  const auto set = run_.data->test_set();
+  if (!set || tested_step_ == step_) return true;
   Stopwatch watch;
-  const auto mean = mean_loss(data->test_size(), "test", [&](auto first, auto count) {
-    return data->test_examples(first, count);
-  });
+  const auto mean = mean_loss(*set);
   if (!mean) return false;
   TestRecord row{step_, tokens(), mean->targets, mean->loss, std::exp(mean->loss), 0.0};
   watch.lap(row.seconds);

@@ -3,7 +3,6 @@
 
 #include <fstream>
 
-#include "core/data/test_set.hpp"
 #include "core/data/token_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -152,12 +151,13 @@ TEST_CASE("The test set is all windows of its file, and of no other's") {
   write_counting(folder / "test.bin", 0, 100);
   const auto test = (folder / "test.bin").string();
   const auto none = corpus.open(1);
-  CHECK(dynamic_cast<const TestSet&>(*none).test_size() == 0);
+  CHECK(!none->test_set());
   const auto opened = corpus.open(1, {{"test", test}, {"validation_tokens", 17}});
-  const auto& data = dynamic_cast<const TestSet&>(*opened);
-  CHECK(data.test_size() == 12);  // 96 targets of 99
-  CHECK(at::equal(data.test_examples(2, 1).inputs[0], at::arange(16, 24)));
-  CHECK(at::equal(data.test_examples(2, 1).targets[0], at::arange(17, 25)));
+  const auto data = opened->test_set();
+  REQUIRE(data);
+  CHECK(data->size == 12);  // 96 targets of 99
+  CHECK(at::equal(data->examples(2, 1).inputs[0], at::arange(16, 24)));
+  CHECK(at::equal(data->examples(2, 1).targets[0], at::arange(17, 25)));
   const auto with = [&](const std::string& key) {
     return input_error([&] { corpus.open(1, {{"test", test}, {key, test}}); });
   };

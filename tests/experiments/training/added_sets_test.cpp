@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "core/io/input_file.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"
@@ -102,6 +103,38 @@ TEST_CASE("A validation set that a begun run gets, or loses, has no numbers wher
   REQUIRE(last.evaluations.back().step == 16);
   CHECK(std::isnan(last.named_losses.back().at(0)));
   CHECK(last.named_losses.back().at(1) == last.evaluations.back().loss);
+}
+
+TEST_CASE("A validation set that a finished run gets is evaluated by its last weights") {
+  const Sets s;
+  const auto more = s.setting("data.validations", s.kept);
+  const auto whole = s.trained("whole", {more});
+  const auto before = s.trained("run", {});
+  const auto after = s.trained("run", {more});
+  CHECK(after.state == RunState::finished);
+  check_same_losses(after, whole);
+  REQUIRE(after.evaluations.size() == before.evaluations.size());
+  REQUIRE(after.named_losses.size() == after.evaluations.size());
+  CHECK(after.named_losses.back().at(0) == whole.named_losses.back().at(0));
+  CHECK(std::isnan(after.named_losses.front().at(0)));
+  // Then it is over.
+  const auto written = fs::last_write_time(s.folder / "run/run.h5");
+  s.trained("run", {more});
+  CHECK(fs::last_write_time(s.folder / "run/run.h5") == written);
+}
+
+TEST_CASE("A finished run is known by where its data lie now, and by the intervals it was given") {
+  const Sets s;
+  s.trained("run", {s.setting("data.test", s.kept)});
+  const auto moved = s.folder / "moved.bin";
+  fs::rename(s.kept, moved);
+  s.trained("run", {s.setting("data.test", moved), "trainer.evaluate_every=3"});
+  const auto yaml = read_text_file(s.folder / "run/config.yaml");
+  CHECK_THAT(yaml, Contains("test: " + moved.string()) && Contains("evaluate_every: 3"));
+  CHECK(read_run(s.folder / "run/run.h5").config_yaml == yaml);
+  const auto changes = s.changes("run");
+  CHECK(std::ranges::count(changes, "data.test", &ConfigChange::key) == 1);
+  CHECK(std::ranges::count(changes, "trainer.evaluate_every", &ConfigChange::key) == 1);
 }
 
 TEST_CASE("Test and validation sets are known by their content, whatever they are called") {
