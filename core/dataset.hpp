@@ -11,8 +11,8 @@
 
 #include "core/base/batch.hpp"
 #include "core/base/fields.hpp"
+#include "core/base/held_out_set.hpp"
 #include "core/base/registry.hpp"
-#include "core/data/held_out_set.hpp"
 
 namespace blockwise {
 
