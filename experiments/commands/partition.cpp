@@ -16,6 +16,7 @@
 #include "experiments/config/run_source.hpp"
 #include "experiments/partitions/partition_discovery.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/terminal/progress.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "experiments/terminal/terminal.hpp"
@@ -164,11 +165,13 @@ int partition_command(const PartitionOptions& options) {
   {
     Progress bar("products", discovery.units);
     const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-    outcome = discover_partition(discovery, program, options.jobs,
-                                 [&](std::int64_t done, const std::string& what) {
-                                   bar.update(done, what);
-                                   if (done == discovery.units) bar.finish();
-                                 });
+    TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", program,
+                          options.jobs);
+    outcome =
+        discover_partition(discovery, trials, [&](std::int64_t done, const std::string& what) {
+          bar.update(done, what);
+          if (done == discovery.units) bar.finish();
+        });
   }
   if (options.json) {
     print_json(outcome);

@@ -16,6 +16,7 @@
 #include "experiments/rates/rate_report.hpp"
 #include "experiments/rates/rate_search.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/terminal/progress.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "experiments/terminal/terminal.hpp"
@@ -132,11 +133,12 @@ int search_lr_command(const SearchLrOptions& options) {
   {
     Progress bar("rates", search.units);
     const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-    outcome = search_rates(search, program, options.jobs,
-                           [&](std::int64_t done, const std::string& what) {
-                             bar.update(done, what);
-                             if (done == search.units) bar.finish();
-                           });
+    TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", program,
+                          options.jobs);
+    outcome = search_rates(search, trials, [&](std::int64_t done, const std::string& what) {
+      bar.update(done, what);
+      if (done == search.units) bar.finish();
+    });
   }
   if (options.json) {
     print_json(outcome);

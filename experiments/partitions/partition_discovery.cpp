@@ -12,6 +12,7 @@
 #include "experiments/partitions/partition_measurement.hpp"
 #include "experiments/partitions/partition_merges.hpp"
 #include "experiments/records/provenance.hpp"
+#include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "experiments/training/found_on.hpp"
 
@@ -31,7 +32,7 @@ class Discovery {
         vectors_(discovery.layout, c_, sections_),
         observe_([this, &observe](const std::string& what) { observe(++done_, what); }) {}
 
-  DiscoveryOutcome run(const std::string& program, std::int64_t jobs) {
+  DiscoveryOutcome run(LossOracle& oracle) {
     const auto state = folder_ / "probes.h5";
     PartitionMeasurement measurement(point_, vectors_, sections_, state.string(), observe_);
     if (c_.needs_products() && !measurement.energies()) return {};
@@ -39,7 +40,7 @@ class Discovery {
     DiscoveryOutcome outcome;
     if (!c_.by_loss()) {
       propose(c_.objective);
-    } else if (!search_by_loss(program, jobs, outcome)) {
+    } else if (!search_by_loss(oracle, outcome)) {
       return {};
     }
     if (c_.merge && !merge()) return {};
@@ -74,25 +75,11 @@ class Discovery {
     choose(config, d_.layout.size(), sections_);
   }
 
-  PartitionChoice chosen() const {
-    PartitionChoice choice;
-    for (const auto& section : sections_) choice.push_back(section.chosen);
-    return choice;
-  }
-
-  PartitionChoice adam_mini_choice() const {
-    PartitionChoice choice;
-    for (const auto& section : sections_) {
-      choice.push_back(section.is_matrix ? adam_mini_candidate(section).value_or(0) : 0);
-    }
-    return choice;
-  }
-
   std::vector<Proposal> proposals() {
-    std::vector<Proposal> all = {{"adam_mini", adam_mini_choice()}};
+    std::vector<Proposal> all = {{"adam_mini", adam_mini_choice(sections_)}};
     for (const std::string objective : {"homogeneity", "energy"}) {
       propose(objective);
-      all.push_back({objective, chosen()});
+      all.push_back({objective, chosen_candidates(sections_)});
     }
     return all;
   }
@@ -117,13 +104,13 @@ class Discovery {
     return {id, config};
   }
 
-  bool search_by_loss(const std::string& program, std::int64_t jobs, DiscoveryOutcome& outcome) {
-    PairedTrials trials(folder_ / "trials", {program, jobs, c_.max_trials, c_.trial_seeds});
+  bool search_by_loss(LossOracle& oracle, DiscoveryOutcome& outcome) {
+    PairedTrials trials(oracle, {c_.max_trials, c_.trial_seeds});
     const auto all = proposals();
-    auto found = search_roles(
-        sections_, d_.layout.size(), all,
-        [&](const PartitionChoice& choice) { return trial(choice); }, {c_.max_state, c_.tolerance},
-        trials);
+    const RoleSearch search{sections_, [&](const PartitionChoice& choice) { return trial(choice); },
+                            static_cast<std::int64_t>(c_.max_state * double(d_.layout.size())),
+                            c_.tolerance};
+    auto found = search_roles(search, all, trials);
     if (found.result == PairedTrials::Result::stopped) return false;
     write_file_atomically(folder_ / "decisions.csv", decisions_csv(found.decisions));
     for (std::size_t s = 0; s < sections_.size(); ++s) sections_[s].chosen = found.choice[s];
@@ -200,14 +187,14 @@ class Discovery {
 
 }  // namespace
 
-DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
-                                    std::int64_t jobs, const ProductObserver& observe) {
+DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOracle& oracle,
+                                    const ProductObserver& observe) {
   const OutputFolder taken(discovery.config.output);
   write_file_atomically(fs::path(discovery.config.output) / "config.yaml",
                         to_yaml(discovery.config));
   set_threads(discovery.config.trainer.threads);
   try {
-    return Discovery(discovery, observe).run(program, jobs);
+    return Discovery(discovery, observe).run(oracle);
   } catch (const Stopped&) {
     return {};  // what had been measured is in probes.h5
   }

@@ -26,9 +26,9 @@ struct DiscoveryOutcome {
 // Writes DIR/partition.yaml and DIR/scores.csv in the configuration's output folder, with
 // discovery.merge DIR/couplings.csv, by loss DIR/decisions.csv. A stopped search goes on from
 // DIR/probes.h5, vector by vector, and from the finished runs in DIR/trials, and gives the same
-// files; what comes behind the probes is measured again. Trials are processes of `program`, `jobs`
-// at a time.
-DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, const std::string& program,
-                                    std::int64_t jobs, const ProductObserver& observe);
+// files; what comes behind the probes is measured again. By loss `oracle` is asked, once the folder
+// is this search's.
+DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOracle& oracle,
+                                    const ProductObserver& observe);
 
 }  // namespace blockwise

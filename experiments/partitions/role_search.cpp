@@ -1,295 +1,219 @@
 #include "experiments/partitions/role_search.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/base/error.hpp"
-#include "core/text/text_table.hpp"
 
 namespace blockwise {
 namespace {
 
-using Result = PairedTrials::Result;
+constexpr std::size_t kRolesAtATime = 3;
 
-// An arm and what it changes.
-struct Change {
+// What differs from the partition so far, and where the search asks for it.
+struct Difference {
   std::string stage, role, candidate;
+};
+
+struct Change {
+  Difference what;
   PartitionChoice choice;
   Arm arm;
+  std::int64_t values = 0;
 };
 
-class RoleSearch {
- public:
-  RoleSearch(const std::vector<SectionScores>& sections, std::int64_t parameters,
-             const TrialConfig& arm, const RoleSearchOptions& options, PairedTrials& trials)
-      : sections_(sections),
-        arm_(arm),
-        options_(options),
-        trials_(trials),
-        bound_(static_cast<std::int64_t>(options.max_state * double(parameters))) {}
+Change change_of(const RoleSearch& search, Difference what, PartitionChoice choice) {
+  auto arm = search.arm(choice);
+  const auto values = values_of(search.sections, choice);
+  return {std::move(what), std::move(choice), std::move(arm), values};
+}
 
-  RoleSearchOutcome run(const std::vector<Proposal>& proposals) {
-    outcome_.result = propose(proposals);
-    bool gained = true;
-    while (ok() && gained) outcome_.result = refine(gained);
-    if (ok()) outcome_.result = coarsen();
-    return outcome_;
+bool holds_arm(const std::vector<Change>& changes, const Arm& arm) {
+  return std::ranges::any_of(changes, [&](const Change& c) { return c.arm.id == arm.id; });
+}
+
+SearchDecision decision_on(const PairedTrials& trials, const Change& change, const Arm& before,
+                           bool taken) {
+  const auto test = trials.difference(change.arm, before);
+  return {change.what.stage,
+          change.what.role,
+          change.what.candidate,
+          change.values,
+          static_cast<std::int64_t>(test.difference.count),
+          trials.mean_loss(change.arm),
+          test.difference.mean,
+          test.difference.half_width,
+          test.p_value,
+          taken};
+}
+
+// Whether the 95 % interval of what the change costs ends below `bound`.
+bool costs_less(const PairedTest& test, double bound) {
+  const auto& difference = test.difference;
+  return difference.half_width.has_value() && difference.mean + *difference.half_width < bound;
+}
+
+// The changes that survive a race against the partition so far, best first; what does not is noted.
+std::vector<Change> race_changes(const RoleSearch& search, PairedTrials& trials,
+                                 RoleSearchOutcome& outcome, const std::vector<Change>& changes,
+                                 std::size_t keep) {
+  const auto before = search.arm(outcome.choice);
+  std::vector<Arm> arms;
+  for (const auto& change : changes) arms.push_back(change.arm);
+  const auto survivors = race(trials, before, arms, keep);
+  for (const auto& change : changes) {
+    if (std::ranges::count(survivors, change.arm.id, &Arm::id) > 0) continue;
+    outcome.decisions.push_back(decision_on(trials, change, before, /*taken=*/false));
   }
+  std::vector<Change> left;
+  for (const auto& arm : survivors) {
+    left.push_back(
+        *std::ranges::find_if(changes, [&](const Change& c) { return c.arm.id == arm.id; }));
+  }
+  return left;
+}
 
- private:
-  bool ok() const { return outcome_.result == Result::measured; }
+// ---- proposals
 
-  std::int64_t values(const PartitionChoice& choice) const {
-    std::int64_t sum = 0;
-    for (std::size_t s = 0; s < sections_.size(); ++s) {
-      sum += sections_[s].candidates[choice[s]].section.state_size();
+void propose(const RoleSearch& search, const std::vector<Proposal>& proposals, PairedTrials& trials,
+             RoleSearchOutcome& outcome) {
+  std::vector<Change> changes;
+  for (const auto& proposal : proposals) {
+    if (values_of(search.sections, proposal.choice) > search.most_values) continue;
+    auto change = change_of(search, {"propose", "", proposal.name}, proposal.choice);
+    if (!holds_arm(changes, change.arm)) changes.push_back(std::move(change));
+  }
+  require_input(!changes.empty(),
+                "discovery.max_state: {} values are allowed, every proposal takes more",
+                search.most_values);
+  const auto first = changes.front().arm;
+  outcome.choice = changes.front().choice;
+  const auto best = race_changes(search, trials, outcome, changes, 1).front();
+  outcome.choice = best.choice;
+  outcome.decisions.push_back(decision_on(trials, best, first, /*taken=*/true));
+}
+
+// ---- refine
+
+// Roles where one value per element gains something, best first.
+std::vector<std::string> roles_worth_refining(const RoleSearch& search, PairedTrials& trials,
+                                              RoleSearchOutcome& outcome) {
+  std::vector<Change> changes;
+  for (const auto& role : matrix_roles(search.sections)) {
+    auto choice = with_candidate(search.sections, outcome.choice, role, "element");
+    if (choice == outcome.choice) continue;
+    changes.push_back(change_of(search, {"refine", role, "element"}, std::move(choice)));
+  }
+  const auto before = search.arm(outcome.choice);
+  std::vector<std::string> roles;
+  for (const auto& change : race_changes(search, trials, outcome, changes, kRolesAtATime)) {
+    const auto decision = decision_on(trials, change, before, /*taken=*/false);
+    outcome.decisions.push_back(decision);
+    if (decision.difference < 0.0) roles.push_back(change.what.role);
+  }
+  return roles;
+}
+
+// Every other partition with more values, within the bound, that differs in this role alone.
+std::vector<Change> refinements_of(const RoleSearch& search, const PartitionChoice& choice,
+                                   const std::string& role) {
+  const auto values = values_of(search.sections, choice);
+  std::vector<Change> changes;
+  for (const auto& section : search.sections) {
+    if (!is_matrix_of(section, role)) continue;
+    for (const auto& candidate : section.candidates) {
+      auto change = change_of(search, {"refine", role, candidate.name},
+                              with_candidate(search.sections, choice, role, candidate.name));
+      const bool fits = change.values > values && change.values <= search.most_values;
+      if (fits && !holds_arm(changes, change.arm)) changes.push_back(std::move(change));
     }
-    return sum;
   }
+  return changes;
+}
 
-  // Roles of matrices, those with the most parameters first.
-  std::vector<std::string> roles() const {
-    std::vector<std::pair<std::int64_t, std::string>> found;
-    for (const auto& section : sections_) {
-      if (!section.is_matrix) continue;
-      const auto& part = section.candidates.front().section;
-      const std::string role(role_name(part.role));
-      auto at = std::ranges::find(found, role, [](const auto& f) { return f.second; });
-      if (at == found.end()) at = found.insert(at, {0, role});
-      at->first += part.size();
-    }
-    std::ranges::stable_sort(found, [](const auto& a, const auto& b) { return a.first > b.first; });
-    std::vector<std::string> names;
-    for (const auto& [size, role] : found) names.push_back(role);
-    return names;
+// Of the survivors within one standard error of the best, the one with the fewest values.
+const Change& cheapest_of_best(const PairedTrials& trials, const std::vector<Change>& survivors) {
+  const Change* chosen = &survivors.front();
+  for (const auto& change : survivors) {
+    const auto test = trials.difference(change.arm, survivors.front().arm).difference;
+    const double error = test.standard_deviation.value_or(0.0) / std::sqrt(double(test.count));
+    if (test.mean <= error && change.values < chosen->values) chosen = &change;
   }
+  return *chosen;
+}
 
-  static std::size_t index(const SectionScores& section, const std::string& candidate) {
-    const auto at = std::ranges::find(section.candidates, candidate, &CandidateScore::name);
-    return static_cast<std::size_t>(at - section.candidates.begin());
+// Whether a finer structure of the role is taken.
+bool refine_role(const RoleSearch& search, PairedTrials& trials, RoleSearchOutcome& outcome,
+                 const std::string& role) {
+  const auto changes = refinements_of(search, outcome.choice, role);
+  if (changes.empty()) return false;
+  const auto before = search.arm(outcome.choice);
+  const auto survivors = race_changes(search, trials, outcome, changes, 2);
+  const auto& best = cheapest_of_best(trials, survivors);
+  measure_until_clear(trials, best.arm, before, 0.0);
+  const bool better = costs_less(trials.difference(best.arm, before), 0.0);
+  for (const auto& change : survivors) {
+    const bool taken = better && change.arm.id == best.arm.id;
+    outcome.decisions.push_back(decision_on(trials, change, before, taken));
   }
+  if (better) outcome.choice = best.choice;
+  return better;
+}
 
-  // Sections of the role that have no such candidate stay as they are.
-  PartitionChoice with(const std::string& role, const std::string& candidate) const {
-    auto choice = outcome_.choice;
-    for (std::size_t s = 0; s < sections_.size(); ++s) {
-      const auto& section = sections_[s];
-      if (!section.is_matrix || role_name(section.candidates.front().section.role) != role)
-        continue;
-      const auto at = index(section, candidate);
-      if (at < section.candidates.size()) choice[s] = at;
-    }
-    return choice;
+// Whether any role gained.
+bool refine(const RoleSearch& search, PairedTrials& trials, RoleSearchOutcome& outcome) {
+  bool gained = false;
+  for (const auto& role : roles_worth_refining(search, trials, outcome)) {
+    if (refine_role(search, trials, outcome, role)) gained = true;
   }
+  return gained;
+}
 
-  Change change(const std::string& stage, const std::string& role,
-                const std::string& candidate) const {
-    auto choice = with(role, candidate);
-    auto arm = arm_(choice);
-    return {stage, role, candidate, std::move(choice), std::move(arm)};
+// ---- coarsen
+
+// What coarsening costs is counted from `before`, the partition before any of it: small costs add
+// up. Dear changes are dropped at two seeds.
+void coarsen_role(const RoleSearch& search, PairedTrials& trials, RoleSearchOutcome& outcome,
+                  const Change& change, const Arm& before) {
+  trials.require({change.arm, before}, 2);
+  if (trials.difference(change.arm, before).difference.mean < search.tolerance) {
+    measure_until_clear(trials, change.arm, before, search.tolerance);
   }
+  const bool cheap = costs_less(trials.difference(change.arm, before), search.tolerance);
+  outcome.decisions.push_back(decision_on(trials, change, before, cheap));
+  if (cheap) outcome.choice = change.choice;
+}
 
-  Arm current() const { return arm_(outcome_.choice); }
-
-  void note(const Change& c, const Arm& before, bool taken) {
-    const auto test = trials_.difference(c.arm, before);
-    outcome_.decisions.push_back({c.stage, c.role, c.candidate, values(c.choice),
-                                  std::int64_t(test.difference.count), trials_.mean_loss(c.arm),
-                                  test.difference.mean, test.difference.half_width, test.p_value,
-                                  taken});
+void coarsen(const RoleSearch& search, PairedTrials& trials, RoleSearchOutcome& outcome) {
+  const auto before = search.arm(outcome.choice);
+  const auto whole = [&](const std::string& role) {
+    return with_candidate(search.sections, outcome.choice, role, "whole");
+  };
+  const auto now = [&] { return values_of(search.sections, outcome.choice); };
+  auto roles = matrix_roles(search.sections);
+  std::ranges::stable_sort(roles, std::greater<>(), [&](const std::string& role) {
+    return now() - values_of(search.sections, whole(role));
+  });
+  for (const auto& role : roles) {
+    const auto change = change_of(search, {"coarsen", role, "whole"}, whole(role));
+    if (change.values < now()) coarsen_role(search, trials, outcome, change, before);
   }
-
-  Race race_changes(std::vector<Change>& changes, std::size_t keep) {
-    std::vector<Arm> arms;
-    for (const auto& c : changes) arms.push_back(c.arm);
-    auto result = race(trials_, current(), arms, keep);
-    // The survivors' changes, best first.
-    std::vector<Change> left;
-    for (const auto& arm : result.survivors) {
-      left.push_back(*std::ranges::find(changes, arm.id, [](const auto& c) { return c.arm.id; }));
-    }
-    if (result.result == Result::measured) {
-      for (const auto& c : changes) {
-        if (std::ranges::count(result.survivors, c.arm.id, &Arm::id) == 0)
-          note(c, current(), false);
-      }
-    }
-    changes = std::move(left);
-    return result;
-  }
-
-  Result propose(const std::vector<Proposal>& proposals) {
-    std::vector<Change> changes;
-    for (const auto& p : proposals) {
-      if (values(p.choice) > bound_) continue;
-      auto arm = arm_(p.choice);
-      if (std::ranges::count(changes, arm.id, [](const auto& c) { return c.arm.id; }) > 0) continue;
-      changes.push_back({"propose", "", p.name, p.choice, std::move(arm)});
-    }
-    require_input(!changes.empty(),
-                  "discovery.max_state: {} values are allowed, every proposal takes more", bound_);
-    outcome_.choice = changes.front().choice;
-    const auto first = current();
-    const auto result = race_changes(changes, 1);
-    if (result.result != Result::measured) return result.result;
-    outcome_.choice = changes.front().choice;
-    note(changes.front(), first, true);
-    return Result::measured;
-  }
-
-  double gain(const Change& c) const {
-    return -trials_.difference(c.arm, current()).difference.mean;
-  }
-
-  // Roles where one value per element gains something, best first.
-  Result worth_refining(std::vector<std::string>& found) {
-    std::vector<Change> changes;
-    for (const auto& role : roles()) {
-      auto c = change("refine", role, "element");
-      if (c.choice != outcome_.choice) changes.push_back(std::move(c));
-    }
-    const auto result = race_changes(changes, kRolesAtATime);
-    if (result.result != Result::measured) return result.result;
-    const auto before = current();
-    for (const auto& c : changes) {
-      note(c, before, false);
-      if (gain(c) > 0.0) found.push_back(c.role);
-    }
-    return Result::measured;
-  }
-
-  std::vector<Change> candidates_of(const std::string& role) const {
-    std::vector<Change> changes;
-    for (const auto& section : sections_) {
-      if (!section.is_matrix || role_name(section.candidates.front().section.role) != role)
-        continue;
-      for (const auto& candidate : section.candidates) {
-        auto c = change("refine", role, candidate.name);
-        const bool known =
-            std::ranges::count(changes, c.arm.id, [](const auto& x) { return x.arm.id; }) > 0;
-        const bool finer = values(c.choice) > values(outcome_.choice);
-        if (!known && finer && values(c.choice) <= bound_) changes.push_back(std::move(c));
-      }
-    }
-    return changes;
-  }
-
-  // Of the survivors within one standard error of the best, the one with the fewest values.
-  const Change& cheapest_of_best(const std::vector<Change>& survivors) const {
-    const Change* chosen = &survivors.front();
-    for (const auto& c : survivors) {
-      const auto test = trials_.difference(c.arm, survivors.front().arm).difference;
-      const double error = test.standard_deviation.value_or(0.0) / std::sqrt(double(test.count));
-      if (test.mean <= error && values(c.choice) < values(chosen->choice)) chosen = &c;
-    }
-    return *chosen;
-  }
-
-  Result refine_role(const std::string& role, bool& gained) {
-    auto changes = candidates_of(role);
-    if (changes.empty()) return Result::measured;
-    const auto raced = race_changes(changes, 2);
-    if (raced.result != Result::measured) return raced.result;
-    const auto best = cheapest_of_best(changes);
-    const auto before = current();
-    const auto result = measure_until_clear(trials_, best.arm, before, 0.0);
-    if (result != Result::measured) return result;
-    const auto test = trials_.difference(best.arm, before).difference;
-    const bool better = test.half_width.has_value() && test.mean + *test.half_width < 0.0;
-    for (const auto& c : changes) note(c, before, better && c.arm.id == best.arm.id);
-    if (better) outcome_.choice = best.choice;
-    gained = gained || better;
-    return Result::measured;
-  }
-
-  Result refine(bool& gained) {
-    gained = false;
-    std::vector<std::string> found;
-    auto result = worth_refining(found);
-    for (const auto& role : found) {
-      if (result != Result::measured) break;
-      result = refine_role(role, gained);
-    }
-    return result;
-  }
-
-  // What it costs beside `before`, the partition before any coarsening: small costs add up. Dear
-  // ones are dropped at two seeds.
-  Result coarsen_role(const Change& c, const Arm& before) {
-    auto result = trials_.measure({c.arm, before}, 2);
-    if (result != Result::measured) return result;
-    if (trials_.difference(c.arm, before).difference.mean < options_.tolerance) {
-      result = measure_until_clear(trials_, c.arm, before, options_.tolerance);
-      if (result != Result::measured) return result;
-    }
-    const auto test = trials_.difference(c.arm, before).difference;
-    const bool cheap =
-        test.half_width.has_value() && test.mean + *test.half_width < options_.tolerance;
-    note(c, before, cheap);
-    if (cheap) outcome_.choice = c.choice;
-    return Result::measured;
-  }
-
-  Result coarsen() {
-    const auto before = current();
-    auto left = roles();
-    std::ranges::stable_sort(left, std::greater<>(), [&](const std::string& role) {
-      return values(outcome_.choice) - values(with(role, "whole"));
-    });
-    for (const auto& role : left) {
-      const auto c = change("coarsen", role, "whole");
-      if (values(c.choice) >= values(outcome_.choice)) continue;
-      const auto result = coarsen_role(c, before);
-      if (result != Result::measured) return result;
-    }
-    return Result::measured;
-  }
-
-  static constexpr std::size_t kRolesAtATime = 3;
-
-  const std::vector<SectionScores>& sections_;
-  const TrialConfig& arm_;
-  RoleSearchOptions options_;
-  PairedTrials& trials_;
-  std::int64_t bound_;
-  RoleSearchOutcome outcome_;
-};
-
-std::string optional_number(const std::optional<double>& value) {
-  return value ? fmt::format("{:.4f}", *value) : "";
 }
 
 }  // namespace
 
-RoleSearchOutcome search_roles(const std::vector<SectionScores>& sections, std::int64_t parameters,
-                               const std::vector<Proposal>& proposals, const TrialConfig& arm,
-                               const RoleSearchOptions& options, PairedTrials& trials) {
-  return RoleSearch(sections, parameters, arm, options, trials).run(proposals);
-}
-
-std::string decisions_csv(const std::vector<SearchDecision>& decisions) {
-  std::string out = "stage,role,candidate,values,seeds,loss,difference,half_width,p_value,taken\n";
-  for (const auto& d : decisions) {
-    out += fmt::format("{},{},{},{},{},{:.5f},{:.5f},{},{},{}\n", d.stage, d.role, d.candidate,
-                       d.values, d.seeds, d.loss, d.difference, optional_number(d.half_width),
-                       optional_number(d.p_value), d.taken ? 1 : 0);
+RoleSearchOutcome search_roles(const RoleSearch& search, const std::vector<Proposal>& proposals,
+                               PairedTrials& trials) {
+  RoleSearchOutcome outcome;
+  try {
+    propose(search, proposals, trials, outcome);
+    while (refine(search, trials, outcome)) {
+    }
+    coarsen(search, trials, outcome);
+  } catch (const TrialsEnded& end) {
+    outcome.result = end.result;
   }
-  return out;
-}
-
-std::string decisions_report(const std::vector<SearchDecision>& decisions, std::size_t width) {
-  TextTable table({key_column("stage"), key_column("role"), key_column("candidate"),
-                   value_column("values"), value_column("seeds"), value_column("loss"),
-                   value_column("difference, nats"), text_column("taken")});
-  for (const auto& d : decisions) {
-    const auto interval = d.half_width ? fmt::format(" ± {:.4f}", *d.half_width) : "";
-    table.add({d.stage, d.role, d.candidate, fmt::format("{}", d.values),
-               fmt::format("{}", d.seeds), fmt::format("{:.4f}", d.loss),
-               fmt::format("{:+.4f}{}", d.difference, interval), d.taken ? "yes" : ""});
-  }
-  return table.text(width);
+  return outcome;
 }
 
 }  // namespace blockwise

@@ -11,35 +11,28 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "core/text/display_width.hpp"
-#include "experiments/partitions/partition_scores.hpp"
+#include "experiments/partitions/partition_choice.hpp"
+#include "experiments/partitions/search_decisions.hpp"
 #include "experiments/sweeps/paired_trials.hpp"
 
 namespace blockwise {
 
-// Of every section, which of its candidates.
-using PartitionChoice = std::vector<std::size_t>;
+// What trains with the partition of a choice.
+using ChoiceArm = std::function<Arm(const PartitionChoice&)>;
+
+struct RoleSearch {
+  const std::vector<SectionScores>& sections;  // the candidates; what is chosen there is not read
+  ChoiceArm arm;
+  std::int64_t most_values = 0;  // of a partition
+  double tolerance = 0.01;       // nats that all coarsening together may cost
+};
 
 struct Proposal {
   std::string name;
   PartitionChoice choice;
-};
-
-// One look at one change.
-struct SearchDecision {
-  std::string stage;  // propose, refine or coarsen
-  std::string role;   // empty: all
-  std::string candidate;
-  std::int64_t values = 0;  // of the partition with the change
-  std::int64_t seeds = 0;
-  double loss = 0.0;                          // mean
-  double difference = 0.0;                    // to the partition before; nats, negative is better
-  std::optional<double> half_width, p_value;  // of the difference
-  bool taken = false;
 };
 
 struct RoleSearchOutcome {
@@ -48,22 +41,8 @@ struct RoleSearchOutcome {
   std::vector<SearchDecision> decisions;
 };
 
-struct RoleSearchOptions {
-  double max_state = 1.0;   // values per parameter, at most
-  double tolerance = 0.01;  // nats that all coarsening together may cost
-};
-
-// The run's configuration with the partition of a choice.
-using TrialConfig = std::function<Arm(const PartitionChoice&)>;
-
-// `sections` give the candidates; what is chosen in them is not read. Throws InputError where no
-// proposal keeps max_state.
-RoleSearchOutcome search_roles(const std::vector<SectionScores>& sections, std::int64_t parameters,
-                               const std::vector<Proposal>& proposals, const TrialConfig& arm,
-                               const RoleSearchOptions& options, PairedTrials& trials);
-
-std::string decisions_csv(const std::vector<SearchDecision>& decisions);
-std::string decisions_report(const std::vector<SearchDecision>& decisions,
-                             std::size_t width = kUnlimitedWidth);
+// Throws InputError where no proposal keeps most_values.
+RoleSearchOutcome search_roles(const RoleSearch& search, const std::vector<Proposal>& proposals,
+                               PairedTrials& trials);
 
 }  // namespace blockwise

@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include "core/base/error.hpp"
-#include "core/base/sample_summary.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "core/memory/device.hpp"
@@ -254,14 +253,6 @@ MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateT
   } catch (const Stopped&) {
     return {false, std::vector<MeasuredRate>(targets.size())};  // the rest is in the two files
   }
-}
-
-RateInterval log_interval(const std::vector<double>& values) {
-  std::vector<double> logs;
-  for (const double v : values) logs.push_back(std::log(v));
-  const auto summary = summarize(logs);
-  const double width = summary.half_width.value_or(0.0);
-  return {std::exp(summary.mean), std::exp(summary.mean - width), std::exp(summary.mean + width)};
 }
 
 const PartitionSection& section_of(const Partition& partition, const RateTarget& target) {

@@ -11,6 +11,7 @@
 #include "core/partition/block_rates.hpp"
 #include "experiments/config/run_config.hpp"
 #include "experiments/curvature/second_moments.hpp"
+#include "experiments/rates/rate_interval.hpp"
 
 namespace blockwise {
 
@@ -26,12 +27,6 @@ struct RateTarget {
 std::vector<RateTarget> rate_targets(const Partition& partition, const std::string& per);
 
 const PartitionSection& section_of(const Partition& partition, const RateTarget& target);
-
-// Geometric: a value and its 95 % interval.
-struct RateInterval {
-  double value = 0.0;
-  double low = 0.0, high = 0.0;
-};
 
 struct MeasuredRate {
   // Of the samples: geometric mean, Student's interval of the logarithm, widened by what Lanczos
@@ -64,8 +59,5 @@ struct RateMeasurement {
 };
 MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,
                             const std::function<void(const std::string&)>& observe);
-
-// Geometric mean and its 95 % interval, Student's of the logarithms; of one value no width.
-RateInterval log_interval(const std::vector<double>& values);
 
 }  // namespace blockwise

@@ -19,6 +19,7 @@
 #include "experiments/config/config_text.hpp"
 #include "experiments/rates/rate_report.hpp"
 #include "experiments/records/provenance.hpp"
+#include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/training/found_on.hpp"
 
 namespace blockwise {
@@ -35,9 +36,9 @@ class RateSearch {
              const std::function<void(std::int64_t, const std::string&)>& observe)
       : s_(search), c_(search.config.search_lr), observe_(observe), folder_(search.config.output) {}
 
-  RateSearchOutcome run(const std::string& program, std::int64_t jobs) {
+  RateSearchOutcome run(LossOracle& oracle) {
     if (c_.method != "coordinate" && !measure()) return std::move(outcome_);
-    PairedTrials trials(folder_ / "trials", {program, jobs, c_.max_trials, c_.trial_seeds});
+    PairedTrials trials(oracle, {c_.max_trials, c_.trial_seeds});
     auto result = Result::measured;
     if (c_.method == "coordinate") result = coordinate(trials);
     if (c_.method == "leave_out") result = leave_out(trials);
@@ -161,8 +162,9 @@ class RateSearch {
 
   Result coordinate(PairedTrials& trials) {
     auto found = coordinate_search(
-        s_.partition, rate_groups(s_.layout, s_.partition, c_.groups), c_.factors(), c_.passes,
-        [&](const BlockRates& rates) { return arm(s_.partition, with_rate(rates)); }, trials);
+        {s_.partition, rate_groups(s_.layout, s_.partition, c_.groups), c_.factors(), c_.passes,
+         [&](const BlockRates& rates) { return arm(s_.partition, with_rate(rates)); }},
+        trials);
     outcome_.groups = std::move(found.groups);
     if (found.result != Result::stopped) {
       write(s_.partition, with_rate(rates_of(s_.partition, outcome_.groups)));
@@ -263,12 +265,12 @@ class RateSearch {
 }  // namespace
 
 RateSearchOutcome search_rates(
-    const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
+    const ResolvedRateSearch& search, LossOracle& oracle,
     const std::function<void(std::int64_t, const std::string&)>& observe) {
   const OutputFolder taken(search.config.output);
   write_file_atomically(fs::path(search.config.output) / "config.yaml", to_yaml(search.config));
   set_threads(search.config.trainer.threads);
-  return RateSearch(search, observe).run(program, jobs);
+  return RateSearch(search, observe).run(oracle);
 }
 
 }  // namespace blockwise

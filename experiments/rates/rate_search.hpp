@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/rates/coordinate_search.hpp"
 #include "experiments/rates/rate_plan.hpp"
-#include "experiments/rates/rate_trials.hpp"
 
 namespace blockwise {
 
@@ -32,9 +32,10 @@ struct RateSearchOutcome {
 
 // Writes DIR/rates.yaml and DIR/rates.csv in the configuration's output folder, and by leave_out
 // DIR/partition.yaml. A stopped search goes on from DIR/samples.txt and the finished runs in
-// DIR/trials and gives the same files. Trials are processes of `program`, `jobs` at a time.
+// DIR/trials and gives the same files. Methods with trials ask `oracle` for losses; it is asked
+// once the folder is this search's.
 RateSearchOutcome search_rates(
-    const ResolvedRateSearch& search, const std::string& program, std::int64_t jobs,
+    const ResolvedRateSearch& search, LossOracle& oracle,
     const std::function<void(std::int64_t, const std::string&)>& observe);
 
 }  // namespace blockwise

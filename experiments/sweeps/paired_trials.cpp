@@ -1,82 +1,52 @@
 #include "experiments/sweeps/paired_trials.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
-
-#include "experiments/records/checkpoint.hpp"
-#include "experiments/sweeps/sweep.hpp"
 
 namespace blockwise {
-namespace {
 
-namespace fs = std::filesystem;
-
-std::string member_id(const Arm& arm, std::int64_t seed) {
-  return fmt::format("{}-s{}", arm.id, seed);
-}
-
-fs::path run_folder(const fs::path& folder, const Arm& arm, std::int64_t seed) {
-  return folder / "members" / member_id(arm, seed);
-}
-
-double final_loss(const RunResult& run) {
-  const bool diverged = run.state == RunState::diverged || run.evaluations.empty();
-  const double loss = diverged ? kDivergedLoss : run.evaluations.back().loss;
-  return std::isfinite(loss) ? loss : kDivergedLoss;
-}
-
-}  // namespace
-
-RunConfig trial_run(RunConfig config, std::int64_t steps) {
-  config.hessian = {};
-  config.discovery = {};
-  config.search_lr = {};
-  if (steps > 0) config.trainer.steps = steps;
-  return config;
-}
-
+// Whether the budget covers what is new in it; then that is planned.
 bool PairedTrials::plan(const std::vector<Arm>& arms, std::int64_t seeds) {
-  std::vector<std::pair<Arm, std::int64_t>> added;
+  std::vector<ArmSeed> added;
   for (const auto& arm : arms) {
     for (std::int64_t seed = 1; seed <= seeds; ++seed) {
-      if (!known_.contains({arm.id, seed})) added.emplace_back(arm, seed);
+      if (!planned_.contains({arm.id, seed})) added.emplace_back(arm.id, seed);
     }
   }
-  if (runs() + std::ssize(added) > limits_.budget) return false;
-  for (auto& [arm, seed] : added) {
-    if (known_.insert({arm.id, seed}).second) planned_.emplace_back(std::move(arm), seed);
-  }
+  if (trials() + std::ssize(added) > limits_.budget) return false;
+  planned_.insert(added.begin(), added.end());
   return true;
 }
 
-void PairedTrials::read(const Arm& arm, std::int64_t seeds) {
-  auto& losses = losses_[arm.id];
-  for (auto seed = std::ssize(losses) + 1; seed <= seeds; ++seed) {
-    const auto folder = run_folder(folder_, arm, seed);
-    losses.push_back(final_loss(read_run(folder / "run.h5")));
-    fs::remove_all(folder / "checkpoints");  // nothing continues a trial
+std::vector<Trial> PairedTrials::unanswered(const std::vector<Arm>& arms,
+                                            std::int64_t seeds) const {
+  std::vector<Trial> trials;
+  std::set<std::string> seen;
+  for (const auto& arm : arms) {
+    if (!seen.insert(arm.id).second) continue;
+    const auto known = losses_.find(arm.id);
+    const auto answered = known == losses_.end() ? 0 : std::ssize(known->second);
+    for (auto seed = answered + 1; seed <= seeds; ++seed) trials.push_back({arm, seed});
   }
+  return trials;
 }
 
 PairedTrials::Result PairedTrials::measure(const std::vector<Arm>& arms, std::int64_t seeds) {
   seeds = std::min(seeds, limits_.seeds);
   if (!plan(arms, seeds)) return Result::exhausted;
-  std::vector<PlannedRun> runs;
-  for (const auto& [arm, seed] : planned_) {
-    runs.push_back({{member_id(arm, seed), arm.id, seed, {}}, arm.config});
+  const auto trials = unanswered(arms, seeds);
+  if (trials.empty()) return Result::measured;
+  const auto answers = oracle_.ask(trials);
+  if (!answers) return Result::stopped;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    losses_[trials[i].arm.id].push_back((*answers)[i].value_or(kDivergedLoss));
   }
-  const auto sweep = write_sweep("trials", folder_, planned_.front().first.id, std::move(runs));
-  const auto outcome = run_sweep(sweep, limits_.program, limits_.jobs);
-  if (outcome.failed > 0) {
-    throw std::runtime_error(fmt::format("{} trials failed; see {}", outcome.failed,
-                                         (folder_ / "members/*/log.txt").string()));
-  }
-  if (outcome.unfinished > 0) return Result::stopped;
-  for (const auto& arm : arms) read(arm, seeds);
   return Result::measured;
+}
+
+void PairedTrials::require(const std::vector<Arm>& arms, std::int64_t seeds) {
+  const auto result = measure(arms, seeds);
+  if (result != Result::measured) throw TrialsEnded{result};
 }
 
 double PairedTrials::mean_loss(const Arm& arm) const { return summarize(losses(arm)).mean; }
@@ -88,32 +58,27 @@ PairedTest PairedTrials::difference(const Arm& a, const Arm& b) const {
   return paired_t_test(std::span(x).first(n), std::span(y).first(n));
 }
 
-Race race(PairedTrials& trials, const Arm& baseline, std::vector<Arm> arms, std::size_t keep) {
-  Race result;
+std::vector<Arm> race(PairedTrials& trials, const Arm& baseline, std::vector<Arm> arms,
+                      std::size_t keep) {
   for (std::int64_t seeds = 1; !arms.empty(); seeds *= 2) {
     auto measured = arms;
     measured.push_back(baseline);
-    result.result = trials.measure(measured, seeds);
-    if (result.result != PairedTrials::Result::measured) return result;
+    trials.require(measured, seeds);
     std::ranges::stable_sort(
         arms, {}, [&](const Arm& arm) { return trials.difference(arm, baseline).difference.mean; });
     if (arms.size() <= keep && seeds > 1) break;
     arms.resize(std::max(std::min(keep, arms.size()), (arms.size() + 1) / 2));
     if (seeds >= trials.limits().seeds) break;
   }
-  result.survivors = std::move(arms);
-  return result;
+  return arms;
 }
 
-PairedTrials::Result measure_until_clear(PairedTrials& trials, const Arm& a, const Arm& b,
-                                         double bound) {
+void measure_until_clear(PairedTrials& trials, const Arm& a, const Arm& b, double bound) {
   for (std::int64_t seeds = 2; seeds <= trials.limits().seeds; ++seeds) {
-    const auto result = trials.measure({a, b}, seeds);
-    if (result != PairedTrials::Result::measured) return result;
+    trials.require({a, b}, seeds);
     const auto difference = trials.difference(a, b).difference;
     if (seeds > 2 && std::abs(difference.mean - bound) > difference.half_width.value_or(0.0)) break;
   }
-  return PairedTrials::Result::measured;
 }
 
 }  // namespace blockwise

@@ -17,6 +17,7 @@
 #include "hessian/dense.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
+#include "tests/support/formula_oracle.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
 
@@ -168,8 +169,8 @@ TEST_CASE("partition: a stop in any phase ends within a product, and what goes o
                    "discovery.gradient_batches=8", "discovery.validation_vectors=2",
                    "discovery.condition_blocks=1", "discovery.merge=true"}));
     count_passes(discovery.config, passes);
-    return discover_partition(discovery, program_path(), 1, [](std::int64_t, const auto&) {})
-        .finished;
+    FormulaOracle unasked;
+    return discover_partition(discovery, unasked, [](std::int64_t, const auto&) {}).finished;
   };
   Passes undisturbed;
   REQUIRE(find("whole", undisturbed));
@@ -191,7 +192,8 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
                     {"search_lr.method=" + method, "search_lr.samples=2", "search_lr.products=8",
                      "search_lr.error=0", "search_lr.gradient_batches=4"}));
       count_passes(search.config, passes);
-      return search_rates(search, program_path(), 1, [](std::int64_t, const auto&) {}).finished;
+      FormulaOracle unasked;
+      return search_rates(search, unasked, [](std::int64_t, const auto&) {}).finished;
     };
     Passes undisturbed;
     REQUIRE(find(method + "-whole", undisturbed));
@@ -259,7 +261,8 @@ TEST_CASE("search-lr: a stop within a block loses none of its products", "[stop]
                                       {"search_lr.samples=1", "search_lr.products=20",
                                        "search_lr.error=0", "search_lr.gradient_batches=4"}));
     count_passes(search.config, passes);
-    return search_rates(search, program_path(), 1, [](std::int64_t, const auto&) {}).finished;
+    FormulaOracle unasked;
+    return search_rates(search, unasked, [](std::int64_t, const auto&) {}).finished;
   };
   Passes undisturbed;
   REQUIRE(find("whole", undisturbed));

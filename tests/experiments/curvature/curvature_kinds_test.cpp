@@ -11,6 +11,7 @@
 #include "experiments/rates/rate_search.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/formula_oracle.hpp"
 #include "tests/support/small_models.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -63,6 +64,7 @@ TEST_CASE("Every kind of curvature runs in every verb on every family") {
     for (const std::string kind : {"hessian", "gauss_newton", "fisher"}) {
       INFO(family.name << ", " << kind);
       const TemporaryFolder folder;
+      FormulaOracle unasked;
       const auto spectrum = resolve_spectrum(config_of(family, kind, folder.path() / "spectrum"));
       CHECK(spectrum.plan.memory.note.empty());
       CHECK(spectrum.plan.memory.peak > 0);
@@ -73,12 +75,12 @@ TEST_CASE("Every kind of curvature runs in every verb on every family") {
       }
       const auto search = resolve_rate_search(config_of(family, kind, folder.path() / "rates"));
       CHECK(search.memory.note.empty());
-      CHECK(search_rates(search, "", 1, kSilent).finished);
+      CHECK(search_rates(search, unasked, kSilent).finished);
       if (family.name == "quadratic") continue;  // it has no matrix to cut
       const auto discovery =
           resolve_discovery(config_of(family, kind, folder.path() / "partition"));
       CHECK(discovery.memory.note.empty());
-      CHECK(discover_partition(discovery, "", 1, kSilent).finished);
+      CHECK(discover_partition(discovery, unasked, kSilent).finished);
     }
   }
 }

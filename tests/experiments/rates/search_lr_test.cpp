@@ -9,7 +9,6 @@
 #include "core/io/input_file.hpp"
 #include "core/parameters/parameter_store.hpp"
 #include "experiments/config/config_yaml.hpp"
-#include "experiments/rates/rate_trials.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/training/trainer.hpp"
 #include "tests/support/catch.hpp"
@@ -232,18 +231,4 @@ TEST_CASE("search-lr: bad input is one sentence") {
   CHECK_THAT(refused("leave_out", "search_lr.left_out=[99]"), Contains("99 of"));
   CHECK_THAT(refused("gradient", "seed=1"), Contains("search_lr.method"));
   CHECK_THAT(refused("coordinate", "search_lr.points=4"), Contains("an odd number of points"));
-}
-
-TEST_CASE("rate trials: a parabola's vertex, and the interval of logarithms") {
-  const auto f = [](double x) { return 3.0 * (x - 0.25) * (x - 0.25) + 1.0; };
-  CHECK(parabola_vertex(f(-0.5), f(0.0), f(0.5), 0.5) == Approx(0.25));
-  CHECK(parabola_vertex(1.0, 1.0, 1.0, 0.5) == 0.0);   // flat
-  CHECK(parabola_vertex(0.0, 1.0, 1.5, 0.5) == -0.5);  // bent the other way
-  CHECK(parabola_vertex(9.0, 1.0, 1.0, 0.5) == Approx(0.25));
-  // Student's t of three values: 4.303 standard errors.
-  const auto interval = log_interval({1.0, std::exp(1.0), std::exp(2.0)});
-  CHECK(interval.value == Approx(std::exp(1.0)));
-  CHECK(interval.high / interval.value ==
-        Approx(std::exp(4.302653 / std::sqrt(3.0))).epsilon(1e-5));
-  CHECK(interval.low * interval.high == Approx(interval.value * interval.value));
 }

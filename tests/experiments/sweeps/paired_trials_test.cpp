@@ -1,104 +1,105 @@
-// Paired trials: what is run, kept, compared and refused.
+// What searches share, on losses that formulas say: budget, seeds, pairs, races.
 #include "experiments/sweeps/paired_trials.hpp"
 
-#include <fmt/format.h>
-#include "experiments/config/config_yaml.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/program.hpp"
-#include "tests/support/small_run.hpp"
-#include "tests/support/temporary_folder.hpp"
+#include "tests/support/formula_oracle.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
-namespace fs = std::filesystem;
 
 namespace {
 
-struct Trials {
-  TemporaryFolder folder;
-  Trials() { write_small_corpus(folder.path()); }
-
-  PairedTrials open(std::int64_t budget) const {
-    return PairedTrials(folder / "trials", {program_path(), 2, budget, 3});
-  }
-  // A run of six steps at the rate.
-  Arm arm(const std::string& id, double rate) const {
-    auto document = YamlDocument::parse(small_run_yaml(folder.path(), 6), "small");
-    document.set("optimizer.learning_rate", fmt::format("{}", rate), "test");
-    return {id, document.run_config()};
-  }
-  fs::path run(const std::string& member) const {
-    return folder / "trials/members" / member / "run.h5";
-  }
-};
-
 using Result = PairedTrials::Result;
+
+// The same difference to other arms on every seed.
+FormulaOracle::Formula always(double loss) {
+  return [loss](std::int64_t seed) { return loss + 0.1 * static_cast<double>(seed); };
+}
+
+TrialLoss diverged(std::int64_t) { return std::nullopt; }
 
 }  // namespace
 
-TEST_CASE("paired trials: seeds pair, finished runs are kept, the budget is a bound") {
-  const Trials t;
-  const auto slow = t.arm("slow", 1e-5);
-  const auto fast = t.arm("fast", 1e-2);
-  double first = 0.0;
-  {
-    auto trials = t.open(5);
-    REQUIRE(trials.measure({slow, fast}, 2) == Result::measured);
-    CHECK(trials.runs() == 4);
-    CHECK(trials.losses(slow).size() == 2);
-    const auto test = trials.difference(fast, slow);
-    CHECK(test.difference.count == 2);
-    CHECK(test.difference.mean < 0.0);
-    CHECK(trials.mean_loss(fast) < trials.mean_loss(slow));
-    CHECK(!fs::exists(t.run("fast-s1").parent_path() / "checkpoints"));
-    // Two more runs would be six.
-    CHECK(trials.measure({slow, fast}, 3) == Result::exhausted);
-    CHECK(!fs::exists(t.run("fast-s3")));
-    first = trials.losses(fast).front();
-  }
-  const auto written = fs::last_write_time(t.run("fast-s1"));
-  auto again = t.open(6);
-  REQUIRE(again.measure({slow, fast}, 3) == Result::measured);
-  CHECK(fs::last_write_time(t.run("fast-s1")) == written);
-  CHECK(again.losses(fast).front() == first);
-  CHECK(again.losses(fast).size() == 3);
-  // No more than limits.seeds.
-  REQUIRE(again.measure({slow}, 10) == Result::measured);
-  CHECK(again.runs() == 6);
+TEST_CASE("Paired trials: seeds pair, nothing is asked twice, budget and seeds are bounds") {
+  FormulaOracle oracle;
+  const auto low = oracle.arm("low", always(1.0)), high = oracle.arm("high", always(3.0));
+  PairedTrials trials(oracle, {5, 3});
+  REQUIRE(trials.measure({low, high}, 2) == Result::measured);
+  CHECK(trials.losses(low) == std::vector<double>{1.1, 1.2});
+  CHECK(trials.difference(low, high).difference.count == 2);
+  CHECK(trials.difference(low, high).difference.mean == Approx(-2.0));
+  REQUIRE(trials.measure({low}, 10) == Result::measured);
+  CHECK(trials.losses(low).size() == 3);
+  CHECK(oracle.answered().size() == 5);
+  CHECK(trials.measure({low, high}, 3) == Result::exhausted);
+  CHECK(oracle.answered().size() == 5);
+  // Pairs are of the seeds that both have.
+  CHECK(trials.difference(low, high).difference.count == 2);
 }
 
-TEST_CASE("paired trials: an arm that means something else than what ran is refused by name") {
-  const Trials t;
-  {
-    auto trials = t.open(2);
-    REQUIRE(trials.measure({t.arm("one", 1e-3)}, 1) == Result::measured);
-  }
-  auto trials = t.open(2);
-  CHECK_THROWS_WITH(trials.measure({t.arm("one", 2e-3)}, 1),
-                    Contains("manifest.json") && Contains("the member 'one-s1'"));
-  // The manifest does not say it, the run does.
-  fs::remove(t.folder / "trials/manifest.json");
-  auto again = t.open(2);
-  CHECK_THROWS_WITH(again.measure({t.arm("one", 2e-3)}, 1),
-                    Contains("run.h5: the member 'one-s1'"));
+TEST_CASE("Paired trials: equal ids are one arm") {
+  FormulaOracle oracle;
+  const auto arm = oracle.arm("one", always(1.0));
+  PairedTrials trials(oracle, {100, 3});
+  REQUIRE(trials.measure({arm, arm}, 2) == Result::measured);
+  CHECK(trials.trials() == 2);
+  CHECK(trials.losses(arm).size() == 2);
 }
 
-TEST_CASE("paired trials: a race keeps the best, a divergence is the worst, a clear case stops") {
-  const Trials t;
-  const auto baseline = t.arm("slow", 1e-5);
-  auto trials = t.open(40);
-  auto broken = t.arm("broken", 1e3);
-  broken.config.trainer.divergence_loss = 20.0;
-  const std::vector<Arm> arms = {t.arm("r4", 1e-4), broken, t.arm("r2", 1e-2), t.arm("r3", 1e-3)};
-  const auto result = race(trials, baseline, arms, 1);
-  REQUIRE(result.result == Result::measured);
-  REQUIRE(result.survivors.size() == 1);
-  CHECK(result.survivors.front().id == "r2");
+TEST_CASE("Paired trials: a stop leaves nothing half known, and the same call goes on") {
+  FormulaOracle oracle;
+  const auto a = oracle.arm("a", always(1.0)), b = oracle.arm("b", always(2.0));
+  PairedTrials trials(oracle, {10, 3});
+  oracle.stop_after(3);
+  CHECK(trials.measure({a, b}, 2) == Result::stopped);
+  CHECK_THROWS_AS(trials.require({a, b}, 2), TrialsEnded);
+  oracle.go_on();
+  CHECK(trials.measure({a, b}, 2) == Result::measured);
+  CHECK(trials.losses(b).size() == 2);
+  CHECK(oracle.answered().size() == 4);
+  CHECK(trials.trials() == 4);
+}
+
+TEST_CASE("Paired trials: a race keeps the best, a divergence is the worst, a clear case stops") {
+  FormulaOracle oracle;
+  const auto baseline = oracle.arm("baseline", always(5.0));
+  const auto broken = oracle.arm("broken", diverged);
+  const std::vector<Arm> arms = {oracle.arm("r4", always(4.0)), broken,
+                                 oracle.arm("r2", always(2.0)), oracle.arm("r3", always(3.0))};
+  PairedTrials trials(oracle, {100, 3});
+  const auto survivors = race(trials, baseline, arms, 1);
+  REQUIRE(survivors.size() == 1);
+  CHECK(survivors.front().id == "r2");
   CHECK(trials.mean_loss(broken) == kDivergedLoss);
-  // The worse half had one seed.
-  CHECK(trials.losses(broken).size() == 1);
-  CHECK(trials.losses(result.survivors.front()).size() == 3);
-  const auto before = trials.runs();
-  REQUIRE(measure_until_clear(trials, result.survivors.front(), baseline, 0.0) == Result::measured);
-  CHECK(trials.runs() == before);  // both have all seeds
+  CHECK(trials.losses(broken).size() == 1);  // the worse half
+  CHECK(trials.losses(survivors.front()).size() == 3);
+  const auto before = oracle.answered().size();
+  measure_until_clear(trials, survivors.front(), baseline, 0.0);
+  CHECK(oracle.answered().size() == before);  // both have all seeds
+}
+
+TEST_CASE("Paired trials: equal arms leave a race in the order in which they came") {
+  FormulaOracle oracle;
+  const auto baseline = oracle.arm("baseline", always(1.0));
+  const std::vector<Arm> arms = {oracle.arm("first", always(1.0)),
+                                 oracle.arm("second", always(1.0)),
+                                 oracle.arm("third", always(1.0))};
+  PairedTrials trials(oracle, {100, 4});
+  const auto survivors = race(trials, baseline, arms, 2);
+  REQUIRE(survivors.size() == 2);
+  CHECK(survivors[0].id == "first");
+  CHECK(survivors[1].id == "second");
+}
+
+TEST_CASE("Paired trials: seeds are added until an interval is clear of the bound") {
+  FormulaOracle oracle;
+  const auto a = oracle.arm("a", [](std::int64_t seed) { return 1.0 + 0.01 * (seed % 2 == 0); });
+  const auto b = oracle.arm("b", [](std::int64_t) { return 2.0; });
+  // The difference alternates about 1.
+  const auto c = oracle.arm("c", [](std::int64_t seed) { return seed % 2 == 0 ? 0.0 : 2.0; });
+  PairedTrials trials(oracle, {100, 8});
+  measure_until_clear(trials, a, b, 0.0);
+  CHECK(trials.losses(a).size() == 3);  // three pairs at least
+  measure_until_clear(trials, c, b, -1.0);
+  CHECK(trials.losses(c).size() == 8);
 }

@@ -1,0 +1,34 @@
+// Losses of short training runs: the oracle of the product, and the only part of a search that runs
+// anything.
+#pragma once
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "experiments/sweeps/loss_oracle.hpp"
+
+namespace blockwise {
+
+// A run as a trial: `steps` of it (0: all of them), nothing measured beside it.
+RunConfig trial_run(RunConfig config, std::int64_t steps);
+
+// Runs go to folder/members, with a manifest that `report` reads, as processes of `program`, the
+// path of blockwise, `jobs` at a time. Finished runs of an earlier process are answers, too.
+class TrainingOracle : public LossOracle {
+ public:
+  TrainingOracle(std::filesystem::path folder, std::string program, std::int64_t jobs)
+      : folder_(std::move(folder)), program_(std::move(program)), jobs_(jobs) {}
+
+  std::optional<std::vector<TrialLoss>> ask(const std::vector<Trial>& trials) override;
+
+ private:
+  std::filesystem::path folder_;
+  std::string program_;
+  std::int64_t jobs_;
+  std::vector<Trial> asked_;  // in the order of the manifest
+  std::set<std::string> members_;
+};
+
+}  // namespace blockwise
