@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
 
 namespace blockwise {
 namespace {
@@ -33,14 +34,22 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       partition_(config.make_partition(store.layout())),
       rates_(config.make_block_rates(store.layout(), partition_)),
       rules_(config, store.layout()),
-      state_(store.layout(), state_specs(rules_, store.layout(), partition_), store.device()),
+      state_(store.layout(), state_specs(rules_, store.layout(), partition_), store.device(),
+             config.state),
       clipping_{config.clip_by == "value" ? Clipping::By::value : Clipping::By::norm,
                 config.gradient_clip},
       seed_(seed),
       part_(store.layout().blocks().size()),
       moved_(store.layout().blocks().size(), 0.0),
       moved_on_device_(store.layout().blocks().size()) {
-  if (store.releases_gradients()) require_local_rules();
+  if (store.releases_gradients()) {
+    require_local_rules("trainer.gradients is released",
+                        "needs the gradients of several tensors at once");
+  }
+  if (state_.has_codecs()) {
+    require_local_rules("optimizer.state is not fp32",
+                        "needs the state of several tensors at once");
+  }
   for (std::size_t m = 0; m < rules_.members().size(); ++m) {
     auto& parts = parts_.emplace_back();
     for (const auto i : rules_.members()[m].parameters) {
@@ -61,13 +70,12 @@ ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i)
           rates_ ? &rates_->tensors[i] : nullptr};
 }
 
-void Optimizer::require_local_rules() const {
+void Optimizer::require_local_rules(std::string_view setting, std::string_view need) const {
   for (std::size_t i = 0; i < part_.size(); ++i) {
     const auto& member = rules_.of(i);
     require_input(member.rule->traits(partition_.tensors()[i]).local,
-                  "trainer.gradients is released, but optimizer.rule '{}' needs the gradients of "
-                  "several tensors at once for '{}'",
-                  member.name, store_.layout().blocks()[i].name);
+                  "{}, but optimizer.rule '{}' {} for '{}'", setting, member.name, need,
+                  store_.layout().blocks()[i].name);
   }
 }
 
@@ -126,12 +134,15 @@ StepScope Optimizer::scope(const RuleSet::Member& member) {
 void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
   const auto& part = parts_[part_[i].first][part_[i].second];
+  state_.open(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
   if (fused != nullptr) {
     moved_[i] = fused->apply(part, scope(member));
   } else {
     moved_on_device_[i] = member.rule->update(part, scope(member));
   }
+  state_.close(i,
+               stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i));
   store_.publish(i);
 }
 

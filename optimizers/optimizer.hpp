@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -64,7 +65,8 @@ class Optimizer {
 
  private:
   ParameterStep make_step(const OptimizerConfig& config, std::size_t parameter) const;
-  void require_local_rules() const;
+  // "SETTING, but optimizer.rule ... NEED for ..."
+  void require_local_rules(std::string_view setting, std::string_view need) const;
   StepScope scope(const RuleSet::Member& member);
   void update_parameter(std::size_t parameter);
 

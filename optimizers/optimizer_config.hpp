@@ -12,6 +12,7 @@
 #include "core/partition/block_rates.hpp"
 #include "core/partition/partition_rules.hpp"
 #include "optimizers/rule_spec.hpp"
+#include "optimizers/state/state_format.hpp"
 
 namespace blockwise {
 
@@ -31,6 +32,7 @@ struct OptimizerConfig {
   std::string clip_by = "norm";
   PartitionConfig partition;
   std::string block_lr;
+  StateFormat state;
   ClonePtr<RuleSpec> spec;  // of `rule`; made by visit()
 
   void visit(FieldVisitor& v);

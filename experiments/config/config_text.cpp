@@ -115,11 +115,15 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 20> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 24> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "optimizer.block_lr: \"\"",
                                                            "optimizer.clip_by: norm",
+                                                           "optimizer.state: ",
+                                                           "optimizer.state.first_moments: fp32",
+                                                           "optimizer.state.second_moments: fp32",
+                                                           "optimizer.state.smallest: 4096",
                                                            "trainer.keep_every: 0",
                                                            "trainer.norms_every: 0",
                                                            "model.activation: gelu_tanh",

@@ -1,14 +1,19 @@
 // StateStore: the state of all parameters. Tensors of one name and type lie one behind the other in
 // one buffer, in the layout's order, so that a kernel can run over all of them at once and counting
 // bytes is the same for every rule. They are saved and loaded parameter by parameter.
+//
+// State with a codec (state_codec.hpp) is in its buffers in the stored form, and in float32 for one
+// parameter at a time: between open() and close().
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/parameters/parameter_layout.hpp"
 #include "optimizers/state/state.hpp"
+#include "optimizers/state/state_format.hpp"
 #include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
@@ -18,26 +23,47 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 class StateStore {
  public:
   // specs: by parameter of the layout. Zeros on the device. Throws InputError where the device has
-  // less memory than that, before any of it is taken, and where parameters keep state of one name
-  // in two types.
+  // less memory than that, before any of it is taken, where parameters keep state of one name in
+  // two types, and for a format other than fp32 on a device that has no codecs.
   StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
-             at::Device device);
+             at::Device device, const StateFormat& format = {});
 
+  // What open() decodes lies in memory that all parameters share.
   const State& of(std::size_t parameter) const { return states_[parameter]; }
+  void open(std::size_t parameter) const;
+  // seed: of rounding; see StateCodec::encode().
+  void close(std::size_t parameter, std::uint64_t seed) const;
+
+  // Whether any state has one.
+  bool has_codecs() const;
+
   // Every name once, with the buffer of all parameters' values.
   const NamedTensors& buffers() const { return buffers_; }
   std::vector<std::pair<std::string, std::int64_t>> bytes() const;
-  // NAME/PARAMETER, as views in the specs' shapes.
+  // NAME/PARAMETER, as views in the specs' shapes; NAME.PART/PARAMETER of what has a codec.
   NamedTensors by_parameter() const;
   // Takes what by_parameter() gave, or buffers(), which is what checkpoints held before state was
-  // saved by parameter. Throws InputError by name for a tensor that is missing or of another size
-  // or type; then nothing has changed.
+  // saved by parameter. Where NAME.PART/PARAMETER is missing and NAME/PARAMETER is there, it is
+  // encoded. Throws InputError by name for a tensor that is missing or of another size or type;
+  // then nothing has changed.
   void load(const NamedTensors& saved);
 
  private:
+  // Values in float32 that a codec takes over.
+  struct Encoding {
+    std::size_t parameter, number;
+    const at::Tensor* values;
+  };
+  void make_buffers(at::Device device);
+  void make_states(at::Device device);
+  NamedTensors by_parameter(std::size_t parameter, std::size_t number) const;
+
   std::vector<std::string> names_;  // of the layout
   std::vector<std::vector<StateSpec>> specs_;
+  std::vector<std::vector<std::shared_ptr<const StateCodec>>> codecs_;  // null for float32
   NamedTensors buffers_;
+  // By parameter and number of the state: the tensor, or the parts of its stored form.
+  std::vector<std::vector<std::vector<at::Tensor>>> stored_;
   std::vector<State> states_;
 };
 

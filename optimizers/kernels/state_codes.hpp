@@ -1,0 +1,68 @@
+// Float32 values of an optimizer's state in fewer bits, and back. Values come in blocks that share
+// one scale; the last block of a tensor may be shorter. Every function writes each output element
+// once, independent of the number of threads. Values must be finite.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace blockwise::kernels {
+
+// Up to 256 values in [-1, 1], ascending. x with the scale s is stored as the code of the value
+// that is nearest to x / s, the lower one of two that are equally near.
+class CodeTable {
+ public:
+  enum class Zero {
+    plain,         // a small x may become 0
+    for_zero_only  // x > 0 never becomes 0: a second moment of 0 would divide by eps alone
+  };
+
+  // Throws std::invalid_argument where two midpoints of neighbours share their upper 16 bits of
+  // float32, which no table with relative steps of 1 % and more has.
+  CodeTable(std::span<const float> ascending, Zero zero);
+
+  float value(std::uint8_t code) const { return values_[code]; }
+  std::uint8_t code(float x) const;
+  std::size_t size() const { return size_; }
+
+ private:
+  std::size_t size_;
+  std::array<float, 256> values_{};
+  std::array<float, 256> midpoints_{};  // between a value and the next; infinity behind the last
+  std::vector<std::uint8_t> first_;     // code of the smallest float with these upper 16 bits
+  int least_positive_ = 0;              // code of the smallest value above 0, for for_zero_only
+};
+
+// s: of each block of `block` values the one that is largest in size, with its sign, so that it is
+// kept exactly whatever its sign. (Maps of the literature end at 1 and above -1: with s = max |x|
+// the size of a negative largest value shrinks at every step.) One byte per code.
+void encode_8bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
+                 std::uint8_t* codes, float* scales);
+void decode_8bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
+                 std::int64_t n, std::int64_t block, float* x);
+
+// Two codes per byte, the first in the low half; block is even.
+void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
+                 std::uint8_t* codes, float* scales);
+void decode_4bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
+                 std::int64_t n, std::int64_t block, float* x);
+
+// Companded 8 bits in blocks of kCompandedBlock with the scale in bf16, rounded up so that nothing
+// exceeds it.
+//   softsign: y = x / s, z = 2 y / (1 + |y|), code = round(127 z); back y = z / (2 - |z|)
+//   root:     r = sqrt(x), code = round(255 r / s), at least 1 for x > 0; x >= 0
+inline constexpr std::int64_t kCompandedBlock = 32;
+void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales);
+void decode_softsign(const std::int8_t* codes, const std::uint16_t* scales, std::int64_t n,
+                     float* x);
+void encode_root(const float* x, std::int64_t n, std::uint8_t* codes, std::uint16_t* scales);
+void decode_root(const std::uint8_t* codes, const std::uint16_t* scales, std::int64_t n, float* x);
+
+// bf16 by stochastic rounding: x goes to the neighbour towards or away from 0 with the probability
+// that makes the mean x. The random bits are a function of seed and the element's number.
+void encode_bf16(const float* x, std::int64_t n, std::uint64_t seed, std::uint16_t* bits);
+void decode_bf16(const std::uint16_t* bits, std::int64_t n, float* x);
+
+}  // namespace blockwise::kernels

@@ -1,0 +1,212 @@
+#include "optimizers/kernels/state_codes.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "optimizers/kernels/parallel_loop.hpp"
+
+namespace blockwise::kernels {
+namespace {
+
+constexpr std::int64_t kTask = 1 << 14;  // elements; a multiple of every block
+
+std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
+float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+
+// Calls run(begin, end) over [0, n) in pieces that begin at multiples of kTask.
+template <typename Run>
+void over_tasks(std::int64_t n, const Run& run) {
+  const auto tasks = (n + kTask - 1) / kTask;
+  parallel_loop(tasks, tasks > 1,
+                [&](std::int64_t task) { run(task * kTask, std::min(n, (task + 1) * kTask)); });
+}
+
+// Calls run(number, begin, end) for every block of [0, n).
+template <typename Run>
+void over_blocks(std::int64_t n, std::int64_t block, const Run& run) {
+  over_tasks(n, [&](std::int64_t first, std::int64_t last) {
+    for (auto begin = first; begin < last; begin += block) {
+      run(begin / block, begin, std::min(last, begin + block));
+    }
+  });
+}
+
+float largest(const float* x, std::int64_t begin, std::int64_t end) {
+  float most = 0.0F;
+  for (auto i = begin; i < end; ++i) most = std::max(most, std::abs(x[i]));
+  return most;
+}
+
+// The largest in size, with its sign: it has the code of 1, which maps without a -1 keep exactly.
+float signed_largest(const float* x, std::int64_t begin, std::int64_t end) {
+  float low = 0.0F, high = 0.0F;
+  for (auto i = begin; i < end; ++i) {
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
+  }
+  return -low > high ? low : high;
+}
+
+// 1 / s overflows where s is subnormal: there the values are divided.
+struct Scaling {
+  float scale, inverse;
+  explicit Scaling(float s) : scale(s), inverse(s != 0.0F ? 1.0F / s : 0.0F) {}
+  float operator()(float x) const {
+    return std::isfinite(inverse) ? x * inverse : std::clamp(x / scale, -1.0F, 1.0F);
+  }
+};
+
+// The largest finite one at most.
+std::uint16_t bf16_above(float x) {
+  return static_cast<std::uint16_t>(std::min((bits_of(x) + 0xFFFFU) >> 16, 0x7F7FU));
+}
+float from_bf16(std::uint16_t bits) { return float_of(static_cast<std::uint32_t>(bits) << 16); }
+
+// SplitMix64's finaliser, as core/base/random_stream.hpp has it.
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+// Adds 16 random bits below the cut and cuts. Infinities and not-a-numbers stay.
+std::uint16_t rounded(float x, std::uint32_t random) {
+  const auto bits = bits_of(x);
+  const bool finite = (bits & 0x7F800000U) != 0x7F800000U;
+  return static_cast<std::uint16_t>((finite ? bits + random : bits) >> 16);
+}
+
+}  // namespace
+
+CodeTable::CodeTable(std::span<const float> ascending, Zero zero) : size_(ascending.size()) {
+  std::copy(ascending.begin(), ascending.end(), values_.begin());
+  std::fill(midpoints_.begin(), midpoints_.end(), std::numeric_limits<float>::infinity());
+  for (std::size_t i = 0; i + 1 < size_; ++i) midpoints_[i] = 0.5F * (values_[i] + values_[i + 1]);
+  const auto nearest = [&](float x) {
+    const auto end = midpoints_.begin() + static_cast<std::ptrdiff_t>(size_) - 1;
+    return static_cast<std::uint8_t>(std::lower_bound(midpoints_.begin(), end, x) -
+                                     midpoints_.begin());
+  };
+  first_.resize(1U << 16);
+  for (std::uint32_t upper = 0; upper < first_.size(); ++upper) {
+    const float a = float_of(upper << 16), b = float_of((upper << 16) | 0xFFFFU);
+    if (!std::isfinite(b)) continue;
+    first_[upper] = nearest(std::min(a, b));
+    if (nearest(std::max(a, b)) > first_[upper] + 1) {
+      throw std::invalid_argument("the values of a code table are too close to each other");
+    }
+  }
+  if (zero == Zero::for_zero_only) {
+    least_positive_ = static_cast<int>(
+        std::upper_bound(values_.data(), values_.data() + size_, 0.0F) - values_.data());
+  }
+}
+
+std::uint8_t CodeTable::code(float x) const {
+  const int low = first_[bits_of(x) >> 16];
+  const int near = low + (x > midpoints_[static_cast<std::size_t>(low)] ? 1 : 0);
+  return static_cast<std::uint8_t>(x > 0.0F ? std::max(near, least_positive_) : near);
+}
+
+void encode_8bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
+                 std::uint8_t* codes, float* scales) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const Scaling scaled(scales[number] = signed_largest(x, begin, end));
+    for (auto i = begin; i < end; ++i) codes[i] = table.code(scaled(x[i]));
+  });
+}
+
+void decode_8bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
+                 std::int64_t n, std::int64_t block, float* x) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) x[i] = table.value(codes[i]) * scales[number];
+  });
+}
+
+void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
+                 std::uint8_t* codes, float* scales) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const Scaling scaled(scales[number] = signed_largest(x, begin, end));
+    for (auto i = begin; i < end; i += 2) {
+      const int low = table.code(scaled(x[i]));
+      const int high = i + 1 < end ? table.code(scaled(x[i + 1])) : 0;
+      codes[i / 2] = static_cast<std::uint8_t>(low | (high << 4));
+    }
+  });
+}
+
+void decode_4bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
+                 std::int64_t n, std::int64_t block, float* x) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      const auto both = codes[i / 2];
+      const auto code = static_cast<std::uint8_t>(i % 2 == 0 ? both & 15U : both >> 4);
+      x[i] = table.value(code) * scales[number];
+    }
+  });
+}
+
+void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales) {
+  over_blocks(n, kCompandedBlock, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    scales[number] = bf16_above(largest(x, begin, end));
+    const Scaling scaled(from_bf16(scales[number]));
+    for (auto i = begin; i < end; ++i) {
+      const float y = scaled(x[i]);
+      codes[i] = static_cast<std::int8_t>(std::nearbyint(254.0F * y / (1.0F + std::abs(y))));
+    }
+  });
+}
+
+void decode_softsign(const std::int8_t* codes, const std::uint16_t* scales, std::int64_t n,
+                     float* x) {
+  over_blocks(n, kCompandedBlock, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const float scale = from_bf16(scales[number]);
+    for (auto i = begin; i < end; ++i) {
+      const float z = static_cast<float>(codes[i]) / 127.0F;
+      x[i] = z / (2.0F - std::abs(z)) * scale;
+    }
+  });
+}
+
+void encode_root(const float* x, std::int64_t n, std::uint8_t* codes, std::uint16_t* scales) {
+  over_blocks(n, kCompandedBlock, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    scales[number] = bf16_above(std::sqrt(largest(x, begin, end)));
+    const Scaling scaled(from_bf16(scales[number]));
+    for (auto i = begin; i < end; ++i) {
+      const float code = std::nearbyint(255.0F * scaled(std::sqrt(x[i])));
+      codes[i] = static_cast<std::uint8_t>(x[i] > 0.0F ? std::max(code, 1.0F) : 0.0F);
+    }
+  });
+}
+
+void decode_root(const std::uint8_t* codes, const std::uint16_t* scales, std::int64_t n, float* x) {
+  over_blocks(n, kCompandedBlock, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const float scale = from_bf16(scales[number]);
+    for (auto i = begin; i < end; ++i) {
+      const float root = static_cast<float>(codes[i]) / 255.0F * scale;
+      x[i] = root * root;
+    }
+  });
+}
+
+void encode_bf16(const float* x, std::int64_t n, std::uint64_t seed, std::uint16_t* bits) {
+  constexpr std::int64_t kPerNumber = 4;  // 16 bits of 64 each
+  over_blocks(n, kPerNumber, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    auto random = mixed(seed ^ mixed(static_cast<std::uint64_t>(number)));
+    for (auto i = begin; i < end; ++i, random >>= 16) {
+      bits[i] = rounded(x[i], static_cast<std::uint32_t>(random & 0xFFFFU));
+    }
+  });
+}
+
+void decode_bf16(const std::uint16_t* bits, std::int64_t n, float* x) {
+  over_tasks(n, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) x[i] = from_bf16(bits[i]);
+  });
+}
+
+}  // namespace blockwise::kernels

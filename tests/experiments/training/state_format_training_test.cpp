@@ -1,0 +1,113 @@
+// optimizer.state in whole runs: what it saves, that a stopped run goes on to the same bits, and
+// that it trains like float32.
+#include "core/io/input_file.hpp"
+#include "experiments/config/config_yaml.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/run_recorder.hpp"
+#include "experiments/training/memory_plan.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/small_run.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+using Settings = std::vector<std::string>;
+
+struct Runs : SmallRunFolder {
+  Runs() : SmallRunFolder(24) {}
+
+  ProgramResult train(const std::string& name, const Settings& settings) const {
+    Settings words = {"train", "--output", (folder / name).string(), "--set",
+                      "optimizer.state.smallest=64"};
+    for (const auto& setting : settings) words.insert(words.end(), {"--set", setting});
+    return run(words);
+  }
+  RunResult trained(const std::string& name, const Settings& settings) const {
+    const auto result = train(name, settings);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return read_run(folder / name / "run.h5");
+  }
+  std::string file(const std::string& name, std::int64_t step, const char* file) const {
+    return read_text_file(checkpoint_folder(folder / name, step) / file);
+  }
+};
+
+Settings moments(const std::string& format) {
+  return {"optimizer.state.first_moments=" + format, "optimizer.state.second_moments=" + format};
+}
+
+Settings with(Settings settings, const std::string& more) {
+  settings.push_back(more);
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("optimizer.state: a run that stops goes on to the same weights and the same codes") {
+  const Runs runs;
+  const auto format = GENERATE("bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit");
+  INFO(format);
+  const auto settings = with(moments(format), "schedule.steps=24");
+  runs.trained("whole", settings);
+  runs.trained("cut", with(settings, "trainer.steps=11"));
+  runs.trained("cut", settings);
+  for (const auto* name : {"parameters.safetensors", "optimizer.safetensors"}) {
+    CHECK(runs.file("whole", 24, name) == runs.file("cut", 24, name));
+  }
+}
+
+TEST_CASE("optimizer.state: it trains like float32 in a fraction of the bytes") {
+  const Runs runs;
+  const auto exact = runs.trained("fp32", {});
+  const auto last = exact.evaluations.back().loss, first = exact.evaluations.front().loss;
+  REQUIRE(last < first - 0.1);
+  for (const auto* format : {"bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit"}) {
+    INFO(format);
+    const auto coded = runs.trained(format, moments(format));
+    // A tenth of what was learned in 24 steps.
+    CHECK(coded.evaluations.back().loss == Approx(last).margin(0.1 * (first - last)));
+    CHECK(coded.optimizer_bytes < exact.optimizer_bytes * 6 / 10);
+    CHECK(coded.steps.front().loss == exact.steps.front().loss);
+  }
+}
+
+TEST_CASE("optimizer.state: planned bytes and peak are those of the run") {
+  const Runs runs;
+  const auto run = runs.trained("coded", with(moments("dynamic_8bit"), "trainer.steps=4"));
+  auto document = YamlDocument::load(runs.config);
+  document.set("optimizer.state",
+               "{first_moments: dynamic_8bit, second_moments: dynamic_8bit, "
+               "smallest: 64}",
+               "test");
+  const auto plan = plan_memory(document.run_config());
+  auto kinds = plan.optimizer;
+  std::ranges::sort(kinds);
+  CHECK(kinds == run.state_bytes);
+  CHECK(static_cast<double>(plan.peak_bytes) ==
+        Approx(static_cast<double>(run.peak_allocated)).epsilon(0.01));
+}
+
+TEST_CASE("optimizer.state: with gradients that are released, too") {
+  const Runs runs;
+  const auto settings = with(moments("companded_8bit"), "trainer.global_batch_tokens=0");
+  const auto kept = runs.trained("kept", settings);
+  const auto released = runs.trained("released", with(settings, "trainer.gradients=released"));
+  CHECK(released.gradient_bytes == 0);
+  CHECK(released.optimizer_bytes == kept.optimizer_bytes);
+  CHECK(released.evaluations.back().loss == Approx(kept.evaluations.back().loss).epsilon(1e-5));
+}
+
+TEST_CASE("optimizer.state: what cannot be is refused in one sentence") {
+  const Runs runs;
+  const auto refused = [&](const Settings& settings) {
+    const auto result = runs.train("refused", settings);
+    CHECK(result.exit_code == 2);
+    return result.errors;
+  };
+  CHECK_THAT(refused({"optimizer.state.first_moments=int8"}),
+             Contains("optimizer.state.first_moments") && Contains("fp32, bf16, dynamic_8bit"));
+  CHECK_THAT(refused({"optimizer.state.smallest=0"}), Contains("1 to"));
+}
