@@ -40,6 +40,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
                 config.gradient_clip},
       seed_(seed),
       part_(store.layout().blocks().size()),
+      coded_(store, rules_, partition_, state_, rates_.has_value()),
       moved_(store.layout().blocks().size(), 0.0),
       moved_on_device_(store.layout().blocks().size()) {
   if (store.releases_gradients()) {
@@ -134,15 +135,23 @@ StepScope Optimizer::scope(const RuleSet::Member& member) {
 void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
   const auto& part = parts_[part_[i].first][part_[i].second];
-  state_.open(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
-  if (fused != nullptr) {
-    moved_[i] = fused->apply(part, scope(member));
+  const auto step = [&](const ParameterStep& piece) {
+    if (fused != nullptr) {
+      moved_[i] += fused->apply(piece, scope(member));
+    } else {
+      const auto moved = member.rule->update(piece, scope(member));
+      auto& sum = moved_on_device_[i];
+      sum = sum.defined() ? sum + moved : moved;
+    }
+  };
+  if (coded_.has(i)) {
+    const auto rounding =
+        stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
+    coded_.run(i, part, rounding, step);
   } else {
-    moved_on_device_[i] = member.rule->update(part, scope(member));
+    step(part);
   }
-  state_.close(i,
-               stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i));
   store_.publish(i);
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/parameters/parameter_store.hpp"
 #include "optimizers/clipping.hpp"
+#include "optimizers/coded_steps.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/rule_set.hpp"
 #include "optimizers/state/state_store.hpp"
@@ -79,6 +80,7 @@ class Optimizer {
   std::uint64_t seed_;
   std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place
+  CodedSteps coded_;
   kernels::Workspace workspace_;
   double learning_rate_ = 0.0;
   double gradient_scale_ = 1.0;

@@ -38,6 +38,9 @@ struct StoredPart {
 
 class StateCodec {
  public:
+  // Values from a multiple of this on are coded without what is before them.
+  static constexpr std::int64_t kAlignment = 256;
+
   virtual ~StateCodec() = default;
   // Of `size` values. Zeros in all of them are values of 0.
   virtual std::vector<StoredPart> parts(std::int64_t size) const = 0;

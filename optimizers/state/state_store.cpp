@@ -67,6 +67,11 @@ const at::Tensor& checked(const std::string& name, const at::Tensor* found,
   return *found;
 }
 
+// What state without a codec would be.
+at::Tensor meta_like(const StateSpec& spec) {
+  return at::empty(spec.shape, at::TensorOptions().dtype(spec.type).device(at::kMeta));
+}
+
 }  // namespace
 
 std::int64_t StateSpec::size() const {
@@ -87,7 +92,7 @@ StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<St
     for (const auto& spec : of_parameter) codecs.push_back(format.codec(spec));
   }
   make_buffers(device);
-  make_states(device);
+  make_states();
 }
 
 void StateStore::make_buffers(at::Device device) {
@@ -116,50 +121,51 @@ void StateStore::make_buffers(at::Device device) {
   }
 }
 
-// Views of the buffers, and of float32 memory where there is a codec.
-void StateStore::make_states(at::Device device) {
-  std::vector<std::int64_t> largest;  // by number of the state
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    largest.resize(std::max(largest.size(), specs_[i].size()), 0);
-    for (std::size_t k = 0; k < specs_[i].size(); ++k) {
-      if (codecs_[i][k]) largest[k] = std::max(largest[k], specs_[i][k].size());
-    }
-  }
-  std::vector<at::Tensor> decoded;
-  for (const auto size : largest) {
-    decoded.push_back(at::empty({size}, at::TensorOptions().dtype(at::kFloat).device(device)));
-  }
+// Views of the buffers.
+void StateStore::make_states() {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     std::vector<at::Tensor> views;
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
-      const auto& spec = specs_[i][k];
-      const auto values = codecs_[i][k] ? decoded[k].narrow(0, 0, spec.size()) : stored_[i][k][0];
-      views.push_back(values.view(spec.shape));
+      views.push_back(codecs_[i][k] ? at::Tensor() : stored_[i][k][0].view(specs_[i][k].shape));
     }
     states_.emplace_back(std::move(views));
   }
 }
 
-void StateStore::open(std::size_t i) const {
-  for (std::size_t k = 0; k < codecs_[i].size(); ++k) {
-    const auto& values = states_[i].load(k);
-    if (codecs_[i][k] && !values.is_meta()) codecs_[i][k]->decode(stored_[i][k], values);
-  }
-}
-
-void StateStore::close(std::size_t i, std::uint64_t seed) const {
-  for (std::size_t k = 0; k < codecs_[i].size(); ++k) {
-    const auto& values = states_[i].load(k);
-    if (codecs_[i][k] && !values.is_meta()) {
-      codecs_[i][k]->encode(values, stored_[i][k], stream_seed(seed, RandomStream::rounding, k));
-    }
-  }
+bool StateStore::has_codec(std::size_t i) const {
+  return std::ranges::any_of(codecs_[i], [](const auto& codec) { return codec != nullptr; });
 }
 
 bool StateStore::has_codecs() const {
-  return std::ranges::any_of(codecs_, [](const auto& of_parameter) {
-    return std::ranges::any_of(of_parameter, [](const auto& codec) { return codec != nullptr; });
-  });
+  for (std::size_t i = 0; i < codecs_.size(); ++i) {
+    if (has_codec(i)) return true;
+  }
+  return false;
+}
+
+// The parts of values [begin, begin + size): as many elements as so many values take.
+std::vector<at::Tensor> StateStore::stored(std::size_t i, std::size_t k, std::int64_t begin,
+                                           std::int64_t size) const {
+  const auto before = codecs_[i][k]->parts(begin), own = codecs_[i][k]->parts(size);
+  std::vector<at::Tensor> parts;
+  for (std::size_t part = 0; part < own.size(); ++part) {
+    parts.push_back(stored_[i][k][part].narrow(0, before[part].size, own[part].size));
+  }
+  return parts;
+}
+
+void StateStore::decode(std::size_t i, std::size_t k, std::int64_t begin,
+                        const at::Tensor& values) const {
+  if (!codecs_[i][k] || values.is_meta()) return;
+  codecs_[i][k]->decode(stored(i, k, begin, values.numel()), values);
+}
+
+void StateStore::encode(std::size_t i, std::size_t k, std::int64_t begin, const at::Tensor& values,
+                        std::uint64_t seed) const {
+  if (!codecs_[i][k] || values.is_meta()) return;
+  codecs_[i][k]->encode(
+      values, stored(i, k, begin, values.numel()),
+      stream_seed(seed, RandomStream::rounding, k, static_cast<std::uint64_t>(begin)));
 }
 
 std::vector<std::pair<std::string, std::int64_t>> StateStore::bytes() const {
@@ -215,17 +221,14 @@ void StateStore::load(const NamedTensors& saved) {
       const auto plain = specs_[i][k].name + "/" + names_[i];
       const auto* values = look_up(plain);
       if (codecs_[i][k] && values != nullptr && look_up(stored[0].first) == nullptr) {
-        encodings.push_back({i, k, &checked(plain, values, states_[i].load(k))});
+        encodings.push_back({i, k, &checked(plain, values, meta_like(specs_[i][k]))});
       } else {
         plan_copies(stored);
       }
     }
   }
   for (const auto& [target, values] : copies) target.copy_(values->reshape(target.sizes()));
-  for (const auto& [i, k, values] : encodings) {
-    codecs_[i][k]->encode(values->contiguous(), stored_[i][k],
-                          stream_seed(0, RandomStream::rounding, i, k));
-  }
+  for (const auto& [i, k, values] : encodings) encode(i, k, 0, values->contiguous(), i);
 }
 
 }  // namespace blockwise

@@ -2,8 +2,8 @@
 // one buffer, in the layout's order, so that a kernel can run over all of them at once and counting
 // bytes is the same for every rule. They are saved and loaded parameter by parameter.
 //
-// State with a codec (state_codec.hpp) is in its buffers in the stored form, and in float32 for one
-// parameter at a time: between open() and close().
+// State with a codec (state_codec.hpp) is in its buffers in the stored form; coded_steps.hpp
+// decodes and encodes it.
 #pragma once
 
 #include <memory>
@@ -28,14 +28,22 @@ class StateStore {
   StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
              at::Device device, const StateFormat& format = {});
 
-  // What open() decodes lies in memory that all parameters share.
+  // What has a codec is an undefined tensor.
   const State& of(std::size_t parameter) const { return states_[parameter]; }
-  void open(std::size_t parameter) const;
-  // seed: of rounding; see StateCodec::encode().
-  void close(std::size_t parameter, std::uint64_t seed) const;
-
-  // Whether any state has one.
+  // Null for state number k in float32.
+  const StateCodec* codec(std::size_t parameter, std::size_t k) const {
+    return codecs_[parameter][k].get();
+  }
+  // Whether any state of the parameter has one, of all parameters.
+  bool has_codec(std::size_t parameter) const;
   bool has_codecs() const;
+  // Values [begin, begin + values.numel()) of state number k; begin is a multiple of
+  // StateCodec::kAlignment. Nothing is done without a codec, or on the meta device. seed: of
+  // rounding; see StateCodec::encode().
+  void decode(std::size_t parameter, std::size_t k, std::int64_t begin,
+              const at::Tensor& values) const;
+  void encode(std::size_t parameter, std::size_t k, std::int64_t begin, const at::Tensor& values,
+              std::uint64_t seed) const;
 
   // Every name once, with the buffer of all parameters' values.
   const NamedTensors& buffers() const { return buffers_; }
@@ -55,7 +63,9 @@ class StateStore {
     const at::Tensor* values;
   };
   void make_buffers(at::Device device);
-  void make_states(at::Device device);
+  void make_states();
+  std::vector<at::Tensor> stored(std::size_t parameter, std::size_t k, std::int64_t begin,
+                                 std::int64_t size) const;
   NamedTensors by_parameter(std::size_t parameter, std::size_t number) const;
 
   std::vector<std::string> names_;  // of the layout

@@ -1,0 +1,129 @@
+#include "optimizers/coded_steps.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/random_stream.hpp"
+#include "optimizers/row_pieces.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr std::int64_t kPieceValues = std::int64_t{1} << 18;
+
+// First rows of pieces whose first element is at a multiple of the codecs' blocks, then the number
+// of rows.
+std::vector<std::int64_t> aligned_cuts(const UpdateRule& rule, const ParameterBlock& block,
+                                       const TensorPartition& partition) {
+  const auto together = rule.rows_together(block, partition);
+  const auto values = together * block.columns();
+  const auto unit = together * (StateCodec::kAlignment / std::gcd(values, StateCodec::kAlignment));
+  const auto rows = std::max(unit, kPieceValues / block.columns() / unit * unit);
+  std::vector<std::int64_t> cuts;
+  for (std::int64_t row = 0; row < block.rows(); row += rows) cuts.push_back(row);
+  cuts.push_back(block.rows());
+  return cuts;
+}
+
+}  // namespace
+
+CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
+                       const Partition& partition, const StateStore& state, bool has_rates)
+    : state_(state) {
+  const auto& blocks = parameters.layout().blocks();
+  pieces_.resize(blocks.size());
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (!state.has_codec(i)) continue;
+    const auto& rule = *rules.of(i).rule;
+    const auto& tensor = partition.tensors()[i];
+    const auto specs = rule.state(blocks[i], tensor);
+    if (!has_rates) pieces_[i] = cut(i, rule, blocks[i], tensor);
+    if (!pieces_[i].empty()) continue;
+    pieces_[i].push_back(
+        {blocks[i], tensor, 0, std::vector<std::int64_t>(specs.size(), 0), specs, {}});
+  }
+  make_states(parameters.device());
+}
+
+// Nothing where the pieces' state does not begin at blocks of the codecs, or is not the whole's.
+std::vector<CodedSteps::Piece> CodedSteps::cut(std::size_t i, const UpdateRule& rule,
+                                               const ParameterBlock& block,
+                                               const TensorPartition& partition) const {
+  const auto cuts = aligned_cuts(rule, block, partition);
+  std::vector<Piece> pieces;
+  std::vector<std::int64_t> next(state_.of(i).size(), 0);
+  for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
+    const auto rows = cuts[c + 1] - cuts[c];
+    Piece piece{block_rows(block, cuts[c], rows),
+                partition_rows(partition, cuts[c], rows),
+                cuts[c],
+                next,
+                {},
+                {}};
+    piece.specs = rule.state(piece.block, piece.partition);
+    for (std::size_t k = 0; k < next.size(); ++k) next[k] += piece.specs[k].size();
+    pieces.push_back(std::move(piece));
+  }
+  return is_aligned(i, pieces) ? pieces : std::vector<Piece>();
+}
+
+bool CodedSteps::is_aligned(std::size_t i, const std::vector<Piece>& pieces) const {
+  return std::ranges::all_of(pieces, [&](const Piece& piece) {
+    for (std::size_t k = 0; k < piece.state_begin.size(); ++k) {
+      const bool coded = state_.codec(i, k) != nullptr;
+      if (coded && piece.state_begin[k] % StateCodec::kAlignment != 0) return false;
+    }
+    return true;
+  });
+}
+
+// Views of the store, and of float32 memory that all pieces share where there is a codec.
+void CodedSteps::make_states(at::Device device) {
+  std::vector<std::int64_t> largest;  // by number of the state
+  for (const auto& pieces : pieces_) {
+    for (const auto& piece : pieces) {
+      largest.resize(std::max(largest.size(), piece.specs.size()), 0);
+      for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+        largest[k] = std::max(largest[k], piece.specs[k].size());
+      }
+    }
+  }
+  std::vector<at::Tensor> decoded;
+  for (const auto size : largest) {
+    decoded.push_back(at::empty({size}, at::TensorOptions().dtype(at::kFloat).device(device)));
+  }
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    for (auto& piece : pieces_[i]) {
+      std::vector<at::Tensor> views;
+      for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+        const auto size = piece.specs[k].size();
+        const auto values = state_.codec(i, k) != nullptr ? decoded[k].narrow(0, 0, size)
+                                                          : state_.of(i).load(k).view({-1}).narrow(
+                                                                0, piece.state_begin[k], size);
+        views.push_back(values.view(piece.specs[k].shape));
+      }
+      piece.state = State(std::move(views));
+    }
+  }
+}
+
+void CodedSteps::run(std::size_t i, const ParameterStep& whole, std::uint64_t seed,
+                     const std::function<void(const ParameterStep&)>& step) const {
+  for (const auto& piece : pieces_[i]) {
+    const auto rows = piece.block.rows();
+    for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+      state_.decode(i, k, piece.state_begin[k], piece.state.load(k));
+    }
+    step({piece.block, piece.partition, whole.weight.narrow(0, piece.row_begin, rows),
+          whole.gradient.narrow(0, piece.row_begin, rows), piece.state, whole.weight_decay,
+          whole.rates});
+    for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+      state_.encode(i, k, piece.state_begin[k], piece.state.load(k), seed);
+    }
+  }
+}
+
+}  // namespace blockwise

@@ -1,0 +1,48 @@
+// Steps of parameters whose state has a codec (state/state_codec.hpp): a piece of rows at a time is
+// decoded, updated and encoded while it is in the caches, so that no more than a piece of the state
+// is ever in float32. Pieces are of about 2^18 values, at the rule's lawful cuts
+// (UpdateRule::rows_together()); a parameter that cannot be cut so, or that has rates per block, is
+// one piece.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "core/parameters/parameter_store.hpp"
+#include "optimizers/rule_set.hpp"
+#include "optimizers/state/state_store.hpp"
+
+namespace blockwise {
+
+class CodedSteps {
+ public:
+  // has_rates: whether there are rates per block. Takes float32 memory for the largest piece.
+  CodedSteps(const ParameterStore& parameters, const RuleSet& rules, const Partition& partition,
+             const StateStore& state, bool has_rates);
+
+  bool has(std::size_t parameter) const { return !pieces_[parameter].empty(); }
+  // Calls step for every piece of the parameter `whole`, in order. seed: of rounding, another one
+  // at every step.
+  void run(std::size_t parameter, const ParameterStep& whole, std::uint64_t seed,
+           const std::function<void(const ParameterStep&)>& step) const;
+
+ private:
+  struct Piece {
+    ParameterBlock block;
+    TensorPartition partition;
+    std::int64_t row_begin;
+    std::vector<std::int64_t>
+        state_begin;  // by number of the state, its first value in the whole's
+    std::vector<StateSpec> specs;
+    State state;
+  };
+  std::vector<Piece> cut(std::size_t parameter, const UpdateRule& rule, const ParameterBlock& block,
+                         const TensorPartition& partition) const;
+  bool is_aligned(std::size_t parameter, const std::vector<Piece>& pieces) const;
+  void make_states(at::Device device);
+
+  const StateStore& state_;
+  std::vector<std::vector<Piece>> pieces_;  // by parameter
+};
+
+}  // namespace blockwise
