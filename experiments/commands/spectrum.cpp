@@ -355,7 +355,8 @@ int spectrum_command(SpectrumOptions options) {
   {
     Progress bar("products", spectrum.plan.measurement.products * std::ssize(spectrum.points));
     outcome = measure_spectrum(
-        spectrum, [&](std::int64_t done, const std::string& what) { bar.update(done, what); });
+        spectrum, {[&](std::int64_t done, const std::string& what) { bar.update(done, what); },
+                   stop_requested, stop_signal_name});
     bar.finish();
   }
   const bool stopped = outcome.state == RunState::interrupted;

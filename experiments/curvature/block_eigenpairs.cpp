@@ -38,7 +38,7 @@ EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
 }  // namespace
 
 bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
-  auto generator = make_generator(probe_seed(scope.config), RandomStream::probe, kEigenStart);
+  auto generator = make_generator(scope.config.probe_seed(), RandomStream::probe, kEigenStart);
   const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
   const bool ours = scope.config.eigensolver == "thick_restart";

@@ -9,6 +9,14 @@
 
 namespace blockwise {
 
+void MeasurementScope::tell_product(const std::string& what) const {
+  if (sinks.product) sinks.product(what);
+}
+
+WorkWatch MeasurementScope::watch(std::string what) const {
+  return {stop, [this, what = std::move(what)] { tell_product(what); }};
+}
+
 void MeasurementScope::forget_state() const {
   if (!state.empty()) std::filesystem::remove(state);
 }
@@ -55,11 +63,9 @@ BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t pl
     : block(scope.tables.blocks[place]),
       index(static_cast<std::int64_t>(place)),
       plain(scope.curvature, scope.config.curvature_kind(), block),
-      a(plain, scope.sinks, block.name),
+      a(plain, scope.watch(block.name)),
       kept(a, scope.products_file(place), fmt::format("step {} block {}", scope.step, block.name),
-           [&scope, this] {
-             if (scope.sinks.product) scope.sinks.product(block.name);
-           }),
+           [&scope, this] { scope.tell_product(block.name); }),
       density{{}, block.size(), scope.smallest_possible()} {}
 
 at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
@@ -75,7 +81,7 @@ at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
 void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
   auto& row = work.summary;
   if (scope.config.guards) {
-    work.check = check_operator(work.a, probe_seed(scope.config));
+    work.check = check_operator(work.a, scope.config.probe_seed());
     row.noise = work.check.noise;
     row.asymmetry = work.check.asymmetry;
     row.nonlinearity = work.check.nonlinearity;

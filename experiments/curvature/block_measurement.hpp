@@ -8,24 +8,23 @@
 
 #include "core/io/input_file.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
-#include "experiments/curvature/hessian_relations.hpp"
 #include "experiments/curvature/kept_products.hpp"
+#include "experiments/curvature/stoppable_operator.hpp"
 #include "hessian/guards.hpp"
 #include "hessian/spectral_density.hpp"
 
 namespace blockwise {
 
-struct MeasurementScope {
-  const HessianConfig& config;
-  const HessianTables& tables;
-  Curvature& curvature;
-  std::int64_t step;
-  std::filesystem::path state;  // of running processes; empty: none is kept
+struct MeasurementScope : MeasurementTask {
   const MeasurementSinks& sinks;
+  const StopQuery& stop;
 
   // Where the spectrum is known to end: 0 for Gauss-Newton and Fisher.
   double smallest_possible() const;
-  bool stopped() const { return sinks.stop && sinks.stop(); }
+  bool stopped() const { return stop && stop(); }
+  void tell_product(const std::string& what) const;
+  // Of products for `what`; refers to this scope.
+  WorkWatch watch(std::string what) const;
   // Whether a process left its state there in an earlier attempt.
   bool has_state() const { return !state.empty() && input_exists(state); }
   void forget_state() const;
@@ -50,7 +49,7 @@ struct BlockMeasurement {
   const HessianBlock& block;
   std::int64_t index;
   BlockOperator plain;
-  ObservedOperator a;
+  StoppableOperator a;
   KeptProducts kept;  // of `a`, for what has no state of its own that it could save
   OperatorCheck check;
   double product_error = 0.0;  // of an approximate product with a unit vector, L2

@@ -48,7 +48,7 @@ class Probe {
   }
 
   std::unique_ptr<Lanczos> make_process(BlockMeasurement& work, std::int64_t p) {
-    auto generator = make_generator(probe_seed(scope_.config), RandomStream::probe,
+    auto generator = make_generator(scope_.config.probe_seed(), RandomStream::probe,
                                     static_cast<std::uint64_t>(p));
     const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
     const LanczosOptions options{steps_of(scope_.config, work.block),
@@ -140,7 +140,7 @@ class Probe {
     scope_.curvature.hessian_products(packed);
     for (std::size_t k = 0; k < which.size(); ++k) {
       products[k].copy_(works[which[k]]->block.extract(packed[k].y));
-      if (scope_.sinks.product) scope_.sinks.product(works[which[k]]->block.name);
+      scope_.tell_product(works[which[k]]->block.name);
     }
   }
 

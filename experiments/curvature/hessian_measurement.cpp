@@ -39,11 +39,11 @@ class Measurement {
  private:
   void symmetries() {
     HessianRows rows;
-    const auto checks =
-        check_symmetries(scope_.curvature, 12, [&] { leave_if_stopped(scope_.sinks); });
+    const auto checks = check_symmetries(
+        scope_.curvature, 12, [watch = scope_.watch("symmetries")] { watch.leave_if_stopped(); });
     for (std::size_t i = 0; i < checks.size(); ++i) {
       rows.symmetries.push_back({scope_.step, static_cast<std::int64_t>(i), checks[i].error});
-      if (scope_.sinks.product) scope_.sinks.product("symmetries");
+      scope_.tell_product("symmetries");
     }
     scope_.sinks.rows(rows);
   }
@@ -131,8 +131,7 @@ class Measurement {
     for (std::size_t j = 0; j < scope_.tables.blocks.size(); ++j) {
       if (progress_.couplings.count(static_cast<std::int64_t>(j)) > 0) continue;
       if (scope_.stopped()) return false;
-      scope_.sinks.rows(coupling_column(scope_.config, scope_.tables.blocks, scope_.curvature,
-                                        scope_.step, j, scope_.sinks));
+      scope_.sinks.rows(coupling_column(scope_, j));
     }
     return true;
   }
@@ -143,8 +142,7 @@ class Measurement {
       if (progress_.energies.count(static_cast<std::int64_t>(t)) > 0) continue;
       if (!wants_energies(scope_.config, layout.blocks()[t])) continue;
       if (scope_.stopped()) return false;
-      scope_.sinks.rows(tensor_energies(scope_.config, scope_.tables.rules, scope_.curvature,
-                                        scope_.step, t, scope_.sinks));
+      scope_.sinks.rows(tensor_energies(scope_, t));
     }
     return true;
   }
@@ -155,10 +153,9 @@ class Measurement {
 
 }  // namespace
 
-bool measure_hessian(const HessianConfig& config, const HessianTables& tables, Curvature& curvature,
-                     std::int64_t step, const HessianRows& done, const std::filesystem::path& state,
-                     const MeasurementSinks& sinks) {
-  const MeasurementScope scope{config, tables, curvature, step, state, sinks};
+bool measure_hessian(const MeasurementTask& task, const HessianRows& done,
+                     const MeasurementSinks& sinks, const StopQuery& stop) {
+  const MeasurementScope scope{task, sinks, stop};
   try {
     return Measurement(scope, done).run();
   } catch (const Stopped&) {

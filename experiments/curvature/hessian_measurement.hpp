@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/stop_query.hpp"
 #include "core/curvature.hpp"
 #include "experiments/config/hessian_config.hpp"
 #include "experiments/records/hessian_recorder.hpp"
@@ -23,17 +24,23 @@ struct MeasurementSinks {
   std::function<void(std::size_t block, const DiagonalAndRowNorms&)> vectors;
   // After every product: what it was for. For progress only.
   std::function<void(const std::string&)> product;
-  std::function<bool()> stop;                // asked before every product and between parts
   std::function<std::int64_t()> peak_bytes;  // of tensors so far
   // The pairs with the largest |eigenvalue|, before the rows of their block.
   std::function<void(std::size_t block, const std::vector<RitzPair>&)> eigenvectors;
 };
 
+struct MeasurementTask {
+  const HessianConfig& config;
+  const HessianTables& tables;  // of plan_measurement()
+  Curvature& curvature;
+  std::int64_t step;
+  std::filesystem::path state = {};  // a file for running processes; empty: none
+};
+
 // Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;
-// `state` is a file for running Lanczos processes, continued where it is there (empty: none).
-// Returns false where it was stopped; calling it again goes on and gives the same bits.
-bool measure_hessian(const HessianConfig& config, const HessianTables& tables, Curvature& curvature,
-                     std::int64_t step, const HessianRows& done, const std::filesystem::path& state,
-                     const MeasurementSinks& sinks);
+// processes whose state is there are continued. `stop` is asked before every product and between
+// parts. Returns false where it was stopped; calling it again goes on and gives the same bits.
+bool measure_hessian(const MeasurementTask& task, const HessianRows& done,
+                     const MeasurementSinks& sinks, const StopQuery& stop);
 
 }  // namespace blockwise

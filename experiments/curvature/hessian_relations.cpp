@@ -13,20 +13,6 @@
 
 namespace blockwise {
 
-std::uint64_t probe_seed(const HessianConfig& config) {
-  return static_cast<std::uint64_t>(config.seed);
-}
-
-void leave_if_stopped(const MeasurementSinks& sinks) {
-  if (sinks.stop && sinks.stop()) throw Stopped();
-}
-
-void ObservedOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  leave_if_stopped(sinks_);
-  base_.apply(x, y);
-  if (sinks_.product) sinks_.product(what_);
-}
-
 // ---- couplings ----------------------------------------------------------------------------------
 
 namespace {
@@ -60,7 +46,7 @@ at::Tensor unit_vector(std::int64_t size, std::int64_t k) {
 
 at::Tensor rademacher(const HessianConfig& config, std::int64_t size, std::size_t j,
                       std::int64_t k) {
-  auto generator = make_generator(probe_seed(config), RandomStream::probe,
+  auto generator = make_generator(config.probe_seed(), RandomStream::probe,
                                   static_cast<std::uint64_t>(j), static_cast<std::uint64_t>(k));
   return at::randint(2, {size}, generator, at::kDouble).mul_(2.0).sub_(1.0);
 }
@@ -68,17 +54,18 @@ at::Tensor rademacher(const HessianConfig& config, std::int64_t size, std::size_
 }  // namespace
 
 // E over Rademacher z of ||(H E_j z)_i||^2; over unit vectors its sum, exactly.
-HessianRows coupling_column(const HessianConfig& config, const std::vector<HessianBlock>& blocks,
-                            Curvature& curvature, std::int64_t step, std::size_t j,
-                            const MeasurementSinks& sinks) {
+HessianRows coupling_column(const MeasurementScope& scope, std::size_t j) {
+  const auto& config = scope.config;
+  const auto& blocks = scope.tables.blocks;
+  const auto watch = scope.watch("couplings");
   const auto size = blocks[j].size();
   const auto count = config.exact ? size : config.coupling_products;
   std::vector<at::Tensor> samples;
   for (std::int64_t k = 0; k < count; ++k) {
     const auto z = config.exact ? unit_vector(size, k) : rademacher(config, size, j, k);
-    leave_if_stopped(sinks);
-    samples.push_back(squared_norms(blocks, curvature, j, z));
-    if (sinks.product) sinks.product("couplings");
+    watch.leave_if_stopped();
+    samples.push_back(squared_norms(blocks, scope.curvature, j, z));
+    watch.tell();
   }
   const auto squares = at::stack(samples, 1);
   HessianRows rows;
@@ -87,7 +74,7 @@ HessianRows coupling_column(const HessianConfig& config, const std::vector<Hessi
     auto found = mean_of_squares({of_block.data_ptr<double>(), samples.size()});
     if (config.exact) found = {0, of_block.sum().item<double>()};
     const auto interval = found.interval();
-    rows.couplings.push_back({step, i, static_cast<std::int64_t>(j), found.mean,
+    rows.couplings.push_back({scope.step, i, static_cast<std::int64_t>(j), found.mean,
                               found.standard_error, interval.low, interval.high});
   }
   return rows;
@@ -125,7 +112,7 @@ void fill_share(EnergyRow& row, const HessianConfig& config, const LinearOperato
     return;
   }
   const auto found = block_energies(a, labels, row.blocks,
-                                    {config.code_vectors, config.codes, probe_seed(config)});
+                                    {config.code_vectors, config.codes, config.probe_seed()});
   row.share = found.share;
   row.share_error = found.share_error;
   row.share_half_width = found.share_error * student_t_quantile(double(config.code_vectors - 1));
@@ -133,21 +120,21 @@ void fill_share(EnergyRow& row, const HessianConfig& config, const LinearOperato
 
 }  // namespace
 
-HessianRows tensor_energies(const HessianConfig& config, const std::vector<std::string>& rules,
-                            Curvature& curvature, std::int64_t step, std::size_t tensor,
-                            const MeasurementSinks& sinks) {
-  const auto& layout = curvature.store().layout();
-  const CurvatureOperator whole(curvature, config.curvature_kind(),
+HessianRows tensor_energies(const MeasurementScope& scope, std::size_t tensor) {
+  const auto& config = scope.config;
+  const auto& rules = scope.tables.rules;
+  const auto& layout = scope.curvature.store().layout();
+  const CurvatureOperator whole(scope.curvature, config.curvature_kind(),
                                 ParameterSubset(layout, {tensor}));
-  const ObservedOperator a(whole, sinks, "energies of " + layout.blocks()[tensor].name);
+  const StoppableOperator a(whole, scope.watch("energies of " + layout.blocks()[tensor].name));
   const auto evidence =
-      config.exact ? exact_evidence(a) : estimated_evidence(a, probe_seed(config) + 2);
+      config.exact ? exact_evidence(a) : estimated_evidence(a, config.probe_seed() + 2);
   HessianRows rows;
   for (std::size_t r = 0; r < rules.size(); ++r) {
     const auto partition = make_partition(layout, rules[r]);
     const auto& parts = partition.tensors()[tensor];
     const auto labels = at::tensor(parts.labels(), at::kLong);
-    EnergyRow row{step, static_cast<std::int64_t>(tensor), static_cast<std::int64_t>(r),
+    EnergyRow row{scope.step, static_cast<std::int64_t>(tensor), static_cast<std::int64_t>(r),
                   parts.block_count()};
     fill_share(row, config, a, evidence, labels);
     row.random_share = random_share(labels, row.blocks, evidence.diagonal_share);

@@ -7,8 +7,6 @@
 #include "core/base/error.hpp"
 #include "core/curvature.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
-#include "experiments/terminal/stop_signal.hpp"
 
 namespace blockwise {
 namespace {
@@ -39,13 +37,14 @@ double weight_of(const std::vector<Batch>& parts, const Dataset& data) {
 
 // Undefined where no target counts. Differences take the training pass, with its kernels and its
 // memory.
-at::Tensor batch_gradient(const Model& model, ParameterStore& store, const Dataset& data,
-                          const MomentBatches& batches, std::int64_t number) {
+at::Tensor batch_gradient(const MomentSource& source, const MomentBatches& batches,
+                          std::int64_t number, const WorkWatch& watch) {
+  const auto& [model, store, data] = source;
   const auto& parameters = store.parameters();
   auto sum = at::zeros(parameters.sizes(), parameters.options().dtype(at::kDouble));
   double weights = 0.0;
   for (std::int64_t m = 0; m < batches.micro_batches; ++m) {
-    if (stop_requested()) throw Stopped();
+    watch.leave_if_stopped();
     const auto first = batches.first + number * batches.size() + m * batches.micro_batch_size;
     auto parts = micro_batch(store, data, batches, first);
     const double weight = weight_of(parts, data);
@@ -128,15 +127,15 @@ std::string moment_text(const MomentBatches& batches) {
                      batches.micro_batch_size);
 }
 
-SecondMoments second_moments(const Model& model, ParameterStore& store, const Dataset& data,
-                             const MomentBatches& batches, const std::function<bool()>& observe) {
+SecondMoments second_moments(const MomentSource& source, const MomentBatches& batches,
+                             const WorkWatch& watch) {
   std::vector<Group> groups(static_cast<std::size_t>(kMomentGroups));
   SecondMoments moments;
   for (std::int64_t b = 0; b < batches.of_group() * kMomentGroups; ++b) {
-    const auto gradient = batch_gradient(model, store, data, batches, b);
+    const auto gradient = batch_gradient(source, batches, b, watch);
     if (gradient.defined()) groups[static_cast<std::size_t>(b % kMomentGroups)].add(gradient);
     if (!gradient.defined()) ++moments.left_out;
-    if (!observe()) return {};
+    watch.tell();
   }
   for (const auto& group : groups) moments.groups.push_back(group.mean());
   return moments;

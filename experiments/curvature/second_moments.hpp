@@ -13,6 +13,7 @@
 #include "core/dataset.hpp"
 #include "core/model.hpp"
 #include "experiments/config/run_config.hpp"
+#include "experiments/curvature/stoppable_operator.hpp"
 
 namespace blockwise {
 
@@ -48,14 +49,19 @@ void require_moment_examples(const MomentBatches& batches, const Dataset& data);
 std::string moment_text(const MomentBatches& batches);
 
 // kMomentGroups means of the squared gradient [parameters], float64 on the host. A batch in which a
-// mask leaves no target has no gradient: it is left out, and counted. `observe` after every batch;
-// where it says false, there are no groups. Throws InputError where a group has no batch left, and
-// Stopped before a gradient where a signal asked for it.
+// mask leaves no target has no gradient: it is left out, and counted. Throws InputError where a
+// group has no batch left, and Stopped before a micro-batch's gradient where the watch's stop says
+// so; tells after every batch.
+struct MomentSource {
+  const Model& model;
+  ParameterStore& store;
+  const Dataset& data;
+};
 struct SecondMoments {
   std::vector<at::Tensor> groups;
   std::int64_t left_out = 0;
 };
-SecondMoments second_moments(const Model& model, ParameterStore& store, const Dataset& data,
-                             const MomentBatches& batches, const std::function<bool()>& observe);
+SecondMoments second_moments(const MomentSource& source, const MomentBatches& batches,
+                             const WorkWatch& watch);
 
 }  // namespace blockwise

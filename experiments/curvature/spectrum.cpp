@@ -23,7 +23,6 @@
 #include "experiments/records/hessian_row_checks.hpp"
 #include "experiments/records/measured_arrays.hpp"
 #include "experiments/records/provenance.hpp"
-#include "experiments/terminal/stop_signal.hpp"
 
 namespace blockwise {
 namespace {
@@ -241,7 +240,7 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
 // False: a signal stopped it. `products` counts those of all points.
 bool measure_point(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
                    const MeasuredPoint& point, at::Device device, std::int64_t& products,
-                   const ProductObserver& observe) {
+                   const SpectrumHooks& hooks) {
   auto config = spectrum.config;
   config.model.from = point.model;
   const MemoryMeter meter(device);
@@ -254,23 +253,23 @@ bool measure_point(Hdf5File& file, const HessianRows& done, const ResolvedSpectr
         write_exact_matrix(file, group, block, matrix);
       },
       [&](std::size_t block, const auto& vectors) { write_vectors(file, group, block, vectors); },
-      [&](const std::string& what) { observe(++products, what); },
-      stop_requested,
+      [&](const std::string& what) { hooks.product(++products, what); },
       [&] { return meter.peak_allocated(); },
       [&](std::size_t block, const auto& pairs) { write_eigenvectors(file, group, block, pairs); }};
   Curvature curvature(
       *model, *store,
       hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
       config.hessian.product_method());
-  return measure_hessian(config.hessian, spectrum.plan.measurement.tables, curvature, point.step,
-                         done, fs::path(config.output) / "lanczos.h5", sinks);
+  return measure_hessian({config.hessian, spectrum.plan.measurement.tables, curvature, point.step,
+                          fs::path(config.output) / "lanczos.h5"},
+                         done, sinks, hooks.stop);
 }
 
 bool measure_into(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
-                  at::Device device, const ProductObserver& observe) {
+                  at::Device device, const SpectrumHooks& hooks) {
   std::int64_t products = 0;
   return std::ranges::all_of(spectrum.points, [&](const MeasuredPoint& point) {
-    return measure_point(file, done, spectrum, point, device, products, observe);
+    return measure_point(file, done, spectrum, point, device, products, hooks);
   });
 }
 
@@ -291,7 +290,7 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
           std::move(plan),   std::move(points), std::move(models)};
 }
 
-SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe) {
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks) {
   const auto& config = spectrum.config;
   const auto device = resolve_device(config.trainer.device);
   const int threads = set_threads(config.trainer.threads);
@@ -300,9 +299,9 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Product
   auto [file, done] = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
   try {
-    const bool finished = measure_into(file, done, spectrum, device, observe);
+    const bool finished = measure_into(file, done, spectrum, device, hooks);
     const auto state = finished ? RunState::finished : RunState::interrupted;
-    set_state(file, state, finished ? "" : "stopped by " + stop_signal_name());
+    set_state(file, state, finished ? "" : "stopped by " + hooks.stopped_by());
     auto rows = read_hessian_rows(file);
     file.close();
     return {state, file_of(config).string(), std::move(rows), spectrum.plan.measurement.tables};

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "core/base/stop_query.hpp"
 #include "experiments/config/run_config.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
 #include "experiments/records/run_recorder.hpp"
@@ -42,13 +43,17 @@ struct ResolvedSpectrum {
 // models have different tensors, or the plan does not fit into the memory that is available.
 ResolvedSpectrum resolve_spectrum(RunConfig config);
 
-// After every product: products done, and what for.
-using ProductObserver = std::function<void(std::int64_t, const std::string&)>;
+struct SpectrumHooks {
+  // After every product: products done, and what for.
+  std::function<void(std::int64_t, const std::string&)> product;
+  StopQuery stop = never_stop;              // asked before every product
+  std::function<std::string()> stopped_by;  // what `stop` saw, "SIGTERM"; called where it said true
+};
 
 // Writes DIR/spectrum.h5 in the configuration's output folder. A folder with a measurement of the
-// same configuration is continued, with the same bits; a finished one is left as it is. A signal
+// same configuration is continued, with the same bits; a finished one is left as it is. A stop
 // ends it as interrupted, before its next product. Throws InputError for a folder of another
 // configuration.
-SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const ProductObserver& observe);
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks);
 
 }  // namespace blockwise

@@ -199,12 +199,9 @@ void PartitionMeasurement::take_matrix(std::size_t tensor, const at::Tensor& mat
 
 bool PartitionMeasurement::moments() {
   const auto moments =
-      second_moments(*point_.model, *point_.store, *d_.data,
-                     hessian_moment_batches(d_.config.hessian, c_.gradient_batches), [&] {
-                       observe_("second moments");
-                       return !stop_requested();
-                     });
-  if (moments.groups.empty()) return false;
+      second_moments({*point_.model, *point_.store, *d_.data},
+                     hessian_moment_batches(d_.config.hessian, c_.gradient_batches),
+                     {stop_requested, [&] { observe_("second moments"); }});
   for (const auto s : vectors_.searched()) {
     const auto& range = vectors_.in_all(s);
     std::vector<at::Tensor> v;

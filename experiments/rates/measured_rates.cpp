@@ -194,11 +194,8 @@ class Measurement {
   }
 
   bool mean_v() {
-    const auto moments = second_moments(*model_, *store_, w_.data, w_.moment_batches, [&] {
-      observe_("second moments");
-      return !stop_requested();
-    });
-    if (moments.groups.empty()) return false;
+    const auto moments = second_moments({*model_, *store_, w_.data}, w_.moment_batches,
+                                        {stop_requested, [&] { observe_("second moments"); }});
     result_.left_out_batches = moments.left_out;
     for (std::size_t t = 0; t < targets_.size(); ++t) {
       const auto& block = w_.layout.blocks()[targets_[t].tensor];

@@ -421,11 +421,10 @@ void Run::measure() {
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
                       config.product_method());
   HessianRows all;
-  const MeasurementSinks sinks = {
-      [&](const HessianRows& rows) { all.append(rows); }, {}, {}, {}, stop_requested,
-      [&] { return memory_.peak_allocated(); },           {}};
+  const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); }, {}, {}, {},
+                                  [&] { return memory_.peak_allocated(); },           {}};
   const auto tables = plan_measurement(config, run_.layout).tables;
-  if (!measure_hessian(config, tables, curvature, step_, {}, {}, sinks)) return;
+  if (!measure_hessian({config, tables, curvature, step_}, {}, sinks, stop_requested)) return;
   recorder_.record(all);
   measured_step_ = step_;
 }

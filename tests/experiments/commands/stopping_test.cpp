@@ -155,7 +155,7 @@ TEST_CASE("An operator that is stopped begins no further product", "[stop]") {
   const StoppableOperator stopped(a, [&] { return a.count == 3; });
   CHECK_THROWS_AS(to_dense(stopped), Stopped);
   CHECK(a.count == 3);
-  const StoppableOperator whole(a, {});
+  const StoppableOperator whole(a, never_stop);
   CHECK(to_dense(whole).equal(at::eye(8, at::kDouble)));
 }
 
@@ -224,7 +224,7 @@ TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on 
     const auto measure = [&](const std::string& output, Passes& passes) {
       auto spectrum = resolve_spectrum(config_of(small, output, settings));
       count_passes(spectrum.config, passes);
-      return measure_spectrum(spectrum, [](std::int64_t, const auto&) {});
+      return measure_spectrum(spectrum, {[](auto...) {}, stop_requested, stop_signal_name});
     };
     const std::string whole = std::string(name) + "-whole", parts = std::string(name) + "-parts";
     // Processes of their own: HDF5 goes on with no file that it wrote to in the same one.
@@ -289,7 +289,7 @@ TEST_CASE("spectrum: a stop within an exact block, or an estimate, loses none of
   const auto measure = [&](const std::string& output, Passes& passes) {
     auto spectrum = resolve_spectrum(config_of(small, output, settings));
     count_passes(spectrum.config, passes);
-    return measure_spectrum(spectrum, [](std::int64_t, const auto&) {});
+    return measure_spectrum(spectrum, {[](auto...) {}, stop_requested, stop_signal_name});
   };
   const auto apart = [&](const std::string& output, Passes& passes) {
     ChildProcess child([&](const auto& say) {

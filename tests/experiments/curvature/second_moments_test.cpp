@@ -36,8 +36,8 @@ struct Moments {
     model = run.config.model.spec->build(*store);
   }
 
-  SecondMoments found() {
-    return second_moments(*model, *store, *run.data, batches, [] { return true; });
+  SecondMoments found(const WorkWatch& watch = {}) {
+    return second_moments({*model, *store, *run.data}, batches, watch);
   }
   // Of a batch's examples at once: the mean over its targets.
   at::Tensor squared_by_hand(std::int64_t batch) {
@@ -88,6 +88,18 @@ TEST_CASE("Second moments of sequential data end with a sentence where the data 
                     Contains("the training data have 374") && Contains("takes 384 behind 0"));
   m.batches.order = ExampleOrder::sampled;
   CHECK_NOTHROW(require_moment_examples(m.batches, *m.run.data));
+}
+
+TEST_CASE("Second moments end before the micro-batch at which a stop is asked for") {
+  Moments m;  // four batches of two micro-batches
+  std::int64_t asked = 0, batches = 0;
+  const WorkWatch watch = {[&] { return ++asked == 6; }, [&] { ++batches; }};
+  CHECK_THROWS_AS(m.found(watch), Stopped);
+  CHECK(asked == 6);
+  CHECK(batches == 2);
+  asked = -100;
+  CHECK(m.found(watch).groups.size() == 4);
+  CHECK(batches == 6);
 }
 
 // Of eight batches number 1 has no target, and number 2 few in its first half.
