@@ -9,9 +9,9 @@
 #include "core/io/input_file.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
 #include "experiments/curvature/kept_products.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
 #include "hessian/guards.hpp"
 #include "hessian/spectral_density.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 

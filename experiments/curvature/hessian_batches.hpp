@@ -20,10 +20,6 @@ std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& d
                                    at::Device device, at::ScalarType dtype = at::kFloat,
                                    std::int64_t sample = 0);
 
-// Examples first .. first + count - 1 in that order. Throws InputError where sequential data end.
-Batch examples_in_order(ExampleOrder order, const Dataset& data, std::int64_t first,
-                        std::int64_t count);
-
 // Throws InputError unless the data have the examples of `samples` samples.
 void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples = 1);
 

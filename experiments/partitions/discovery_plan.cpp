@@ -13,7 +13,7 @@
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
-#include "experiments/curvature/second_moments.hpp"
+#include "experiments/curvature/moment_batches.hpp"
 #include "hessian/dense.hpp"
 
 namespace blockwise {

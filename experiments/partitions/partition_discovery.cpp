@@ -8,13 +8,13 @@
 #include "core/io/output_folder.hpp"
 #include "core/memory/device.hpp"
 #include "experiments/config/config_text.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
 #include "experiments/partitions/partition_measurement.hpp"
 #include "experiments/partitions/partition_merges.hpp"
 #include "experiments/records/provenance.hpp"
 #include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "experiments/training/found_on.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {

@@ -10,13 +10,13 @@
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
 #include "core/io/input_file.hpp"
-#include "experiments/curvature/second_moments.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
+#include "experiments/curvature/moment_batches.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/evidence/best_rate.hpp"
 #include "hessian/evidence/moment_evidence.hpp"
 #include "hessian/saved_tensors.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {

@@ -10,11 +10,11 @@
 
 #include "core/base/random_stream.hpp"
 #include "core/base/statistics.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/evidence/atom_graph.hpp"
 #include "hessian/evidence/partition_fidelity.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {

@@ -15,10 +15,10 @@
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/kept_products.hpp"
 #include "experiments/curvature/measured_store.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/evidence/best_rate.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {

@@ -10,7 +10,7 @@
 #include "core/dataset.hpp"
 #include "core/partition/block_rates.hpp"
 #include "experiments/config/run_config.hpp"
-#include "experiments/curvature/second_moments.hpp"
+#include "experiments/curvature/moment_batches.hpp"
 #include "experiments/rates/rate_interval.hpp"
 
 namespace blockwise {

@@ -1,5 +1,5 @@
 // The second moment of the gradient: of which examples, and where a mask leaves no target.
-#include "experiments/curvature/second_moments.hpp"
+#include "experiments/curvature/moment_batches.hpp"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

@@ -3,23 +3,19 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
 #include <algorithm>
-#include <functional>
-#include <string>
 #include <vector>
 
 #include "core/dataset.hpp"
 #include "core/model.hpp"
-#include "experiments/config/run_config.hpp"
-#include "experiments/curvature/stoppable_operator.hpp"
+#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 
 inline constexpr std::int64_t kMomentGroups = 4;
 
-// Batches of training examples in hessian.order, one behind the other. A batch's gradient is the
+// Batches of training examples in one order, one behind the other. A batch's gradient is the
 // mean over all its targets that count, as a run accumulates it from micro-batches; dropout is off
 // and nothing is clipped.
 struct MomentBatches {
@@ -32,21 +28,6 @@ struct MomentBatches {
   std::int64_t size() const { return micro_batches * micro_batch_size; }  // examples of one
   std::int64_t of_group() const { return std::max<std::int64_t>(1, count / kMomentGroups); }
 };
-
-// `count` batches of hessian.batch_size, behind those of the Hessian.
-MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t count);
-
-// `count` batches as the run's optimizer sees them, of trainer.global_batch_tokens: the first ones
-// of its order that the Hessian's batches do not reach into. Throws InputError where
-// global_batch_tokens is no multiple of a micro-batch. hessian.batch_size examples at a time.
-MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_length,
-                                 std::int64_t count);
-
-// Throws InputError where sequential data end before the last batch.
-void require_moment_examples(const MomentBatches& batches, const Dataset& data);
-
-// For people: how many gradients, of how many examples each.
-std::string moment_text(const MomentBatches& batches);
 
 // kMomentGroups means of the squared gradient [parameters], float64 on the host. A batch in which a
 // mask leaves no target has no gradient: it is left out, and counted. Throws InputError where a
