@@ -4,31 +4,9 @@
 
 #include <algorithm>
 
-namespace blockwise {
+#include "core/partition/section_blocks.hpp"
 
-at::Tensor spread_over_blocks(const at::Tensor& values, const PartitionSection& s) {
-  const auto spread_rows = [&](const at::Tensor& by_group) {
-    return by_group.repeat_interleave(std::min(s.structure.tile_rows, s.rows), 0)
-        .narrow(0, 0, s.rows);
-  };
-  switch (s.structure.kind) {
-    case Structure::Kind::elements:
-      return values.view({s.rows, s.columns});
-    case Structure::Kind::tiles:
-    case Structure::Kind::none:
-      return spread_rows(values.view({s.tile_grid_rows(), s.tile_grid_columns()}))
-          .repeat_interleave(std::min(s.structure.tile_columns, s.columns), 1)
-          .narrow(1, 0, s.columns);
-    case Structure::Kind::factored:
-      return spread_rows(values.view({-1, 1}));
-    case Structure::Kind::labels:
-      return values
-          .index_select(0, at::tensor(at::ArrayRef<std::int32_t>(s.structure.labels), at::kLong)
-                               .to(values.device()))
-          .view({s.rows, s.columns});
-  }
-  return values;
-}
+namespace blockwise {
 
 at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x) {
   return x.view({parameter.block.rows(), parameter.block.columns()});
@@ -51,7 +29,7 @@ at::Tensor section_rates(const ParameterStep& parameter, std::size_t section) {
   if (parameter.rates == nullptr || (*parameter.rates)[section].all_one()) return {};
   const auto values = at::tensor((*parameter.rates)[section].rate, parameter.weight.options());
   if (values.numel() == 1) return values.view({1, 1});
-  return spread_over_blocks(values, parameter.partition.sections[section]);
+  return spread(parameter.partition.sections[section], values);
 }
 
 at::Tensor element_rates(const ParameterStep& parameter) {
@@ -83,21 +61,11 @@ const kernels::RateMap* rate_map(const ParameterStep& parameter, std::size_t sec
   const auto& rate = (*parameter.rates)[section].rate;
   map = {rate.data(), nullptr, s.columns, s.rows, s.columns};
   if (rate.size() == 1) return &map;
-  switch (s.structure.kind) {
-    case Structure::Kind::elements:
-      map.tile_rows = map.tile_columns = 1;
-      break;
-    case Structure::Kind::tiles:
-    case Structure::Kind::none:
-      map.tile_rows = s.structure.tile_rows;
-      map.tile_columns = std::min(s.structure.tile_columns, s.columns);
-      break;
-    case Structure::Kind::factored:
-      map.tile_rows = s.structure.tile_rows;
-      break;
-    case Structure::Kind::labels:
-      map.labels = s.structure.labels.data();
-      break;
+  if (const auto tile = tile_of(s)) {
+    map.tile_rows = tile->rows;
+    map.tile_columns = tile->columns;
+  } else {
+    map.labels = s.structure.labels.data();
   }
   return &map;
 }

@@ -6,9 +6,6 @@
 
 namespace blockwise {
 
-// One value per block of a section as one per element, [rows, columns] or what broadcasts to it.
-at::Tensor spread_over_blocks(const at::Tensor& values, const PartitionSection& section);
-
 // A tensor of the parameter's shape as the matrix that its partition cuts, [rows, columns].
 at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x);
 

@@ -4,6 +4,7 @@
 
 #include "core/base/checked_math.hpp"
 #include "core/base/error.hpp"
+#include "core/partition/section_blocks.hpp"
 
 namespace blockwise {
 namespace {
@@ -138,26 +139,6 @@ std::int64_t PartitionSection::state_size() const {
   return block_count();
 }
 
-namespace {
-
-std::int64_t label_of(const PartitionSection& section, std::int64_t row, std::int64_t column) {
-  const auto& s = section.structure;
-  switch (s.kind) {
-    case Structure::Kind::elements:
-      return row * section.columns + column;
-    case Structure::Kind::tiles:
-    case Structure::Kind::none:
-      return row / s.tile_rows * section.tile_grid_columns() + column / s.tile_columns;
-    case Structure::Kind::factored:
-      return row / s.tile_rows;
-    case Structure::Kind::labels:
-      return s.labels[static_cast<std::size_t>(row * section.columns + column)];
-  }
-  return 0;
-}
-
-}  // namespace
-
 std::int64_t TensorPartition::block_count() const {
   std::int64_t count = 0;
   for (const auto& section : sections) count += section.block_count();
@@ -168,11 +149,7 @@ std::vector<std::int64_t> TensorPartition::labels() const {
   std::vector<std::int64_t> labels;
   std::int64_t first = 0;
   for (const auto& section : sections) {
-    for (std::int64_t row = 0; row < section.rows; ++row) {
-      for (std::int64_t column = 0; column < section.columns; ++column) {
-        labels.push_back(first + label_of(section, row, column));
-      }
-    }
+    for (const auto label : labels_of(section)) labels.push_back(first + label);
     first += section.block_count();
   }
   return labels;

@@ -4,25 +4,19 @@
 
 #include <algorithm>
 
+#include "core/partition/section_blocks.hpp"
 #include "core/text/text_table.hpp"
 
 namespace blockwise {
 namespace {
 
+// "64 x 128"; of a factored group its rows and its columns, which have values of their own.
 std::string block_shape(const PartitionSection& s) {
-  switch (s.structure.kind) {
-    case Structure::Kind::elements:
-      return "1";
-    case Structure::Kind::tiles:
-    case Structure::Kind::none:
-      return fmt::format("{} x {}", std::min(s.structure.tile_rows, s.rows),
-                         std::min(s.structure.tile_columns, s.columns));
-    case Structure::Kind::factored:
-      return fmt::format("{} + {}", std::min(s.structure.tile_rows, s.rows), s.columns);
-    case Structure::Kind::labels:
-      return "by label";
-  }
-  return "";
+  const auto tile = tile_of(s);
+  if (!tile) return "by label";
+  if (s.structure.kind == Structure::Kind::elements) return "1";
+  const char between = s.structure.kind == Structure::Kind::factored ? '+' : 'x';
+  return fmt::format("{} {} {}", tile->rows, between, tile->columns);
 }
 
 std::string totals_of(const ParameterLayout& layout, const Partition& partition) {

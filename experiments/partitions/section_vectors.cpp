@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/random_stream.hpp"
+#include "core/partition/section_blocks.hpp"
 
 namespace blockwise {
 
@@ -37,9 +38,7 @@ at::Tensor SectionVectors::order(std::size_t section) const {
 }
 
 at::Tensor SectionVectors::labels(std::size_t section, const PartitionSection& part) const {
-  auto alone = part;
-  alone.row_begin = 0;
-  return at::tensor(TensorPartition{{alone}}.labels(), at::kLong).index_select(0, order(section));
+  return at::tensor(labels_of(part), at::kLong).index_select(0, order(section));
 }
 
 at::Tensor SectionVectors::matrix(std::size_t section, const at::Tensor& x) const {

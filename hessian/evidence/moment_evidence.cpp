@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "core/base/error.hpp"
+#include "core/partition/section_blocks.hpp"
 #include "hessian/evidence/two_way_fit.hpp"
 
 namespace blockwise {
@@ -14,18 +15,12 @@ namespace {
 
 constexpr double kRounding = 1e-12;  // relative; of sums of up to 10^8 doubles
 
-at::Tensor labels_of(const PartitionSection& section) {
-  auto alone = section;
-  alone.row_begin = 0;
-  return at::tensor(TensorPartition{{alone}}.labels(), at::kLong);
-}
-
 // What a structure makes of matrices [rows, columns] of which the elements with used = 1 count.
 class StructureFit {
  public:
   StructureFit(const PartitionSection& section, at::Tensor used)
       : section_(section),
-        labels_(labels_of(section)),
+        labels_(at::tensor(labels_of(section), at::kLong)),
         used_(std::move(used)),
         sizes_(sums(at::ones_like(used_))) {}
 

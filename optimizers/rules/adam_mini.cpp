@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/partition/section_blocks.hpp"
 #include "optimizers/adam_options.hpp"
 #include "optimizers/rule_spec.hpp"
 
@@ -171,7 +172,7 @@ class AdamMini : public UpdateRule, public FusedStep {
         if (s.merged >= 0) return values.view({1, 1});
         average(values, tile_means(squares, std::min(s.structure.tile_rows, s.rows),
                                    std::min(s.structure.tile_columns, s.columns)));
-        return spread_over_blocks(values, s);
+        return spread(s, values);
       }
       case Structure::Kind::factored:
         return update_factors(squares, values, s, average);
@@ -182,7 +183,7 @@ class AdamMini : public UpdateRule, public FusedStep {
         const auto sums = at::zeros_like(values).index_add_(0, labels, flat);
         const auto counts = at::zeros_like(values).index_add_(0, labels, at::ones_like(flat));
         average(values, sums / counts);
-        return values.index_select(0, labels).view({s.rows, s.columns});
+        return spread(s, values);
       }
       case Structure::Kind::none:
         break;
