@@ -15,13 +15,23 @@
 
 namespace blockwise {
 
+// What whole numbers of a file have to be where they are used as counts or as places.
+struct NumberRange {
+  bool checked = false;  // 0 at least
+  const char* column =
+      nullptr;  // below the rows of this one, the path of a column, where it is set
+};
+constexpr NumberRange counted() { return {true, nullptr}; }
+constexpr NumberRange refers_to(const char* column) { return {true, column}; }
+
 // One column of a table and the field of the record that it holds.
 template <typename Row>
-struct Column {
+struct RowColumn {
   const char* name;
   std::variant<std::int64_t Row::*, double Row::*> field;
   const char* units;
   const char* description;
+  NumberRange range = {};
 };
 
 // Specialised by whoever owns the record: `group` and `columns`.
@@ -29,7 +39,7 @@ template <typename Row>
 struct Table;
 
 template <typename Row>
-std::string path_of(const Column<Row>& column) {
+std::string path_of(const RowColumn<Row>& column) {
   return fmt::format("{}/{}", Table<Row>::group, column.name);
 }
 
@@ -127,6 +137,23 @@ std::int64_t keep_rows_up_to(Hdf5File& file, std::int64_t step) {
     file.truncate(path_of(column), end - steps.begin());
   }
   return end == steps.begin() ? -1 : *std::prev(end);
+}
+
+// Throws InputError "FILE: /a/b/c: row 3 is 7, allowed are 0 to 4" for the first number out of its
+// column's range. rows_of(column) are the rows of a column that numbers refer to.
+template <typename Row, typename RowsOf>
+void check_rows(const std::vector<Row>& rows, const RowsOf& rows_of, const std::string& file) {
+  for (const auto& column : Table<Row>::columns) {
+    if (!column.range.checked) continue;
+    const auto field = std::get<std::int64_t Row::*>(column.field);
+    const auto end = column.range.column == nullptr ? std::numeric_limits<std::int64_t>::max()
+                                                    : rows_of(column.range.column);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto value = rows[i].*field;
+      require_input(value >= 0 && value < end, "{}: {}: row {} is {}, allowed are 0 to {}", file,
+                    path_of(column), i, value, end - 1);
+    }
+  }
 }
 
 // Keeps the first `count` rows. Throws InputError where there are not as many.

@@ -28,13 +28,25 @@ std::string group_of(const std::string& group, const char* kind, std::size_t blo
   return fmt::format("{}/{}/{}", group, kind, block);
 }
 
-constexpr std::pair<const char*, const char*> kVectors[] = {
-    {"diagonal", "diagonal"},
-    {"diagonal_error", "its standard error"},
-    {"squared_row_norms", "squared norms of the rows"},
-    {"squared_row_norms_error", "their standard errors"},
-    {"squared_row_norms_low", "lower ends of their 95 % intervals (chi-squared)"},
-    {"squared_row_norms_high", "upper ends"}};
+// A vector of a block, [n].
+struct VectorArray {
+  const char* name;
+  const char* doc;
+  at::Tensor (*value)(const DiagonalAndRowNorms&);
+};
+
+const VectorArray kVectors[] = {
+    {"diagonal", "diagonal", [](const auto& found) { return found.diagonal.value; }},
+    {"diagonal_error", "its standard error",
+     [](const auto& found) { return found.diagonal.standard_error; }},
+    {"squared_row_norms", "squared norms of the rows",
+     [](const auto& found) { return found.squared_row_norms.value; }},
+    {"squared_row_norms_error", "their standard errors",
+     [](const auto& found) { return found.squared_row_norms.standard_error; }},
+    {"squared_row_norms_low", "lower ends of their 95 % intervals (chi-squared)",
+     [](const auto& found) { return squared_row_norm_interval(found).low; }},
+    {"squared_row_norms_high", "upper ends",
+     [](const auto& found) { return squared_row_norm_interval(found).high; }}};
 constexpr const char* kSamples = "samples";
 
 }  // namespace
@@ -61,8 +73,8 @@ void create_vectors(Hdf5File& file, const std::string& group,
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const auto place = group_of(group, "vectors", b);
     file.create_group(place);
-    for (const auto& [name, doc] : kVectors) {
-      create_array(file, fmt::format("{}/{}", place, name), {blocks[b].size()}, doc);
+    for (const auto& array : kVectors) {
+      create_array(file, fmt::format("{}/{}", place, array.name), {blocks[b].size()}, array.doc);
     }
     create_array(file, fmt::format("{}/{}", place, kSamples), {1},
                  "products behind every value: the diagonal's t has one degree of freedom less");
@@ -71,18 +83,11 @@ void create_vectors(Hdf5File& file, const std::string& group,
 
 void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
                    const DiagonalAndRowNorms& vectors) {
-  const auto interval = squared_row_norm_interval(vectors);
-  const at::Tensor values[] = {vectors.diagonal.value,
-                               vectors.diagonal.standard_error,
-                               vectors.squared_row_norms.value,
-                               vectors.squared_row_norms.standard_error,
-                               interval.low,
-                               interval.high};
   const auto place = group_of(group, "vectors", block);
-  for (std::size_t i = 0; i < std::size(values); ++i) {
-    const auto path = fmt::format("{}/{}", place, kVectors[i].first);
+  for (const auto& array : kVectors) {
+    const auto path = fmt::format("{}/{}", place, array.name);
     // A file that an earlier version began has no intervals.
-    if (file.has(path)) overwrite(file, path, values[i]);
+    if (file.has(path)) overwrite(file, path, array.value(vectors));
   }
   overwrite(file, fmt::format("{}/{}", place, kSamples),
             at::full({1}, static_cast<double>(vectors.diagonal.products), at::kDouble));

@@ -29,7 +29,7 @@ template <>
 struct Table<StepRecord> {
   static constexpr const char* group = "/steps";
   using R = StepRecord;
-  static constexpr Column<R> columns[] = {
+  static constexpr RowColumn<R> columns[] = {
       {"step", &R::step, "1", "optimizer steps done, this one included"},
       {"tokens", &R::tokens, "tokens", "training tokens seen, this step's included"},
       {"loss", &R::loss, "nats", "mean training loss per token of this step's batch"},
@@ -48,7 +48,7 @@ template <>
 struct Table<EvaluationRecord> {
   static constexpr const char* group = "/evaluations";
   using R = EvaluationRecord;
-  static constexpr Column<R> columns[] = {
+  static constexpr RowColumn<R> columns[] = {
       {"step", &R::step, "1", "optimizer steps done before the evaluation"},
       {"tokens", &R::tokens, "tokens", "training tokens seen before the evaluation"},
       {"loss", &R::loss, "nats", "mean validation loss per token"},
@@ -60,7 +60,7 @@ template <>
 struct Table<TestRecord> {
   static constexpr const char* group = "/test";
   using R = TestRecord;
-  static constexpr Column<R> columns[] = {
+  static constexpr RowColumn<R> columns[] = {
       {"step", &R::step, "1", "optimizer steps done before the test"},
       {"tokens", &R::tokens, "tokens", "training tokens seen before the test"},
       {"targets", &R::targets, "tokens", "targets of the test set"},
