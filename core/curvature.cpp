@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "core/base/machine_epsilon.hpp"
 #include "core/base/random_stream.hpp"
 
 namespace blockwise {
@@ -197,7 +198,7 @@ const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
   DifferenceProducts products{product(false), product(central), central ? 2 : 1};
   products.parameters = norm_of(w);
   products.gradient = norm_of(gradient());
-  products.rounding = w.scalar_type() == at::kDouble ? 1.1e-16 : 6e-8;
+  products.rounding = machine_epsilon(w.scalar_type()) / 2.0;
   auto random = at::empty({in.size()}, w.options());
   if (!w.is_meta()) {
     auto generator = make_generator(0, RandomStream::probe, std::uint64_t{1} << 43);

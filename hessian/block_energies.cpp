@@ -6,19 +6,10 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
-
-at::Tensor signs(std::int64_t count, at::Generator generator) {
-  return at::randint(2, {count}, generator, at::TensorOptions(at::kDouble)).mul_(2.0).sub_(1.0);
-}
-
-at::Generator code_generator(std::uint64_t seed, std::int64_t vector, std::int64_t code) {
-  return make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(vector),
-                        static_cast<std::uint64_t>(code));
-}
 
 at::Tensor block_sums(const at::Tensor& x, const at::Tensor& labels, std::int64_t count) {
   return at::zeros({count}, at::kDouble).index_add_(0, labels, x);
@@ -41,12 +32,12 @@ struct CodedVector {
 
 CodedVector coded_vector(const LinearOperator& a, const at::Tensor& labels,
                          std::int64_t block_count, const CodePlan& plan, std::int64_t vector) {
-  const auto v = signs(a.columns(), code_generator(plan.seed, vector, 0));
+  const auto v = signs(a.columns(), plan.seed, vector, 0);
   auto sum = at::zeros({a.rows()}, at::kDouble);
   auto squares = at::zeros({block_count}, at::kDouble);
   double total = 0.0;
   for (std::int64_t k = 0; k < plan.codes; ++k) {
-    const auto code = signs(block_count, code_generator(plan.seed, vector, k + 1));
+    const auto code = signs(block_count, plan.seed, vector, k + 1);
     const auto coded = code.index_select(0, labels);
     const auto y = a((coded * v).to(a.options())).to(at::kCPU, at::kDouble).mul_(coded);
     sum += y;
@@ -138,7 +129,7 @@ DiagonalShare diagonal_share(const LinearOperator& a, const SamplingPlan& plan) 
     auto sum = at::zeros({a.rows()}, at::kDouble);
     double squares = 0.0, energy = 0.0;
     for (std::int64_t k = 0; k < each; ++k) {
-      const auto z = signs(a.columns(), code_generator(plan.seed, g * each + k, 0));
+      const auto z = signs(a.columns(), plan.seed, g * each + k, 0);
       const auto y = a(z.to(a.options())).to(at::kCPU, at::kDouble);
       const auto d = y * z;
       sum += d;

@@ -13,6 +13,7 @@ double scale_of(const Quadrature& gauss) {
   return std::max(std::abs(gauss.nodes.front()), std::abs(gauss.nodes.back()));
 }
 
+// sum of omega_i f(theta_i)
 double integral(const Quadrature& rule, const std::function<double(double)>& f) {
   double sum = 0.0;
   for (std::size_t i = 0; i < rule.nodes.size(); ++i) sum += rule.weights[i] * f(rule.nodes[i]);
@@ -27,6 +28,7 @@ class Arrowhead {
   Arrowhead(std::vector<double> poles, std::vector<double> b, double corner)
       : poles_(std::move(poles)), b_(std::move(b)), corner_(corner) {
     double squares = 0.0;
+    // ||b||: no eigenvalue is farther than that outside the poles and the corner (Weyl).
     for (const double x : b_) squares += x * x;
     reach_ = std::sqrt(squares);
   }
@@ -42,6 +44,7 @@ class Arrowhead {
     if (i == 0) return refine(0, std::min(corner_, poles_.front()) - reach_ - poles_.front());
     const auto last = poles_.size() - 1;
     if (i > last) return refine(last, std::max(corner_, poles_.back()) + reach_ - poles_.back());
+    // The sign of g in the middle says which pole is nearer.
     const double half = 0.5 * (poles_[i] - poles_[i - 1]);
     return scaled(i - 1, half).first > 0.0 ? refine(i - 1, half) : refine(i, -half);
   }
@@ -50,10 +53,12 @@ class Arrowhead {
   double weight(const Root& root, const std::vector<double>& first) const {
     double along = 0.0, squares = 1.0;
     for (std::size_t i = 0; i < poles_.size(); ++i) {
+      // v_i = b_i / (x - pole_i), without cancellation at the nearest pole
       const double v = b_[i] / (poles_[root.pole] - poles_[i] + root.distance);
       along += first[i] * v;
       squares += v * v;
     }
+    // (sum of s_1i v_i)^2 / (1 + ||v||^2)
     return along * along / squares;
   }
 
@@ -65,10 +70,12 @@ class Arrowhead {
     double g = poles_[pole] + d - corner_, slope = 1.0;
     for (std::size_t i = 0; i < poles_.size(); ++i) {
       if (i == pole) continue;
+      // g = x - corner - sum of b_i^2 / (x - pole_i),  g' = 1 + sum of b_i^2 / (x - pole_i)^2
       const double part = b_[i] / (poles_[pole] - poles_[i] + d);
       g -= b_[i] * part;
       slope += part * part;
     }
+    // h = d g - b_pole^2,  h' = g + d g'
     return {d * g - b_[pole] * b_[pole], g + d * slope};
   }
 
@@ -78,6 +85,7 @@ class Arrowhead {
     double near = 0.0, d = 0.5 * far;
     for (int k = 0; k < kMost; ++k) {
       const auto [h, slope] = scaled(pole, d);
+      // The bracket shrinks, then d <- d - h / h', or its middle.
       (h < 0.0 ? near : far) = d;
       double next = d - h / slope;
       const auto [low, high] = std::minmax(near, far);
@@ -132,6 +140,8 @@ Quadrature with_node(const Quadrature& gauss, double xi) {
   std::vector<double> poles, b, first;
   double corner = xi;
   for (const auto i : open) {
+    // theta_i, b_i = |beta s_mi|, s_1i = (-1)^i sqrt(omega_i),  a = xi - sum of b_i^2 / (xi -
+    // theta_i)
     poles.push_back(gauss.nodes[i]);
     b.push_back(gauss.residuals[i]);
     first.push_back((i % 2 == 0 ? 1.0 : -1.0) * std::sqrt(gauss.weights[i]));
@@ -140,9 +150,11 @@ Quadrature with_node(const Quadrature& gauss, double xi) {
   Quadrature rule;
   for (std::size_t i = 0; i < gauss.nodes.size(); ++i) {
     if (std::ranges::binary_search(open, i)) continue;
+    // Converged nodes are decoupled: they and their weights stay.
     rule.nodes.push_back(gauss.nodes[i]);
     rule.weights.push_back(gauss.weights[i]);
   }
+  // T with one more row, in the basis of its eigenvectors; xi is one of its eigenvalues.
   const Arrowhead bordered(poles, b, corner);
   for (std::size_t i = 0; i <= poles.size(); ++i) {
     const auto root = bordered.root(i);

@@ -7,15 +7,14 @@
 #include <functional>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
 #include "hessian/krylov_basis.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
 
-at::Tensor gaussian(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
-  auto generator = make_generator(seed, RandomStream::probe, index);
-  return at::randn({a.columns()}, generator, at::kDouble).to(a.options());
+at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
+  return gaussian(a.columns(), probe_generator(seed, index), a.options());
 }
 
 // Rows [begin, begin + rows) of a block that have one role and heads.
@@ -172,7 +171,7 @@ class SymmetryBuilder {
 }  // namespace
 
 OperatorCheck check_operator(const LinearOperator& a, std::uint64_t seed) {
-  const auto u = gaussian(a, seed, 0), v = gaussian(a, seed, 1);
+  const auto u = gaussian_probe(a, seed, 0), v = gaussian_probe(a, seed, 1);
   const auto av = a(v), au = a(u);
   const auto mixed = a(2.0 * u - 3.0 * v);
   const double length = std::max(euclidean_norm(av), 1e-300);

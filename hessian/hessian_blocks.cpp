@@ -179,6 +179,14 @@ at::Tensor HessianBlock::extract(const at::Tensor& packed) const {
   return within.defined() ? packed.index_select(0, within.to(packed.device())) : packed;
 }
 
+at::Tensor HessianBlock::of_parts(const std::vector<at::Tensor>& parts) const {
+  std::vector<at::Tensor> chosen;
+  for (const auto tensor : subset.blocks()) chosen.push_back(parts[tensor]);
+  auto packed = at::empty({subset.size()}, chosen.front().options());
+  subset.pack(chosen, packed);
+  return extract(packed);
+}
+
 std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
                                         const BlockSelection& selection) {
   auto pieces = pieces_of(layout);

@@ -48,6 +48,8 @@ struct HessianBlock {
   // x [size()] in a packed vector that is zero elsewhere, and back.
   at::Tensor embed(const at::Tensor& x) const;
   at::Tensor extract(const at::Tensor& packed) const;
+  // Out of one tensor per tensor of the layout, as ParameterSubset::views() of all makes them.
+  at::Tensor of_parts(const std::vector<at::Tensor>& parts) const;
 };
 
 // In the layout's order. Throws InputError where nothing matches, saying what there is.

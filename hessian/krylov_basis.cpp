@@ -79,17 +79,20 @@ template <typename T>
 std::vector<double> coefficients_of(const T* q, std::int64_t rows, std::int64_t stride, const T* w,
                                     std::int64_t n) {
   const std::int64_t chunks = (n + kColumns - 1) / kColumns;
+  // partial[c, i] = q_i . w over the columns of chunk c.
   std::vector<double> partial(static_cast<std::size_t>(chunks * rows));
 #pragma omp parallel for schedule(static)
   for (std::int64_t c = 0; c < chunks; ++c) {
     const std::int64_t begin = c * kColumns, count = std::min(kColumns, n - begin);
     double* sums = partial.data() + c * rows;
+    // Four rows share one read of w; the rest go one by one.
     std::int64_t i = 0;
     for (; i + kRows <= rows; i += kRows) {
       dot_rows(q + i * stride + begin, stride, w + begin, count, sums + i);
     }
     for (; i < rows; ++i) sums[i] = dot_row(q + i * stride + begin, w + begin, count);
   }
+  // q_i . w = sum over c of partial[c, i]
   std::vector<double> sums(static_cast<std::size_t>(rows), 0.0);
   for (std::int64_t c = 0; c < chunks; ++c) {
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -99,7 +102,7 @@ std::vector<double> coefficients_of(const T* q, std::int64_t rows, std::int64_t 
   return sums;
 }
 
-// Rows with a factor of 0 are not read.
+// w <- w - sum of c_i q_i, chunk by chunk of w. Rows with a factor of 0 are not read.
 template <typename T>
 void subtract_from(const T* q, std::int64_t stride, const std::vector<double>& c, T* w,
                    std::int64_t n) {
@@ -143,6 +146,7 @@ void KrylovBasis::append(const at::Tensor& v, double scale) {
 std::vector<double> KrylovBasis::coefficients(const at::Tensor& w) const {
   const auto n = vectors_.size(1);
   if (!has_kernel(w)) {
+    // c = Q w for vectors as rows of Q
     const auto c = vectors().mv(w).to(at::kCPU, at::kDouble).contiguous();
     return {c.data_ptr<double>(), c.data_ptr<double>() + count_};
   }
@@ -156,6 +160,7 @@ void KrylovBasis::subtract(const std::vector<double>& c, const at::Tensor& w) co
   check_equal(static_cast<std::int64_t>(c.size()), count_, "coefficients of a basis");
   const auto n = vectors_.size(1);
   if (!has_kernel(w)) {
+    // w <- w - Q^T c
     w.sub_(vectors().t().mv(at::tensor(c, at::kDouble).to(w.options())));
   } else if (w.scalar_type() == at::kFloat) {
     subtract_from(vectors_.data_ptr<float>(), n, c, w.data_ptr<float>(), n);
@@ -170,6 +175,7 @@ void KrylovBasis::rotate(const double* rotation, std::int64_t kept) {
   const auto n = vectors_.size(1);
   for (std::int64_t begin = 0; begin < n; begin += kColumns) {
     const auto count = std::min(kColumns, n - begin);
+    // Columns of Q <- R^T Q, some at a time: they are read before they are written.
     const auto turned = turn.mm(vectors().narrow(1, begin, count));
     vectors_.narrow(0, 0, kept).narrow(1, begin, count).copy_(turned);
   }
@@ -178,6 +184,7 @@ void KrylovBasis::rotate(const double* rotation, std::int64_t kept) {
 
 at::Tensor KrylovBasis::combine(const std::vector<double>& c) const {
   auto sum = at::zeros({vectors_.size(1)}, vectors_.options());
+  // 0 - sum of (-c_i) q_i
   std::vector<double> negative(c.size());
   std::transform(c.begin(), c.end(), negative.begin(), std::negate<>());
   subtract(negative, sum);

@@ -1,6 +1,7 @@
 #include "hessian/lanczos.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <Eigen/Eigenvalues>
 #include <algorithm>
@@ -8,7 +9,7 @@
 #include <utility>
 
 #include "core/base/error.hpp"
-#include "hessian/saved_tensors.hpp"
+#include "core/base/machine_epsilon.hpp"
 
 namespace blockwise {
 namespace {
@@ -17,10 +18,7 @@ constexpr double kTakesAway = 0.7071;   // of the norm: below that a pass is rep
 constexpr double kBreakdown = 16.0;     // times the noise
 constexpr double kProductNoise = 16.0;  // a product's rounding, in units of the dtype's
 
-double rounding(const at::TensorOptions& options) {
-  return options.dtype() == at::kDouble ? 2.2e-16 : 1.2e-7;
-}
-
+// max |T_ij|, which is within a factor of 3 of ||T||.
 double scale_of(const Tridiagonal& t) {
   double largest = 0.0;
   for (std::size_t i = 0; i < t.alpha.size(); ++i) {
@@ -34,6 +32,7 @@ struct SmallSystem {
   Eigen::MatrixXd vectors;
 };
 
+// T s = theta s, with theta ascending and s of unit norm.
 SmallSystem solve(const Tridiagonal& t) {
   const auto m = static_cast<Eigen::Index>(t.alpha.size());
   Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver;
@@ -74,6 +73,7 @@ RitzValues ritz_values(const Tridiagonal& t) {
   const auto m = system.values.size();
   RitzValues ritz;
   for (Eigen::Index i = 0; i < m; ++i) {
+    // theta_i, omega_i = s_1i^2 of the Gauss rule, and the bound |beta_m s_mi|.
     ritz.values.push_back(system.values[i]);
     ritz.first.push_back(system.vectors(0, i) * system.vectors(0, i));
     ritz.last.push_back(std::abs(t.beta.back() * system.vectors(m - 1, i)));
@@ -91,13 +91,14 @@ Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const Lanczos
   require_input(options.steps >= 1 && room(options) <= a.rows(),
                 "{} Lanczos steps on an operator of {} rows, allowed are 1 to {}", room(options),
                 a.rows(), a.rows());
+  // q_1 = start / ||start||
   const double length = euclidean_norm(next_);
   require_input(length > 0.0 && std::isfinite(length), "a Lanczos start of norm {}", length);
   next_.div_(length);
 }
 
 double Lanczos::noise() const {
-  return std::max(options_.noise, kProductNoise * rounding(a_.options()));
+  return std::max(options_.noise, kProductNoise * machine_epsilon(a_.options()));
 }
 
 // w <- w - Q Q^T w, again where a pass has taken most of the norm away. Components
@@ -107,9 +108,11 @@ void Lanczos::orthogonalise(const at::Tensor& w) {
   double norm = euclidean_norm(w);
   for (int pass = 0; pass < 2; ++pass) {
     const double before = norm;
+    // c = Q^T w, of which |c_i| <= eps ||w|| is rounding.
     auto c = basis_.coefficients(w);
-    const double floor = rounding(a_.options()) * norm;
+    const double floor = machine_epsilon(a_.options()) * norm;
     for (double& component : c) component = std::abs(component) > floor ? component : 0.0;
+    // w <- w - Q c
     basis_.subtract(c, w);
     norm = euclidean_norm(w);
     if (norm > kTakesAway * before) return;
@@ -120,11 +123,13 @@ void Lanczos::orthogonalise(const at::Tensor& w) {
 void Lanczos::orthogonalise_selectively(const at::Tensor& w) {
   if (steps() < 2) return;
   const auto system = solve(t_);
-  const double converged = std::sqrt(rounding(a_.options())) * scale_of(t_);
+  const double converged = std::sqrt(machine_epsilon(a_.options())) * scale_of(t_);
   for (Eigen::Index i = 0; i < system.values.size(); ++i) {
+    // beta_m |s_mi| <= sqrt(eps) ||T||: the Ritz vector y = Q s_i has converged.
     const auto last = std::abs(system.vectors(system.vectors.rows() - 1, i));
     if (t_.beta.back() * last > converged) continue;
     const auto ritz = basis_.combine(column(system.vectors, i));
+    // w <- w - y (y^T w) / (y^T y)
     w.sub_(ritz, inner_product(ritz, w) / inner_product(ritz, ritz));
   }
 }
@@ -135,27 +140,39 @@ const at::Tensor& Lanczos::direction() {
     basis_.vector(0).copy_(basis_.vector(1));
     basis_.truncate(1);
   }
+  // q_j, of unit norm since receive() divided by beta_{j-1}.
   basis_.append(next_, 1.0);
   newest_ = basis_.vector(basis_.count() - 1);
   return newest_;
 }
 
+// Step j, with w in next_:  beta_j q_{j+1} = A q_j - beta_{j-1} q_{j-1} - alpha_j q_j.
 void Lanczos::receive(const at::Tensor& product) {
   check_equal(newest_.defined(), true, "a direction was asked for");
+  // w = A q_j
   if (!product.is_same(next_)) next_.copy_(product);
   const auto q = std::exchange(newest_, at::Tensor());
+  // w <- w - beta_{j-1} q_{j-1}: before alpha_j, so that its rounding is taken away with it
+  // (Paige).
   if (!t_.beta.empty()) next_.sub_(basis_.vector(basis_.count() - 2), t_.beta.back());
+  // alpha_j = q_j^T w
   const double alpha = inner_product(q, next_);
   require_input(std::isfinite(alpha), "step {} of Lanczos: q^T A q is {}", steps() + 1, alpha);
+  // w <- w - alpha_j q_j
   next_.sub_(q, alpha);
   t_.alpha.push_back(alpha);
+  // w <- (I - Q Q^T) w, which is w itself in exact arithmetic.
   if (options_.reorthogonalisation == Reorthogonalisation::full) orthogonalise(next_);
+  // beta_j = ||w||
   t_.beta.push_back(euclidean_norm(next_));
   if (options_.reorthogonalisation == Reorthogonalisation::selective) {
+    // w <- (I - Y Y^T) w, Y the converged Ritz vectors, which beta_j itself decides.
     orthogonalise_selectively(next_);
     t_.beta.back() = euclidean_norm(next_);
   }
+  // beta_j = 0 up to noise: span Q is invariant, A Q = Q T.
   broke_down_ = t_.beta.back() <= kBreakdown * noise() * std::max(scale_of(t_), t_.beta.back());
+  // q_{j+1} = w / beta_j
   if (!broke_down_) next_.div_(t_.beta.back());
 }
 
@@ -182,9 +199,11 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confi
   for (const auto& [i, place] : outermost_places(system.values.size(), k, end)) {
     RitzPair pair;
     pair.place = place;
+    // ||A y - theta y|| = |beta_m s_mi| for y = Q s, as A Q = Q T + beta_m q_{m+1} e_m^T.
     pair.value = system.values[i];
     pair.residual_bound = std::abs(t_.beta.back() * system.vectors(system.vectors.rows() - 1, i));
     if (keeps_basis) {
+      // y = Q s / ||Q s||, and its residual by a product of its own.
       pair.vector = basis_.combine(column(system.vectors, i));
       pair.vector.div_(euclidean_norm(pair.vector));
       if (confirm) pair.residual = euclidean_norm(a_(pair.vector).sub_(pair.vector, pair.value));
@@ -217,55 +236,45 @@ void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProdu
 
 // ---- saving -------------------------------------------------------------------------------------
 
-void Lanczos::save(Hdf5File& file, const std::string& group) const {
-  const auto m = steps();
+void Lanczos::save(const StateWriter& state) const {
   check_equal(newest_.defined(), false, "a product of the process is under way");
-  file.create_group(group);
-  file.set_attribute(group, "rows", a_.rows());
-  file.set_attribute(group, "reorthogonalisation",
-                     static_cast<std::int64_t>(options_.reorthogonalisation));
-  file.set_attribute(group, "broke_down", std::int64_t{broke_down_});
-  file.write_array(group + "/alpha", std::span<const double>(t_.alpha), {m}, "1", "diagonal of T");
-  file.write_array(group + "/beta", std::span<const double>(t_.beta), {m}, "1", "beside it");
-  write_tensor(file, group + "/basis", basis_.vectors(), "the vectors that are kept, one a row");
-  write_tensor(file, group + "/next", next_, "the next vector");
+  state.number("rows", a_.rows());
+  state.number("reorthogonalisation", static_cast<std::int64_t>(options_.reorthogonalisation));
+  state.number("broke_down", std::int64_t{broke_down_});
+  write_values(state, "alpha", t_.alpha, "diagonal of T");
+  write_values(state, "beta", t_.beta, "beside it");
+  state.array("basis", basis_.vectors(), "the vectors that are kept, one a row");
+  state.array("next", next_, "the next vector");
 }
 
 namespace {
 
 // As many as the diagonal of T has numbers.
-std::int64_t saved_steps(const Hdf5File& file, const std::string& group, std::int64_t most) {
-  const auto shape = file.array_shape(group + "/alpha");
+std::int64_t saved_steps(const StateReader& state, std::int64_t most) {
+  const auto shape = state.shape("alpha");
   require_input(shape.size() == 1 && shape[0] >= 0 && shape[0] <= most,
-                "{}/alpha: [{}] numbers, this process has up to {} steps", group,
+                "{}: [{}] numbers, this process has up to {} steps", state.place_of("alpha"),
                 fmt::join(shape, ", "), most);
   return shape[0];
 }
 
 }  // namespace
 
-void Lanczos::load(const Hdf5File& file, const std::string& group) {
-  expect_attribute(file, group, "rows", a_.rows());
-  expect_attribute(file, group, "reorthogonalisation",
-                   static_cast<std::int64_t>(options_.reorthogonalisation));
-  const auto steps = saved_steps(file, group, room(options_));
-  const auto basis = read_rows_like(file, group + "/basis", next_, basis_.capacity());
+void Lanczos::load(const StateReader& state) {
+  expect_number(state, "rows", a_.rows());
+  expect_number(state, "reorthogonalisation",
+                static_cast<std::int64_t>(options_.reorthogonalisation));
+  const auto steps = saved_steps(state, room(options_));
+  const auto basis = read_rows_like(state, "basis", next_, basis_.capacity());
   // One vector per step where all are kept; the last two otherwise.
   const bool whole = options_.reorthogonalisation != Reorthogonalisation::none;
   require_input(basis.size(0) == (whole ? steps : std::min<std::int64_t>(steps, 2)),
-                "{}/basis: {} vectors after {} steps", group, basis.size(0), steps);
+                "{}: {} vectors after {} steps", state.place_of("basis"), basis.size(0), steps);
   basis_.truncate(0);
   for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
-  read_into(file, group + "/next", next_);
-  t_ = {read_values(file, group + "/alpha", steps), read_values(file, group + "/beta", steps)};
-  broke_down_ = file.integer_attribute(group, "broke_down") != 0;
-}
-
-void save_lanczos(const std::filesystem::path& path,
-                  const std::vector<std::pair<std::string, const Lanczos*>>& processes) {
-  save_state(path, [&](Hdf5File& file) {
-    for (const auto& [name, process] : processes) process->save(file, "/" + name);
-  });
+  read_into(state, "next", next_);
+  t_ = {read_values(state, "alpha", steps), read_values(state, "beta", steps)};
+  broke_down_ = state.number("broke_down") != 0;
 }
 
 }  // namespace blockwise

@@ -11,14 +11,13 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/linear_operator.hpp"
-#include "core/io/hdf5_file.hpp"
+#include "core/base/saved_state.hpp"
 #include "hessian/krylov_basis.hpp"
 
 namespace blockwise {
@@ -105,11 +104,11 @@ class Lanczos {
   std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm,
                               double tolerance = 1e-6) const;
 
-  // The whole state in a group of an HDF5 file, so that a stopped process goes on with the same
-  // bits: datasets alpha, beta, basis, next. load() throws InputError for a process of another
-  // size, other options, or a damaged file.
-  void save(Hdf5File& file, const std::string& group) const;
-  void load(const Hdf5File& file, const std::string& group);
+  // The whole state, so that a stopped process goes on with the same bits: arrays alpha, beta,
+  // basis, next. load() throws InputError for a process of another size, other options, or a
+  // damaged state.
+  void save(const StateWriter& state) const;
+  void load(const StateReader& state);
 
  private:
   void orthogonalise(const at::Tensor& w);
@@ -133,9 +132,5 @@ using LockstepProducts = std::function<void(const std::vector<std::size_t>& whic
                                             std::vector<at::Tensor>& products)>;
 void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProducts& multiply,
                      const std::function<bool(std::int64_t)>& observe = {});
-
-// Processes by name in one file, written beside and renamed.
-void save_lanczos(const std::filesystem::path& path,
-                  const std::vector<std::pair<std::string, const Lanczos*>>& processes);
 
 }  // namespace blockwise

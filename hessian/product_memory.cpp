@@ -16,8 +16,7 @@ at::Tensor on_meta(const at::Tensor& x) {
 }
 
 ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
-                              const std::vector<Batch>& batches, ProductMethod method,
-                              CurvatureKind kind) {
+                              const std::vector<Batch>& batches, const ProductKind& kind) {
   MetaMemory memory;
   ParameterStore store(spec.layout(), at::kMeta, dtype);
   const auto model = spec.build(store);
@@ -26,8 +25,8 @@ ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
     meta.push_back({on_meta(batch.inputs), on_meta(batch.targets)});
   }
   const auto fixed = memory.allocated();
-  Curvature curvature(*model, store, meta, method);
-  const CurvatureOperator a(curvature, kind, ParameterSubset(store.layout()));
+  Curvature curvature(*model, store, meta, kind.method);
+  const CurvatureOperator a(curvature, kind.curvature, ParameterSubset(store.layout()));
   const auto v = at::empty({a.columns()}, a.options());
   const auto y = at::empty_like(v);
   const auto vectors = static_cast<std::int64_t>(v.nbytes() + y.nbytes());
@@ -40,10 +39,10 @@ ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
 }
 
 ProductMemory rehearsed(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
-                        std::int64_t batches, ProductMethod method, CurvatureKind kind) {
-  const auto one = product_on_meta(spec, dtype, {batch}, method, kind);
+                        std::int64_t batches, const ProductKind& kind) {
+  const auto one = product_on_meta(spec, dtype, {batch}, kind);
   if (batches < 2) return one;
-  const auto two = product_on_meta(spec, dtype, {batch, batch}, method, kind);
+  const auto two = product_on_meta(spec, dtype, {batch, batch}, kind);
   const auto all = [&](std::int64_t of_one, std::int64_t of_two) {
     const auto each = std::max<std::int64_t>(0, of_two - of_one);
     return checked_sum("hessian.batches x bytes", of_one,
@@ -63,10 +62,9 @@ ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype) {
 }  // namespace
 
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
-                             std::int64_t batches, ProductMethod method, CurvatureKind kind) {
+                             std::int64_t batches, const ProductKind& kind) {
   ProductMemory memory;
-  const auto note =
-      rehearse([&] { memory = rehearsed(spec, dtype, batch, batches, method, kind); });
+  const auto note = rehearse([&] { memory = rehearsed(spec, dtype, batch, batches, kind); });
   if (!note.empty()) memory = what_lasts(spec, dtype);
   memory.note = note;
   return memory;

@@ -23,8 +23,12 @@ struct ProductMemory {
 // For `batches` batches of the sizes of `batch`, whose values do not matter: by running products on
 // LibTorch's meta device (core/memory/meta_memory.hpp), with one and two batches; every further one
 // adds what the second one did. Exact but for what kernels hold while they run.
+struct ProductKind {
+  ProductMethod method;
+  CurvatureKind curvature;
+};
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
-                             std::int64_t batches, ProductMethod method, CurvatureKind kind);
+                             std::int64_t batches, const ProductKind& kind);
 
 // Gradients per product, as core/curvature.hpp counts them; the first one of kept_graph and
 // finite_difference costs one more.

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "core/base/machine_epsilon.hpp"
 
 namespace blockwise {
 namespace {
@@ -53,7 +54,7 @@ Spectra::SortRule rule_of(SpectrumEnd end) {
 }
 
 double noise_of(const LinearOperator& a, const EigenpairOptions& options) {
-  return std::max(options.noise, a.options().dtype() == at::kDouble ? 2.2e-16 : 1.2e-7);
+  return std::max(options.noise, machine_epsilon(a.options()));
 }
 
 RitzPair confirmed(const LinearOperator& a, std::int64_t place, double value,

@@ -7,21 +7,13 @@
 #include <numbers>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
-namespace {
-
-at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint64_t index) {
-  auto generator = make_generator(seed, RandomStream::probe, index);
-  return at::randn({a.columns()}, generator, at::kDouble).to(a.options());
-}
-
-}  // namespace
-
 Estimate SpectralDensity::mean_of(const SpectrumIntegrand& f) const {
   double below = 0.0, above = 0.0;
   for (const auto& probe : probes) {
+    // What the canonical representations of this probe's moments leave open on either side.
     const auto bounds = integral_bounds(probe, f.value, f.rough, smallest_possible);
     below += bounds.value - bounds.low;
     above += bounds.high - bounds.value;
@@ -36,6 +28,7 @@ Estimate SpectralDensity::mean_of(const SpectrumIntegrand& f) const {
 SampleMean SpectralDensity::probe_mean(const std::function<double(double)>& f) const {
   std::vector<double> samples;
   for (const auto& probe : probes) {
+    // q^T f(A) q = sum of omega_i f(theta_i)
     double sum = 0.0;
     for (std::size_t i = 0; i < probe.nodes.size(); ++i) {
       sum += probe.weights[i] * f(probe.nodes[i]);
@@ -65,7 +58,8 @@ namespace {
 
 Lanczos start_probe(const LinearOperator& a, const DensityOptions& options, std::int64_t k,
                     std::int64_t most_steps) {
-  return {a, gaussian_probe(a, options.seed, static_cast<std::uint64_t>(k)),
+  const auto generator = probe_generator(options.seed, static_cast<std::uint64_t>(k));
+  return {a, gaussian(a.columns(), generator, a.options()),
           LanczosOptions{options.steps, most_steps, options.reorthogonalisation, options.noise}};
 }
 
@@ -73,16 +67,17 @@ constexpr std::int64_t kFewestProbes = 10;
 
 }  // namespace
 
-bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, std::int64_t rows,
-                    std::int64_t probes, double relative_error, double smallest_possible) {
+bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, const DepthGoal& goal) {
   constexpr double kShare = 0.1, kSmall = 1e-3;
-  const auto bounds = integral_bounds(gauss, f.value, f.rough, smallest_possible);
+  const auto bounds = integral_bounds(gauss, f.value, f.rough, goal.smallest_possible);
+  // Of f under one probe's measure; over Gaussian q the mean's variance is 2 Var f / (n + 2) /
+  // probes.
   double variance = 0.0;
   for (std::size_t i = 0; i < gauss.nodes.size(); ++i) {
     variance += gauss.weights[i] * std::pow(f.value(gauss.nodes[i]) - bounds.value, 2);
   }
-  const double error = std::sqrt(2.0 * variance / double(rows + 2) / double(probes));
-  const double share = std::max(kSmall, kShare * relative_error);
+  const double error = std::sqrt(2.0 * variance / double(goal.rows + 2) / double(goal.probes));
+  const double share = std::max(kSmall, kShare * goal.relative_error);
   const double off = std::max(bounds.high - bounds.value, bounds.value - bounds.low);
   return off <= std::max(kShare * error, share * std::abs(bounds.value));
 }
@@ -114,18 +109,13 @@ SpectralDensity spectral_density(const LinearOperator& a, const DensityOptions& 
 namespace {
 
 // Deeper until the quadrature is deep enough, or most_steps.
-Lanczos deep_probe(const LinearOperator& a, const SpectrumIntegrand& f,
-                   const DensityOptions& options, std::int64_t k, double relative_error,
-                   std::int64_t most_steps) {
-  auto process = start_probe(a, options, k, most_steps);
-  process.run();
+void deepen(Lanczos& process, const SpectrumIntegrand& f, const DepthGoal& goal,
+            std::int64_t most_steps) {
   while (process.steps() < most_steps && !process.broke_down() &&
-         !is_deep_enough(gauss_quadrature(process.tridiagonal()), f, a.rows(), options.probes,
-                         relative_error, options.smallest_possible)) {
+         !is_deep_enough(gauss_quadrature(process.tridiagonal()), f, goal)) {
     process.extend(next_depth(process.steps(), most_steps));
     process.run();
   }
-  return process;
 }
 
 }  // namespace
@@ -134,10 +124,12 @@ Estimate trace_of_function(const LinearOperator& a, const SpectrumIntegrand& f,
                            const DensityOptions& options, double relative_error,
                            std::int64_t most_steps) {
   SpectralDensity density{{}, a.rows(), options.smallest_possible};
+  const DepthGoal goal = {a.rows(), options.probes, relative_error, options.smallest_possible};
   std::int64_t products = 0;
   while (std::ssize(density.probes) < options.probes) {
-    const auto process =
-        deep_probe(a, f, options, std::ssize(density.probes), relative_error, most_steps);
+    auto process = start_probe(a, options, std::ssize(density.probes), most_steps);
+    process.run();
+    deepen(process, f, goal, most_steps);
     products += process.steps();
     density.probes.push_back(gauss_quadrature(process.tridiagonal()));
     const auto mean = density.probe_mean(f.value);
@@ -146,6 +138,7 @@ Estimate trace_of_function(const LinearOperator& a, const SpectrumIntegrand& f,
       break;
     }
   }
+  // tr f(A) = n E q^T f(A) q
   const auto share = density.mean_of(f);
   const auto n = static_cast<double>(a.rows());
   return {n * share.value, n * share.standard_error, products,       share.samples,
@@ -187,6 +180,7 @@ std::vector<double> cell_shares(const std::vector<WeightedNode>& nodes, double s
   std::vector<double> shares(static_cast<std::size_t>(cells), 0.0);
   double total = 0.0;
   for (const auto& n : nodes) {
+    // exp(-z^2 / 2) around the cell that t = asinh(theta / s) is in
     const double center = (std::asinh(n.node / scale) - low) / width;
     for (std::int64_t c = 0; c < cells; ++c) {
       const double z = (static_cast<double>(c) + 0.5 - center) / kSpread;
@@ -218,6 +212,7 @@ double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::i
   const auto part = [](double u, double m) { return u > 0.0 ? 0.5 * u * std::log(u / m) : 0.0; };
   double divergence = 0.0;
   for (std::size_t c = 0; c < x.size(); ++c) {
+    // m = (p + q) / 2;  JS = sum of p ln(p / m) / 2 + q ln(q / m) / 2
     const double middle = 0.5 * (x[c] + y[c]);
     divergence += part(x[c], middle) + part(y[c], middle);
   }
@@ -242,6 +237,7 @@ double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
   for (std::size_t k = 0; k < count; ++k) {
     left.push_back(jensen_shannon(without_probe(p, k), without_probe(q, k), cells));
   }
+  // sqrt((n - 1) / n sum (x_(k) - mean)^2) = (n - 1) standard errors of the x_(k)
   return sample_mean(left).standard_error * static_cast<double>(count - 1);
 }
 
@@ -251,6 +247,7 @@ double condition_number(const Quadrature& spectrum, double left_out) {
     nodes.push_back({std::abs(spectrum.nodes[i]), spectrum.weights[i]});
   }
   std::ranges::sort(nodes, {}, &WeightedNode::node);
+  // The smallest |theta| at which the weights below it pass left_out.
   double below = 0.0;
   for (const auto& n : nodes) {
     below += n.weight;
@@ -289,6 +286,7 @@ ShareBounds share_within(const Quadrature& gauss, double x, double smallest_poss
 // left_out: at nodes, since between them bounds do not change.
 Interval condition_bounds(const Quadrature& gauss, double left_out, std::int64_t rows,
                           double deviations, double smallest_possible) {
+  // sqrt(2 p (1 - p) / (n + 2)) of one probe's share p
   const double spread =
       deviations * std::sqrt(2.0 * left_out * (1.0 - left_out) / double(rows + 2));
   std::vector<double> sizes = {0.0};
@@ -311,6 +309,7 @@ DensityCost density_cost(std::int64_t rows, double error, double failure) {
                 error);
   require_input(failure > 0.0 && failure < 1.0, "a probability of failure of {}", failure);
   const double n = static_cast<double>(rows);
+  // 4 ln(2 n / failure) / ((n + 2) error^2)
   const double probes = 4.0 * std::log(2.0 * n / failure) / ((n + 2.0) * error * error);
   return {static_cast<std::int64_t>(std::ceil(12.0 / error + 0.5)),
           std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(probes)))};

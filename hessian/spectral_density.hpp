@@ -42,8 +42,12 @@ struct SpectralDensity {
 // Whether a quadrature may stay as deep as it is: it is off by at most a tenth of the standard
 // error that `probes` Gaussian probes of `rows` elements will have, of `relative_error` of the
 // integral, or 1e-3 of it. (A probe's variance is 2 / (n + 2) that of f over the spectrum.)
-bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, std::int64_t rows,
-                    std::int64_t probes, double relative_error, double smallest_possible);
+struct DepthGoal {
+  std::int64_t rows = 0, probes = 1;
+  double relative_error = 0.0;
+  double smallest_possible = -std::numeric_limits<double>::infinity();
+};
+bool is_deep_enough(const Quadrature& gauss, const SpectrumIntegrand& f, const DepthGoal& goal);
 // Depths that are tried: `steps`, and half as many again until `most`. The first that is not below
 // `done`, and the one behind `steps`.
 std::int64_t first_depth(std::int64_t steps, std::int64_t most, std::int64_t done);

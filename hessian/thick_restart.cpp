@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
-#include "hessian/saved_tensors.hpp"
+#include "core/base/machine_epsilon.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,8 +16,6 @@ constexpr double kTakesAway = 0.7071;  // of the norm: below that a pass is repe
 constexpr double kNoiseFactor = 16.0;
 
 std::int64_t ends(SpectrumEnd end) { return end == SpectrumEnd::both ? 2 : 1; }
-
-constexpr std::uint64_t kFurtherStart = std::uint64_t{1} << 45;  // no probe's number
 
 bool are_near(const std::vector<double>& a, const std::vector<double>& b, double bound) {
   return std::ranges::equal(a, b, [bound](double x, double y) { return std::abs(x - y) <= bound; });
@@ -84,12 +82,14 @@ void ThickRestart::examine() {
   }
 }
 
+// S y = theta y on the basis so far.
 ThickRestart::Solver ThickRestart::solve() const {
   return Solver(s_.topLeftCorner(basis_.count(), basis_.count()));
 }
 
 // Projections on the whole basis are the new row and column of S, exact also after a restart.
 void ThickRestart::step() {
+  // V <- [V v], w = A v
   basis_.append(next_, 1.0);
   const auto place = basis_.count() - 1;
   a_.apply(basis_.vector(place), next_);
@@ -97,25 +97,30 @@ void ThickRestart::step() {
   require_input(std::isfinite(norm), "||A v|| is {}", norm);
   Eigen::VectorXd sum = Eigen::VectorXd::Zero(basis_.count());
   for (int pass = 0; pass < 2; ++pass) {
+    // c = V^T w,  w <- w - V c;  over both passes the sum of c is V^T A v.
     const auto c = basis_.coefficients(next_);
     basis_.subtract(c, next_);
     sum += Eigen::Map<const Eigen::VectorXd>(c.data(), basis_.count());
+    // ||r||, of A V = V S + r e_m^T
     residual_ = euclidean_norm(next_);
     if (residual_ > kTakesAway * norm) break;
   }
+  // S gets V^T A v as its last column and row.
   s_.block(0, place, basis_.count(), 1) = sum;
   s_.block(place, 0, 1, basis_.count()) = sum.transpose();
+  // max |S_ij| so far stands for ||S||; the next v is r / ||r||.
   scale_ = std::max(scale_, sum.cwiseAbs().maxCoeff());
   if (residual_ > 0.0) next_.div_(residual_);
 }
 
+// Of a residual: what noise alone leaves of it.
 double ThickRestart::floor() const {
-  const double rounding = a_.options().dtype() == at::kDouble ? 2.2e-16 : 1.2e-7;
-  return kNoiseFactor * std::max(options_.noise, rounding) * scale_;
+  return kNoiseFactor * std::max(options_.noise, machine_epsilon(a_.options())) * scale_;
 }
 
 double ThickRestart::bound() const { return std::max(options_.tolerance * scale_, floor()); }
 
+// ||A V y - theta V y|| = ||r|| |y_m| is within the bound for every wanted pair.
 bool ThickRestart::has_converged(const Solver& solver) const {
   const auto last = basis_.count() - 1;
   return std::ranges::all_of(
@@ -138,6 +143,7 @@ bool ThickRestart::is_next_behind(const Solver& solver) const {
   int known = 0;
   for (const auto& pair : outermost_places(basis_.count(), k + 1, options_.end)) {
     if (pair.place != k && pair.place != -1 - k) continue;
+    // |theta_before - theta|, from the last wanted pair, and ||r|| |y_m| of the one behind it.
     const auto before = pair.place == k ? pair.index + 1 : pair.index - 1;
     const double distance =
         std::abs(solver.eigenvalues()[before] - solver.eigenvalues()[pair.index]);
@@ -159,9 +165,11 @@ void ThickRestart::keep(const Solver& solver, std::int64_t at_each_end) {
   s_.setZero();
   for (Eigen::Index k = 0; k < count; ++k) {
     const auto place = places[static_cast<std::size_t>(k)].index;
+    // Columns y_k of the rotation;  S becomes diag(theta_k).
     rotation.col(k) = solver.eigenvectors().col(place);
     s_(k, k) = solver.eigenvalues()[place];
   }
+  // V <- V [y_1 .. y_count]
   basis_.rotate(rotation.data(), count);
 }
 
@@ -177,9 +185,10 @@ void ThickRestart::restart(const Solver& solver) {
 void ThickRestart::start_again(const Solver& solver) {
   found_ = wanted_values(solver);
   keep(solver, options_.pairs);
-  auto generator = make_generator(options_.seed, RandomStream::probe, kFurtherStart,
-                                  static_cast<std::uint64_t>(starts_++));
-  next_.copy_(at::randn({a_.rows()}, generator, at::kDouble));
+  const auto generator = probe_generator(options_.seed, ProbePlace::further_start,
+                                         static_cast<std::uint64_t>(starts_++));
+  next_.copy_(gaussian(a_.rows(), generator, at::kDouble));
+  // v <- (I - V V^T) v / ||.||, twice for orthogonality to rounding.
   for (int pass = 0; pass < 2; ++pass) {
     basis_.subtract(basis_.coefficients(next_), next_);
     next_.div_(euclidean_norm(next_));
@@ -195,6 +204,7 @@ EigenpairResult ThickRestart::result() const {
     RitzPair pair;
     pair.place = place;
     pair.value = solver.eigenvalues()[i];
+    // ||r|| |y_m|, the vector V y, and ||A V y - theta V y|| by a product of its own.
     pair.residual_bound = residual_ * std::abs(y[y.size() - 1]);
     pair.vector = basis_.combine({y.data(), y.data() + y.size()});
     pair.vector.div_(euclidean_norm(pair.vector));
@@ -209,50 +219,46 @@ EigenpairResult ThickRestart::result() const {
 
 // ---- saving -------------------------------------------------------------------------------------
 
-void ThickRestart::save(Hdf5File& file, const std::string& group) const {
-  file.create_group(group);
-  file.set_attribute(group, "rows", a_.rows());
-  file.set_attribute(group, "capacity", basis_.capacity());
-  file.set_attribute(group, "products", products_);
-  file.set_attribute(group, "restarts", restarts_);
-  file.set_attribute(group, "starts", starts_);
-  file.set_attribute(group, "converged", std::int64_t{converged_});
-  file.set_attribute(group, "copies_found", std::int64_t{copies_found_});
-  file.set_attribute(group, "ended", std::int64_t{ended_});
-  const double scales[] = {residual_, scale_};
-  file.write_array(group + "/scales", std::span<const double>(scales), {2}, "1",
-                   "norm of the residual, largest entry of S");
+void ThickRestart::save(const StateWriter& state) const {
+  state.number("rows", a_.rows());
+  state.number("capacity", basis_.capacity());
+  state.number("products", products_);
+  state.number("restarts", restarts_);
+  state.number("starts", starts_);
+  state.number("converged", std::int64_t{converged_});
+  state.number("copies_found", std::int64_t{copies_found_});
+  state.number("ended", std::int64_t{ended_});
+  write_values(state, "scales", {residual_, scale_}, "norm of the residual, largest entry of S");
   const auto m = basis_.capacity();
-  file.write_array(group + "/s", std::span<const double>(s_.data(), std::size_t(m * m)), {m, m},
-                   "1", "projected operator");
+  const auto s = at::from_blob(const_cast<double*>(s_.data()), {m, m}, at::kDouble);
+  state.array("s", s, "projected operator");
   if (!found_.empty()) {
-    file.write_array(group + "/found", std::span<const double>(found_), {std::ssize(found_)}, "1",
-                     "the wanted pairs' values when the present start began");
+    write_values(state, "found", found_, "the wanted pairs' values when the present start began");
   }
-  write_tensor(file, group + "/basis", basis_.vectors(), "the vectors that are kept, one a row");
-  write_tensor(file, group + "/next", next_, "the next vector");
+  state.array("basis", basis_.vectors(), "the vectors that are kept, one a row");
+  state.array("next", next_, "the next vector");
 }
 
-void ThickRestart::load(const Hdf5File& file, const std::string& group) {
-  expect_attribute(file, group, "rows", a_.rows());
-  expect_attribute(file, group, "capacity", basis_.capacity());
-  products_ = count_attribute(file, group, "products", options_.most_products);
-  restarts_ = count_attribute(file, group, "restarts", products_);
-  starts_ = count_attribute(file, group, "starts", products_ + 1);
-  converged_ = file.integer_attribute(group, "converged") != 0;
-  copies_found_ = file.integer_attribute(group, "copies_found") != 0;
-  found_ = file.has(group + "/found") ? read_values(file, group + "/found") : std::vector<double>{};
-  ended_ = file.integer_attribute(group, "ended") != 0;
-  const auto scales = read_values(file, group + "/scales", 2);
+void ThickRestart::load(const StateReader& state) {
+  expect_number(state, "rows", a_.rows());
+  expect_number(state, "capacity", basis_.capacity());
+  products_ = read_count(state, "products", options_.most_products);
+  restarts_ = read_count(state, "restarts", products_);
+  starts_ = read_count(state, "starts", products_ + 1);
+  converged_ = state.number("converged") != 0;
+  copies_found_ = state.number("copies_found") != 0;
+  found_ = state.has_array("found") ? read_values(state, "found") : std::vector<double>{};
+  ended_ = state.number("ended") != 0;
+  const auto scales = read_values(state, "scales", 2);
   residual_ = scales[0];
   scale_ = scales[1];
-  const auto m = static_cast<std::size_t>(basis_.capacity());
-  file.read_array(group + "/s", std::span<double>(s_.data(), m * m));
-  const auto basis = read_rows_like(file, group + "/basis", next_, basis_.capacity());
-  require_input(!ended_ || basis.size(0) > 0, "{}: it has ended without a vector", group);
+  const auto m = basis_.capacity();
+  read_into(state, "s", at::from_blob(s_.data(), {m, m}, at::kDouble));
+  const auto basis = read_rows_like(state, "basis", next_, basis_.capacity());
+  require_input(!ended_ || basis.size(0) > 0, "{}: it has ended without a vector", state.place());
   basis_.truncate(0);
   for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
-  read_into(file, group + "/next", next_);
+  read_into(state, "next", next_);
 }
 
 }  // namespace blockwise

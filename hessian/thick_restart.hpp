@@ -38,10 +38,10 @@ class ThickRestart {
   // The pairs as they are now.
   EigenpairResult result() const;
 
-  // The whole state in a group of an HDF5 file, so that a stopped process goes on with the same
-  // bits. load() throws InputError for a process of another size or a damaged file.
-  void save(Hdf5File& file, const std::string& group) const;
-  void load(const Hdf5File& file, const std::string& group);
+  // The whole state, so that a stopped process goes on with the same bits. load() throws InputError
+  // for a process of another size or a damaged state.
+  void save(const StateWriter& state) const;
+  void load(const StateReader& state);
 
  private:
   using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;

@@ -6,16 +6,14 @@
 #include <cmath>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
 #include "hessian/bounded_bias.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
 
-at::Tensor rademacher(const LinearOperator& a, std::uint64_t seed, std::int64_t index) {
-  auto generator = make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(index));
-  const auto bits = at::randint(2, {a.columns()}, generator, at::TensorOptions(at::kDouble));
-  return bits.mul_(2.0).sub_(1.0).to(a.options());
+at::Tensor sign_probe(const LinearOperator& a, std::uint64_t seed, std::int64_t index) {
+  return signs(a.columns(), seed, index).to(a.options());
 }
 
 double double_product(const at::Tensor& x, const at::Tensor& y) {
@@ -46,7 +44,7 @@ RunningMean mean_over_probes(const LinearOperator& a, const SamplingPlan& plan,
   require_products(plan, 1);
   RunningMean mean;
   while (mean.count() < plan.products && !good_enough(mean, 0.0, plan)) {
-    mean.add(sample(rademacher(a, plan.seed, mean.count())));
+    mean.add(sample(sign_probe(a, plan.seed, mean.count())));
   }
   return mean;
 }
@@ -59,7 +57,7 @@ std::pair<at::Tensor, at::Tensor> sketch(const LinearOperator& a, std::uint64_t 
                                          std::int64_t first, std::int64_t k) {
   std::vector<at::Tensor> products, probes;
   for (std::int64_t i = 0; i < k; ++i) {
-    const auto z = rademacher(a, seed, first + i);
+    const auto z = sign_probe(a, seed, first + i);
     probes.push_back(z.to(at::kCPU, at::kDouble));
     products.push_back(a(z).to(at::kCPU, at::kDouble));
   }
@@ -83,12 +81,14 @@ class RunningVectorMean {
 
   void add(const at::Tensor& sample) {
     const auto x = sample.to(at::kCPU, at::kDouble);
+    // d = x - m;  m <- m + d / n;  M2 <- M2 + d (x - m)
     const auto delta = x - mean_;
     mean_.add_(delta, 1.0 / static_cast<double>(++count_));
     squares_.addcmul_(delta, x - mean_);
   }
   std::int64_t count() const { return count_; }
   VectorEstimate estimate() const {
+    // sqrt(M2 / (n - 1) / n)
     const auto n = static_cast<double>(count_);
     return {mean_, (squares_ / (std::max(1.0, n - 1.0) * n)).sqrt(), count_};
   }
@@ -108,7 +108,7 @@ VectorEstimate vector_mean(const LinearOperator& a, const SamplingPlan& plan,
                            const Sample& sample) {
   require_products(plan, 2);
   RunningVectorMean mean(a.rows());
-  while (mean.wants_more(plan)) mean.add(sample(rademacher(a, plan.seed, mean.count())));
+  while (mean.wants_more(plan)) mean.add(sample(sign_probe(a, plan.seed, mean.count())));
   return mean.estimate();
 }
 
@@ -128,12 +128,14 @@ double VectorEstimate::relative_error() const {
 }
 
 Estimate hutchinson_trace(const LinearOperator& a, const SamplingPlan& plan) {
+  // E z^T A z = tr A
   return estimate_of(mean_over_probes(a, plan, [&](const at::Tensor& z) {
                        return double_product(z, a(z));
                      }).result());
 }
 
 Estimate squared_frobenius_norm(const LinearOperator& a, const SamplingPlan& plan) {
+  // E ||A z||^2 = tr A^T A = ||A||_F^2
   const auto mean = mean_over_probes(a, plan, [&](const at::Tensor& z) {
     const auto y = a(z);
     return double_product(y, y);
@@ -165,19 +167,24 @@ Estimate norm_of_columns(const at::Tensor& y) {
 TraceAndNorm hutch_plus_plus(const LinearOperator& a, const SamplingPlan& plan) {
   require_products(plan, 6);
   const auto k = std::min(plan.products / 3, a.rows());
+  // Y = A Z for a third of the products, Q = orth(Y)
   const auto y = sketch(a, plan.seed, 0, k).first;
   const auto q = orthonormal(y);
+  // tr(Q^T A Q), a second third
   const double exact = (q * times(a, q)).sum().item<double>();
   const auto norm = norm_of_columns(y);
+  // Q spans everything: nothing is left.
   if (k == a.rows()) return {{exact, 0.0, 2 * k, 0}, norm};
+  // tr((I - Q Q^T) A (I - Q Q^T)) by Hutchinson, the last third: z <- (I - Q Q^T) z, then z^T A z.
   RunningMean rest;
   const auto left = plan.products - 2 * k;
   while (rest.count() < left && !good_enough(rest, exact, plan)) {
-    auto z = rademacher(a, plan.seed, k + rest.count()).to(at::kCPU, at::kDouble);
+    auto z = sign_probe(a, plan.seed, k + rest.count()).to(at::kCPU, at::kDouble);
     z -= q.mv(q.t().mv(z));
     rest.add(double_product(z, a(z.to(a.options())).to(at::kCPU, at::kDouble)));
   }
   const auto products = 2 * k + rest.count();
+  // tr A = tr(Q^T A Q) + the rest, whose error is the whole one
   auto trace = estimate_of(rest.result());
   trace.value += exact;
   trace.products = products;
@@ -190,6 +197,7 @@ TraceAndNorm hutch_plus_plus(const LinearOperator& a, const SamplingPlan& plan) 
 //   t = tr(P A P) + w^T (I - P) A (I - P) w.
 class ExchangeableTrace {
  public:
+  // H = Q^T A Q from Z = A Q, V = Q^T Omega, R^-T, and w_i^T A w_i from Omega and Y.
   ExchangeableTrace(const at::Tensor& q, const at::Tensor& r, const at::Tensor& z,
                     const at::Tensor& omega, const at::Tensor& y)
       : k_(r.size(1)),
@@ -204,8 +212,11 @@ class ExchangeableTrace {
 
   // The estimate of probe i from the range without the probes in `out`, i among them.
   double estimate(Eigen::Index i, const std::vector<Eigen::Index>& out) const {
+    // P = Q (I - B B^T) Q^T:  tr(P A P) = tr H - tr(B^T H B)
     const auto b = directions(out);
     const double range = h_.trace() - (b.transpose() * h_ * b).trace();
+    // u = (I - B B^T) v_i, the coordinates of P w_i;  with A w_i = Q r_i:
+    // w^T (I - P) A (I - P) w = w^T A w - 2 u^T r_i + u^T H u
     const Eigen::VectorXd inside = v_.col(i) - b * (b.transpose() * v_.col(i));
     return range + diagonal_[i] - 2.0 * inside.dot(r_.col(i)) + inside.dot(h_ * inside);
   }
@@ -219,6 +230,7 @@ class ExchangeableTrace {
   // The whole estimate again without each probe; its spread times (k - 1).
   double jackknife_error() const {
     RunningMean without;
+    // t_(i) = mean over j != i of the estimate of probe j without the columns of both
     for (Eigen::Index i = 0; i < k_; ++i) {
       double sum = 0.0;
       for (Eigen::Index j = 0; j < k_; ++j) sum += j == i ? 0.0 : estimate(j, {i, j});
@@ -239,6 +251,7 @@ class ExchangeableTrace {
     Eigen::MatrixXd b(k_, static_cast<Eigen::Index>(out.size()));
     for (std::size_t c = 0; c < out.size(); ++c) {
       const auto column = static_cast<Eigen::Index>(c);
+      // Gram-Schmidt: b_c <- b_c - b_k (b_k . b_c), normalised
       b.col(column) = inverse_.col(out[c]).normalized();
       for (Eigen::Index before = 0; before < column; ++before) {
         b.col(column) -= b.col(before) * b.col(before).dot(b.col(column));
@@ -259,6 +272,7 @@ struct GrowingSketch {
 
   void grow(const LinearOperator& a, std::uint64_t seed, std::int64_t count) {
     const auto [products, probes] = sketch(a, seed, size(), count);
+    // Y_new <- (I - Q Q^T) Y_new, twice, then orthonormal: the new columns of Q
     auto fresh = products;
     for (int pass = 0; pass < 2 && q.defined(); ++pass) fresh = fresh - q.mm(q.t().mm(fresh));
     fresh = orthonormal(fresh);
@@ -274,8 +288,10 @@ struct GrowingSketch {
 };
 
 Estimate exchangeable_estimate(const GrowingSketch& s) {
+  // R = Q^T Y, upper triangular since every column of Y lies in the columns of Q up to its own
   const ExchangeableTrace trace(s.q, s.q.t().mm(s.y).triu(), s.z, s.omega, s.y);
   const auto mean = trace.estimates();
+  // Geometric mean of the paper's error and the jackknife's, see trace.hpp
   const double error = std::sqrt(mean.standard_error() * trace.jackknife_error());
   return {mean.mean(), error, 2 * s.size(), s.size()};
 }
@@ -328,8 +344,9 @@ DiagonalAndRowNorms diagonal_and_row_norms(const LinearOperator& a, const Sampli
   require_products(plan, 2);
   RunningVectorMean diagonal(a.rows()), norms(a.rows());
   while (diagonal.wants_more(plan)) {
-    const auto z = rademacher(a, plan.seed, diagonal.count());
+    const auto z = sign_probe(a, plan.seed, diagonal.count());
     const auto y = a(z);
+    // E z_i (A z)_i = A_ii,  E (A z)_i^2 = ||A_i||^2
     diagonal.add(z * y);
     norms.add(y.square());
   }

@@ -233,11 +233,14 @@ Reorthogonalisation HessianConfig::lanczos_reorthogonalisation() const {
 }
 
 EigenpairOptions HessianConfig::eigenpair_options(double noise) const {
-  return {eigenpairs, SpectrumEnd::both, eigen_basis, eigen_tolerance,
-          noise,      eigen_products,    probe_seed()};
+  return {eigenpairs,
+          SpectrumEnd::both,
+          eigen_basis,
+          eigen_tolerance,
+          noise,
+          eigen_products,
+          static_cast<std::uint64_t>(seed)};
 }
-
-std::uint64_t HessianConfig::probe_seed() const { return static_cast<std::uint64_t>(seed); }
 
 TraceMethod HessianConfig::trace_estimator() const {
   return chosen<TraceMethod>(kTraceMethods, trace_method);

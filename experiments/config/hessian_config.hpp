@@ -70,7 +70,6 @@ struct HessianConfig {
   Reorthogonalisation lanczos_reorthogonalisation() const;
   EigenpairOptions eigenpair_options(double noise) const;
   TraceMethod trace_estimator() const;
-  std::uint64_t probe_seed() const;
   at::ScalarType dtype() const;
 };
 

@@ -2,33 +2,31 @@
 
 #include <ATen/ATen.h>
 
-#include "core/base/random_stream.hpp"
+#include "core/io/hdf5_state.hpp"
 #include "experiments/curvature/block_eigenvectors.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
 #include "hessian/dense_eigenpairs.hpp"
-#include "hessian/saved_tensors.hpp"
+#include "hessian/probe_vectors.hpp"
 #include "hessian/spectra_eigenpairs.hpp"
 #include "hessian/thick_restart.hpp"
 
 namespace blockwise {
 namespace {
 
-constexpr std::uint64_t kEigenStart = std::uint64_t{1} << 40;  // no probe's number
-
 // No pairs where it was stopped.
 EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
                           const at::Tensor& start, const EigenpairOptions& options) {
-  const auto group = fmt::format("step-{}-block-{}-pairs", scope.step, work.index);
+  const auto group = fmt::format("/step-{}-block-{}-pairs", scope.step, work.index);
   ThickRestart process(work.a, start, options);
   if (scope.has_state()) {
     load_state(scope.state, [&](const Hdf5File& file) {
-      if (file.has("/" + group)) process.load(file, "/" + group);
+      if (file.has(group)) process.load(Hdf5StateReader(file, group));
     });
   }
   const bool ended = process.run([&](std::int64_t products) {
     const bool go_on = !scope.stopped();
     if (!scope.state.empty() && (!go_on || products % scope.config.save_every == 0)) {
-      save_state(scope.state, [&](Hdf5File& file) { process.save(file, "/" + group); });
+      save_state(scope.state, [&](Hdf5File& file) { process.save(Hdf5StateWriter(file, group)); });
     }
     return go_on;
   });
@@ -38,8 +36,10 @@ EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
 }  // namespace
 
 bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
-  auto generator = make_generator(scope.config.probe_seed(), RandomStream::probe, kEigenStart);
-  const auto start = at::randn({work.block.size()}, generator, at::kDouble).to(work.a.options());
+  const auto start =
+      gaussian(work.block.size(),
+               probe_generator(scope.seed(ProbeStream::lanczos), ProbePlace::eigenpair_start),
+               work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
   const bool ours = scope.config.eigensolver == "thick_restart";
   const auto found = pairs_from_matrix(scope.config, work.block)

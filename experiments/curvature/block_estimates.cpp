@@ -54,7 +54,7 @@ void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
 void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto both = trace_and_norm(
       work.kept,
-      {scope.config.trace_products, scope.config.trace_error, scope.config.probe_seed() + 1},
+      {scope.config.trace_products, scope.config.trace_error, scope.seed(ProbeStream::trace)},
       scope.config.trace_estimator());
   auto& row = work.summary;
   const auto trace = both.trace.interval(), norm = both.squared_frobenius_norm.interval();
@@ -71,8 +71,8 @@ void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
 
 void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto found = diagonal_and_row_norms(
-      work.kept,
-      {scope.config.diagonal_products, scope.config.diagonal_error, scope.config.probe_seed() + 3});
+      work.kept, {scope.config.diagonal_products, scope.config.diagonal_error,
+                  scope.seed(ProbeStream::diagonal)});
   work.summary.products += found.diagonal.products;
   if (scope.sinks.vectors) scope.sinks.vectors(static_cast<std::size_t>(work.index), found);
 }

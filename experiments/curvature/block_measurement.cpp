@@ -70,18 +70,13 @@ BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t pl
 
 at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
   const ParameterSubset all(curvature.store().layout());
-  const auto parts = all.views(curvature.gradient());
-  std::vector<at::Tensor> chosen;
-  for (const auto tensor : block.subset.blocks()) chosen.push_back(parts[tensor]);
-  auto packed = at::empty({block.subset.size()}, curvature.gradient().options());
-  block.subset.pack(chosen, packed);
-  return block.extract(packed);
+  return block.of_parts(all.views(curvature.gradient()));
 }
 
 void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
   auto& row = work.summary;
   if (scope.config.guards) {
-    work.check = check_operator(work.a, scope.config.probe_seed());
+    work.check = check_operator(work.a, scope.seed(ProbeStream::lanczos));
     row.noise = work.check.noise;
     row.asymmetry = work.check.asymmetry;
     row.nonlinearity = work.check.nonlinearity;

@@ -10,6 +10,7 @@
 #include "experiments/curvature/hessian_measurement.hpp"
 #include "experiments/curvature/kept_products.hpp"
 #include "hessian/guards.hpp"
+#include "hessian/probe_vectors.hpp"
 #include "hessian/spectral_density.hpp"
 #include "hessian/stoppable_operator.hpp"
 
@@ -25,6 +26,10 @@ struct MeasurementScope : MeasurementTask {
   void tell_product(const std::string& what) const;
   // Of products for `what`; refers to this scope.
   WorkWatch watch(std::string what) const;
+  // Of the vectors that are drawn for a purpose.
+  std::uint64_t seed(ProbeStream stream) const {
+    return probe_seed(static_cast<std::uint64_t>(config.seed), stream);
+  }
   // Whether a process left its state there in an earlier attempt.
   bool has_state() const { return !state.empty() && input_exists(state); }
   void forget_state() const;

@@ -57,14 +57,14 @@ LogConditions log_conditions(const SpectralDensity& density) {
 
 void estimate_preconditioning(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto diagonal =
-      diagonal_share(work.kept, {kDiagonalProducts, 0.0, scope.config.probe_seed() + 2});
+      diagonal_share(work.kept, {kDiagonalProducts, 0.0, scope.seed(ProbeStream::diagonal_share)});
   work.summary.products += diagonal.products;
   if (work.density.probes.empty()) return;
   const ScaledOperator scaled(work.kept, adam_scale(scope.curvature, work.block));
   const auto probes = std::ssize(work.density.probes);
   const auto after = spectral_density(
       scaled,
-      {steps_of(scope.config, work.block), probes, scope.config.probe_seed(),
+      {steps_of(scope.config, work.block), probes, scope.seed(ProbeStream::lanczos),
        scope.config.lanczos_reorthogonalisation(), work.check.noise, scope.smallest_possible()});
   work.summary.products += probes * steps_of(scope.config, work.block);
   const auto before = log_conditions(work.density), after_adam = log_conditions(after);

@@ -19,145 +19,141 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-class Measurement {
- public:
-  Measurement(const MeasurementScope& scope, const HessianRows& done)
-      : scope_(scope), progress_(done, scope.step) {}
-
-  bool run() {
-    if (!scope_.tables.symmetries.empty() && !progress_.symmetries) symmetries();
-    const auto count = scope_.tables.blocks.size();
-    const auto side_by_side = static_cast<std::size_t>(scope_.config.lockstep);
-    for (std::size_t b = 0; b < count; b += side_by_side) {
-      if (scope_.stopped() || !blocks(b, std::min(count, b + side_by_side))) return false;
-    }
-    if (scope_.config.distances && !progress_.distances) distances();
-    if (scope_.stopped() || (scope_.config.coupling_products > 0 && !couplings())) return false;
-    return energies();
+// The guards of the whole model.
+HessianRows symmetry_rows(const MeasurementScope& scope) {
+  const auto watch = scope.watch("symmetries");
+  const auto checks = check_symmetries(scope.curvature, 12, [&] { watch.leave_if_stopped(); });
+  HessianRows rows;
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    rows.symmetries.push_back({scope.step, static_cast<std::int64_t>(i), checks[i].error});
+    watch.tell();
   }
+  return rows;
+}
 
- private:
-  void symmetries() {
-    HessianRows rows;
-    const auto checks = check_symmetries(
-        scope_.curvature, 12, [watch = scope_.watch("symmetries")] { watch.leave_if_stopped(); });
-    for (std::size_t i = 0; i < checks.size(); ++i) {
-      rows.symmetries.push_back({scope_.step, static_cast<std::int64_t>(i), checks[i].error});
-      scope_.tell_product("symmetries");
-    }
-    scope_.sinks.rows(rows);
+// From random vectors: the group's probes side by side, then block by block what is asked for
+// beside them. False: stopped.
+bool estimate_blocks(const MeasurementScope& scope, MeasurementProgress& progress,
+                     BlockGroup& group) {
+  const auto& c = scope.config;
+  for (std::int64_t p = 0; c.lanczos_steps > 0 && p < c.probes && wants_probe(scope, group); ++p) {
+    if (scope.stopped() || !run_probe(scope, progress, group, p)) return false;
   }
-
-  bool blocks(std::size_t begin, std::size_t end) {
-    const auto start = Clock::now();
-    BlockGroup group;
-    for (auto b = begin; b < end; ++b) {
-      if (progress_.blocks.count(static_cast<std::int64_t>(b)) > 0) continue;
-      group.push_back(std::make_unique<BlockMeasurement>(scope_, b));
-      check_block(scope_, *group.back());
-    }
-    if (scope_.config.exact) {
-      for (auto& work : group) measure_exactly(scope_, progress_, *work);
-    } else if (!estimated(group)) {
-      return false;
-    }
-    for (auto& work : group) {
-      work->summary.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      finish(*work);
-    }
-    return true;
+  for (auto& work : group) {
+    const bool own_solver = c.eigensolver != "lanczos" && c.eigenpairs > 0;
+    if (own_solver && !find_eigenpairs(scope, *work)) return false;
+    if (!c.functions.empty()) record_functions(scope, *work, work->density);
+    if (c.trace_products > 0) estimate_trace(scope, *work);
+    if (c.diagonal_products > 0) estimate_vectors(scope, *work);
+    if (c.preconditioning) estimate_preconditioning(scope, *work);
+    if (scope.stopped()) return false;
   }
+  return true;
+}
 
-  bool estimated(BlockGroup& group) {
-    const auto& c = scope_.config;
-    for (std::int64_t p = 0; c.lanczos_steps > 0 && p < c.probes && wants_probe(scope_, group);
-         ++p) {
-      if (scope_.stopped() || !run_probe(scope_, progress_, group, p)) return false;
-    }
-    for (auto& work : group) {
-      const bool own_solver = c.eigensolver != "lanczos" && c.eigenpairs > 0;
-      if (own_solver && !find_eigenpairs(scope_, *work)) return false;
-      if (!c.functions.empty()) record_functions(scope_, *work, work->density);
-      if (c.trace_products > 0) estimate_trace(scope_, *work);
-      if (c.diagonal_products > 0) estimate_vectors(scope_, *work);
-      if (c.preconditioning) estimate_preconditioning(scope_, *work);
-      if (scope_.stopped()) return false;
-    }
-    return true;
+// Rows of the block are complete with its summary.
+void finish_block(const MeasurementScope& scope, BlockMeasurement& work) {
+  auto& row = work.summary;
+  const auto method = scope.config.product_method();
+  row.gradients =
+      static_cast<double>(row.products) * product_cost(method, scope.config.curvature_kind());
+  if (is_difference(method) &&
+      first_of_subset(scope.tables.blocks, static_cast<std::size_t>(work.index))) {
+    row.gradients += calibration_cost(method);
   }
+  row.peak_bytes = scope.sinks.peak_bytes ? scope.sinks.peak_bytes() : 0;
+  work.rows.summary.push_back(row);
+  scope.sinks.rows(work.rows);
+  work.kept.forget();
+  scope.forget_state();
+}
 
-  // Rows of the block are complete with its summary.
-  void finish(BlockMeasurement& work) {
-    auto& row = work.summary;
-    const auto method = scope_.config.product_method();
-    row.gradients =
-        static_cast<double>(row.products) * product_cost(method, scope_.config.curvature_kind());
-    if (is_difference(method) &&
-        first_of_subset(scope_.tables.blocks, static_cast<std::size_t>(work.index))) {
-      row.gradients += calibration_cost(method);
-    }
-    row.peak_bytes = scope_.sinks.peak_bytes ? scope_.sinks.peak_bytes() : 0;
-    work.rows.summary.push_back(row);
-    scope_.sinks.rows(work.rows);
-    work.kept.forget();
-    scope_.forget_state();
+// Blocks begin .. end - 1, those of an earlier attempt left out. False: stopped.
+bool measure_blocks(const MeasurementScope& scope, MeasurementProgress& progress, std::size_t begin,
+                    std::size_t end) {
+  const auto start = Clock::now();
+  BlockGroup group;
+  for (auto b = begin; b < end; ++b) {
+    if (progress.blocks.count(static_cast<std::int64_t>(b)) > 0) continue;
+    group.push_back(std::make_unique<BlockMeasurement>(scope, b));
+    check_block(scope, *group.back());
   }
-
-  void distances() {
-    HessianRows rows;
-    const auto density_of = [&](std::size_t b) {
-      SpectralDensity density;
-      for (const auto& [p, probe] : progress_.quadratures[static_cast<std::int64_t>(b)]) {
-        density.probes.push_back(probe);
-      }
-      return density;
-    };
-    for (std::size_t i = 0; i < scope_.tables.blocks.size(); ++i) {
-      for (std::size_t j = i + 1; j < scope_.tables.blocks.size(); ++j) {
-        const auto p = density_of(i), q = density_of(j);
-        if (p.probes.empty() || q.probes.empty()) continue;
-        const double error = scope_.config.exact ? 0.0 : jensen_shannon_error(p, q);
-        const auto count = std::min(p.probes.size(), q.probes.size());
-        const double t = count < 2 ? kUnknown : student_t_quantile(double(count - 1));
-        rows.distances.push_back({scope_.step, static_cast<std::int64_t>(i),
-                                  static_cast<std::int64_t>(j), jensen_shannon(p, q), error,
-                                  scope_.config.exact ? 0.0 : t * error});
-      }
-    }
-    scope_.sinks.rows(rows);
+  if (scope.config.exact) {
+    for (auto& work : group) measure_exactly(scope, progress, *work);
+  } else if (!estimate_blocks(scope, progress, group)) {
+    return false;
   }
-
-  bool couplings() {
-    for (std::size_t j = 0; j < scope_.tables.blocks.size(); ++j) {
-      if (progress_.couplings.count(static_cast<std::int64_t>(j)) > 0) continue;
-      if (scope_.stopped()) return false;
-      scope_.sinks.rows(coupling_column(scope_, j));
-    }
-    return true;
+  for (auto& work : group) {
+    work->summary.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    finish_block(scope, *work);
   }
+  return true;
+}
 
-  bool energies() {
-    const auto& layout = scope_.curvature.store().layout();
-    for (std::size_t t = 0; t < layout.blocks().size() && !scope_.config.partitions.empty(); ++t) {
-      if (progress_.energies.count(static_cast<std::int64_t>(t)) > 0) continue;
-      if (!wants_energies(scope_.config, layout.blocks()[t])) continue;
-      if (scope_.stopped()) return false;
-      scope_.sinks.rows(tensor_energies(scope_, t));
-    }
-    return true;
+SpectralDensity density_of(MeasurementProgress& progress, std::size_t block) {
+  SpectralDensity density;
+  for (const auto& [p, probe] : progress.quadratures[static_cast<std::int64_t>(block)]) {
+    density.probes.push_back(probe);
   }
+  return density;
+}
 
-  const MeasurementScope& scope_;
-  MeasurementProgress progress_;
-};
+// Of every pair of blocks whose spectra are there.
+HessianRows distance_rows(const MeasurementScope& scope, MeasurementProgress& progress) {
+  HessianRows rows;
+  for (std::size_t i = 0; i < scope.tables.blocks.size(); ++i) {
+    for (std::size_t j = i + 1; j < scope.tables.blocks.size(); ++j) {
+      const auto p = density_of(progress, i), q = density_of(progress, j);
+      if (p.probes.empty() || q.probes.empty()) continue;
+      const double error = scope.config.exact ? 0.0 : jensen_shannon_error(p, q);
+      const auto count = std::min(p.probes.size(), q.probes.size());
+      const double t = count < 2 ? kUnknown : student_t_quantile(double(count - 1));
+      rows.distances.push_back({scope.step, static_cast<std::int64_t>(i),
+                                static_cast<std::int64_t>(j), jensen_shannon(p, q), error,
+                                scope.config.exact ? 0.0 : t * error});
+    }
+  }
+  return rows;
+}
+
+// Guards; blocks, some side by side; then what relates blocks to each other and tensors to
+// partitions. What an earlier attempt recorded is not measured again. False: stopped.
+bool measure(const MeasurementScope& scope, MeasurementProgress& progress) {
+  const auto& config = scope.config;
+  if (!scope.tables.symmetries.empty() && !progress.symmetries) {
+    scope.sinks.rows(symmetry_rows(scope));
+  }
+  const auto blocks = scope.tables.blocks.size();
+  const auto side_by_side = static_cast<std::size_t>(config.lockstep);
+  for (std::size_t b = 0; b < blocks; b += side_by_side) {
+    const auto end = std::min(blocks, b + side_by_side);
+    if (scope.stopped() || !measure_blocks(scope, progress, b, end)) return false;
+  }
+  if (config.distances && !progress.distances) scope.sinks.rows(distance_rows(scope, progress));
+  if (scope.stopped()) return false;
+  for (std::size_t j = 0; j < blocks && config.coupling_products > 0; ++j) {
+    if (progress.couplings.count(static_cast<std::int64_t>(j)) > 0) continue;
+    if (scope.stopped()) return false;
+    scope.sinks.rows(coupling_column(scope, j));
+  }
+  const auto& tensors = scope.curvature.store().layout().blocks();
+  for (std::size_t t = 0; t < tensors.size() && !config.partitions.empty(); ++t) {
+    if (progress.energies.count(static_cast<std::int64_t>(t)) > 0) continue;
+    if (!wants_energies(config, tensors[t])) continue;
+    if (scope.stopped()) return false;
+    scope.sinks.rows(tensor_energies(scope, t));
+  }
+  return true;
+}
 
 }  // namespace
 
 bool measure_hessian(const MeasurementTask& task, const HessianRows& done,
                      const MeasurementSinks& sinks, const StopQuery& stop) {
   const MeasurementScope scope{task, sinks, stop};
+  MeasurementProgress progress(done, scope.step);
   try {
-    return Measurement(scope, done).run();
+    return measure(scope, progress);
   } catch (const Stopped&) {
     return false;
   }

@@ -40,7 +40,7 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
   plan.measurement = plan_measurement(h, layout);
   plan.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, data, h.dtype()),
-                     h.batches, h.product_method(), h.curvature_kind());
+                     h.batches, {h.product_method(), h.curvature_kind()});
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
   plan.available_bytes = available_bytes(resolve_device(config.trainer.device));
   return plan;
@@ -237,10 +237,11 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
 
 // ---- the measurement ----------------------------------------------------------------------------
 
-// False: a signal stopped it. `products` counts those of all points.
-bool measure_point(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
-                   const MeasuredPoint& point, at::Device device, std::int64_t& products,
-                   const SpectrumHooks& hooks) {
+// False: it was stopped. `products` counts those of all points.
+bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const MeasuredPoint& point,
+                   std::int64_t& products, const SpectrumHooks& hooks) {
+  auto& file = open.file;
+  const auto device = resolve_device(spectrum.config.trainer.device);
   auto config = spectrum.config;
   config.model.from = point.model;
   const MemoryMeter meter(device);
@@ -262,14 +263,13 @@ bool measure_point(Hdf5File& file, const HessianRows& done, const ResolvedSpectr
       config.hessian.product_method());
   return measure_hessian({config.hessian, spectrum.plan.measurement.tables, curvature, point.step,
                           fs::path(config.output) / "lanczos.h5"},
-                         done, sinks, hooks.stop);
+                         open.done, sinks, hooks.stop);
 }
 
-bool measure_into(Hdf5File& file, const HessianRows& done, const ResolvedSpectrum& spectrum,
-                  at::Device device, const SpectrumHooks& hooks) {
+bool measure_into(OpenFile& open, const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks) {
   std::int64_t products = 0;
   return std::ranges::all_of(spectrum.points, [&](const MeasuredPoint& point) {
-    return measure_point(file, done, spectrum, point, device, products, hooks);
+    return measure_point(open, spectrum, point, products, hooks);
   });
 }
 
@@ -296,10 +296,11 @@ SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const Spectru
   const int threads = set_threads(config.trainer.threads);
   const OutputFolder taken(config.output);
   if (auto before = finished_before(spectrum)) return std::move(*before);
-  auto [file, done] = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
+  auto open = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
+  auto& file = open.file;
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
   try {
-    const bool finished = measure_into(file, done, spectrum, device, hooks);
+    const bool finished = measure_into(open, spectrum, hooks);
     const auto state = finished ? RunState::finished : RunState::interrupted;
     set_state(file, state, finished ? "" : "stopped by " + hooks.stopped_by());
     auto rows = read_hessian_rows(file);

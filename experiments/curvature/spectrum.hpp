@@ -43,9 +43,11 @@ struct ResolvedSpectrum {
 // models have different tensors, or the plan does not fit into the memory that is available.
 ResolvedSpectrum resolve_spectrum(RunConfig config);
 
+// After every product: products done, and what for.
+using ProductObserver = std::function<void(std::int64_t, const std::string&)>;
+
 struct SpectrumHooks {
-  // After every product: products done, and what for.
-  std::function<void(std::int64_t, const std::string&)> product;
+  ProductObserver product;
   StopQuery stop = never_stop;              // asked before every product
   std::function<std::string()> stopped_by;  // what `stop` saw, "SIGTERM"; called where it said true
 };

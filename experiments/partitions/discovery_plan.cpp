@@ -181,7 +181,7 @@ ResolvedDiscovery resolve_discovery(RunConfig config) {
   discovery.gradients += double(c.gradient_batches) / double(h.batches);
   discovery.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *data, h.dtype()),
-                     h.batches, h.product_method(), h.curvature_kind());
+                     h.batches, {h.product_method(), h.curvature_kind()});
   require_memory(discovery.memory, resolve_device(config.trainer.device));
   discovery.hash = config_hash(config);
   discovery.config = std::move(config);

@@ -9,13 +9,13 @@
 
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
+#include "core/io/hdf5_state.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/curvature/moment_batches.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/evidence/best_rate.hpp"
 #include "hessian/evidence/moment_evidence.hpp"
-#include "hessian/saved_tensors.hpp"
 #include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
@@ -84,12 +84,12 @@ void PartitionMeasurement::load(PartitionProbes& probes) const {
                 "{}: a search with another configuration (hash {}, this one is {}). Give this "
                 "one another --output, or delete the file.",
                 state_, hash, d_.hash);
-  load_state(state_, [&](const Hdf5File& same) { probes.load(same, kGroup); });
+  load_state(state_, [&](const Hdf5File& same) { probes.load(Hdf5StateReader(same, kGroup)); });
 }
 
 void PartitionMeasurement::save(const PartitionProbes& probes) const {
   save_state(state_, [&](Hdf5File& file) {
-    probes.save(file, kGroup);
+    probes.save(Hdf5StateWriter(file, kGroup));
     file.set_attribute(kGroup, "hash", d_.hash);
   });
 }

@@ -10,6 +10,7 @@
 
 #include "core/base/random_stream.hpp"
 #include "core/base/statistics.hpp"
+#include "core/partition/section_blocks.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/evidence/atom_graph.hpp"
@@ -58,7 +59,7 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
   observe(energies.products);
   const auto gradient = gradient_of_matrices(point, *curvature);
   const auto along =
-      partition_fidelity(a, blocks.labels, blocks.block_count, gradient, kGradientCodes, seed);
+      partition_fidelity(a, blocks.labels, blocks.block_count, gradient, {kGradientCodes, seed});
   observe(along.products);
   const double t = student_t_quantile(double(c.validation_vectors - 1));
   const double t_codes = student_t_quantile(double(kGradientCodes - 1));
@@ -81,21 +82,16 @@ bool same_rows(const TensorPartition& a, const TensorPartition& b) {
   });
 }
 
-std::vector<std::int64_t> labels_alone(PartitionSection section) {
-  section.row_begin = 0;
-  return TensorPartition{{std::move(section)}}.labels();
-}
-
 double section_agreement(const PartitionSection& a, const PartitionSection& b) {
   const auto factored = Structure::Kind::factored;
   if ((a.structure.kind == factored) != (b.structure.kind == factored)) return 0.0;
-  return adjusted_rand(labels_alone(a), labels_alone(b));
+  return adjusted_rand(labels_of(a), labels_of(b));
 }
 
 bool equal_structures(const PartitionSection& a, const PartitionSection& b) {
   const auto factored = Structure::Kind::factored;
   return (a.structure.kind == factored) == (b.structure.kind == factored) &&
-         labels_alone(a) == labels_alone(b);
+         labels_of(a) == labels_of(b);
 }
 
 }  // namespace

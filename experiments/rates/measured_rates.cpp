@@ -12,6 +12,7 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "core/memory/device.hpp"
+#include "core/partition/section_blocks.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/kept_products.hpp"
 #include "experiments/curvature/measured_store.hpp"
@@ -228,11 +229,10 @@ std::vector<RateTarget> rate_targets(const Partition& partition, const std::stri
   for (std::size_t t = 0; t < partition.tensors().size(); ++t) {
     const auto& sections = partition.tensors()[t].sections;
     for (std::size_t s = 0; s < sections.size(); ++s) {
-      auto alone = sections[s];
+      const auto& alone = sections[s];
       const auto first = alone.row_begin * alone.columns;
       const bool whole = per == "section" || alone.structure.kind == Structure::Kind::elements;
-      alone.row_begin = 0;
-      const auto labels = at::tensor(TensorPartition{{alone}}.labels(), at::kLong);
+      const auto labels = at::tensor(labels_of(alone), at::kLong);
       for (std::int64_t b = 0; b < (whole ? 1 : alone.block_count()); ++b) {
         const auto within =
             whole ? at::arange(alone.size(), at::kLong) : labels.eq(b).nonzero().reshape({-1});

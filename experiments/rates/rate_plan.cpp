@@ -77,7 +77,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig config) {
   search.units = progress_units(c, std::ssize(search.targets), search.moment_batches);
   search.memory =
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, *search.data, h.dtype()),
-                     h.batches, h.product_method(), h.curvature_kind());
+                     h.batches, {h.product_method(), h.curvature_kind()});
   require_memory(config, search.memory);
   search.hash = config_hash(config);
   search.config = std::move(config);

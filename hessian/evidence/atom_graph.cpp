@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,11 +16,10 @@ namespace {
 constexpr std::int64_t kNullMaps = 20;
 const double kOneOfHundred = std::log(100.0);  // exp(-x) = 1 %
 
-at::Tensor signs(const std::vector<std::int64_t>& shape, std::uint64_t seed, std::uint64_t what,
-                 std::uint64_t which) {
-  auto generator =
-      make_generator(seed, RandomStream::probe, (std::uint64_t{1} << 43) + what, which);
-  return at::randint(0, 2, shape, generator, at::kDouble).mul_(2.0).sub_(1.0);
+at::Tensor atom_signs(const std::vector<std::int64_t>& shape, std::uint64_t seed,
+                      std::uint64_t what, std::uint64_t which) {
+  const auto place = static_cast<std::uint64_t>(ProbePlace::atom_signs) + what;
+  return rademacher(shape, probe_generator(seed, place, which));
 }
 
 // links[i, j] += sum over k != l of s_j^k s_j^l G_i^kl / (K (K - 1)); gram [atoms, K, K] without
@@ -247,8 +246,8 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
   graph.null.assign(std::size_t(kNullMaps), {});
   for (auto& map : graph.null) map = at::zeros({atoms, atoms}, at::kDouble);
   for (std::int64_t i = 0; i < plan.vectors; ++i) {
-    const auto v = signs({a.rows()}, plan.seed, 0, std::uint64_t(i));
-    const auto s = signs({plan.codes, atoms}, plan.seed, 1, std::uint64_t(i));
+    const auto v = atom_signs({a.rows()}, plan.seed, 0, std::uint64_t(i));
+    const auto s = atom_signs({plan.codes, atoms}, plan.seed, 1, std::uint64_t(i));
     std::vector<at::Tensor> y;
     for (std::int64_t k = 0; k < plan.codes; ++k) {
       const auto coded = v * s[k].index_select(0, labels);
@@ -263,7 +262,7 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
     const auto scale = double(plan.codes * (plan.codes - 1) * plan.vectors);
     peaks = at::maximum(peaks, at::linalg_eigvalsh(grams).amax(1) / scale);
     for (std::size_t m = 0; m < graph.null.size(); ++m) {
-      const auto foreign = signs({plan.codes, atoms}, plan.seed, 2 + m, std::uint64_t(i));
+      const auto foreign = atom_signs({plan.codes, atoms}, plan.seed, 2 + m, std::uint64_t(i));
       graph.null[m] += coded_links(grams, foreign) / double(plan.vectors);
     }
   }

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/base/random_stream.hpp"
 #include "hessian/lanczos.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
@@ -46,9 +46,8 @@ double CurvatureEnds::condition_error(double damping) const {
 }
 
 CurvatureEnds curvature_ends(const LinearOperator& a, const CurvatureEndsOptions& options) {
-  auto generator = make_generator(options.seed, RandomStream::probe, std::uint64_t{1} << 42, 0);
-  const auto on_host = a.options().dtype(at::kDouble).device(at::kCPU);
-  const auto start = at::randn({a.rows()}, generator, on_host).to(a.options());
+  const auto start =
+      gaussian(a.rows(), probe_generator(options.seed, ProbePlace::best_rate_start), a.options());
   LanczosOptions lanczos;
   lanczos.steps = std::min(options.most_products, a.rows());
   Lanczos process(a, start, lanczos);

@@ -3,19 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
-#include "hessian/saved_tensors.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
-namespace {
-
-at::Tensor signs(std::int64_t count, std::uint64_t seed, std::int64_t vector, std::int64_t code) {
-  auto generator = make_generator(seed, RandomStream::probe, static_cast<std::uint64_t>(vector),
-                                  static_cast<std::uint64_t>(code));
-  return at::randint(2, {count}, generator, at::TensorOptions(at::kDouble)).mul_(2.0).sub_(1.0);
-}
-
-}  // namespace
 
 PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSection> sections,
                                  std::vector<EnergyLevel> levels, const CodePlan& plan)
@@ -119,26 +109,25 @@ PartitionEnergies PartitionProbes::result() const {
   return energies;
 }
 
-void PartitionProbes::save(Hdf5File& file, const std::string& group) const {
-  file.create_group(group);
-  file.set_attribute(group, "rows", a_.rows());
-  file.set_attribute(group, "sections", std::ssize(sections_));
-  file.set_attribute(group, "levels", std::ssize(levels_));
-  file.set_attribute(group, "done", done_);
-  write_tensor(file, group + "/inside", inside_, "samples by level, vector and section");
-  write_tensor(file, group + "/diagonal_sums", diagonal_sums_,
-               "estimates of the diagonal, summed, by group of vectors");
-  write_tensor(file, group + "/diagonal_squares", diagonal_squares_, "their squares by section");
+void PartitionProbes::save(const StateWriter& state) const {
+  state.number("rows", a_.rows());
+  state.number("sections", std::ssize(sections_));
+  state.number("levels", std::ssize(levels_));
+  state.number("done", done_);
+  state.array("inside", inside_, "samples by level, vector and section");
+  state.array("diagonal_sums", diagonal_sums_,
+              "estimates of the diagonal, summed, by group of vectors");
+  state.array("diagonal_squares", diagonal_squares_, "their squares by section");
 }
 
-void PartitionProbes::load(const Hdf5File& file, const std::string& group) {
-  expect_attribute(file, group, "rows", a_.rows());
-  expect_attribute(file, group, "sections", std::ssize(sections_));
-  expect_attribute(file, group, "levels", std::ssize(levels_));
-  const auto done = count_attribute(file, group, "done", plan_.vectors);
-  read_into(file, group + "/inside", inside_);
-  read_into(file, group + "/diagonal_sums", diagonal_sums_);
-  read_into(file, group + "/diagonal_squares", diagonal_squares_);
+void PartitionProbes::load(const StateReader& state) {
+  expect_number(state, "rows", a_.rows());
+  expect_number(state, "sections", std::ssize(sections_));
+  expect_number(state, "levels", std::ssize(levels_));
+  const auto done = read_count(state, "done", plan_.vectors);
+  read_into(state, "inside", inside_);
+  read_into(state, "diagonal_sums", diagonal_sums_);
+  read_into(state, "diagonal_squares", diagonal_squares_);
   done_ = done;
 }
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "core/base/linear_operator.hpp"
-#include "core/io/hdf5_file.hpp"
+#include "core/base/saved_state.hpp"
 #include "hessian/block_energies.hpp"
 
 namespace blockwise {
@@ -59,8 +59,8 @@ class PartitionProbes {
   PartitionEnergies result() const;
 
   // What is done, so that a stopped search goes on with the same bits.
-  void save(Hdf5File& file, const std::string& group) const;
-  void load(const Hdf5File& file, const std::string& group);
+  void save(const StateWriter& state) const;
+  void load(const StateReader& state);
 
  private:
   void probe(std::int64_t vector, const std::function<void()>& observe);

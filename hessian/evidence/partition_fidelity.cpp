@@ -7,15 +7,14 @@
 #include <utility>
 
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
 namespace {
 
-at::Tensor signs(std::int64_t count, std::uint64_t seed, std::int64_t code) {
-  auto generator = make_generator(seed, RandomStream::probe, std::uint64_t{1} << 44,
-                                  static_cast<std::uint64_t>(code));
-  return at::randint(2, {count}, generator, at::TensorOptions(at::kDouble)).mul_(2.0).sub_(1.0);
+at::Tensor code_signs(std::int64_t count, std::uint64_t seed, std::int64_t code) {
+  return rademacher(
+      {count}, probe_generator(seed, ProbePlace::fidelity_codes, static_cast<std::uint64_t>(code)));
 }
 
 // Cosine and relative error from the codes in `used`: gram [K, K] of a_k . a_l, along [K] of
@@ -44,7 +43,8 @@ double jackknife(const std::vector<double>& without) {
 
 PartitionFidelity partition_fidelity(const LinearOperator& a, const at::Tensor& labels,
                                      std::int64_t block_count, const at::Tensor& x,
-                                     std::int64_t codes, std::uint64_t seed) {
+                                     const FidelityPlan& plan) {
+  const auto [codes, seed] = plan;
   check_equal(labels.numel(), a.rows(), "labels of an operator's rows");
   require_input(codes >= 3, "{} codes, at least 3 are needed", codes);
   const auto host = x.to(at::kCPU, at::kDouble);
@@ -56,7 +56,7 @@ PartitionFidelity partition_fidelity(const LinearOperator& a, const at::Tensor& 
   require_input(square > 0.0, "the matrix takes this vector to 0");
   std::vector<at::Tensor> coded;
   for (std::int64_t k = 0; k < codes; ++k) {
-    const auto s = signs(block_count, seed, k).index_select(0, labels);
+    const auto s = code_signs(block_count, seed, k).index_select(0, labels);
     coded.push_back(product(s * host).mul_(s));
   }
   const auto rows = at::stack(coded);

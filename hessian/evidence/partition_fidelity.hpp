@@ -23,8 +23,12 @@ struct PartitionFidelity {
 
 // labels: int64 [rows] on the CPU, block numbers 0 .. block_count - 1; x [rows], not 0; codes: at
 // least 3. Cost: codes + 1 products, memory for as many vectors.
+struct FidelityPlan {
+  std::int64_t codes = 3;
+  std::uint64_t seed = 0;
+};
 PartitionFidelity partition_fidelity(const LinearOperator& a, const at::Tensor& labels,
                                      std::int64_t block_count, const at::Tensor& x,
-                                     std::int64_t codes, std::uint64_t seed);
+                                     const FidelityPlan& plan);
 
 }  // namespace blockwise

@@ -3,12 +3,12 @@
 
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
+#include "core/io/hdf5_state.hpp"
 #include "hessian/evidence/best_rate.hpp"
 #include "hessian/evidence/moment_evidence.hpp"
 #include "hessian/evidence/off_diagonal_share.hpp"
 #include "hessian/evidence/partition_energies.hpp"
 #include "hessian/evidence/partition_fidelity.hpp"
-#include "hessian/saved_tensors.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -99,9 +99,10 @@ TEST_CASE("Probes that were stopped go on with the same bits") {
   int vectors = 0, products = 0;
   CHECK(!first.run([&] { ++products; }, [&] { return ++vectors < 2; }));
   CHECK(products == 2 * 2 * 3);
-  save_state(folder / "p.h5", [&](Hdf5File& file) { first.save(file, "/probes"); });
+  save_state(folder / "p.h5",
+             [&](Hdf5File& file) { first.save(Hdf5StateWriter(file, "/probes")); });
   PartitionProbes second(a, sections, levels, plan);
-  second.load(Hdf5File::open_for_reading(folder / "p.h5"), "/probes");
+  second.load(Hdf5StateReader(Hdf5File::open_for_reading(folder / "p.h5"), "/probes"));
   CHECK(second.run([&] { ++products; }, [] { return true; }));
   CHECK(products == first.products());
   for (std::size_t l = 0; l < levels.size(); ++l) {
@@ -339,7 +340,7 @@ TEST_CASE("Cosine and error of the blocks' product are those of the matrix") {
     const auto inside = (p.matrix * same).mv(x), whole = p.matrix.mv(x);
     const double cosine = (inside.dot(whole) / (inside.norm() * whole.norm())).item<double>();
     const double error = ((inside - whole).norm() / whole.norm()).item<double>();
-    const auto found = partition_fidelity(a, p.groups, 8, x, 200, 1);
+    const auto found = partition_fidelity(a, p.groups, 8, x, {200, 1});
     INFO("noise " << noise << " cosine " << cosine << " error " << error);
     CHECK(found.products == 201);
     CHECK(std::abs(found.cosine - cosine) <= 4.0 * found.cosine_error + 1e-6);
@@ -348,9 +349,9 @@ TEST_CASE("Cosine and error of the blocks' product are those of the matrix") {
     CHECK(found.relative_error_error < 0.05);
   }
   const auto p = planted(0.5);
-  CHECK_THROWS_AS(
-      partition_fidelity(DenseOperator(p.matrix), p.groups, 8, at::zeros({384}, at::kDouble), 4, 1),
-      InputError);
+  CHECK_THROWS_AS(partition_fidelity(DenseOperator(p.matrix), p.groups, 8,
+                                     at::zeros({384}, at::kDouble), {4, 1}),
+                  InputError);
 }
 
 TEST_CASE("The condition number of a block takes negative eigenvalues as 0 and is damped") {

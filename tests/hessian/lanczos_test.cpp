@@ -4,10 +4,10 @@
 
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
+#include "core/io/hdf5_state.hpp"
 #include "core/memory/memory_meter.hpp"
 #include "hessian/dense.hpp"
 #include "hessian/lanczos.hpp"
-#include "hessian/saved_tensors.hpp"
 #include "hessian/spectra_eigenpairs.hpp"
 #include "hessian/thick_restart.hpp"
 #include "tests/support/catch.hpp"
@@ -223,9 +223,9 @@ TEST_CASE("A saved process goes on with the same bits") {
     Lanczos first(a, start, options);
     first.run([](std::int64_t done) { return done < 17; });
     CHECK(first.steps() == 17);
-    save_lanczos(path, {{"a", &first}});
+    save_state(path, [&](Hdf5File& file) { first.save(Hdf5StateWriter(file, "/a")); });
     Lanczos second(a, gaussian({300}, 99).to(at::kFloat), options);
-    second.load(Hdf5File::open_for_reading(path), "/a");
+    second.load(Hdf5StateReader(Hdf5File::open_for_reading(path), "/a"));
     CHECK(second.run() == 40);
     CHECK(second.tridiagonal().alpha == whole.tridiagonal().alpha);
     CHECK(second.tridiagonal().beta == whole.tridiagonal().beta);
@@ -241,9 +241,10 @@ TEST_CASE("A process that was extended and saved goes on with the same bits") {
   CHECK(whole.run() == 10);
   whole.extend(30);
   CHECK(whole.run() == 30);
-  save_lanczos(folder / "lanczos.h5", {{"a", &whole}});
+  save_state(folder / "lanczos.h5",
+             [&](Hdf5File& file) { whole.save(Hdf5StateWriter(file, "/a")); });
   Lanczos second(a, gaussian({300}, 99), options);
-  second.load(Hdf5File::open_for_reading(folder / "lanczos.h5"), "/a");
+  second.load(Hdf5StateReader(Hdf5File::open_for_reading(folder / "lanczos.h5"), "/a"));
   for (auto* process : {&whole, &second}) {
     process->extend(50);
     CHECK(process->run() == 40);
@@ -351,9 +352,9 @@ TEST_CASE("A thick restart that was stopped goes on with the same bits") {
   // Stopped within the first basis, and again after a restart.
   for (const std::int64_t stop : {7, 25}) {
     CHECK(!process->run([&](std::int64_t done) { return done < stop; }));
-    save_state(path, [&](Hdf5File& file) { process->save(file, "/pairs"); });
+    save_state(path, [&](Hdf5File& file) { process->save(Hdf5StateWriter(file, "/pairs")); });
     process.emplace(a, gaussian({200}, 8), options);
-    process->load(Hdf5File::open_for_reading(path), "/pairs");
+    process->load(Hdf5StateReader(Hdf5File::open_for_reading(path), "/pairs"));
   }
   CHECK(process->run());
   const auto result = process->result();
@@ -364,7 +365,7 @@ TEST_CASE("A thick restart that was stopped goes on with the same bits") {
     CHECK(at::equal(result.pairs[i].vector, whole.pairs[i].vector));
   }
   ThickRestart other(a, gaussian({200}, 7), {.pairs = 3, .basis = 20});
-  CHECK_THROWS_WITH(other.load(Hdf5File::open_for_reading(path), "/pairs"),
+  CHECK_THROWS_WITH(other.load(Hdf5StateReader(Hdf5File::open_for_reading(path), "/pairs")),
                     Contains("/pairs: capacity is 18, this process has 20"));
 }
 
@@ -423,12 +424,13 @@ TEST_CASE("Bad input to Lanczos is one error") {
   TemporaryFolder folder;
   Lanczos saved(square, start, {.steps = 2});
   saved.run();
-  save_lanczos(folder / "l.h5", {{"a", &saved}});
+  save_state(folder / "l.h5", [&](Hdf5File& file) { saved.save(Hdf5StateWriter(file, "/a")); });
   const auto file = Hdf5File::open_for_reading(folder / "l.h5");
   Lanczos wrong(other, at::ones({5}, at::kDouble), {.steps = 2});
-  CHECK_THROWS_WITH(wrong.load(file, "/a"), Contains("rows is 4, this process has 5"));
-  CHECK_THROWS_WITH(wrong.load(file, "/b"), Contains("/b"));
+  CHECK_THROWS_WITH(wrong.load(Hdf5StateReader(file, "/a")),
+                    Contains("rows is 4, this process has 5"));
+  CHECK_THROWS_WITH(wrong.load(Hdf5StateReader(file, "/b")), Contains("/b"));
   const DenseOperator float_square(at::eye(4));
   Lanczos narrow(float_square, at::ones({4}), {.steps = 2});
-  CHECK_THROWS_WITH(narrow.load(file, "/a"), Contains("another type"));
+  CHECK_THROWS_WITH(narrow.load(Hdf5StateReader(file, "/a")), Contains("another type"));
 }

@@ -14,7 +14,7 @@ TEST_CASE("Curvature products are rehearsed with every option of every family") 
     for (const auto kind : {CurvatureKind::hessian, CurvatureKind::gauss_newton}) {
       INFO(small.name);
       const auto memory =
-          product_memory(*small.spec(), at::kFloat, batch, 2, ProductMethod::kept_graph, kind);
+          product_memory(*small.spec(), at::kFloat, batch, 2, {ProductMethod::kept_graph, kind});
       CHECK(memory.peak > memory.model);
     }
   }

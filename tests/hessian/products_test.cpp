@@ -286,7 +286,7 @@ TEST_CASE("The plan knows the memory of products") {
       auto generator = make_generator(1, RandomStream::data);
       const std::vector<Batch> batches(3, {at::randint(300, {4, 48}, generator, at::kLong),
                                            at::randint(300, {4, 48}, generator, at::kLong)});
-      const auto plan = product_memory(*spec, at::kFloat, batches[0], 3, method, kind);
+      const auto plan = product_memory(*spec, at::kFloat, batches[0], 3, {method, kind});
       MemoryMeter meter(at::kCPU);
       ParameterStore store(spec->layout(), at::kCPU);
       store.initialize(1);

@@ -4,9 +4,9 @@
 
 #include "core/base/error.hpp"
 #include "core/base/linear_operator.hpp"
+#include "core/io/hdf5_state.hpp"
 #include "hessian/evidence/partition_energies.hpp"
 #include "hessian/lanczos.hpp"
-#include "hessian/saved_tensors.hpp"
 #include "hessian/thick_restart.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -44,14 +44,11 @@ std::string loaded(const Process& saved, Process fresh,
                    const std::function<void(Hdf5File&)>& change) {
   const TemporaryFolder folder;
   save_state(folder / "s.h5", [&](Hdf5File& file) {
-    saved.save(file, "/p");
+    saved.save(Hdf5StateWriter(file, "/p"));
     change(file);
   });
-  return input_error([&] { fresh.load(Hdf5File::open_for_reading(folder / "s.h5"), "/p"); });
-}
-
-void write(Hdf5File& file, const std::string& name, const std::vector<std::int64_t>& shape) {
-  write_tensor(file, "/q/" + name, at::ones(shape, at::kDouble), "of another shape");
+  return input_error(
+      [&] { fresh.load(Hdf5StateReader(Hdf5File::open_for_reading(folder / "s.h5"), "/p")); });
 }
 
 // A group /q like /p, but for one array; read in its place.
@@ -59,32 +56,66 @@ template <typename Process>
 std::string with_array(const Process& saved, Process fresh, const std::string& name,
                        const std::vector<std::int64_t>& shape) {
   const TemporaryFolder folder;
-  save_state(folder / "s.h5", [&](Hdf5File& file) { saved.save(file, "/p"); });
+  save_state(folder / "s.h5", [&](Hdf5File& file) { saved.save(Hdf5StateWriter(file, "/p")); });
   const auto old = Hdf5File::open_for_reading(folder / "s.h5");
   save_state(folder / "t.h5", [&](Hdf5File& file) {
-    file.create_group("/q");
+    const Hdf5StateWriter state(file, "/q");
     for (const auto& key :
          {"rows", "sections", "levels", "done", "reorthogonalisation", "broke_down", "capacity",
           "products", "restarts", "starts", "converged", "copies_found", "ended"}) {
       try {
-        file.set_attribute("/q", key, old.integer_attribute("/p", key));
+        state.number(key, old.integer_attribute("/p", key));
       } catch (const InputError&) {  // of another kind of process
       }
     }
     for (const auto& array : old.children("/p")) {
       if (array == name) {
-        write(file, name, shape);
+        state.array(name, at::ones(shape, at::kDouble), "of another shape");
         continue;
       }
       auto values = at::empty(old.array_shape("/p/" + array), at::kDouble);
       old.read_array("/p/" + array, {values.data_ptr<double>(), std::size_t(values.numel())});
-      write_tensor(file, "/q/" + array, values, "as it was");
+      state.array(array, values, "as it was");
     }
   });
-  return input_error([&] { fresh.load(Hdf5File::open_for_reading(folder / "t.h5"), "/q"); });
+  return input_error(
+      [&] { fresh.load(Hdf5StateReader(Hdf5File::open_for_reading(folder / "t.h5"), "/q")); });
 }
 
+// A state that is kept by no file.
+struct Memory : StateWriter, StateReader {
+  mutable std::map<std::string, std::int64_t> numbers;
+  mutable std::map<std::string, at::Tensor> arrays;
+
+  void number(const std::string& name, std::int64_t value) const override { numbers[name] = value; }
+  void array(const std::string& name, const at::Tensor& values, const char*) const override {
+    arrays[name] = values.clone();
+  }
+  bool has_array(const std::string& name) const override { return arrays.count(name) > 0; }
+  std::int64_t number(const std::string& name) const override { return numbers.at(name); }
+  std::vector<std::int64_t> shape(const std::string& name) const override {
+    return arrays.at(name).sizes().vec();
+  }
+  void read(const std::string& name, const at::Tensor& into) const override {
+    into.copy_(arrays.at(name));
+  }
+  std::string place() const override { return "memory"; }
+};
+
 }  // namespace
+
+TEST_CASE("A process does not mind where its state is kept") {
+  auto whole = lanczos(), first = lanczos(), second = lanczos();
+  whole.run();
+  first.run([](std::int64_t steps) { return steps < 2; });
+  const Memory memory;
+  first.save(memory);
+  second.load(memory);
+  CHECK(second.steps() == 2);
+  second.run();
+  CHECK(second.tridiagonal().alpha == whole.tridiagonal().alpha);
+  CHECK(second.tridiagonal().beta == whole.tridiagonal().beta);
+}
 
 TEST_CASE("A saved state that was changed is refused: probes of a partition") {
   auto saved = probes();
@@ -137,9 +168,11 @@ TEST_CASE("What is wrong with a saved state starts with its file") {
   const auto path = folder / "s.h5";
   auto saved = lanczos();
   saved.run();
-  save_lanczos(path, {{"a", &saved}});
+  save_state(path, [&](Hdf5File& file) { saved.save(Hdf5StateWriter(file, "/a")); });
   auto other = thick();
-  CHECK_THAT(
-      input_error([&] { load_state(path, [&](const Hdf5File& file) { other.load(file, "/a"); }); }),
-      Contains(path.string() + ": /a") && Contains("is measured again"));
+  CHECK_THAT(input_error([&] {
+               load_state(path,
+                          [&](const Hdf5File& file) { other.load(Hdf5StateReader(file, "/a")); });
+             }),
+             Contains(path.string() + ": /a") && Contains("is measured again"));
 }

@@ -13,8 +13,6 @@
 #include "experiments/rates/rate_search.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/terminal/stop_signal.hpp"
-#include "hessian/dense.hpp"
-#include "hessian/stoppable_operator.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
 #include "tests/support/formula_oracle.hpp"
@@ -138,26 +136,6 @@ std::int64_t passes_lost(std::int64_t at, int stops, std::int64_t undisturbed, c
 }
 
 }  // namespace
-
-TEST_CASE("An operator that is stopped begins no further product", "[stop]") {
-  struct Identity : LinearOperator {
-    std::int64_t rows() const override { return 8; }
-    std::int64_t columns() const override { return 8; }
-    bool symmetric() const override { return true; }
-    at::TensorOptions options() const override { return at::kDouble; }
-    void apply(const at::Tensor& x, const at::Tensor& y) const override {
-      y.copy_(x);
-      ++count;
-    }
-    mutable std::int64_t count = 0;
-  };
-  const Identity a;
-  const StoppableOperator stopped(a, [&] { return a.count == 3; });
-  CHECK_THROWS_AS(to_dense(stopped), Stopped);
-  CHECK(a.count == 3);
-  const StoppableOperator whole(a, never_stop);
-  CHECK(to_dense(whole).equal(at::eye(8, at::kDouble)));
-}
 
 TEST_CASE("partition: a stop in any phase ends within a product, and what goes on ends alike",
           "[stop]") {

@@ -68,7 +68,7 @@ TEST_CASE("Every kind of curvature runs in every verb on every family") {
       const auto spectrum = resolve_spectrum(config_of(family, kind, folder.path() / "spectrum"));
       CHECK(spectrum.plan.memory.note.empty());
       CHECK(spectrum.plan.memory.peak > 0);
-      const auto measured = measure_spectrum(spectrum, kSilent);
+      const auto measured = measure_spectrum(spectrum, {kSilent});
       CHECK(measured.state == RunState::finished);
       for (const auto& row : measured.rows.eigenvalues) {
         CHECK((kind == "hessian" || row.value > -1e-9));
@@ -144,7 +144,7 @@ TEST_CASE("A plan of products falls back to what lasts, with a note") {
   for (const auto kind :
        {CurvatureKind::hessian, CurvatureKind::gauss_newton, CurvatureKind::fisher}) {
     const auto memory =
-        product_memory(spec, at::kFloat, small_batch(small), 2, ProductMethod::kept_graph, kind);
+        product_memory(spec, at::kFloat, small_batch(small), 2, {ProductMethod::kept_graph, kind});
     CHECK_THAT(memory.note, Contains("no meta kernel for aten::histc"));
     CHECK(memory.model == 2 * 4 * spec.layout().size());
     CHECK(memory.peak == 2 * memory.model);

@@ -1,0 +1,57 @@
+#include "hessian/coupling_norms.hpp"
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.hpp"
+#include "hessian/probe_vectors.hpp"
+
+namespace blockwise {
+namespace {
+
+// ||y_i||^2 for every block i of a vector y = H E_j z over all parameters.
+at::Tensor squared_norms(const std::vector<HessianBlock>& blocks, const ParameterSubset& all,
+                         const at::Tensor& y) {
+  const auto parts = all.views(y);
+  std::vector<double> squares;
+  for (const auto& block : blocks) {
+    squares.push_back(block.of_parts(parts).to(at::kDouble).square().sum().item<double>());
+  }
+  return at::tensor(squares, at::kDouble);
+}
+
+at::Tensor unit_vector(std::int64_t size, std::int64_t k) {
+  auto e = at::zeros({size}, at::kDouble);
+  e[k] = 1.0;
+  return e;
+}
+
+}  // namespace
+
+std::vector<SampleMean> squared_coupling_norms(const std::vector<HessianBlock>& blocks,
+                                               Curvature& curvature, std::size_t j,
+                                               const CouplingPlan& plan, const WorkWatch& watch) {
+  require_input(plan.exact || plan.products >= 2, "{} products for a norm, at least 2 are needed",
+                plan.products);
+  const auto& from = blocks[j];
+  const ParameterSubset all(curvature.store().layout());
+  auto y = at::empty({all.size()}, curvature.store().parameters().options());
+  std::vector<at::Tensor> samples;  // of z: ||(H E_j z)_i||^2 [blocks]
+  for (std::int64_t k = 0; k < (plan.exact ? from.size() : plan.products); ++k) {
+    const auto z = plan.exact ? unit_vector(from.size(), k)
+                              : signs(from.size(), plan.seed, static_cast<std::int64_t>(j), k);
+    watch.leave_if_stopped();
+    curvature.hessian_product(from.subset, from.embed(z.to(y.options())), all, y);
+    samples.push_back(squared_norms(blocks, all, y));
+    watch.tell();
+  }
+  const auto squares = at::stack(samples, 1);  // [blocks, samples]
+  std::vector<SampleMean> norms;
+  for (std::int64_t i = 0; i < squares.size(0); ++i) {
+    const auto of_block = squares.select(0, i);
+    norms.push_back(plan.exact ? SampleMean{0, of_block.sum().item<double>()}
+                               : mean_of_squares({of_block.data_ptr<double>(), samples.size()}));
+  }
+  return norms;
+}
+
+}  // namespace blockwise
