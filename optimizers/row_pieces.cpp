@@ -14,7 +14,7 @@ ParameterBlock block_rows(const ParameterBlock& block, std::int64_t begin, std::
   check_equal(begin >= 0 && rows > 0 && rows <= block.rows() - begin, true,
               "rows of a piece of " + block.name);
   piece.shape[0] = rows;
-  piece.offset = 0;
+  piece.offset = block.offset + begin * block.columns();
   piece.sections.clear();
   if (piece.heads.count > 0 && piece.heads.axis == Heads::Axis::rows) {
     piece.heads.count = rows % piece.heads.dim == 0 ? rows / piece.heads.dim : 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/partition/section_blocks.hpp"
+#include "optimizers/fixed_sums.hpp"
 
 namespace blockwise {
 
@@ -44,6 +45,11 @@ at::Tensor element_rates(const ParameterStep& parameter) {
   return at::cat(rows);
 }
 
+at::Tensor scaled_rates(const ParameterStep& parameter, const at::Tensor& factor) {
+  const auto rates = element_rates(parameter);
+  return rates.defined() ? rates * factor : factor;
+}
+
 at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const StepSize& step) {
   const auto old = w.clone();
   if (step.rate.defined()) {
@@ -51,7 +57,17 @@ at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const Ste
   } else {
     w.mul_(1.0 - step.shrink).sub_(direction * step.size);
   }
-  return (w - old).to(at::kDouble).square().sum();
+  return fixed_sum((w - old).to(at::kDouble).square());
+}
+
+at::Tensor step_then_decay(const at::Tensor& w, const at::Tensor& direction, const StepSize& step) {
+  const auto old = w.clone();
+  if (step.rate.defined()) {
+    w.sub_(direction * (step.rate * step.size)).mul_(1.0 - step.rate * step.shrink);
+  } else {
+    w.sub_(direction * step.size).mul_(1.0 - step.shrink);
+  }
+  return fixed_sum((w - old).to(at::kDouble).square());
 }
 
 const kernels::RateMap* rate_map(const ParameterStep& parameter, std::size_t section,

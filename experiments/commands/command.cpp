@@ -36,6 +36,7 @@ CommandAction add_export_options(CLI::App& verb);
 CommandAction add_spectrum_options(CLI::App& verb);
 CommandAction add_partition_options(CLI::App& verb);
 CommandAction add_search_lr_options(CLI::App& verb);
+CommandAction add_replay_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
 
 void print_note(const std::string& note) {
@@ -84,6 +85,11 @@ const std::vector<Command>& commands() {
        "blockwise search-lr configs/gpt2-tiny.yaml --set optimizer.rule=blockwise_sgd --method "
        "curvature",
        add_search_lr_options},
+      {"replay",
+       "What an optimizer makes of recorded gradients, to compare it with another program's",
+       "blockwise replay recorded.safetensors --rule adamw --set learning_rate=1e-3 "
+       "--output replayed.safetensors",
+       add_replay_options},
       {"list", "Optimizers, models, data sets, schedules, partition rules and their options",
        "blockwise list optimizers", add_list_options},
   };

@@ -46,12 +46,12 @@ YamlDocument YamlDocument::clone() const {
   return YamlDocument(std::move(tree));
 }
 
-void YamlDocument::set(const std::string& path, const std::string& value,
-                       const std::string& origin) {
+void set_key(YamlDocument::Tree& tree, const std::string& path, const std::string& value,
+             const std::string& origin) {
   require_input(!path.empty() && path.front() != '.' && path.back() != '.' &&
                     path.find("..") == std::string::npos,
                 "{}: '{}' is not a key like optimizer.learning_rate", origin, path);
-  YAML::Node node = tree_->root;
+  YAML::Node node = tree.root;
   std::istringstream parts(path);
   std::string key, walked;
   while (std::getline(parts, key, '.')) {
@@ -61,7 +61,12 @@ void YamlDocument::set(const std::string& path, const std::string& value,
     node.reset(node[key]);
   }
   node = parse_yaml(value.empty() ? "''" : value, [&](int, int) { return origin; });
-  tree_->origins[path] = origin;
+  tree.origins[path] = origin;
+}
+
+void YamlDocument::set(const std::string& path, const std::string& value,
+                       const std::string& origin) {
+  set_key(*tree_, path, value, origin);
 }
 
 void YamlDocument::set(const std::string& assignment) {

@@ -277,4 +277,14 @@ RunConfig read_run_config(const YamlDocument::Tree& tree) {
   return config;
 }
 
+OptimizerConfig read_optimizer_config(const YamlDocument::Tree& tree) {
+  OptimizerConfig config;
+  YamlReader reader(tree);
+  reader.begin_section({"optimizer", ""});
+  config.visit(reader);
+  reader.end_section();
+  reader.finish();
+  return config;
+}
+
 }  // namespace blockwise

@@ -7,5 +7,7 @@ namespace blockwise {
 
 // A `sweep` section is left alone. Throws InputError with place, key, value and bound.
 RunConfig read_run_config(const YamlDocument::Tree& tree);
+// The section `optimizer`, and no other.
+OptimizerConfig read_optimizer_config(const YamlDocument::Tree& tree);
 
 }  // namespace blockwise

@@ -23,6 +23,10 @@ struct YamlDocument::Tree {
   std::string place(const YAML::Mark& mark, const std::string& path) const;
 };
 
+// Sets the key at a dotted path; see YamlDocument::set().
+void set_key(YamlDocument::Tree& tree, const std::string& path, const std::string& value,
+             const std::string& origin);
+
 // A dotted path.
 std::string join_path(const std::string& prefix, std::string_view name);
 // "'3'", "a section", "a list", "nothing".

@@ -12,6 +12,7 @@
 #include "core/partition/section_blocks.hpp"
 #include "optimizers/adam_options.hpp"
 #include "optimizers/rule_spec.hpp"
+#include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {

@@ -6,6 +6,7 @@
 #include "optimizers/adam_options.hpp"
 #include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
+#include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {

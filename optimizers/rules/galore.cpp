@@ -11,10 +11,11 @@
 // inner rule's for R, [rows, rank] or [rank, columns].
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
+#include "optimizers/gradient_basis.hpp"
+#include "optimizers/hidden_matrices.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
+#include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {
@@ -23,8 +24,7 @@ struct GaloreOptions {
   std::int64_t rank = 128;
   std::int64_t update_every = 200;
   double scale = 0.25;
-  FallbackRule fallback{
-      .roles = {"token_embedding", "position_embedding", "lm_head", "norm", "bias"}};
+  FallbackRule fallback = beside_hidden_matrices();
 
   void visit(FieldVisitor& v) {
     v.integer({"rank", "of projected gradients; at most the smaller side counts"}, rank,
@@ -50,10 +50,8 @@ class Galore : public UpdateRule {
       : options_(options), inner_(options.fallback.spec->build()) {}
 
   std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const auto rank = rank_of(block);
-    const std::vector<std::int64_t> shape =
-        from_right(block) ? std::vector{rank, block.columns()} : std::vector{block.rows(), rank};
-    std::vector<StateSpec> specs{{"projector", shape, StateUse::basis}};
+    const LowRank side(block, options_.rank);
+    std::vector<StateSpec> specs{{"projector", side.basis_shape(), StateUse::basis}};
     const auto low = projected(block);
     for (auto& spec : inner_->state(low.block, low.partition)) specs.push_back(std::move(spec));
     return specs;
@@ -61,53 +59,29 @@ class Galore : public UpdateRule {
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, basis(g, p.block));
+    const LowRank side(p.block, options_.rank);
+    if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, gradient_basis(g, side));
     const auto& basis = p.state.load(0);
-    const bool right = from_right(p.block);
-    const auto change =
-        inner_change(right ? g.mm(basis.t()) : basis.t().mm(g), projected(p.block), p, scope);
-    const auto lifted = (right ? change.mm(basis) : basis.mm(change)) * options_.scale;
-    const auto rate = element_rates(p);
-    const auto w = as_matrix(p, p.weight);
-    const auto old = w.clone();
-    const double shrink = scope.learning_rate * p.weight_decay;
-    if (rate.defined()) {
-      w.add_(lifted * rate).mul_(1.0 - rate * shrink);
-    } else {
-      w.add_(lifted).mul_(1.0 - shrink);
-    }
-    return (w - old).to(at::kDouble).square().sum();
+    const auto change = inner_change(side.project(g, basis), projected(p.block), p, scope);
+    // Minus the inner rule's change: it is a step downhill already.
+    return step_then_decay(
+        as_matrix(p, p.weight), side.lift(change, basis),
+        {-options_.scale, scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 
  private:
-  static bool from_right(const ParameterBlock& block) { return block.rows() >= block.columns(); }
-
-  std::int64_t rank_of(const ParameterBlock& block) const {
-    return std::min({options_.rank, block.rows(), block.columns()});
-  }
-
   Projected projected(const ParameterBlock& block) const {
     Projected low;
-    const auto rank = rank_of(block);
     low.block.name = block.name;
     low.block.role = block.role;
-    low.block.shape =
-        from_right(block) ? std::vector{block.rows(), rank} : std::vector{rank, block.columns()};
+    low.block.offset = block.offset;
+    low.block.shape = LowRank(block, options_.rank).projected_shape();
     PartitionSection section;
     section.rows = low.block.rows();
     section.columns = low.block.columns();
     section.structure = Structure::tiles(1, section.columns);
     low.partition.sections.push_back(std::move(section));
     return low;
-  }
-
-  at::Tensor basis(const at::Tensor& g, const ParameterBlock& block) const {
-    const auto [u, s, vh] = at::linalg_svd(g, false);
-    const bool right = from_right(block);
-    const auto vectors = right ? vh.narrow(0, 0, rank_of(block)) : u.narrow(1, 0, rank_of(block));
-    const std::int64_t along = right ? 1 : 0;
-    const auto largest = vectors.gather(along, vectors.abs().argmax(along, true));
-    return vectors * at::where(largest < 0, -1.0, 1.0).to(vectors.scalar_type());
   }
 
   // What the inner rule makes of zero weights.

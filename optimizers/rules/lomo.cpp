@@ -8,6 +8,7 @@
 
 #include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
+#include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {

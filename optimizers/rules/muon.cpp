@@ -8,34 +8,21 @@
 // A fused tensor is one matrix. State: momentum_buffer, 4 bytes per parameter.
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <cmath>
-
-#include "optimizers/newton_schulz.hpp"
+#include "optimizers/hidden_matrices.hpp"
+#include "optimizers/orthogonal_momentum.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
+#include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {
 
 struct MuonOptions {
-  double momentum = 0.95;
-  bool nesterov = true;
-  std::int64_t newton_schulz_steps = 5;
-  std::string newton_schulz_type = "bfloat16";
-  std::string rate_scale = "match_rms_adamw";
-  FallbackRule fallback{
-      .roles = {"token_embedding", "position_embedding", "lm_head", "norm", "bias"}};
+  OrthogonalMomentum average;
+  FallbackRule fallback = beside_hidden_matrices();
 
   void visit(FieldVisitor& v) {
-    v.real({"momentum", "decay of the average of gradients"}, momentum, {0.0, 1.0, false, true});
-    v.boolean({"nesterov", "look-ahead form"}, nesterov);
-    v.integer({"newton_schulz_steps", "steps of the orthogonalization"}, newton_schulz_steps,
-              {1, 100});
-    v.choice({"newton_schulz_type", "of its products"}, newton_schulz_type,
-             {"bfloat16", "float32"});
-    v.choice({"rate_scale", "how the step of a matrix grows with its sides"}, rate_scale,
-             {"match_rms_adamw", "original"});
+    average.visit(v);
     fallback.visit(v, {"fallback", "the rule of all that Muon does not take"});
   }
 };
@@ -43,33 +30,22 @@ struct MuonOptions {
 class Muon : public UpdateRule {
  public:
   using Options = MuonOptions;
-  explicit Muon(const Options& options) : options_(options) {}
+  explicit Muon(const Options& options) : average_(options.average) {}
 
   std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
     return {{"momentum_buffer", block.shape}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
-    const auto g = scaled_gradient(p, scope);
-    const auto m = as_matrix(p, p.state.load(0));
-    const double mu = options_.momentum;
-    m.lerp_(g, 1.0 - mu);
-    const auto u = options_.nesterov ? g.lerp(m, mu) : m;
-    const auto type = options_.newton_schulz_type == "bfloat16" ? at::kBFloat16 : at::kFloat;
-    const auto direction = orthogonalized(u.to(type), options_.newton_schulz_steps);
-    return take_step(as_matrix(p, p.weight), direction.to(p.weight.scalar_type()),
-                     {scope.learning_rate * scale(p.block), scope.learning_rate * p.weight_decay,
-                      element_rates(p)});
+    const auto direction =
+        average_.direction(scaled_gradient(p, scope), as_matrix(p, p.state.load(0)));
+    return take_step(as_matrix(p, p.weight), direction,
+                     {scope.learning_rate * average_.scale(p.block),
+                      scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 
  private:
-  double scale(const ParameterBlock& block) const {
-    const double rows = double(block.rows()), columns = double(block.columns());
-    return options_.rate_scale == "original" ? std::sqrt(std::max(1.0, rows / columns))
-                                             : 0.2 * std::sqrt(std::max(rows, columns));
-  }
-
-  Options options_;
+  OrthogonalMomentum average_;
 };
 
 }  // namespace

@@ -72,6 +72,7 @@ def write_user_files(clone: Path) -> None:
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     (clone / "encoder.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (clone / "vocab.bpe").write_text("#version: 0.2\nt h\n", encoding="utf-8")
+    shutil.copy2(ROOT / "tests/golden/rules/inputs.safetensors", clone / "recorded.safetensors")
     tokens = (np.arange(4000) * 7919 % 50257).astype("<u2")
     for name in ("train.bin", "val.bin"):
         tokens.tofile(clone / name)

@@ -25,7 +25,7 @@ PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in (
         "README", "install", "train", "data", "partitions", "compare", "learning-rates", "curvature",
-        "models", "memory", "python", "library", "files", "glossary", "code", "limits",
+        "models", "memory", "python", "library", "replay", "files", "glossary", "code", "limits",
     )),
     "configs/studies/README.md", "configs/hessian/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip

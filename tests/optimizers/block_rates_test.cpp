@@ -1,6 +1,8 @@
 // A learning rate per block: what it does to a step, its file, and what is refused.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/partition/partition_file.hpp"
@@ -81,8 +83,12 @@ struct Files {
   nlohmann::json fields(const std::string& rule, bool with_rates) const {
     auto fields = smooth_options(rule);
     fields["weight_decay"] = 0.1;
-    // GaLore decays what it has moved, which is bilinear in the rate.
-    if (rule == "galore") fields["weight_decay"] = 0.0;
+    // Kernels sum a norm in another order, and some rules magnify the last bit of its factor.
+    fields["gradient_clip"] = 0.0;
+    // GaLore's kin decay what they have moved, which is bilinear in the rate.
+    const std::set<std::string> later = {"galore", "fira", "apollo", "apollo_mini",
+                                         "gwt",    "foam", "soap"};
+    if (later.contains(rule)) fields["weight_decay"] = 0.0;
     if (with_rates) fields["block_lr"] = (folder / "rates.yaml").string();
     if (with_rates || update_rules().make(rule)->uses_partition()) {
       fields["partition"] = {{"file", (folder / "partition.yaml").string()}};

@@ -19,12 +19,14 @@ inline OptimizerConfig optimizer_config(nlohmann::json fields) {
 }
 
 // Options under which a rule's step is a smooth function of the gradient, for comparisons of two
-// ways to compute it. By default Muon rounds to bfloat16, and GaLore divides coordinates that are
-// zero but for rounding by their own size.
+// ways to compute it. By default Muon and its kin round to bfloat16, and GaLore's and SOAP divide
+// coordinates that are zero but for rounding by their own size.
 inline nlohmann::json smooth_options(const std::string& rule) {
   nlohmann::json fields = {{"rule", rule}};
-  if (rule == "muon") fields["newton_schulz_type"] = "float32";
+  if (rule == "muon" || rule == "normuon") fields["newton_schulz_type"] = "float32";
   if (rule == "galore") fields["inner"] = {{"rule", "sgd_momentum"}};
+  if (rule == "fira" || rule == "soap" || rule == "ldadam") fields["eps"] = 0.1;
+  if (rule == "ldadam") fields["rank"] = 2;
   return fields;
 }
 

@@ -1,5 +1,6 @@
 // Every verb of the program where its output fails, and where a name that it is given, or that it
 // meets in a folder, leads nowhere. A new verb gets a line in `uses()`.
+#include <ATen/ATen.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -12,6 +13,7 @@
 
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/safetensors.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/records/checkpoint.hpp"
 #include "tests/support/catch.hpp"
@@ -49,6 +51,8 @@ struct Inputs : SmallRunFolder {
     write_file_atomically(folder / "sweep.yaml",
                           small_run_yaml(folder.path(), 4) + "sweep: {seeds: [1]}\n");
     write_file_atomically(folder / "text.txt", "Something to read. And more of it.");
+    write_safetensors(folder / "recorded.safetensors",
+                      {{"param/w", at::ones({2, 2})}, {"grad/1/w", at::ones({2, 2})}});
     REQUIRE(run({"train"}).exit_code == 0);
   }
   std::string at(const std::string& name) const { return (folder / name).string(); }
@@ -113,6 +117,10 @@ std::vector<Use> uses(const Inputs& in) {
         "search_lr.samples=1", "--method", "curvature"},
        {in.config},
        "--output"},
+      {{"replay", in.at("recorded.safetensors"), "--rule", "adamw", "--set", "learning_rate=1e-3",
+        "--output", in.at("replayed.safetensors")},
+       {in.at("recorded.safetensors")},
+       ""},
       {{"list"}, {}, ""},
       {{}, {}, ""},
       {{"--help"}, {}, ""},

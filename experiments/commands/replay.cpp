@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <system_error>
+
+#include "core/base/error.hpp"
+#include "core/base/json_fields.hpp"
+#include "core/io/safetensors.hpp"
+#include "experiments/commands/command.hpp"
+#include "experiments/commands/command_line.hpp"
+#include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/json_text.hpp"
+#include "experiments/config/optimizer_section.hpp"
+#include "experiments/terminal/terminal.hpp"
+#include "optimizers/recording.hpp"
+#include "optimizers/rule_set.hpp"
+
+namespace blockwise {
+namespace {
+
+struct ReplayOptions {
+  std::string file, rule, output;
+  std::vector<std::string> assignments, roles, heads;
+  std::int64_t seed = 0;
+};
+
+// As in training, but for clipping, which other programs do not do unless they are told to.
+OptimizerConfig config_of(const ReplayOptions& options) {
+  std::vector<Setting> settings = {{"gradient_clip", "0", "the default of replay"},
+                                   {"rule", json_text(options.rule), "--rule " + options.rule}};
+  for (const auto& assignment : options.assignments) {
+    const auto key = assignment.substr(0, assignment.find('='));
+    const std::string section = "optimizer.";
+    settings.push_back({key.starts_with(section) ? key.substr(section.size()) : key,
+                        assignment.substr(key.size() + 1), "--set " + assignment});
+  }
+  return read_optimizer_section("--rule " + options.rule, settings);
+}
+
+// NAME=VALUE words as {KIND/NAME, VALUE}; a name may hold an equals sign, a value holds none.
+void add_descriptions(const std::string& kind, const std::vector<std::string>& words,
+                      std::map<std::string, std::string>& said) {
+  for (const auto& word : words) {
+    const auto equals = word.rfind('=');
+    require_input(equals != std::string::npos && equals > 0 && equals + 1 < word.size(),
+                  "--{} {}: the form is NAME={}", kind, word, kind == "role" ? "ROLE" : "COUNT");
+    said[kind + "/" + word.substr(0, equals)] = word.substr(equals + 1);
+  }
+}
+
+void require_another_file(const ReplayOptions& options) {
+  std::error_code none;
+  require_input(!std::filesystem::equivalent(options.file, options.output, none),
+                "--output {} is the recording itself", options.output);
+}
+
+void print_rules(const OptimizerConfig& config, const Recording& recording) {
+  const RuleSet rules(config, recording.layout);
+  for (const auto& share : rule_shares(rules, recording.layout)) {
+    print_words(fmt::format("{}: {} {} of {} elements in all\n", share.rule, share.tensors,
+                            share.tensors == 1 ? "parameter" : "parameters", share.parameters));
+  }
+}
+
+int replay_command(const ReplayOptions& options) {
+  auto config = config_of(options);
+  std::map<std::string, std::string> said;
+  add_descriptions("role", options.roles, said);
+  add_descriptions("heads", options.heads, said);
+  require_another_file(options);
+  const auto recording = read_recording(options.file, said);
+  print_rules(config, recording);
+  const auto outcome = replay(recording, config, static_cast<std::uint64_t>(options.seed));
+  write_safetensors(options.output, outcome.tensors,
+                    {{"rule", options.rule}, {"optimizer", json_of(config).dump()}});
+  if (outcome.skipped > 0) {
+    print_note(
+        fmt::format("{} of the steps changed nothing: a gradient was not finite", outcome.skipped));
+  }
+  print_words(fmt::format("{} steps, the last with an update of norm {:.6g}; {}\n",
+                          recording.steps.size(), outcome.update_norm, options.output));
+  return 0;
+}
+
+}  // namespace
+
+CommandAction add_replay_options(CLI::App& verb) {
+  auto options = std::make_shared<ReplayOptions>();
+  verb.add_option("file", options->file,
+                  "safetensors file with param/NAME and, for steps from 1 on, grad/STEP/NAME; "
+                  "docs/replay.md says what else it may hold")
+      ->required();
+  verb.add_option("--rule", options->rule, "one of `blockwise list optimizers`")->required();
+  add_set_option(verb, options->assignments);
+  verb.get_option("--set")->description(
+      "option of the rule, or any other key of the section `optimizer`, such as weight_decay=0.1; "
+      "gradient_clip is 0 unless it is set here; may be repeated");
+  verb.add_option(
+          "--role", options->roles,
+          "NAME=ROLE, such as wte=token_embedding, over the file's metadata; without one a "
+          "parameter is a hidden matrix, or a vector where it has one axis; may be repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--heads", options->heads,
+                  "NAME=COUNT, attention heads of a parameter, for rules that follow them; may be "
+                  "repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--seed", options->seed, "of what a rule draws")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 62))
+      ->capture_default_str();
+  verb.add_option(
+          "--output", options->output,
+          "safetensors file to write: param/STEP/NAME after every step and the state at the "
+          "end, state/KIND/NAME")
+      ->required();
+  return [options] {
+    const FlagTable flags{
+        {{"optimizer.rule", "--rule"}}, {{options->output, "--output"}}, /*has_set=*/true};
+    return run_with_flag_hints(flags, [&] { return replay_command(*options); });
+  };
+}
+
+}  // namespace blockwise

@@ -1,0 +1,212 @@
+#include "optimizers/recording.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <optional>
+
+#include "core/base/error.hpp"
+#include "core/io/safetensors.hpp"
+#include "optimizers/optimizer.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr std::int64_t kMostSteps = 1'000'000;
+
+// A whole number from 1 on; nothing for any other text.
+std::optional<std::int64_t> positive(std::string_view text, std::int64_t most) {
+  std::int64_t value = 0;
+  const auto* end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || last != end || value < 1 || value > most) return std::nullopt;
+  return value;
+}
+
+class Reader {
+ public:
+  Reader(const std::filesystem::path& path, const std::map<std::string, std::string>& said)
+      : file_(read_safetensors(path)), said_(said) {
+    said_.insert(file_.metadata.begin(), file_.metadata.end());
+  }
+
+  Recording read() {
+    std::vector<ParameterBlock> blocks;
+    for (const auto& [key, tensor] : file_.tensors) {
+      if (!key.starts_with("param/")) continue;
+      blocks.push_back(block(key.substr(6), tensor));
+      recording_.weights.push_back(checked(key, tensor));
+    }
+    require(!blocks.empty(), "no tensor is called param/NAME, so there is no parameter");
+    recording_.layout = ParameterLayout(std::move(blocks));
+    check_descriptions();
+    for (const auto& [key, tensor] : file_.tensors) {
+      if (!key.starts_with("param/")) place(key, tensor);
+    }
+    check_complete();
+    return std::move(recording_);
+  }
+
+ private:
+  template <typename... Args>
+  void require(bool condition, fmt::format_string<Args...> text, Args&&... args) const {
+    if (condition) return;
+    throw InputError(
+        fmt::format("{}: {}", file_.path, fmt::format(text, std::forward<Args>(args)...)));
+  }
+
+  const at::Tensor& checked(const std::string& key, const at::Tensor& tensor) const {
+    require(at::isFloatingType(tensor.scalar_type()), "'{}' is {}, floating point is needed", key,
+            c10::toString(tensor.scalar_type()));
+    return tensor;
+  }
+
+  ParameterBlock block(const std::string& name, const at::Tensor& tensor) const {
+    ParameterBlock block;
+    block.name = name;
+    block.shape = tensor.sizes().vec();
+    require(!name.empty(), "'param/' has no name");
+    require(tensor.dim() > 0 && tensor.numel() > 0, "'param/{}' has the shape [{}], no element",
+            name, fmt::join(block.shape, ", "));
+    const auto role = said_.find("role/" + name);
+    if (role != said_.end()) block.role = role_of(name, role->second);
+    const auto heads = said_.find("heads/" + name);
+    if (heads != said_.end()) block.heads = heads_of(block, heads->second);
+    return block;
+  }
+
+  ParameterRole role_of(const std::string& name, const std::string& role) const {
+    try {
+      return role_from_name(role);
+    } catch (const InputError&) {
+      require(false, "the role of '{}' is '{}', none of {}", name, role,
+              fmt::join(role_names(), ", "));
+      throw;
+    }
+  }
+
+  Heads heads_of(const ParameterBlock& block, const std::string& text) const {
+    const bool columns = block.role == ParameterRole::attention_output;
+    const auto along = columns ? block.columns() : block.rows();
+    const auto count = positive(text, along);
+    require(count.has_value() && along % *count == 0,
+            "the heads of '{}' are '{}', a number that divides its {} {} is needed", block.name,
+            text, along, columns ? "columns" : "rows");
+    return {*count, along / *count, columns ? Heads::Axis::columns : Heads::Axis::rows};
+  }
+
+  // Whoever describes a parameter that is not there has misspelt one.
+  void check_descriptions() const {
+    for (const auto& [key, value] : said_) {
+      const auto slash = key.find('/');
+      const auto kind = key.substr(0, slash);
+      if (slash == std::string::npos || (kind != "role" && kind != "heads")) continue;
+      index_of(key, key.substr(slash + 1));
+    }
+  }
+
+  std::size_t index_of(const std::string& key, const std::string& name) const {
+    for (std::size_t i = 0; i < recording_.layout.blocks().size(); ++i) {
+      if (recording_.layout.blocks()[i].name == name) return i;
+    }
+    require(false, "'{}' is of no parameter: there is no 'param/{}'", key, name);
+    return 0;
+  }
+
+  void place(const std::string& key, const at::Tensor& tensor) {
+    if (key == "schedule") return set_schedule(tensor);
+    const auto first = key.find('/');
+    const auto second = first == std::string::npos ? first : key.find('/', first + 1);
+    const auto kind = key.substr(0, first);
+    require(second != std::string::npos && kind == "grad",
+            "'{}' is none of param/NAME, grad/STEP/NAME and schedule", key);
+    const auto text = key.substr(first + 1, second - first - 1);
+    const auto number = positive(text, kMostSteps);
+    require(number.has_value(), "'{}': the step is '{}', a number from 1 to {} is needed", key,
+            text, kMostSteps);
+    const auto i = index_of(key, key.substr(second + 1));
+    auto& step = step_at(*number);
+    const auto& shape = recording_.layout.blocks()[i].shape;
+    require(tensor.sizes() == at::IntArrayRef(shape), "'{}' has the shape [{}], its parameter [{}]",
+            key, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
+    step.gradients[i] = checked(key, tensor);
+  }
+
+  Recording::Step& step_at(std::int64_t number) {
+    const auto n = recording_.layout.blocks().size();
+    while (std::ssize(recording_.steps) < number) {
+      // More steps than tensors: one is missing, and nothing of that size is taken.
+      require(recording_.steps.size() <= file_.tensors.size(), "'grad/{}/{}' is missing",
+              recording_.steps.size(), recording_.layout.blocks().front().name);
+      recording_.steps.push_back({std::vector<at::Tensor>(n), 1.0});
+    }
+    return recording_.steps[std::size_t(number - 1)];
+  }
+
+  void set_schedule(const at::Tensor& tensor) {
+    require(tensor.dim() == 1, "'schedule' has {} axes, one is needed", tensor.dim());
+    schedule_ = checked("schedule", tensor).to(at::kDouble);
+  }
+
+  void check_complete() {
+    auto& steps = recording_.steps;
+    require(!steps.empty(), "no tensor is called grad/STEP/NAME, so there is no step");
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      for (std::size_t i = 0; i < steps[s].gradients.size(); ++i) {
+        require(steps[s].gradients[i].defined(), "'grad/{}/{}' is missing", s + 1,
+                recording_.layout.blocks()[i].name);
+      }
+    }
+    if (!schedule_.defined()) return;
+    require(schedule_.numel() == std::ssize(steps), "'schedule' has {} values, there are {} steps",
+            schedule_.numel(), steps.size());
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      const auto rate = schedule_[std::int64_t(s)].item<double>();
+      require(rate >= 0.0 && rate <= 1e6, "'schedule' has {} at step {}, 0 to 1e6 are allowed",
+              rate, s + 1);
+      steps[s].rate = rate;
+    }
+  }
+
+  SafetensorsFile file_;
+  std::map<std::string, std::string> said_;
+  Recording recording_;
+  at::Tensor schedule_;
+};
+
+}  // namespace
+
+Recording read_recording(const std::filesystem::path& path,
+                         const std::map<std::string, std::string>& said) {
+  return Reader(path, said).read();
+}
+
+Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  const auto& blocks = recording.layout.blocks();
+  ParameterStore store(recording.layout, at::kCPU);
+  for (std::size_t i = 0; i < blocks.size(); ++i) store.master(i).copy_(recording.weights[i]);
+  Optimizer optimizer(config, store, seed);
+  Replay outcome;
+  for (std::size_t s = 0; s < recording.steps.size(); ++s) {
+    const auto& step = recording.steps[s];
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      store.gradient(i).copy_(step.gradients[i]);
+    }
+    const auto before = optimizer.steps();
+    outcome.update_norm = optimizer.step(config.learning_rate * step.rate).update_norm;
+    if (optimizer.steps() == before) ++outcome.skipped;
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      outcome.tensors.emplace_back(fmt::format("param/{}/{}", s + 1, blocks[i].name),
+                                   store.master(i).clone());
+    }
+  }
+  for (const auto& [name, tensor] : optimizer.state().by_parameter()) {
+    outcome.tensors.emplace_back("state/" + name, tensor.clone());
+  }
+  return outcome;
+}
+
+}  // namespace blockwise

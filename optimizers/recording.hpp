@@ -1,0 +1,50 @@
+// Recording: parameters and a sequence of their gradients from any program, as a safetensors file:
+//   param/NAME         the parameter before the first step
+//   grad/STEP/NAME     its gradient at step 1, 2, ...; every parameter has one at every step
+//   schedule           [steps], optional: factors of the learning rate
+// Any floating-point dtype; values are taken as float32. What a parameter is to its model is said
+// in the file's metadata, or by the caller, never read from its name:
+//   role/NAME          one of role_names(); `other` where nothing is said: a hidden matrix where
+//   the
+//                      parameter has two axes or more, otherwise a vector
+//   heads/NAME         number of attention heads, for rules that follow them: groups of rows of a
+//                      query, key or value, of columns of an attention_output
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/parameters/parameter_layout.hpp"
+#include "optimizers/optimizer_config.hpp"
+#include "optimizers/state/state_store.hpp"
+
+namespace blockwise {
+
+struct Recording {
+  struct Step {
+    std::vector<at::Tensor> gradients;  // by parameter of the layout
+    double rate = 1.0;                  // factor of the learning rate
+  };
+  ParameterLayout layout;
+  std::vector<at::Tensor> weights;
+  std::vector<Step> steps;
+};
+
+// said: `role/NAME` and `heads/NAME`, over the file's metadata. Tensors share the file's mapping.
+// Throws InputError by file and tensor for what is no recording.
+Recording read_recording(const std::filesystem::path& path,
+                         const std::map<std::string, std::string>& said = {});
+
+struct Replay {
+  NamedTensors tensors;      // param/STEP/NAME for every step, then state/KIND/NAME at the end
+  std::int64_t skipped = 0;  // steps without a change: a gradient was not finite
+  double update_norm = 0.0;  // of the last step
+};
+
+// Steps the rule from the recorded parameters over all gradients, as training does it: clipping,
+// decay and roles as the configuration says. Deterministic. Memory: the parameters once per step.
+Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed);
+
+}  // namespace blockwise

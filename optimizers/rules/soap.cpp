@@ -1,0 +1,139 @@
+// SOAP (Vyas et al., arXiv 2409.11321, Algorithm 3), in the form of the authors' repository: Adam
+// in the eigenbases of Shampoo's factors.
+//   the first step changes no weight, by decay neither: L = (1 - b) g' g'^T, R = (1 - b) g'^T g', b
+//   = shampoo_beta, and Q_L, Q_R are their eigenvectors, by falling eigenvalue; afterwards, s = t -
+//   1: q = Q_L^T g' Q_R;  m <- beta1 m + (1 - beta1) q;  v <- beta2 v + (1 - beta2) q^2 w <- (1 -
+//   lr wd) (w - lr sqrt(1 - beta2^s) / (1 - beta1^s) Q_L (m / (sqrt(v) + eps)) Q_R^T) L <- b L + (1
+//   - b) g' g'^T, R alike; every precondition_every steps the columns of Q are sorted by diag(Q^T L
+//   Q), v with them, Q <- qr(L Q), and m turns from the old bases to the new
+// A side above max_side is left as it is. eps before the correction, decay after the step.
+// Deviations: m is turned only where the bases change, not back and forth at every step. State: 8
+// bytes per parameter, and 8 (rows^2 + columns^2) a matrix.
+#include <ATen/ATen.h>
+
+#include "optimizers/galore_adam.hpp"
+#include "optimizers/hidden_matrices.hpp"
+#include "optimizers/rule_spec.hpp"
+#include "optimizers/tensor_steps.hpp"
+#include "optimizers/update_rule.hpp"
+
+namespace blockwise {
+namespace {
+
+struct SoapOptions {
+  GaloreAdam adam{0.95, 0.95, 1e-8};
+  double shampoo_beta = 0.95;
+  std::int64_t precondition_every = 10;
+  std::int64_t max_side = 10000;
+  FallbackRule fallback = beside_hidden_matrices();
+
+  void visit(FieldVisitor& v) {
+    adam.visit(v);
+    v.real({"shampoo_beta", "decay of the factors"}, shampoo_beta, {0.0, 1.0, false, true});
+    v.integer({"precondition_every", "steps between refreshments of the eigenbases"},
+              precondition_every, {1, std::int64_t{1} << 40});
+    v.integer({"max_side", "sides above it are not preconditioned"}, max_side, {1, 1 << 20});
+    fallback.visit(v, {"fallback", "the rule of all that SOAP does not take"});
+  }
+};
+
+// One side of a matrix: its factor and eigenbasis, undefined where the side is too long.
+struct Side {
+  at::Tensor factor, basis;
+  bool on() const { return factor.defined(); }
+};
+
+at::Tensor rotated(const at::Tensor& x, const Side& left, const Side& right) {
+  const auto half = left.on() ? left.basis.t().mm(x) : x;
+  return right.on() ? half.mm(right.basis) : half;
+}
+
+at::Tensor rotated_back(const at::Tensor& x, const Side& left, const Side& right) {
+  const auto half = left.on() ? left.basis.mm(x) : x;
+  return right.on() ? half.mm(right.basis.t()) : half;
+}
+
+class Soap : public UpdateRule {
+ public:
+  using Options = SoapOptions;
+  explicit Soap(const Options& options) : options_(options) {}
+
+  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+    const std::vector<std::int64_t> shape{block.rows(), block.columns()};
+    std::vector<StateSpec> specs{{"exp_avg", shape}, {"exp_avg_sq", shape, StateUse::non_negative}};
+    const auto add = [&](const std::string& side, std::int64_t n) {
+      if (n > options_.max_side) return;
+      specs.push_back({"factor_" + side, {n, n}, StateUse::accumulator});
+      specs.push_back({"basis_" + side, {n, n}, StateUse::basis});
+    };
+    add("left", block.rows());
+    add("right", block.columns());
+    return specs;
+  }
+
+  at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
+    const auto g = scaled_gradient(p, scope);
+    std::size_t next = 2;
+    const auto left = side(p, p.block.rows(), next), right = side(p, p.block.columns(), next);
+    if (scope.step == 1) {
+      average_factors(g, left, right);
+      for (const auto& each : {left, right}) begin(each);
+      return at::zeros({}, g.options().dtype(at::kDouble));
+    }
+    const auto m = p.state.load(0), v = p.state.load(1);
+    options_.adam.average(m, v, rotated(g, left, right));
+    // The first step is not counted.
+    const StepScope counted{scope.step - 1, scope.learning_rate, scope.gradient_scale, scope.seed,
+                            scope.space};
+    const auto moved = options_.adam.step(
+        p, counted, rotated_back(options_.adam.direction(m, v), left, right), 1.0);
+    average_factors(g, left, right);
+    if (counted.step % options_.precondition_every == 0) refresh(m, v, left, right);
+    return moved;
+  }
+
+ private:
+  Side side(const ParameterStep& p, std::int64_t length, std::size_t& next) const {
+    if (length > options_.max_side) return {};
+    next += 2;
+    return {p.state.load(next - 2), p.state.load(next - 1)};
+  }
+
+  void average_factors(const at::Tensor& g, const Side& left, const Side& right) const {
+    if (left.on()) left.factor.lerp_(g.mm(g.t()), 1.0 - options_.shampoo_beta);
+    if (right.on()) right.factor.lerp_(g.t().mm(g), 1.0 - options_.shampoo_beta);
+  }
+
+  static void begin(const Side& side) {
+    if (!side.on()) return;
+    const auto shift = at::eye(side.factor.size(0), side.factor.options()) * 1e-30;
+    side.basis.copy_(std::get<1>(at::linalg_eigh(side.factor + shift)).flip({1}));
+  }
+
+  void refresh(const at::Tensor& m, const at::Tensor& v, const Side& left,
+               const Side& right) const {
+    m.copy_(rotated_back(m, left, right));
+    std::int64_t axis = 0;
+    for (const auto& each : {left, right}) {
+      if (each.on()) {
+        const auto along = each.basis.t().mm(each.factor.mm(each.basis)).diagonal();
+        const auto order = along.argsort(0, true);
+        v.copy_(v.index_select(axis, order));
+        const auto sorted = each.basis.index_select(1, order);
+        each.basis.copy_(std::get<0>(at::linalg_qr(each.factor.mm(sorted))));
+      }
+      ++axis;
+    }
+    m.copy_(rotated(m, left, right));
+  }
+
+  Options options_;
+};
+
+}  // namespace
+
+std::unique_ptr<RuleSpec> make_soap() {
+  return rule_spec<Soap>({"soap", "Adam in the eigenbases of Shampoo's factors, for matrices"});
+}
+
+}  // namespace blockwise
