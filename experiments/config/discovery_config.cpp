@@ -2,20 +2,21 @@
 
 #include <algorithm>
 
-#include "core/partition/partition_candidates.hpp"
+#include "experiments/config/candidate_names.hpp"
 
 namespace blockwise {
 namespace {
 
-std::vector<std::string> candidate_names() {
-  std::vector<std::string> names;
-  for (const auto& candidate : partition_candidates()) names.push_back(candidate.name);
-  return names;
-}
-
 constexpr std::int64_t kMany = std::int64_t{1} << 30;
 
 }  // namespace
+
+const std::vector<std::string>& candidate_names() {
+  static const std::vector<std::string> names = {
+      "whole",          "head",    "rows_8", "row", "column", "factored", "factored_per_head",
+      "head_by_column", "tile_16", "element"};
+  return names;
+}
 
 void DiscoveryConfig::visit(FieldVisitor& v) {
   v.choice(

@@ -8,12 +8,12 @@
 #include "core/base/error.hpp"
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
-#include "core/partition/partition_candidates.hpp"
 #include "experiments/config/config_text.hpp"
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/curvature/moment_batches.hpp"
+#include "experiments/partitions/partition_candidates.hpp"
 #include "hessian/dense.hpp"
 
 namespace blockwise {

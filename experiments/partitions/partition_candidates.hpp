@@ -25,7 +25,7 @@ struct PartitionCandidate {
   std::function<std::optional<Structure>(const SectionView&)> structure;
 };
 
-// From the fewest values to the most, roughly.
+// Those of candidate_names.hpp, in that order.
 const std::vector<PartitionCandidate>& partition_candidates();
 
 }  // namespace blockwise

@@ -1,4 +1,4 @@
-#include "core/partition/partition_candidates.hpp"
+#include "experiments/partitions/partition_candidates.hpp"
 
 namespace blockwise {
 namespace {
