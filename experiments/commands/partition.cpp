@@ -21,6 +21,7 @@
 #include "experiments/terminal/stop_signal.hpp"
 #include "experiments/terminal/terminal.hpp"
 #include "experiments/terminal/thread_note.hpp"
+#include "hessian/evidence/partition_agreement.hpp"
 
 namespace blockwise {
 namespace {

@@ -1,5 +1,5 @@
 // How well a partition that was found holds up: its blocks against the Hessian, with fresh probes
-// and on other batches, and against partitions that were found otherwise.
+// and on other batches.
 #pragma once
 
 #include <functional>
@@ -41,14 +41,5 @@ std::vector<PartitionValidation> validate_partition(
     const DiscoveryPoint& point, const SectionVectors& vectors,
     const std::vector<SectionScores>& sections,
     const std::function<void(const std::string&)>& observe);
-
-// Of two partitions of one layout, over the sections of matrices.
-struct PartitionAgreement {
-  double adjusted_rand = 0.0;   // mean; of a rank-one section with another kind 0
-  double same_structure = 0.0;  // share of sections
-  std::int64_t sections = 0;
-};
-PartitionAgreement partition_agreement(const ParameterLayout& layout, const Partition& a,
-                                       const Partition& b);
 
 }  // namespace blockwise
