@@ -78,12 +78,12 @@ RunConfig read_config(const PartitionOptions& options) {
 void print_plan(const ResolvedDiscovery& discovery) {
   print_words(fmt::format(
       "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB\n",
-      discovery.layout.size(), discovery.products, discovery.gradients,
+      discovery.layout.size(), discovery.work.products, discovery.gradients,
       double(discovery.memory.peak) / double(1 << 30)));
-  const auto& c = discovery.config.discovery;
-  if (!c.by_loss()) return;
-  fmt::print("then up to {} training runs of {} steps\n", c.max_trials,
-             c.trial_steps > 0 ? c.trial_steps : discovery.config.trainer.steps);
+  const auto& search = discovery.config.discovery;
+  if (!search.by_loss()) return;
+  fmt::print("then up to {} training runs of {} steps\n", search.max_trials,
+             search.trial_steps > 0 ? search.trial_steps : discovery.config.trainer.steps);
 }
 
 void print_merged(const ParameterLayout& layout, const std::vector<SectionScores>& sections) {
@@ -122,7 +122,9 @@ void print_sections(const ResolvedDiscovery& discovery, const DiscoveryOutcome& 
 void print_outcome(const PartitionOptions& options, const ResolvedDiscovery& discovery,
                    const DiscoveryOutcome& outcome) {
   print_sections(discovery, outcome, options.tables.columns());
-  for (const auto& v : outcome.validation) print_words(validation_text(v) + "\n");
+  for (const auto& validation : outcome.validation) {
+    print_words(validation_text(validation) + "\n");
+  }
   print_merged(discovery.layout, outcome.sections);
   for (const auto& path : options.agree_with) {
     print_agreement(discovery.layout, outcome.partition, path);
@@ -164,15 +166,16 @@ int partition_command(const PartitionOptions& options) {
   install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {
-    Progress bar("products", discovery.units);
+    const auto units = discovery.work.units;
+    Progress bar("products", units);
     const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
     TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", program,
                           options.jobs);
-    outcome =
-        discover_partition(discovery, trials, [&](std::int64_t done, const std::string& what) {
-          bar.update(done, what);
-          if (done == discovery.units) bar.finish();
-        });
+    const auto observe = [&](std::int64_t done, const std::string& what) {
+      bar.update(done, what);
+      if (done == units) bar.finish();
+    };
+    outcome = discover_partition(discovery, trials, observe, stop_requested);
   }
   if (options.json) {
     print_json(outcome);

@@ -70,34 +70,35 @@ RunConfig read_config(const SearchLrOptions& options) {
 }
 
 void print_plan(const ResolvedRateSearch& search) {
-  const auto& c = search.config.search_lr;
+  const auto& rates = search.config.search_lr;
+  const auto& hessian = search.config.hessian;
   auto text = fmt::format("{} parameters in {} blocks", search.layout.size(),
                           search.partition.block_count());
-  if (c.needs_products()) {
+  if (rates.needs_products()) {
     text += fmt::format(
         "; at most {} products with the Hessian for {} rates, about {:.0f} gradients; {:.3f} GiB",
-        search.products, search.targets.size(), search.product_gradients,
-        double(search.memory.peak) / double(1 << 30));
+        search.curvature_work.products, search.targets.size(),
+        work_cost(search.curvature_work, hessian), double(search.memory.peak) / double(1 << 30));
   }
-  if (c.by_trials()) {
-    text += fmt::format("; up to {} training runs of {} steps", c.max_trials,
-                        c.trial_steps > 0 ? c.trial_steps : search.config.trainer.steps);
+  if (rates.by_trials()) {
+    text += fmt::format("; up to {} training runs of {} steps", rates.max_trials,
+                        rates.trial_steps > 0 ? rates.trial_steps : search.config.trainer.steps);
   }
   text += "\n";
-  if (c.needs_gradients()) {
+  if (rates.needs_gradients()) {
     text += fmt::format("mean(v): {}; about {:.0f} gradients of {} examples\n",
-                        moment_text(search.moment_batches), search.moment_gradients,
-                        search.config.hessian.batches * search.config.hessian.batch_size);
+                        moment_text(search.moment_batches), work_cost(search.moment_work, hessian),
+                        hessian.batches * hessian.batch_size);
   }
   print_words(text);
 }
 
 // Measured rates are rates; those of trials multiply the run's own.
 std::vector<std::string> settings_of(const ResolvedRateSearch& search, const std::string& file) {
-  const auto& c = search.config.search_lr;
+  const auto& method = search.config.search_lr.method;
   const auto rates = "optimizer.block_lr=" + file;
-  if (c.method == "coordinate") return {rates};
-  if (c.method == "leave_out") {
+  if (method == "coordinate") return {rates};
+  if (method == "leave_out") {
     return {rates, fmt::format("optimizer.partition.file={}/partition.yaml", search.config.output)};
   }
   return {rates, "optimizer.rule=blockwise_sgd", "optimizer.learning_rate=0.5"};
@@ -131,14 +132,15 @@ int search_lr_command(const SearchLrOptions& options) {
   install_stop_handlers("product, or this step of each trial");
   RateSearchOutcome outcome;
   {
-    Progress bar("rates", search.units);
+    Progress bar("rates", search.units());
     const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
     TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", program,
                           options.jobs);
-    outcome = search_rates(search, trials, [&](std::int64_t done, const std::string& what) {
+    const auto observe = [&](std::int64_t done, const std::string& what) {
       bar.update(done, what);
-      if (done == search.units) bar.finish();
-    });
+      if (done == search.units()) bar.finish();
+    };
+    outcome = search_rates(search, trials, observe, stop_requested);
   }
   if (options.json) {
     print_json(outcome);

@@ -3,21 +3,22 @@
 #include "core/memory/device.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
+#include "experiments/partitions/section_candidates.hpp"
 
 namespace blockwise {
 
-DiscoveryPoint::DiscoveryPoint(const ResolvedDiscovery& d)
-    : discovery(d),
-      device(resolve_device(d.config.trainer.device)),
-      store(measured_store(d.config, d.layout, device)),
-      model(d.config.model.spec->build(*store)) {}
+DiscoveryPoint::DiscoveryPoint(const ResolvedDiscovery& at)
+    : discovery(at),
+      device(resolve_device(at.config.trainer.device)),
+      store(measured_store(at.config, at.layout, device)),
+      model(at.config.model.spec->build(*store)),
+      vectors(at.layout, at.config.discovery, all_sections(at.config.discovery, at.layout)) {}
 
 std::unique_ptr<Curvature> DiscoveryPoint::curvature(std::int64_t further) const {
-  const auto& h = discovery.config.hessian;
+  const auto& hessian = discovery.config.hessian;
   const auto sample = discovery.config.discovery.sample + further;
-  return std::make_unique<Curvature>(*model, *store,
-                                     hessian_batches(h, *discovery.data, device, h.dtype(), sample),
-                                     h.product_method());
+  auto batches = hessian_batches(hessian, *discovery.data, device, hessian.dtype(), sample);
+  return std::make_unique<Curvature>(*model, *store, std::move(batches), hessian.product_method());
 }
 
 CurvatureOperator DiscoveryPoint::matrices(Curvature& curvature) const {

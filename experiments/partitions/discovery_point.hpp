@@ -1,15 +1,18 @@
-// The model at the point where a partition is looked for.
+// The model at the point where a partition is looked for, and its sections there.
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "core/curvature.hpp"
 #include "experiments/partitions/discovery_plan.hpp"
+#include "experiments/partitions/section_vectors.hpp"
 #include "hessian/curvature_operators.hpp"
 
 namespace blockwise {
 
 struct DiscoveryPoint {
+  // Keeps a reference.
   explicit DiscoveryPoint(const ResolvedDiscovery& discovery);
 
   // Of the batches of discovery.sample + `further`.
@@ -21,6 +24,7 @@ struct DiscoveryPoint {
   at::Device device;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
+  SectionVectors vectors;
 };
 
 }  // namespace blockwise

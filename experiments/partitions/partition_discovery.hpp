@@ -5,15 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "experiments/curvature/spectrum.hpp"
 #include "experiments/partitions/discovery_plan.hpp"
+#include "experiments/partitions/partition_scores.hpp"
 #include "experiments/partitions/partition_validation.hpp"
-#include "experiments/partitions/role_search.hpp"
+#include "experiments/partitions/search_decisions.hpp"
+#include "experiments/sweeps/loss_oracle.hpp"
 
 namespace blockwise {
 
 struct DiscoveryOutcome {
-  bool finished = false;  // otherwise a signal stopped it
+  bool finished = false;  // otherwise a stop ended it
+  WorkCount work;         // that was done
   std::string file;
   Partition partition;
   std::vector<SectionScores> sections;
@@ -25,10 +27,10 @@ struct DiscoveryOutcome {
 
 // Writes DIR/partition.yaml and DIR/scores.csv in the configuration's output folder, with
 // discovery.merge DIR/couplings.csv, by loss DIR/decisions.csv. A stopped search goes on from
-// DIR/probes.h5, vector by vector, and from the finished runs in DIR/trials, and gives the same
-// files; what comes behind the probes is measured again. By loss `oracle` is asked, once the folder
-// is this search's.
+// DIR/probes.h5, vector by vector, and from what the oracle keeps, and gives the same files; what
+// comes behind the probes is measured again. By loss `oracle` is asked, once the folder is this
+// search's; `observe` is told of discovery.work.units.
 DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOracle& oracle,
-                                    const ProductObserver& observe);
+                                    const WorkObserver& observe, const StopQuery& stop);
 
 }  // namespace blockwise

@@ -6,40 +6,55 @@
 #include <cmath>
 #include <map>
 
-#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/partitions/section_candidates.hpp"
 
 namespace blockwise {
+namespace {
 
-AtomGraph section_couplings(const DiscoveryPoint& point, const SectionVectors& vectors,
-                            const std::function<void(const std::string&)>& observe) {
+CodePlan coupling_plan(const DiscoveryConfig& config) {
+  constexpr std::int64_t kVectors = 2, kCodes = 48;
+  return {kVectors, kCodes, static_cast<std::uint64_t>(config.seed)};
+}
+
+bool is_chosen_whole(const SectionScores& section) {
+  const auto& part = section.candidates[section.chosen].section;
+  return has_blocks(part) && part.block_count() == 1;
+}
+
+}  // namespace
+
+WorkCount couplings_work(const ResolvedDiscovery& discovery) {
+  const auto& config = discovery.config.discovery;
+  if (!config.merge) return {};
+  const auto plan = coupling_plan(config);
+  const auto products = plan.vectors * plan.codes;
+  return {products, products, 1, 0, products};
+}
+
+AtomGraph section_couplings(const DiscoveryPoint& point, WorkMeter& meter) {
   const auto curvature = point.curvature();
-  const auto a = point.matrices(*curvature);
-  const auto atoms = vectors.whole();
-  const auto seed = static_cast<std::uint64_t>(point.discovery.config.discovery.seed);
-  return atom_graph(a, atoms.labels, atoms.block_count, {kCouplingVectors, kCouplingCodes, seed},
-                    [&] {
-                      observe("couplings");
-                      return !stop_requested();
+  const auto matrices = point.matrices(*curvature);
+  const auto atoms = point.vectors.whole();
+  return atom_graph(MeteredOperator(matrices, meter), atoms.labels, atoms.block_count,
+                    coupling_plan(point.discovery.config.discovery), [&] {
+                      meter.advance("couplings");
+                      return true;
                     });
 }
 
 void merge_sections(const AtomGraph& couplings, const SectionVectors& vectors,
                     std::vector<SectionScores>& sections) {
   const auto groups = group_atoms(couplings);
-  std::map<std::int64_t, std::vector<std::size_t>> whole;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto s = vectors.searched()[i];
-    const auto& chosen = sections[s].candidates[sections[s].chosen];
-    if (chosen.section.structure.kind == Structure::Kind::tiles &&
-        chosen.section.block_count() == 1) {
-      whole[groups[i]].push_back(s);
-    }
+  std::map<std::int64_t, std::vector<std::size_t>> whole;  // numbers of sections, by group
+  for (std::size_t atom = 0; atom < groups.size(); ++atom) {
+    const auto number = vectors.searched()[atom];
+    if (is_chosen_whole(sections[number])) whole[groups[atom]].push_back(number);
   }
-  std::int64_t number = 0;
+  std::int64_t merged = 0;
   for (const auto& [group, members] : whole) {
     if (members.size() < 2) continue;
-    for (const auto s : members) sections[s].merged = number;
-    ++number;
+    for (const auto number : members) sections[number].merged = merged;
+    ++merged;
   }
 }
 
@@ -47,17 +62,17 @@ std::string couplings_csv(const AtomGraph& couplings, const SectionVectors& vect
                           const ParameterLayout& layout,
                           const std::vector<SectionScores>& sections) {
   const auto groups = group_atoms(couplings);
-  const auto name = [&](std::size_t i) {
-    const auto& section = sections[vectors.searched()[i]];
+  const auto name = [&](std::size_t atom) {
+    const auto& section = sections[vectors.searched()[atom]];
     return fmt::format("{},{}", layout.blocks()[section.tensor].name,
                        role_name(section.candidates.front().section.role));
   };
   const auto links = couplings.links.accessor<double, 2>();
   const auto rows = couplings.rows.accessor<double, 1>();
   std::string out = "tensor,role,group,other_tensor,other_role,other_group,coupling\n";
-  const auto n = static_cast<std::int64_t>(groups.size());
-  for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t j = i + 1; j < n; ++j) {
+  const auto atoms = std::ssize(groups);
+  for (std::int64_t i = 0; i < atoms; ++i) {
+    for (std::int64_t j = i + 1; j < atoms; ++j) {
       const double scale = std::sqrt(rows[i] * rows[j]);
       const double coupling = scale > 0.0 ? std::sqrt(std::max(0.0, links[i][j]) / scale) : 0.0;
       out += fmt::format("{},{},{},{},{:.6g}\n", name(std::size_t(i)), groups[std::size_t(i)],

@@ -1,20 +1,20 @@
 // Merges across tensors: sections that stay whole share one value where the Hessian couples them.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "experiments/curvature/work_meter.hpp"
 #include "experiments/partitions/discovery_point.hpp"
-#include "experiments/partitions/section_vectors.hpp"
 #include "hessian/evidence/atom_graph.hpp"
 
 namespace blockwise {
 
-// Couplings between all searched sections, from kCouplingVectors * kCouplingCodes products of the
-// whole model. With fewer products in it than that, a signal stopped it.
-AtomGraph section_couplings(const DiscoveryPoint& point, const SectionVectors& vectors,
-                            const std::function<void(const std::string&)>& observe);
+// What section_couplings() counts; nothing without discovery.merge.
+WorkCount couplings_work(const ResolvedDiscovery& discovery);
+
+// Couplings between all searched sections, from products of the whole model. Throws Stopped.
+AtomGraph section_couplings(const DiscoveryPoint& point, WorkMeter& meter);
 
 // Sets `merged` of the sections that are chosen whole and that group_atoms() puts together: links
 // above the null level of shuffled codes.

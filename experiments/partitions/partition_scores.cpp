@@ -16,9 +16,9 @@ constexpr double kTwoSided = 0.98;  // of which one side leaves 1 %
 
 // Standard errors of a mean over the candidate's vectors that 99 % of means stay below: Student's
 // t. An error without vectors behind it is known, not estimated: the limit, the normal quantile.
-double confident_errors(const CandidateScore& c) {
+double confident_errors(const CandidateScore& candidate) {
   constexpr double kMany = 1e6;
-  const auto vectors = static_cast<double>(c.deviations.size());
+  const auto vectors = static_cast<double>(candidate.deviations.size());
   return student_t_quantile(vectors < 2.0 ? kMany : vectors - 1.0, kTwoSided);
 }
 
@@ -26,8 +26,9 @@ double values_per_element(const CandidateScore& candidate) {
   return double(candidate.section.state_size()) / double(candidate.section.size());
 }
 
-bool above_chance(const CandidateScore& c) {
-  return std::isfinite(c.lift) && c.lift > confident_errors(c) * c.lift_error;
+bool above_chance(const CandidateScore& candidate) {
+  return std::isfinite(candidate.lift) &&
+         candidate.lift > confident_errors(candidate) * candidate.lift_error;
 }
 
 const CandidateScore* find(const std::vector<CandidateScore>& candidates, const std::string& name) {
@@ -40,26 +41,26 @@ const CandidateScore* find(const SectionScores& section, const std::string& name
 }
 
 // NaN where nothing has a gradient: nothing speaks for averaging.
-bool averages_safely(const CandidateScore& c) { return c.signal_to_noise >= 1.0; }
+bool averages_safely(const CandidateScore& candidate) { return candidate.signal_to_noise >= 1.0; }
 
-void score_one(const DiscoveryConfig& config, CandidateScore& c) {
-  c.loss = 1.0;
-  c.loss_error = 0.0;
+void score_one(const DiscoveryConfig& config, CandidateScore& candidate) {
+  candidate.loss = 1.0;
+  candidate.loss_error = 0.0;
   if (config.objective == "signal_to_noise") {
-    c.loss = averages_safely(c) ? 1.0 / (1.0 + c.signal_to_noise) : 1.0;
-    c.loss += config.state_cost * values_per_element(c);
+    if (averages_safely(candidate)) candidate.loss = 1.0 / (1.0 + candidate.signal_to_noise);
+    candidate.loss += config.state_cost * values_per_element(candidate);
     return;
   }
-  if (c.name == "whole") return;
-  if (config.objective == "energy" && above_chance(c)) {
-    c.loss = 1.0 - c.lift;
-    c.loss_error = c.lift_error;
+  if (candidate.name == "whole") return;
+  if (config.objective == "energy" && above_chance(candidate)) {
+    candidate.loss = 1.0 - candidate.lift;
+    candidate.loss_error = candidate.lift_error;
   }
   if (config.objective == "homogeneity") {
-    c.loss = c.inside;
-    c.loss_error = c.inside_error;
+    candidate.loss = candidate.inside;
+    candidate.loss_error = candidate.inside_error;
   }
-  c.loss += config.state_cost * values_per_element(c);
+  candidate.loss += config.state_cost * values_per_element(candidate);
 }
 
 std::int64_t state_of(const SectionScores& section) {
@@ -68,25 +69,26 @@ std::int64_t state_of(const SectionScores& section) {
 
 // Every block of `coarse` is a union of blocks of `fine`, and not the same.
 bool merges(const CandidateScore& coarse, const CandidateScore& fine) {
-  const auto& c = coarse.section;
-  const auto& f = fine.section;
+  const auto& section = coarse.section;
+  const auto& large = section.structure;
+  const auto& small = fine.section.structure;
   const auto tiles = Structure::Kind::tiles;
-  if (c.structure.kind != tiles || f.structure.kind != tiles) return false;
-  const auto rows = std::min(c.structure.tile_rows, c.rows);
-  const auto columns = std::min(c.structure.tile_columns, c.columns);
-  return rows % f.structure.tile_rows == 0 && columns % f.structure.tile_columns == 0 &&
-         c.state_size() < f.state_size();
+  if (large.kind != tiles || small.kind != tiles) return false;
+  const auto rows = std::min(large.tile_rows, section.rows);
+  const auto columns = std::min(large.tile_columns, section.columns);
+  return rows % small.tile_rows == 0 && columns % small.tile_columns == 0 &&
+         section.state_size() < fine.section.state_size();
 }
 
 // Of the difference of two shares.
 double error_of_difference(const CandidateScore& a, const CandidateScore& b) {
-  const auto n = static_cast<double>(a.deviations.size());
-  if (n < 2.0) return 0.0;
+  const auto vectors = static_cast<double>(a.deviations.size());
+  if (vectors < 2.0) return 0.0;
   double squares = 0.0;
   for (std::size_t i = 0; i < a.deviations.size(); ++i) {
     squares += std::pow(a.deviations[i] - b.deviations[i], 2);
   }
-  return std::sqrt(squares / (n - 1.0) / n);
+  return std::sqrt(squares / (vectors - 1.0) / vectors);
 }
 
 // Of the energy that the fine blocks leave out the unions hold (s - s') / (1 - s'), random unions
@@ -101,19 +103,19 @@ bool merge_is_founded(const CandidateScore& coarse, const CandidateScore& fine) 
 
 // Of the axes the one with the better ratio, and what discovery.candidates names beside them.
 bool is_eligible(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
-                 const CandidateScore& c) {
-  const bool row = c.name == "row", column = c.name == "column";
-  if (!row && !column) return std::ranges::count(config.candidates, c.name) > 0;
+                 const CandidateScore& candidate) {
+  const bool row = candidate.name == "row", column = candidate.name == "column";
+  if (!row && !column) return std::ranges::count(config.candidates, candidate.name) > 0;
   const auto* other = find(candidates, row ? "column" : "row");
-  return other == nullptr || !(other->signal_to_noise > c.signal_to_noise);
+  return other == nullptr || !(other->signal_to_noise > candidate.signal_to_noise);
 }
 
 // SlimAdam: what averages safely, or one value per element where nothing does.
 bool competes_by_ratio(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
-                       const CandidateScore& c) {
-  if (c.name != "element") {
-    return is_eligible(config, candidates, c) &&
-           (averages_safely(c) || find(candidates, "element") == nullptr);
+                       const CandidateScore& candidate) {
+  if (candidate.name != "element") {
+    return is_eligible(config, candidates, candidate) &&
+           (averages_safely(candidate) || find(candidates, "element") == nullptr);
   }
   return std::ranges::none_of(candidates, [&](const auto& other) {
     return other.name != "element" && averages_safely(other) &&
@@ -122,29 +124,31 @@ bool competes_by_ratio(const DiscoveryConfig& config, const std::vector<Candidat
 }
 
 bool competes(const DiscoveryConfig& config, const std::vector<CandidateScore>& candidates,
-              const CandidateScore& c) {
-  if (config.objective == "signal_to_noise") return competes_by_ratio(config, candidates, c);
-  if (config.objective != "energy" || c.name == "whole") return true;
+              const CandidateScore& candidate) {
+  if (config.objective == "signal_to_noise") {
+    return competes_by_ratio(config, candidates, candidate);
+  }
+  if (config.objective != "energy" || candidate.name == "whole") return true;
   return std::ranges::none_of(candidates, [&](const auto& fine) {
-    return merges(c, fine) && above_chance(fine) && !merge_is_founded(c, fine);
+    return merges(candidate, fine) && above_chance(fine) && !merge_is_founded(candidate, fine);
   });
 }
 
 std::size_t best_within_error(const DiscoveryConfig& config,
                               const std::vector<CandidateScore>& candidates) {
   std::vector<std::size_t> left;
-  for (std::size_t c = 0; c < candidates.size(); ++c) {
-    if (competes(config, candidates, candidates[c])) left.push_back(c);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (competes(config, candidates, candidates[i])) left.push_back(i);
   }
   // Neither axis nor element: `whole` is all there is.
   if (left.empty()) left.push_back(0);
-  const auto loss = [&](std::size_t c) { return candidates[c].loss; };
+  const auto loss = [&](std::size_t i) { return candidates[i].loss; };
   const auto best = *std::ranges::min_element(left, {}, loss);
   const double bound = candidates[best].loss + candidates[best].loss_error;
   auto chosen = best;
-  for (const auto c : left) {
-    const bool fewer = candidates[c].section.state_size() < candidates[chosen].section.state_size();
-    if (candidates[c].loss <= bound && fewer) chosen = c;
+  for (const auto i : left) {
+    const bool fewer = candidates[i].section.state_size() < candidates[chosen].section.state_size();
+    if (candidates[i].loss <= bound && fewer) chosen = i;
   }
   return chosen;
 }
@@ -157,14 +161,15 @@ struct Sacrifice {
 
 Sacrifice cheapest(const std::vector<SectionScores>& sections) {
   Sacrifice best;
-  for (std::size_t s = 0; s < sections.size(); ++s) {
-    const auto& now = sections[s].candidates[sections[s].chosen];
-    for (std::size_t c = 0; c < sections[s].candidates.size(); ++c) {
-      const auto& other = sections[s].candidates[c];
+  for (std::size_t number = 0; number < sections.size(); ++number) {
+    const auto& candidates = sections[number].candidates;
+    const auto& now = candidates[sections[number].chosen];
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const auto& other = candidates[i];
       const auto saved = now.section.state_size() - other.section.state_size();
       if (saved <= 0) continue;
       const double price = (other.loss - now.loss) * double(now.section.size()) / double(saved);
-      if (price < best.price) best = {price, s, c};
+      if (price < best.price) best = {price, number, i};
     }
   }
   return best;
@@ -242,6 +247,20 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.3g}", value) : "-";
 }
 
+// With a comma before each; empty where nothing was measured.
+std::string measured_cells(const CandidateScore& candidate) {
+  const bool blocks = std::isfinite(candidate.lift);
+  std::string out;
+  for (const double value :
+       {candidate.lift, candidate.lift_error, blocks ? candidate.share : kNotMeasured,
+        blocks ? candidate.chance : kNotMeasured, candidate.inside, candidate.inside_error,
+        candidate.diagonal_inside, candidate.diagonal_inside_error, candidate.spread,
+        candidate.signal_to_noise, candidate.condition, candidate.loss, candidate.loss_error}) {
+    out += std::isfinite(value) ? fmt::format(",{:.6g}", value) : ",";
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<std::size_t> adam_mini_candidate(const SectionScores& section) {
@@ -261,14 +280,15 @@ std::string discovery_report(const ParameterLayout& layout,
                    detail_column("column"), detail_column("whole"), detail_column("slim_adam")});
   for (const auto& section : sections) {
     if (!section.is_matrix) continue;
-    const auto& c = section.candidates[section.chosen];
+    const auto& chosen = section.candidates[section.chosen];
     const auto adam_mini = adam_mini_candidate(section);
     const auto with_error = [](double value, double error) {
       return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
     };
-    table.add({layout.blocks()[section.tensor].name, std::string(role_name(c.section.role)), c.name,
-               fmt::format("{:.3f}", c.loss), with_error(c.lift, c.lift_error),
-               with_error(c.inside, c.inside_error), number(c.signal_to_noise),
+    table.add({layout.blocks()[section.tensor].name, std::string(role_name(chosen.section.role)),
+               chosen.name, fmt::format("{:.3f}", chosen.loss),
+               with_error(chosen.lift, chosen.lift_error),
+               with_error(chosen.inside, chosen.inside_error), number(chosen.signal_to_noise),
                loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
                loss_of(find(section, "row")), loss_of(find(section, "column")),
                loss_of(find(section, "whole")), slim_adam(section)});
@@ -286,22 +306,15 @@ std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionS
     number = section.tensor == tensor ? number + 1 : 0;
     tensor = section.tensor;
     if (!section.is_matrix) continue;
-    const auto& block = layout.blocks()[tensor];
+    const auto& parameter = layout.blocks()[tensor];
     const auto adam_mini = adam_mini_candidate(section);
     for (std::size_t i = 0; i < section.candidates.size(); ++i) {
-      const auto& c = section.candidates[i];
-      out +=
-          fmt::format("{},{},{},{},{},{},{},{},{},{}", block.name, role_name(c.section.role),
-                      block.layer, number, c.name, c.section.rows, c.section.columns,
-                      c.section.state_size(), i == section.chosen ? 1 : 0, adam_mini == i ? 1 : 0);
-      const bool blocks = std::isfinite(c.lift);
-      for (const double value :
-           {c.lift, c.lift_error, blocks ? c.share : kNotMeasured, blocks ? c.chance : kNotMeasured,
-            c.inside, c.inside_error, c.diagonal_inside, c.diagonal_inside_error, c.spread,
-            c.signal_to_noise, c.condition, c.loss, c.loss_error}) {
-        out += std::isfinite(value) ? fmt::format(",{:.6g}", value) : ",";
-      }
-      out += "\n";
+      const auto& candidate = section.candidates[i];
+      const auto& part = candidate.section;
+      out += fmt::format("{},{},{},{},{},{},{},{},{},{}", parameter.name, role_name(part.role),
+                         parameter.layer, number, candidate.name, part.rows, part.columns,
+                         part.state_size(), i == section.chosen ? 1 : 0, adam_mini == i ? 1 : 0);
+      out += measured_cells(candidate) + "\n";
     }
   }
   return out;

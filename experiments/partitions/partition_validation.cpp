@@ -4,28 +4,48 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
 
 #include "core/base/random_stream.hpp"
 #include "core/base/statistics.hpp"
-#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/partitions/section_candidates.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/evidence/partition_fidelity.hpp"
-#include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
 namespace {
+
+// Sign codes for the blocks' product with the gradient, which no average over vectors helps.
+constexpr std::int64_t kGradientCodes = 32;
+
+constexpr std::array<std::int64_t, 2> kSamples = {0, 1};  // the search's batches, those behind them
+
+bool is_validated(const DiscoveryConfig& config) {
+  return config.needs_products() && config.validation_vectors > 0;
+}
+
+// Of another seed than the search's.
+CodePlan fresh_codes(const DiscoveryConfig& config) {
+  const auto search = config.code_plan();
+  return {config.validation_vectors, config.codes,
+          stream_seed(search.seed, RandomStream::probe, 1)};
+}
+
+std::int64_t examples_of_gradient(const ResolvedDiscovery& discovery) {
+  return discovery.config.hessian.batches * discovery.config.hessian.batch_size;
+}
 
 // The blocks of what is chosen; sections that are merged are one block.
 EnergyLevel blocks_of(const SectionVectors& vectors, const std::vector<SectionScores>& sections) {
   auto level = vectors.chosen(sections);
   std::map<std::int64_t, std::int64_t> first;
-  for (std::size_t i = 0; i < vectors.searched().size(); ++i) {
-    const auto merged = sections[vectors.searched()[i]].merged;
+  for (std::size_t place = 0; place < vectors.searched().size(); ++place) {
+    const auto merged = sections[vectors.searched()[place]].merged;
     if (merged < 0) continue;
-    const auto& range = vectors.in_matrices()[i];
+    const auto& range = vectors.in_matrices()[place];
     const auto own = level.labels[range.begin].item<std::int64_t>();
     const auto block = first.try_emplace(merged, own).first->second;
     level.labels.narrow(0, range.begin, range.size).fill_(block);
@@ -36,30 +56,29 @@ EnergyLevel blocks_of(const SectionVectors& vectors, const std::vector<SectionSc
 at::Tensor gradient_of_matrices(const DiscoveryPoint& point, Curvature& curvature) {
   const auto& layout = point.discovery.layout;
   std::vector<at::Tensor> parts;
-  for (const auto t : searched_tensors(layout)) {
-    const auto& block = layout.blocks()[t];
-    parts.push_back(curvature.gradient().narrow(0, block.offset, block.size()));
+  for (const auto tensor : searched_tensors(layout)) {
+    const auto& parameter = layout.blocks()[tensor];
+    parts.push_back(curvature.gradient().narrow(0, parameter.offset, parameter.size()));
   }
   return at::cat(parts);
 }
 
+// `further`: 0 for the search's batches, 1 for those behind them.
 PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& blocks,
-                                std::int64_t further,
-                                const std::function<void(std::int64_t)>& observe) {
-  const auto& c = point.discovery.config.discovery;
-  // Codes of another seed than the search's.
-  const auto seed = stream_seed(c.code_plan().seed, RandomStream::probe, 1);
+                                std::int64_t further, WorkMeter& meter) {
+  const auto& config = point.discovery.config.discovery;
+  const auto plan = fresh_codes(config);
   const auto curvature = point.curvature(further);
   const auto matrices = point.matrices(*curvature);
-  const StoppableOperator a(matrices, stop_requested);
-  const auto energies =
-      block_energies(a, blocks.labels, blocks.block_count, {c.validation_vectors, c.codes, seed});
-  observe(energies.products);
+  const MeteredOperator metered(matrices, meter);
+  const auto energies = block_energies(metered, blocks.labels, blocks.block_count, plan);
+  meter.advance("validation", energies.products);
   const auto gradient = gradient_of_matrices(point, *curvature);
-  const auto along =
-      partition_fidelity(a, blocks.labels, blocks.block_count, gradient, {kGradientCodes, seed});
-  observe(along.products);
-  const double t = student_t_quantile(double(c.validation_vectors - 1));
+  meter.count({0, 0, 0, examples_of_gradient(point.discovery), 0});
+  const auto along = partition_fidelity(metered, blocks.labels, blocks.block_count, gradient,
+                                        kGradientCodes, plan.seed);
+  meter.advance("validation", along.products);
+  const double t = student_t_quantile(double(plan.vectors - 1));
   const double t_codes = student_t_quantile(double(kGradientCodes - 1));
   return {further == 0 ? "the same" : "other",
           energies.share,
@@ -71,7 +90,7 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
           along.relative_error_error,
           t_codes * along.cosine_error,
           t_codes * along.relative_error_error,
-          c.validation_vectors};
+          plan.vectors};
 }
 
 }  // namespace
@@ -122,18 +141,27 @@ std::string validation_text(const PartitionValidation& v) {
                     {0.0, kUnbounded}));
 }
 
-std::vector<PartitionValidation> validate_partition(
-    const DiscoveryPoint& point, const SectionVectors& vectors,
-    const std::vector<SectionScores>& sections,
-    const std::function<void(const std::string&)>& observe) {
-  if (point.discovery.config.discovery.validation_vectors == 0) return {};
-  const auto blocks = blocks_of(vectors, sections);
+WorkCount validation_work(const ResolvedDiscovery& discovery) {
+  const auto& config = discovery.config.discovery;
+  WorkCount work;
+  if (!is_validated(config)) return work;
+  const auto plan = fresh_codes(config);
+  for ([[maybe_unused]] const auto further : kSamples) {
+    const auto products = plan.vectors * plan.codes + kGradientCodes + 1;
+    work += {products, products, 1, examples_of_gradient(discovery), products};
+  }
+  return work;
+}
+
+std::vector<PartitionValidation> validate_partition(const DiscoveryPoint& point,
+                                                    const std::vector<SectionScores>& sections,
+                                                    WorkMeter& meter) {
   std::vector<PartitionValidation> found;
-  for (const std::int64_t further : {0, 1}) {
-    if (stop_requested()) return {};
-    found.push_back(validate_on(point, blocks, further, [&](std::int64_t products) {
-      for (std::int64_t i = 0; i < products; ++i) observe("validation");
-    }));
+  if (!is_validated(point.discovery.config.discovery)) return found;
+  const auto blocks = blocks_of(point.vectors, sections);
+  for (const auto further : kSamples) {
+    meter.require_going();
+    found.push_back(validate_on(point, blocks, further, meter));
   }
   return found;
 }

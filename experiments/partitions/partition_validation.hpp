@@ -2,12 +2,11 @@
 // and on other batches.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "experiments/curvature/work_meter.hpp"
 #include "experiments/partitions/discovery_point.hpp"
-#include "experiments/partitions/section_vectors.hpp"
 
 namespace blockwise {
 
@@ -35,11 +34,13 @@ struct PartitionValidation {
 // to be no result.
 std::string validation_text(const PartitionValidation& validation);
 
-// On the search's batches and on those behind them; empty where discovery.validation_vectors is 0.
-// Cost: 2 (vectors * codes + kGradientCodes + 1) products. Empty, too, when a signal stopped it.
-std::vector<PartitionValidation> validate_partition(
-    const DiscoveryPoint& point, const SectionVectors& vectors,
-    const std::vector<SectionScores>& sections,
-    const std::function<void(const std::string&)>& observe);
+// What validate_partition() counts.
+WorkCount validation_work(const ResolvedDiscovery& discovery);
+
+// On the search's batches and on those behind them; empty where the objective takes no products or
+// discovery.validation_vectors is 0. Throws Stopped.
+std::vector<PartitionValidation> validate_partition(const DiscoveryPoint& point,
+                                                    const std::vector<SectionScores>& sections,
+                                                    WorkMeter& meter);
 
 }  // namespace blockwise

@@ -8,19 +8,26 @@
 #include "core/partition/section_blocks.hpp"
 
 namespace blockwise {
+namespace {
+
+// Shuffles of sections are numbers of the stream of probes that no probe has.
+constexpr std::uint64_t kShuffles = std::uint64_t{1} << 41;
+
+}  // namespace
 
 SectionVectors::SectionVectors(const ParameterLayout& layout, const DiscoveryConfig& config,
                                const std::vector<SectionScores>& sections)
     : shuffle_(config.shuffle), seed_(static_cast<std::uint64_t>(config.seed)) {
-  for (std::size_t s = 0; s < sections.size(); ++s) {
-    const auto& block = layout.blocks()[sections[s].tensor];
-    const auto& part = sections[s].candidates.front().section;
-    shapes_.push_back({block.offset, part.rows, part.columns});
-    in_all_.push_back({block.offset + part.row_begin * block.columns(), part.size()});
-    if (!sections[s].is_matrix) continue;
+  for (std::size_t number = 0; number < sections.size(); ++number) {
+    const auto& section = sections[number];
+    const auto& parameter = layout.blocks()[section.tensor];
+    const auto& part = section.candidates.front().section;
+    shapes_.push_back({parameter.offset, part.rows, part.columns});
+    in_all_.push_back({parameter.offset + part.row_begin * parameter.columns(), part.size()});
+    if (!section.is_matrix) continue;
     const auto begin =
         in_matrices_.empty() ? 0 : in_matrices_.back().begin + in_matrices_.back().size;
-    searched_.push_back(s);
+    searched_.push_back(number);
     in_matrices_.push_back({begin, part.size()});
   }
 }
@@ -33,7 +40,7 @@ VectorSection SectionVectors::in_tensor(std::size_t section) const {
 at::Tensor SectionVectors::order(std::size_t section) const {
   const auto size = in_all_[section].size;
   if (!shuffle_) return at::arange(size, at::kLong);
-  auto generator = make_generator(seed_, RandomStream::probe, std::uint64_t{1} << 41, section);
+  auto generator = make_generator(seed_, RandomStream::probe, kShuffles, section);
   return at::randperm(size, generator, at::kLong);
 }
 
@@ -50,11 +57,12 @@ EnergyLevel SectionVectors::level(const std::vector<SectionScores>& sections,
                                   const std::string& candidate) const {
   EnergyLevel level;
   std::vector<at::Tensor> all;
-  for (const auto s : searched_) {
-    const auto found = std::ranges::find(sections[s].candidates, candidate, &CandidateScore::name);
-    const bool split = found != sections[s].candidates.end();
-    all.push_back(split ? labels(s, found->section) + level.block_count
-                        : at::full({in_all_[s].size}, level.block_count, at::kLong));
+  for (const auto number : searched_) {
+    const auto found =
+        std::ranges::find(sections[number].candidates, candidate, &CandidateScore::name);
+    const bool split = found != sections[number].candidates.end();
+    all.push_back(split ? labels(number, found->section) + level.block_count
+                        : at::full({in_all_[number].size}, level.block_count, at::kLong));
     level.block_count += split ? found->section.block_count() : 1;
   }
   level.labels = at::cat(all);
@@ -64,9 +72,9 @@ EnergyLevel SectionVectors::level(const std::vector<SectionScores>& sections,
 EnergyLevel SectionVectors::chosen(const std::vector<SectionScores>& sections) const {
   EnergyLevel level;
   std::vector<at::Tensor> all;
-  for (const auto s : searched_) {
-    const auto& part = sections[s].candidates[sections[s].chosen].section;
-    all.push_back(labels(s, part) + level.block_count);
+  for (const auto number : searched_) {
+    const auto& part = sections[number].candidates[sections[number].chosen].section;
+    all.push_back(labels(number, part) + level.block_count);
     level.block_count += part.block_count();
   }
   level.labels = at::cat(all);
@@ -76,8 +84,8 @@ EnergyLevel SectionVectors::chosen(const std::vector<SectionScores>& sections) c
 EnergyLevel SectionVectors::whole() const {
   EnergyLevel level;
   std::vector<at::Tensor> all;
-  for (const auto s : searched_) {
-    all.push_back(at::full({in_all_[s].size}, level.block_count++, at::kLong));
+  for (const auto number : searched_) {
+    all.push_back(at::full({in_all_[number].size}, level.block_count++, at::kLong));
   }
   level.labels = at::cat(all);
   return level;

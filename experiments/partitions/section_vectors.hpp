@@ -32,7 +32,7 @@ class SectionVectors {
   at::Tensor matrix(std::size_t section, const at::Tensor& x) const;
   // Labels of all matrices; a section without the candidate is one block.
   EnergyLevel level(const std::vector<SectionScores>& sections, const std::string& candidate) const;
-  // The same of what is chosen in each.
+  // Labels of all matrices by what is chosen in every section.
   EnergyLevel chosen(const std::vector<SectionScores>& sections) const;
   // Every section one block.
   EnergyLevel whole() const;

@@ -3,20 +3,15 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <map>
-#include <sstream>
+#include <filesystem>
 
-#include "core/base/error.hpp"
-#include "core/io/atomic_file.hpp"
-#include "core/io/input_file.hpp"
 #include "core/memory/device.hpp"
-#include "core/partition/section_blocks.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/kept_products.hpp"
 #include "experiments/curvature/measured_store.hpp"
-#include "experiments/terminal/stop_signal.hpp"
+#include "experiments/rates/sample_file.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/evidence/best_rate.hpp"
 #include "hessian/stoppable_operator.hpp"
@@ -24,236 +19,193 @@
 namespace blockwise {
 namespace {
 
-// The file's whole lines, none where there is no file. What a killed process or a full disk left of
-// a last line is taken away: the next line would be written behind it, and "1" and "12 3 ..." make
-// a line of another sample.
-std::string whole_lines(const std::string& path, std::size_t limit) {
-  if (!input_exists(path)) return "";
-  auto text = read_text_file(path, limit);
-  if (text.empty() || text.back() == '\n') return text;
-  text.resize(text.rfind('\n') + 1);  // npos + 1 is 0
-  write_file_atomically(path, text);
-  return text;
+namespace fs = std::filesystem;
+
+std::string samples_path(const ResolvedRateSearch& search) {
+  return (fs::path(search.config.output) / "samples.txt").string();
 }
 
-// Finished samples, a line each; a line that was cut off is measured again.
-class ProgressFile {
- public:
-  ProgressFile(const std::string& path, const std::string& hash, std::int64_t samples,
-               std::size_t targets)
-      : path_(path), samples_(samples), targets_(targets) {
-    constexpr std::size_t kHead = 4096, kLine = 256;
-    const auto lines = static_cast<std::size_t>(samples) * targets;
-    std::istringstream file(whole_lines(path, kHead + kLine * lines));
-    std::string line;
-    if (!std::getline(file, line)) {
-      append(hash);
-      return;
-    }
-    require_input(line == hash,
-                  "{}: a search with another configuration ({}, this one is {}). Give this one "
-                  "another --output, or delete the file.",
-                  path, line, hash);
-    while (std::getline(file, line)) take(line);
-  }
+std::string products_path(const ResolvedRateSearch& search) {
+  return (fs::path(search.config.output) / "products.bin").string();
+}
 
-  const CurvatureEnds* find(std::int64_t sample, std::size_t target) const {
-    const auto at = done_.find({sample, target});
-    return at == done_.end() ? nullptr : &at->second;
-  }
+// The model at the point where rates are measured.
+struct RatePoint {
+  explicit RatePoint(const ResolvedRateSearch& search)
+      : device(resolve_device(search.config.trainer.device)),
+        store(measured_store(search.config, search.layout, device)),
+        model(search.config.model.spec->build(*store)) {}
 
-  void add(std::int64_t sample, std::size_t target, const CurvatureEnds& r) {
-    append(fmt::format("{} {} {} {} {} {} {} end", sample, target, r.largest, r.smallest, r.error,
-                       r.smallest_error, r.products));
-    done_[{sample, target}] = r;
-  }
-
- private:
-  void append(const std::string& line) const {
-    std::ofstream file(path_, std::ios::app);
-    file << line << "\n";
-    file.close();
-    if (!file) throw std::runtime_error(fmt::format("{}: cannot be written", path_));
-  }
-
-  void take(const std::string& line) {
-    std::istringstream words(line);
-    std::int64_t sample = 0;
-    std::size_t target = 0;
-    CurvatureEnds r;
-    std::string end;
-    words >> sample >> target >> r.largest >> r.smallest >> r.error >> r.smallest_error >>
-        r.products >> end;
-    if (end != "end") return;
-    require_input(sample >= 0 && sample < samples_ && target < targets_,
-                  "{}: sample {} of target {}, there are {} of {} targets", path_, sample, target,
-                  samples_, targets_);
-    require_input(
-        r.products >= 0 && r.error >= 0.0 && r.smallest_error >= 0.0,
-        "{}: sample {} of target {} has {} products and errors of {} and {}, all are at least 0",
-        path_, sample, target, r.products, r.error, r.smallest_error);
-    done_[{sample, target}] = r;
-  }
-
-  std::string path_;
-  std::int64_t samples_;
-  std::size_t targets_;
-  std::map<std::pair<std::int64_t, std::size_t>, CurvatureEnds> done_;
+  at::Device device;
+  std::unique_ptr<ParameterStore> store;
+  std::unique_ptr<Model> model;
 };
 
-class Measurement {
- public:
-  Measurement(const RateMeasurement& what, const std::vector<RateTarget>& targets,
-              const std::function<void(const std::string&)>& observe)
-      : w_(what),
-        targets_(targets),
-        observe_(observe),
-        device_(resolve_device(what.config.trainer.device)),
-        store_(measured_store(what.config, what.layout, device_)),
-        model_(what.config.model.spec->build(*store_)),
-        result_{false, std::vector<MeasuredRate>(targets.size()), 0} {}
+// ---- curvature ----------------------------------------------------------------------------------
 
-  MeasuredRates run() {
-    const auto& c = w_.config.search_lr;
-    if (c.needs_products() && !curvature()) return std::move(result_);
-    if (c.needs_gradients() && !mean_v()) return std::move(result_);
-    result_.finished = true;
-    return std::move(result_);
+// Targets of one tensor, which share its operator: [first, end).
+struct TargetRange {
+  std::size_t first = 0, end = 0;
+};
+
+std::vector<TargetRange> targets_by_tensor(const std::vector<RateTarget>& targets) {
+  std::vector<TargetRange> ranges;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (i == 0 || targets[i].tensor != targets[i - 1].tensor) ranges.push_back({i, i});
+    ranges.back().end = i + 1;
   }
+  return ranges;
+}
 
- private:
-  bool curvature() {
-    const auto samples = w_.config.search_lr.samples;
-    ProgressFile progress(w_.progress, w_.hash, samples, targets_.size());
-    std::vector<std::vector<CurvatureEnds>> found(targets_.size());
-    for (std::int64_t sample = 0; sample < samples; ++sample) {
-      if (!curvature_of(sample, progress, found)) return false;
-    }
-    const double damping = w_.config.search_lr.damping * largest(found);
-    for (std::size_t t = 0; t < targets_.size(); ++t) take(found[t], damping, result_.rates[t]);
-    return true;
-  }
+std::int64_t most_products(const RateSearchConfig& config, const RateTarget& target) {
+  return std::min<std::int64_t>(config.products, target.index.numel());
+}
 
-  bool curvature_of(std::int64_t sample, ProgressFile& progress,
-                    std::vector<std::vector<CurvatureEnds>>& found) {
-    const auto& h = w_.config.hessian;
-    Curvature curvature(*model_, *store_, hessian_batches(h, w_.data, device_, h.dtype(), sample),
-                        h.product_method());
-    for (std::size_t t = 0; t < targets_.size(); ++t) {
-      if (stop_requested()) return false;
-      const auto* known = progress.find(sample, t);
-      if (known == nullptr) {
-        const ParameterSubset subset(w_.layout, {targets_[t].tensor});
-        const CurvatureOperator tensor(curvature, h.curvature_kind(), subset);
-        const RestrictedOperator restricted(tensor, targets_[t].index.to(device_));
-        const StoppableOperator block(restricted, stop_requested);
-        const KeptProducts kept(block, w_.products,
-                                fmt::format("{} sample {} target {}", w_.hash, sample, t));
-        auto ends = curvature_ends(kept, w_.config.search_lr.ends_options());
-        if (curvature.uses_differences()) {
-          // Of both ends.
+// One sample: the ends of every target's spectrum on the sample's batches, those that are not done.
+void measure_sample(const ResolvedRateSearch& search, const RatePoint& point, std::int64_t sample,
+                    WorkMeter& meter, SampleFile& done) {
+  const auto& hessian = search.config.hessian;
+  Curvature curvature(*point.model, *point.store,
+                      hessian_batches(hessian, *search.data, point.device, hessian.dtype(), sample),
+                      hessian.product_method());
+  for (const auto& range : targets_by_tensor(search.targets)) {
+    const auto number = search.targets[range.first].tensor;
+    const ParameterSubset subset(search.layout, {number});
+    const CurvatureOperator tensor(curvature, hessian.curvature_kind(), subset);
+    const MeteredOperator metered(tensor, meter);
+    for (auto target = range.first; target < range.end; ++target) {
+      meter.require_going();
+      if (done.find({sample, target}) == nullptr) {
+        const RestrictedOperator block(metered, search.targets[target].index.to(point.device));
+        const KeptProducts kept(block, products_path(search),
+                                fmt::format("{} sample {} target {}", search.hash, sample, target));
+        auto ends = curvature_ends(kept, search.config.search_lr.ends_options());
+        // Of both ends.
+        if (curvature.uses_differences())
           ends.error += 2.0 * curvature.difference_step(subset).error;
-        }
-        progress.add(sample, t, ends);
+        done.add({sample, target}, ends);
         kept.forget();
-        known = progress.find(sample, t);
       }
-      found[t].push_back(*known);
-      observe_(w_.layout.blocks()[targets_[t].tensor].name);
+      meter.advance(search.layout.blocks()[number].name);
     }
-    return true;
   }
+}
 
-  static double largest(const std::vector<std::vector<CurvatureEnds>>& found) {
-    double most = 0.0;
-    for (const auto& samples : found) {
-      for (const auto& s : samples) most = std::max(most, s.largest);
+using TargetEnds = std::vector<CurvatureEnds>;  // of one target, by sample
+
+// Of the curvature, over all targets and samples.
+double largest_of(const std::vector<TargetEnds>& found) {
+  double most = 0.0;
+  for (const auto& samples : found) {
+    for (const auto& ends : samples) most = std::max(most, ends.largest);
+  }
+  return most;
+}
+
+void take_ends(const TargetEnds& samples, double damping, double tolerance, MeasuredRate& rate) {
+  std::vector<double> rates;
+  double widest = 0.0;
+  for (const auto& ends : samples) {
+    const double best = ends.best_rate(damping);
+    if (best > 0.0) {
+      rates.push_back(best);
+      widest = std::max(widest, ends.error / ends.sum(damping));
     }
-    return most;
+    rate.largest += ends.largest / double(samples.size());
+    rate.smallest += ends.smallest / double(samples.size());
+    rate.smallest_error = std::max(rate.smallest_error, ends.smallest_error);
+    rate.products += ends.products;
   }
+  rate.smallest_converged = !samples.empty() && rate.smallest_error <= tolerance * rate.largest;
+  if (rates.empty()) return;
+  rate.curvature = log_interval(rates);
+  rate.curvature.low *= std::max(0.0, 1.0 - widest);
+  rate.curvature.high *= 1.0 + widest;
+}
 
-  void take(const std::vector<CurvatureEnds>& samples, double damping, MeasuredRate& rate) const {
-    std::vector<double> rates;
-    double widest = 0.0;
-    for (const auto& s : samples) {
-      const double best = s.best_rate(damping);
-      if (best > 0.0) {
-        rates.push_back(best);
-        widest = std::max(widest, s.error / s.sum(damping));
-      }
-      rate.largest += s.largest / double(samples.size());
-      rate.smallest += s.smallest / double(samples.size());
-      rate.smallest_error = std::max(rate.smallest_error, s.smallest_error);
-      rate.products += s.products;
-    }
-    rate.smallest_converged =
-        !samples.empty() && rate.smallest_error <= w_.config.search_lr.error * rate.largest;
-    if (rates.empty()) return;
-    rate.curvature = log_interval(rates);
-    rate.curvature.low *= std::max(0.0, 1.0 - widest);
-    rate.curvature.high *= 1.0 + widest;
+void measure_curvature(const ResolvedRateSearch& search, const RatePoint& point, WorkMeter& meter,
+                       std::vector<MeasuredRate>& rates) {
+  const auto& config = search.config.search_lr;
+  SampleFile done(samples_path(search), search.hash, {config.samples, search.targets.size()});
+  std::vector<TargetEnds> found(search.targets.size());
+  for (std::int64_t sample = 0; sample < config.samples; ++sample) {
+    measure_sample(search, point, sample, meter, done);
+    for (std::size_t i = 0; i < found.size(); ++i) found[i].push_back(*done.find({sample, i}));
   }
-
-  bool mean_v() {
-    const auto moments = second_moments({*model_, *store_, w_.data}, w_.moment_batches,
-                                        {stop_requested, [&] { observe_("second moments"); }});
-    result_.left_out_batches = moments.left_out;
-    for (std::size_t t = 0; t < targets_.size(); ++t) {
-      const auto& block = w_.layout.blocks()[targets_[t].tensor];
-      std::vector<double> rates;
-      for (const auto& moment : moments.groups) {
-        const double mean = moment.narrow(0, block.offset, block.size())
-                                .index_select(0, targets_[t].index)
-                                .mean()
-                                .item<double>();
-        if (mean > 0.0) rates.push_back(w_.config.optimizer.learning_rate / std::sqrt(mean));
-      }
-      if (!rates.empty()) result_.rates[t].mean_v = log_interval(rates);
-    }
-    return true;
+  const double damping = config.damping * largest_of(found);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    take_ends(found[i], damping, config.error, rates[i]);
   }
+}
 
-  const RateMeasurement& w_;
-  const std::vector<RateTarget>& targets_;
-  const std::function<void(const std::string&)>& observe_;
-  at::Device device_;
-  std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<Model> model_;
-  MeasuredRates result_;
-};
+// ---- mean(v) ------------------------------------------------------------------------------------
+
+// From the target's elements in every group's second moment, of all parameters.
+RateInterval rate_of_moments(const ResolvedRateSearch& search, const RateTarget& target,
+                             const std::vector<at::Tensor>& moments) {
+  const auto& parameter = search.layout.blocks()[target.tensor];
+  std::vector<double> rates;
+  for (const auto& moment : moments) {
+    const double mean = moment.narrow(0, parameter.offset, parameter.size())
+                            .index_select(0, target.index)
+                            .mean()
+                            .item<double>();
+    if (mean > 0.0) rates.push_back(search.config.optimizer.learning_rate / std::sqrt(mean));
+  }
+  return rates.empty() ? RateInterval{} : log_interval(rates);
+}
+
+void measure_moments(const ResolvedRateSearch& search, const RatePoint& point, WorkMeter& meter,
+                     MeasuredRates& measured) {
+  const auto& batches = search.moment_batches;
+  const auto done = [&] {
+    meter.count({0, 0, 0, batches.size(), 0});
+    meter.advance("second moments");
+  };
+  const auto moments = second_moments({*point.model, *point.store, *search.data}, batches,
+                                      {meter.stop(), done});
+  measured.left_out_batches = moments.left_out;
+  for (std::size_t i = 0; i < search.targets.size(); ++i) {
+    measured.rates[i].mean_v = rate_of_moments(search, search.targets[i], moments.groups);
+  }
+}
 
 }  // namespace
 
-std::vector<RateTarget> rate_targets(const Partition& partition, const std::string& per) {
-  std::vector<RateTarget> targets;
-  for (std::size_t t = 0; t < partition.tensors().size(); ++t) {
-    const auto& sections = partition.tensors()[t].sections;
-    for (std::size_t s = 0; s < sections.size(); ++s) {
-      const auto& alone = sections[s];
-      const auto first = alone.row_begin * alone.columns;
-      const bool whole = per == "section" || alone.structure.kind == Structure::Kind::elements;
-      const auto labels = at::tensor(labels_of(alone), at::kLong);
-      for (std::int64_t b = 0; b < (whole ? 1 : alone.block_count()); ++b) {
-        const auto within =
-            whole ? at::arange(alone.size(), at::kLong) : labels.eq(b).nonzero().reshape({-1});
-        targets.push_back({t, s, whole ? -1 : b, within + first});
-      }
-    }
+WorkCount curvature_rates_work(const ResolvedRateSearch& search) {
+  const auto& config = search.config.search_lr;
+  WorkCount work;
+  if (!config.needs_products()) return work;
+  for (const auto& target : search.targets) {
+    const auto products = most_products(config, target) * config.samples;
+    work += {products, products, 0, 0, config.samples};
   }
-  return targets;
+  work.calibrations = std::ssize(targets_by_tensor(search.targets)) * config.samples;
+  return work;
 }
 
-MeasuredRates measure_rates(const RateMeasurement& what, const std::vector<RateTarget>& targets,
-                            const std::function<void(const std::string&)>& observe) {
-  try {
-    return Measurement(what, targets, observe).run();
-  } catch (const Stopped&) {
-    return {false, std::vector<MeasuredRate>(targets.size())};  // the rest is in the two files
-  }
+WorkCount moment_rates_work(const ResolvedRateSearch& search) {
+  WorkCount work;
+  if (!search.config.search_lr.needs_gradients()) return work;
+  work.units = search.moment_batches.of_group() * kMomentGroups;
+  work.examples = work.units * search.moment_batches.size();
+  return work;
 }
 
-const PartitionSection& section_of(const Partition& partition, const RateTarget& target) {
-  return partition.tensors()[target.tensor].sections[target.section];
+MeasuredRates measure_rates(const ResolvedRateSearch& search, WorkMeter& meter) {
+  const auto& config = search.config.search_lr;
+  MeasuredRates measured;
+  if (!config.needs_products() && !config.needs_gradients()) return measured;
+  const RatePoint point(search);
+  measured.rates.resize(search.targets.size());
+  if (config.needs_products()) measure_curvature(search, point, meter, measured.rates);
+  if (config.needs_gradients()) measure_moments(search, point, meter, measured);
+  return measured;
+}
+
+void forget_measured_rates(const ResolvedRateSearch& search) {
+  fs::remove(samples_path(search));
+  fs::remove(products_path(search));
 }
 
 }  // namespace blockwise

@@ -14,4 +14,15 @@ RateInterval log_interval(const std::vector<double>& values) {
   return {std::exp(summary.mean), std::exp(summary.mean - width), std::exp(summary.mean + width)};
 }
 
+double typical_rate(const std::vector<double>& rates) {
+  double sum = 0.0;
+  int count = 0;
+  for (const double rate : rates) {
+    if (!(rate > 0.0)) continue;
+    sum += std::log(rate);
+    ++count;
+  }
+  return count == 0 ? 0.0 : std::exp(sum / count);
+}
+
 }  // namespace blockwise

@@ -14,4 +14,7 @@ struct RateInterval {
 // Geometric mean and its 95 % interval, Student's of the logarithms; of one value no width.
 RateInterval log_interval(const std::vector<double>& values);
 
+// Geometric mean of those above 0; 0 where none is.
+double typical_rate(const std::vector<double>& rates);
+
 }  // namespace blockwise

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/parameters/parameter_layout.hpp"
-#include "experiments/rates/measured_rates.hpp"
+#include "experiments/config/run_config.hpp"
+#include "experiments/curvature/moment_batches.hpp"
+#include "experiments/curvature/work_meter.hpp"
+#include "experiments/rates/rate_targets.hpp"
 #include "hessian/product_memory.hpp"
 
 namespace blockwise {
@@ -20,12 +22,12 @@ struct ResolvedRateSearch {
   ParameterLayout layout;
   Partition partition;
   std::vector<RateTarget> targets;  // of what is measured at the point
-  std::int64_t products = 0;        // with the Hessian, at most
   MomentBatches moment_batches;     // behind mean(v)
-  // Costs in gradients of the loss over the Hessian's examples, as core/curvature.hpp counts.
-  double product_gradients = 0.0, moment_gradients = 0.0;
-  std::int64_t units = 0;  // of progress: blocks and gradients
+  WorkCount curvature_work;         // at most, but for its units
+  WorkCount moment_work;
   ProductMemory memory;
+
+  std::int64_t units() const { return curvature_work.units + moment_work.units; }
 };
 
 // Throws InputError where the rule takes no partition, or memory does not suffice.

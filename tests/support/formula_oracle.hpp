@@ -15,6 +15,10 @@ class FormulaOracle : public LossOracle {
  public:
   using Formula = std::function<TrialLoss(std::int64_t seed)>;
 
+  FormulaOracle() = default;
+  // `others`: for arms that arm() did not make.
+  explicit FormulaOracle(Formula others) : others_(std::move(others)) {}
+
   // The arm of that id, whose losses the formula says.
   Arm arm(const std::string& id, Formula formula) {
     formulas_[id] = std::move(formula);
@@ -31,7 +35,8 @@ class FormulaOracle : public LossOracle {
       if (known_.contains({arm.id, seed})) continue;
       if (left_ == 0) return std::nullopt;
       if (left_ > 0) --left_;
-      known_[{arm.id, seed}] = formulas_.at(arm.id)(seed);
+      const auto found = formulas_.find(arm.id);
+      known_[{arm.id, seed}] = (found == formulas_.end() ? others_ : found->second)(seed);
       answered_.push_back(arm.id);
     }
     std::vector<TrialLoss> losses;
@@ -44,6 +49,7 @@ class FormulaOracle : public LossOracle {
 
  private:
   std::map<std::string, Formula> formulas_;
+  Formula others_;  // empty: an error
   std::map<std::pair<std::string, std::int64_t>, TrialLoss> known_;
   std::vector<std::string> answered_;
   std::int64_t left_ = -1;  // -1: no bound

@@ -15,6 +15,7 @@
 #include "experiments/terminal/stop_signal.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
+#include "tests/support/counted_passes.hpp"
 #include "tests/support/formula_oracle.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
@@ -35,43 +36,6 @@ struct Passes {
   std::int64_t behind_signal() const { return count - signal_at; }
 };
 
-class CountingModel : public Model {
- public:
-  CountingModel(std::unique_ptr<Model> model, Passes& passes)
-      : model_(std::move(model)), passes_(passes) {}
-  at::Tensor features(const at::Tensor& inputs, ForwardContext& context) const override {
-    passes_.add();
-    return model_->features(inputs, context);
-  }
-  const Linear& head() const override { return model_->head(); }
-
- private:
-  std::unique_ptr<Model> model_;
-  Passes& passes_;
-};
-
-class CountingSpec : public ModelSpec {
- public:
-  CountingSpec(std::unique_ptr<ModelSpec> spec, Passes& passes)
-      : spec_(std::move(spec)), passes_(passes) {}
-  std::string family() const override { return spec_->family(); }
-  std::string doc() const override { return spec_->doc(); }
-  void visit(FieldVisitor& visitor) override { spec_->visit(visitor); }
-  void adapt_to(const DataShape& data) override { spec_->adapt_to(data); }
-  ParameterLayout layout() const override { return spec_->layout(); }
-  std::int64_t context_length() const override { return spec_->context_length(); }
-  std::unique_ptr<Model> build(const ParameterStore& store) const override {
-    return std::make_unique<CountingModel>(spec_->build(store), passes_);
-  }
-  std::unique_ptr<ModelSpec> clone() const override {
-    return std::make_unique<CountingSpec>(spec_->clone(), passes_);
-  }
-
- private:
-  std::unique_ptr<ModelSpec> spec_;
-  Passes& passes_;
-};
-
 // Every product makes its graph anew, so that it is a pass through the model.
 RunConfig config_of(const SmallRunFolder& small, const std::string& output,
                     const std::vector<std::string>& settings) {
@@ -86,9 +50,7 @@ RunConfig config_of(const SmallRunFolder& small, const std::string& output,
 }
 
 void count_passes(RunConfig& config, Passes& passes) {
-  std::unique_ptr<ModelSpec> counting =
-      std::make_unique<CountingSpec>(config.model.spec->clone(), passes);
-  config.model.spec = std::move(counting);
+  tell_passes(config, [&passes] { passes.add(); });
 }
 
 // `work(passes)` says whether it finished. Stops it at pass 1, 1 + stride and so on of an attempt,
@@ -148,7 +110,9 @@ TEST_CASE("partition: a stop in any phase ends within a product, and what goes o
                    "discovery.condition_blocks=1", "discovery.merge=true"}));
     count_passes(discovery.config, passes);
     FormulaOracle unasked;
-    return discover_partition(discovery, unasked, [](std::int64_t, const auto&) {}).finished;
+    return discover_partition(
+               discovery, unasked, [](std::int64_t, const auto&) {}, stop_requested)
+        .finished;
   };
   Passes undisturbed;
   REQUIRE(find("whole", undisturbed));
@@ -171,7 +135,9 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
                      "search_lr.error=0", "search_lr.gradient_batches=4"}));
       count_passes(search.config, passes);
       FormulaOracle unasked;
-      return search_rates(search, unasked, [](std::int64_t, const auto&) {}).finished;
+      return search_rates(
+                 search, unasked, [](std::int64_t, const auto&) {}, stop_requested)
+          .finished;
     };
     Passes undisturbed;
     REQUIRE(find(method + "-whole", undisturbed));
@@ -240,7 +206,9 @@ TEST_CASE("search-lr: a stop within a block loses none of its products", "[stop]
                                        "search_lr.error=0", "search_lr.gradient_batches=4"}));
     count_passes(search.config, passes);
     FormulaOracle unasked;
-    return search_rates(search, unasked, [](std::int64_t, const auto&) {}).finished;
+    return search_rates(
+               search, unasked, [](std::int64_t, const auto&) {}, stop_requested)
+        .finished;
   };
   Passes undisturbed;
   REQUIRE(find("whole", undisturbed));

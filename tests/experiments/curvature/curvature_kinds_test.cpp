@@ -75,12 +75,12 @@ TEST_CASE("Every kind of curvature runs in every verb on every family") {
       }
       const auto search = resolve_rate_search(config_of(family, kind, folder.path() / "rates"));
       CHECK(search.memory.note.empty());
-      CHECK(search_rates(search, unasked, kSilent).finished);
+      CHECK(search_rates(search, unasked, kSilent, never_stop).finished);
       if (family.name == "quadratic") continue;  // it has no matrix to cut
       const auto discovery =
           resolve_discovery(config_of(family, kind, folder.path() / "partition"));
       CHECK(discovery.memory.note.empty());
-      CHECK(discover_partition(discovery, unasked, kSilent).finished);
+      CHECK(discover_partition(discovery, unasked, kSilent, never_stop).finished);
     }
   }
 }

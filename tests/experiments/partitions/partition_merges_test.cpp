@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include "experiments/partitions/discovery_plan.hpp"
+#include "experiments/partitions/section_candidates.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace blockwise;
