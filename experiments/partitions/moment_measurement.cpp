@@ -52,8 +52,8 @@ void measure_moments(const DiscoveryPoint& point, WorkMeter& meter,
     meter.count({0, 0, 0, batches.size(), 0});
     meter.advance("second moments");
   };
-  const auto moments = second_moments({*point.model, *point.store, *discovery.data}, batches,
-                                      {meter.stop(), done});
+  const auto moments =
+      second_moments({*point.model, *point.store, *discovery.data}, batches, {meter.stop(), done});
   for (const auto number : point.vectors.searched()) {
     take_moments(point.vectors, number, moments.groups, sections[number]);
   }

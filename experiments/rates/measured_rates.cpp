@@ -162,8 +162,8 @@ void measure_moments(const ResolvedRateSearch& search, const RatePoint& point, W
     meter.count({0, 0, 0, batches.size(), 0});
     meter.advance("second moments");
   };
-  const auto moments = second_moments({*point.model, *point.store, *search.data}, batches,
-                                      {meter.stop(), done});
+  const auto moments =
+      second_moments({*point.model, *point.store, *search.data}, batches, {meter.stop(), done});
   measured.left_out_batches = moments.left_out;
   for (std::size_t i = 0; i < search.targets.size(); ++i) {
     measured.rates[i].mean_v = rate_of_moments(search, search.targets[i], moments.groups);

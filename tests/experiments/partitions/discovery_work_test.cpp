@@ -105,7 +105,8 @@ TEST_CASE("partition: by loss it measures what is forecast, and asks the oracle 
 
 TEST_CASE("partition: it stops when whoever started it says so, and goes on alike") {
   const SmallRunFolder small(4);
-  const auto discovery = resolved(small, {"discovery.validation_vectors=2", "discovery.merge=true"});
+  const auto discovery =
+      resolved(small, {"discovery.validation_vectors=2", "discovery.merge=true"});
   const auto file = fs::path(discovery.config.output) / "partition.yaml";
   FormulaOracle unasked;
   // Stopped once so many units are done; -1: never.
