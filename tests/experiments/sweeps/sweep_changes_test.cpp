@@ -58,7 +58,8 @@ struct Changing : SmallSweep {
   }
   // Each run is what the manifest says.
   void check_hashes() const {
-    for (const auto& entry : manifest()["members"]) {
+    const auto all = manifest();
+    for (const auto& entry : all["members"]) {
       const auto id = entry["id"].get<std::string>();
       INFO(id);
       CHECK(entry["config_hash"] == result(id).config_hash);
