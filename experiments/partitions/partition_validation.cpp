@@ -76,7 +76,7 @@ PartitionValidation validate_on(const DiscoveryPoint& point, const EnergyLevel& 
   const auto gradient = gradient_of_matrices(point, *curvature);
   meter.count({0, 0, 0, examples_of_gradient(point.discovery), 0});
   const auto along = partition_fidelity(metered, blocks.labels, blocks.block_count, gradient,
-                                        kGradientCodes, plan.seed);
+                                        {kGradientCodes, plan.seed});
   meter.advance("validation", along.products);
   const double t = student_t_quantile(double(plan.vectors - 1));
   const double t_codes = student_t_quantile(double(kGradientCodes - 1));

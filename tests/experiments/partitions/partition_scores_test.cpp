@@ -129,7 +129,7 @@ TEST_CASE("Scores by energy are 1 - lift where that is above chance, and 1 elsew
   CHECK(named(sections[0], "row").loss == 1.0);
 }
 
-TEST_CASE("Scores by homogeneity are the variance left inside; whole says nothing") {
+TEST_CASE("Scores by homogeneity are the variance left inside, and whole says nothing") {
   std::vector<SectionScores> sections{energy_section()};
   named(sections[0], "row").inside = 0.4;
   named(sections[0], "row").inside_error = 0.1;

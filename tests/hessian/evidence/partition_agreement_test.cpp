@@ -7,16 +7,16 @@ using namespace blockwise;
 
 namespace {
 
+ParameterBlock parameter(const std::string& name, std::vector<std::int64_t> shape) {
+  ParameterBlock parameter;
+  parameter.name = name;
+  parameter.shape = std::move(shape);
+  return parameter;
+}
+
 // Two matrices, and a vector that counts for nothing.
 ParameterLayout two_matrices() {
-  std::vector<ParameterBlock> parameters(3);
-  parameters[0].name = "a";
-  parameters[0].shape = {6, 4};
-  parameters[1].name = "norm";
-  parameters[1].shape = {6};
-  parameters[2].name = "b";
-  parameters[2].shape = {6, 4};
-  return ParameterLayout(std::move(parameters));
+  return ParameterLayout({parameter("a", {6, 4}), parameter("norm", {6}), parameter("b", {6, 4})});
 }
 
 // The partition with another structure in the second matrix.
