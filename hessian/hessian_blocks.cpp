@@ -197,8 +197,8 @@ std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
   std::vector<HessianBlock> blocks;
   for (const auto& draft : drafts_of(pieces, selection)) blocks.push_back(finished(layout, draft));
   require_input(!blocks.empty(),
-                "hessian: no block matches; {} (hessian.roles, hessian.layers, hessian.index, "
-                "hessian.names)",
+                "hessian: no block matches; {} (hessian.blocks.roles, layers, index or "
+                "names)",
                 what_there_is(layout));
   return blocks;
 }

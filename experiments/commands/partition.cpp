@@ -69,6 +69,7 @@ RunConfig read_config(const PartitionOptions& options) {
     document.set("discovery.max_state", fmt::format("{}", options.max_state), "--max-state");
   }
   for (const auto& assignment : options.assignments) document.set(assignment);
+  print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
   config.output = options.output.empty() ? config.output + "-partition" : options.output;

@@ -105,6 +105,7 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
 int plan_command(const PlanOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
+  print_note(document.moved_note());
   const auto config = document.run_config();
   const auto plan = plan_memory(config);
   print_note(plan.note);

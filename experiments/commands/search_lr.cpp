@@ -63,6 +63,7 @@ RunConfig read_config(const SearchLrOptions& options) {
   if (!options.config.empty()) set("model.from", options.model, "--model");
   set("search_lr.method", options.method, "--method");
   for (const auto& assignment : options.assignments) document.set(assignment);
+  print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
   config.output = options.output.empty() ? config.output + "-rates" : options.output;

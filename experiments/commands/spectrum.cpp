@@ -106,6 +106,7 @@ RunConfig read_config(const SpectrumOptions& options) {
   set("hessian.precision", options.precision, "--precision");
   if (options.exact) document.set("hessian.exact", "true", "--exact");
   for (const auto& assignment : options.assignments) document.set(assignment);
+  print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
   config.output = options.output.empty() ? config.output + "-spectrum" : options.output;
@@ -121,12 +122,12 @@ std::string gib(std::int64_t bytes) {
 // What the Lanczos steps and probes that are asked for can resolve, for the largest block.
 void print_density_plan(const ResolvedSpectrum& spectrum) {
   const auto& h = spectrum.config.hessian;
-  if (h.exact || h.lanczos_steps == 0) return;
+  if (h.exact || h.lanczos.steps == 0) return;
   const auto steps = spectrum.plan.measurement.lanczos_steps;
-  if (steps < h.lanczos_steps) {
+  if (steps < h.lanczos.steps) {
     print_words(
         fmt::format("Lanczos: {} steps instead of {}, the largest block has {} parameters\n", steps,
-                    h.lanczos_steps, steps));
+                    h.lanczos.steps, steps));
   }
   std::int64_t rows = 0;
   for (const auto& block : spectrum.plan.measurement.tables.blocks) {
@@ -205,7 +206,7 @@ void print_copies(const SpectrumOutcome& outcome, const HessianConfig& config) {
     return row.copies_found == 0 && end_of(outcome, row, true) != nullptr;
   });
   if (!missed) return;
-  if (config.eigensolver == "thick_restart") {
+  if (config.pairs.solver == "thick_restart") {
     print_words(
         "copies of eigenvalues that repeat may be missing: eigen_products ended the search\n");
   } else {

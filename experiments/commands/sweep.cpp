@@ -111,6 +111,7 @@ int sweep_command(const SweepOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
+  print_note(document.moved_note());
   if (options.dry_run) return dry_run(document);
   const auto plan = prepare_sweep(document);
   for (const auto& note : change_notes(plan.changed)) print_note(note);

@@ -44,6 +44,7 @@ RunConfig read_config(const TrainOptions& options) {
   require_input(!document.has_sweep(),
                 "{}: this file has a section 'sweep': run it with `blockwise sweep {}`",
                 options.config, options.config);
+  if (!options.progress_lines) print_note(document.moved_note());
   auto config = document.run_config();
   if (!options.output.empty()) config.output = options.output;
   if (options.threads >= 0) config.trainer.threads = options.threads;

@@ -26,7 +26,7 @@ constexpr std::array<std::string_view, 18> kFree = {"name",
                                                     "trainer.loss_chunk_tokens",
                                                     "hessian.every",
                                                     "hessian.at_steps",
-                                                    "hessian.save_every"};
+                                                    "hessian.lanczos.save_every"};
 constexpr std::array<std::string_view, 2> kLength = {"trainer.steps", "schedule.steps"};
 constexpr std::array<std::string_view, 6> kContent = {
     "data.train", "data.validation",          "data.validations",

@@ -17,7 +17,8 @@ struct ConfigLine {
 
 class ConfigLines {
  public:
-  // Takes any text: what is no line of a configuration is a key without a value.
+  // Takes any text: what is no line of a configuration is a key without a value. Keys that have
+  // moved (former_keys.hpp) stand under their names of now, whatever version wrote the text.
   explicit ConfigLines(const std::string& yaml);
 
   const std::vector<ConfigLine>& lines() const { return lines_; }
@@ -29,8 +30,13 @@ class ConfigLines {
   void set(std::string_view path, const std::string& value);
   // The text again.
   std::string yaml() const;
+  // With the keys of `hessian` named and ordered as before they moved: what hashes are made of, so
+  // that those of runs of every version agree.
+  std::string former_yaml() const;
 
  private:
+  void replace_hessian(const std::vector<ConfigLine>& keys);
+
   std::vector<ConfigLine> lines_;
 };
 

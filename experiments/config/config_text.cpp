@@ -134,8 +134,8 @@ constexpr std::array<std::string_view, 24> kLaterFields = {"data.validations: {}
                                                            "model.rope_scaling.attention_factor: 0",
                                                            "hessian.order: sampled",
                                                            "hessian.models: []",
-                                                           "hessian.names: []",
-                                                           "hessian.vectors: 0",
+                                                           "hessian.blocks.names: []",
+                                                           "hessian.pairs.vectors: 0",
                                                            "trainer.divergence_factor: 100",
                                                            "trainer.overfit_batches: 0",
                                                            "data.test: \"\""};
@@ -186,7 +186,7 @@ std::string config_hash(const ConfigLines& config, const std::string& files) {
     const bool always_there = partition && path == "optimizer.block_lr";
     if (is_later_default(path, value) && !always_there) kept.set(path, "");
   }
-  return sha256(kept.yaml() + files).substr(0, 16);
+  return sha256(kept.former_yaml() + files).substr(0, 16);
 }
 
 std::string config_hash(RunConfig config) {

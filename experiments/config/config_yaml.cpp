@@ -1,12 +1,14 @@
 #include "experiments/config/config_yaml.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "core/base/error.hpp"
 #include "core/io/input_file.hpp"
 #include "core/text/yaml_text.hpp"
+#include "experiments/config/former_keys.hpp"
 #include "experiments/config/run_config_reader.hpp"
 #include "experiments/config/sweep_config_reader.hpp"
 #include "experiments/config/yaml_tree.hpp"
@@ -34,6 +36,7 @@ YamlDocument YamlDocument::parse(const std::string& text, const std::string& nam
   tree->root = parse_yaml(text, file_place(name));
   require_input(tree->root.IsMap(), "{}:1:1: keys and values are expected, there is {}", name,
                 shown(tree->root));
+  move_former_keys(*tree);
   return YamlDocument(std::move(tree));
 }
 
@@ -42,15 +45,18 @@ YamlDocument YamlDocument::clone() const {
   auto tree = std::make_unique<Tree>();
   tree->name = tree_->name;
   tree->origins = tree_->origins;
+  tree->hints = tree_->hints;
   tree->root.reset(YAML::Clone(tree_->root));
   return YamlDocument(std::move(tree));
 }
 
-void set_key(YamlDocument::Tree& tree, const std::string& path, const std::string& value,
+void set_key(YamlDocument::Tree& tree, const std::string& given, const std::string& value,
              const std::string& origin) {
-  require_input(!path.empty() && path.front() != '.' && path.back() != '.' &&
-                    path.find("..") == std::string::npos,
-                "{}: '{}' is not a key like optimizer.learning_rate", origin, path);
+  require_input(!given.empty() && given.front() != '.' && given.back() != '.' &&
+                    given.find("..") == std::string::npos,
+                "{}: '{}' is not a key like optimizer.learning_rate", origin, given);
+  const auto path = present_key(given);
+  if (path != given) tree.hints.push_back(moved_text(origin, given));
   YAML::Node node = tree.root;
   std::istringstream parts(path);
   std::string key, walked;
@@ -62,6 +68,7 @@ void set_key(YamlDocument::Tree& tree, const std::string& path, const std::strin
   }
   node = parse_yaml(value.empty() ? "''" : value, [&](int, int) { return origin; });
   tree.origins[path] = origin;
+  if (path == "hessian") move_former_keys(tree);
 }
 
 void YamlDocument::set(const std::string& path, const std::string& value,
@@ -76,6 +83,20 @@ void YamlDocument::set(const std::string& assignment) {
                 assignment);
   set(assignment.substr(0, equals), assignment.substr(equals + 1), "--set " + assignment);
 }
+
+std::string YamlDocument::moved_note() const {
+  constexpr std::size_t kNamed = 3;
+  const auto& hints = tree_->hints;
+  const auto named = std::min(kNamed, hints.size());
+  auto note =
+      fmt::format("{}", fmt::join(hints.begin(), hints.begin() + std::ptrdiff_t(named), "; "));
+  if (hints.size() > named) {
+    note += fmt::format("; and {} more, see `blockwise list hessian`", hints.size() - named);
+  }
+  return note;
+}
+
+void YamlDocument::forget_moved() { tree_->hints.clear(); }
 
 bool YamlDocument::has_sweep() const { return std::as_const(tree_->root)["sweep"].IsDefined(); }
 

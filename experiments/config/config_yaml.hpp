@@ -29,6 +29,11 @@ class YamlDocument {
   // "a.b=c" of the command line.
   void set(const std::string& assignment);
   bool has_sweep() const;
+  // "x.yaml:3:5: hessian.lanczos_steps is now hessian.lanczos.steps; ...", of keys that have moved;
+  // empty without one.
+  std::string moved_note() const;
+  // Where the text is a run's own, which nobody will rewrite.
+  void forget_moved();
 
   RunConfig run_config() const;  // a `sweep` section is left alone
   SweepConfig sweep_config() const;

@@ -29,6 +29,17 @@ Enum chosen(const std::vector<std::string>& names, const std::string& name) {
   return static_cast<Enum>(std::ranges::find(names, name) - names.begin());
 }
 
+constexpr double kNever = 0.0;
+constexpr const char* kStops =
+    "relative standard error at which sampling stops, of ten samples at least; 0: never";
+
+template <typename Section>
+void visit_section(FieldVisitor& v, const Field& field, Section& section) {
+  v.begin_section(field);
+  section.visit(v);
+  v.end_section();
+}
+
 void visit_what(FieldVisitor& v, HessianConfig& c) {
   v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kMany});
   v.integer_list({"at_steps", "of a run at which it measures, too"}, c.at_steps, {0, kMany});
@@ -47,81 +58,20 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
                "of `spectrum`: runs, checkpoints or Hugging Face folders that are measured one "
                "after the other, into one file; empty: model.from or a fresh one"},
               c.models);
-  v.choice({"each", "one block per"}, c.each, block_kind_names());
-  v.text_list({"names",
-               "only tensors with such a name: shell patterns with * ? [a-z], each of which must "
-               "match one; empty: all"},
-              c.names);
-  v.choice_list({"roles", "only tensors of these; empty: all"}, c.roles, role_names());
-  v.integer_list({"layers", "only these, -1 is outside the layers; empty: all"}, c.layers,
-                 {-1, kMany});
-  v.integer_list({"index", "only the heads, rows or columns with these numbers; empty: all"},
-                 c.index, {0, kMany});
 }
 
-void visit_lanczos(FieldVisitor& v, HessianConfig& c) {
-  v.integer(
-      {"lanczos_steps",
-       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters; "
-       "functions add steps while their quadrature is not right, up to four times as many"},
-      c.lanczos_steps, {0, kMany});
-  v.integer({"probes", "random starts per block, for densities with error bars"}, c.probes,
-            {1, kMany});
-  v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
-           c.reorthogonalisation, kReorthogonalisations);
-  v.integer({"eigenpairs", "reported at each end, each confirmed by one more product"},
-            c.eigenpairs, {0, kMany});
-  v.integer({"save_every", "Lanczos steps between saved states"}, c.save_every, {1, kMany});
-  v.integer({"lockstep", "blocks whose Lanczos runs side by side, sharing graphs; a basis each"},
-            c.lockstep, {1, kMany});
+void visit_sections(FieldVisitor& v, HessianConfig& c) {
+  visit_section(v, {"blocks", "the parts of the model that are looked at"}, c.blocks);
+  visit_section(v, {"lanczos", "from random starts, for densities"}, c.lanczos);
+  visit_section(v, {"pairs", "at the ends of the spectrum"}, c.pairs);
+  visit_section(v, {"spectral", "traces of functions of the spectrum"}, c.spectral);
+  visit_section(v, {"trace", "and Frobenius norm"}, c.trace);
+  visit_section(v, {"diagonal", "and the norms of the rows"}, c.diagonal);
+  visit_section(v, {"couplings", "norms of the blocks off the diagonal"}, c.couplings);
+  visit_section(v, {"energies", "inside the blocks of partitions"}, c.energies);
 }
 
-void visit_eigensolver(FieldVisitor& v, HessianConfig& c) {
-  v.choice({"eigensolver",
-            "of the pairs: the first probe's Lanczos, or a process of its own in a bounded basis, "
-            "ours, which alone finds copies of eigenvalues that repeat, or Spectra's on the host"},
-           c.eigensolver, kEigensolvers);
-  v.integer({"eigen_basis", "vectors of that process; 0: twice the wanted pairs and 10"},
-            c.eigen_basis, {0, kMany});
-  v.integer({"eigen_products", "at most, of that process"}, c.eigen_products, {1, kMany});
-  v.real({"eigen_tolerance", "residual over norm of a pair that counts as converged"},
-         c.eigen_tolerance, {0.0, 1.0, true, false});
-  v.integer({"vectors",
-             "of `spectrum`: eigenvectors of each block that are written, those of the reported "
-             "pairs with the largest |eigenvalue|; at most `eigenpairs`, with exact any number"},
-            c.vectors, {0, kMany});
-}
-
-constexpr double kNever = 0.0;
-constexpr const char* kStops =
-    "relative standard error at which sampling stops, of ten samples at least; 0: never";
-
-void visit_estimates(FieldVisitor& v, HessianConfig& c) {
-  v.choice_list({"functions", "f of the spectrum whose trace tr f(H) is estimated"}, c.functions,
-                spectral_function_names());
-  v.real({"damping", "of those functions that have one"}, c.damping, {0.0, 1e30});
-  v.real({"function_error", kStops}, c.function_error, {kNever, 1.0});
-  v.integer({"trace_products", "per block at most, for trace and Frobenius norm; 0: none"},
-            c.trace_products, {0, kMany});
-  v.choice({"trace_method", "plain probes, or a range found first and probes for the rest"},
-           c.trace_method, kTraceMethods);
-  v.real({"trace_error", kStops}, c.trace_error, {kNever, 1.0});
-  v.integer({"diagonal_products",
-             "per block at most, for its diagonal and the norms of its rows, all written; 0: none"},
-            c.diagonal_products, {0, kMany});
-  v.real({"diagonal_error", kStops}, c.diagonal_error, {kNever, 1.0});
-}
-
-void visit_statistics(FieldVisitor& v, HessianConfig& c) {
-  v.integer({"coupling_products",
-             "per block, for the norms of all off-diagonal blocks; with exact one per column, "
-             "whatever the number; 0: none"},
-            c.coupling_products, {0, kMany});
-  v.choice_list({"partitions", "rules whose energy inside blocks is measured, tensor by tensor"},
-                c.partitions, partition_rule_names());
-  v.integer({"code_vectors", "vectors of the sign-coded probes; errors are their spread"},
-            c.code_vectors, {2, kMany});
-  v.integer({"codes", "sign codes per vector"}, c.codes, {2, kMany});
+void visit_switches(FieldVisitor& v, HessianConfig& c) {
   v.boolean({"guards", "check the products first: noise, symmetry, linearity, scaling symmetries"},
             c.guards);
   v.boolean({"exact", "each block as a matrix with all its eigenvalues, where it fits"}, c.exact);
@@ -133,15 +83,19 @@ void visit_statistics(FieldVisitor& v, HessianConfig& c) {
 
 // Of k pairs at each end the k largest by magnitude are right, of fewer they need not be.
 void check_vectors(FieldVisitor& v, const HessianConfig& c) {
-  if (c.vectors == 0 || c.exact) return;
-  v.check("vectors", c.vectors <= c.eigenpairs ? ""
-                                               : fmt::format("is {}, eigenpairs is {} at each end",
-                                                             c.vectors, c.eigenpairs));
-  if (c.eigensolver != "lanczos") return;
-  v.check("vectors", c.lanczos_steps > 0 ? "" : "they need Lanczos steps, lanczos_steps is 0");
-  v.check("vectors", c.reorthogonalisation != "none"
-                         ? ""
-                         : "they need a basis, which reorthogonalisation 'none' does not keep");
+  const auto vectors = c.pairs.vectors;
+  if (vectors == 0 || c.exact) return;
+  v.check("pairs.vectors",
+          vectors <= c.pairs.count
+              ? ""
+              : fmt::format("is {}, pairs.count is {} at each end", vectors, c.pairs.count));
+  if (c.pairs.solver != "lanczos") return;
+  v.check("pairs.vectors",
+          c.lanczos.steps > 0 ? "" : "they need Lanczos steps, lanczos.steps is 0");
+  v.check("pairs.vectors",
+          c.lanczos.reorthogonalisation != "none"
+              ? ""
+              : "they need a basis, which lanczos.reorthogonalisation 'none' does not keep");
 }
 
 void check_samples(FieldVisitor& v, const char* field, std::int64_t products, std::int64_t fewest) {
@@ -169,39 +123,120 @@ std::vector<std::size_t> named_tensors(const ParameterLayout& layout,
       tensors.insert(t);
       found = true;
     }
-    require_input(found, "hessian.names: '{}' is the name of none of the {} tensors; {}", pattern,
-                  layout.blocks().size(), suggestions(layout, pattern));
+    require_input(found, "hessian.blocks.names: '{}' is the name of none of the {} tensors; {}",
+                  pattern, layout.blocks().size(), suggestions(layout, pattern));
   }
   return {tensors.begin(), tensors.end()};
 }
 
 }  // namespace
 
+void HessianBlocksConfig::visit(FieldVisitor& v) {
+  v.choice({"each", "one block per"}, each, block_kind_names());
+  v.text_list({"names",
+               "only tensors with such a name: shell patterns with * ? [a-z], each of which must "
+               "match one; empty: all"},
+              names);
+  v.choice_list({"roles", "only tensors of these; empty: all"}, roles, role_names());
+  v.integer_list({"layers", "only these, -1 is outside the layers; empty: all"}, layers,
+                 {-1, kMany});
+  v.integer_list({"index", "only the heads, rows or columns with these numbers; empty: all"}, index,
+                 {0, kMany});
+}
+
+void LanczosConfig::visit(FieldVisitor& v) {
+  v.integer(
+      {"steps",
+       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters; "
+       "functions add steps while their quadrature is not right, up to four times as many"},
+      steps, {0, kMany});
+  v.integer({"probes", "random starts per block, for densities with error bars"}, probes,
+            {1, kMany});
+  v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
+           reorthogonalisation, kReorthogonalisations);
+  v.integer({"save_every", "Lanczos steps between saved states"}, save_every, {1, kMany});
+  v.integer({"lockstep", "blocks whose Lanczos runs side by side, sharing graphs; a basis each"},
+            lockstep, {1, kMany});
+}
+
+void PairsConfig::visit(FieldVisitor& v) {
+  v.integer({"count", "reported at each end, each confirmed by one more product"}, count,
+            {0, kMany});
+  v.choice({"solver",
+            "of the pairs: the first probe's Lanczos, or a process of its own in a bounded basis, "
+            "ours, which alone finds copies of eigenvalues that repeat, or Spectra's on the host"},
+           solver, kEigensolvers);
+  v.integer({"basis", "vectors of that process; 0: twice the wanted pairs and 10"}, basis,
+            {0, kMany});
+  v.integer({"products", "at most, of that process"}, products, {1, kMany});
+  v.real({"tolerance", "residual over norm of a pair that counts as converged"}, tolerance,
+         {0.0, 1.0, true, false});
+  v.integer({"vectors",
+             "of `spectrum`: eigenvectors of each block that are written, those of the reported "
+             "pairs with the largest |eigenvalue|; at most `count`, with exact any number"},
+            vectors, {0, kMany});
+}
+
+void SpectralConfig::visit(FieldVisitor& v) {
+  v.choice_list({"functions", "f of the spectrum whose trace tr f(H) is estimated"}, functions,
+                spectral_function_names());
+  v.real({"damping", "of those functions that have one"}, damping, {0.0, 1e30});
+  v.real({"error", kStops}, error, {kNever, 1.0});
+}
+
+void TraceConfig::visit(FieldVisitor& v) {
+  v.integer({"products", "per block at most, for trace and Frobenius norm; 0: none"}, products,
+            {0, kMany});
+  v.choice({"method", "plain probes, or a range found first and probes for the rest"}, method,
+           kTraceMethods);
+  v.real({"error", kStops}, error, {kNever, 1.0});
+}
+
+void DiagonalConfig::visit(FieldVisitor& v) {
+  v.integer({"products",
+             "per block at most, for its diagonal and the norms of its rows, all written; 0: none"},
+            products, {0, kMany});
+  v.real({"error", kStops}, error, {kNever, 1.0});
+}
+
+void CouplingsConfig::visit(FieldVisitor& v) {
+  v.integer({"products",
+             "per block, for the norms of all off-diagonal blocks; with exact one per column, "
+             "whatever the number; 0: none"},
+            products, {0, kMany});
+}
+
+void EnergiesConfig::visit(FieldVisitor& v) {
+  v.choice_list({"partitions", "rules whose energy inside blocks is measured, tensor by tensor"},
+                partitions, partition_rule_names());
+  v.integer({"code_vectors", "vectors of the sign-coded probes; errors are their spread"},
+            code_vectors, {2, kMany});
+  v.integer({"codes", "sign codes per vector"}, codes, {2, kMany});
+}
+
 void HessianConfig::visit(FieldVisitor& v) {
   visit_what(v, *this);
-  visit_lanczos(v, *this);
-  visit_eigensolver(v, *this);
-  visit_estimates(v, *this);
-  visit_statistics(v, *this);
+  visit_sections(v, *this);
+  visit_switches(v, *this);
   const bool differences = method == "finite_difference" || method == "central_difference";
   v.check("method", kind != "hessian" && differences
                         ? fmt::format("'{}' is for the Hessian only, kind is '{}'", method, kind)
                         : "");
-  check_samples(v, "trace_products", trace_products,
-                trace_method == "hutch_plus_plus" ? 6
-                : trace_method == "xtrace"        ? 4
+  check_samples(v, "trace.products", trace.products,
+                trace.method == "hutch_plus_plus" ? 6
+                : trace.method == "xtrace"        ? 4
                                                   : 2);
   check_vectors(v, *this);
-  check_samples(v, "coupling_products", coupling_products, 2);
-  check_samples(v, "diagonal_products", diagonal_products, 2);
-  for (const auto& name : functions) {
-    v.check("damping", damping > 0.0 || !spectral_function(name).needs_damping
-                           ? ""
-                           : fmt::format("'{}' needs one above 0", name));
+  check_samples(v, "couplings.products", couplings.products, 2);
+  check_samples(v, "diagonal.products", diagonal.products, 2);
+  for (const auto& name : spectral.functions) {
+    v.check("spectral.damping", spectral.damping > 0.0 || !spectral_function(name).needs_damping
+                                    ? ""
+                                    : fmt::format("'{}' needs one above 0", name));
   }
-  v.check("functions", functions.empty() || lanczos_steps > 0 || exact
-                           ? ""
-                           : "they need Lanczos steps, lanczos_steps is 0");
+  v.check("spectral.functions", spectral.functions.empty() || lanczos.steps > 0 || exact
+                                    ? ""
+                                    : "they need Lanczos steps, lanczos.steps is 0");
 }
 
 bool matches_name(const ParameterBlock& block, const std::string& pattern) {
@@ -215,8 +250,12 @@ bool HessianConfig::due(std::int64_t step) const {
 }
 
 BlockSelection HessianConfig::selection(const ParameterLayout& layout) const {
-  BlockSelection selection{block_kind(each), {}, layers, index, named_tensors(layout, names)};
-  for (const auto& role : roles) selection.roles.push_back(role_from_name(role));
+  BlockSelection selection{block_kind(blocks.each),
+                           {},
+                           blocks.layers,
+                           blocks.index,
+                           named_tensors(layout, blocks.names)};
+  for (const auto& role : blocks.roles) selection.roles.push_back(role_from_name(role));
   return selection;
 }
 
@@ -229,21 +268,21 @@ ProductMethod HessianConfig::product_method() const {
 }
 
 Reorthogonalisation HessianConfig::lanczos_reorthogonalisation() const {
-  return chosen<Reorthogonalisation>(kReorthogonalisations, reorthogonalisation);
+  return chosen<Reorthogonalisation>(kReorthogonalisations, lanczos.reorthogonalisation);
 }
 
 EigenpairOptions HessianConfig::eigenpair_options(double noise) const {
-  return {eigenpairs,
+  return {pairs.count,
           SpectrumEnd::both,
-          eigen_basis,
-          eigen_tolerance,
+          pairs.basis,
+          pairs.tolerance,
           noise,
-          eigen_products,
+          pairs.products,
           static_cast<std::uint64_t>(seed)};
 }
 
 TraceMethod HessianConfig::trace_estimator() const {
-  return chosen<TraceMethod>(kTraceMethods, trace_method);
+  return chosen<TraceMethod>(kTraceMethods, trace.method);
 }
 
 at::ScalarType HessianConfig::dtype() const {

@@ -13,6 +13,67 @@
 
 namespace blockwise {
 
+// Sections of the section, each a purpose. Keys of before, "hessian.lanczos_steps", stay readable
+// (former_keys.hpp).
+
+// Which parts of the model are looked at by themselves.
+struct HessianBlocksConfig {
+  std::string each = "model";
+  std::vector<std::string> names;
+  std::vector<std::string> roles;
+  std::vector<std::int64_t> layers;
+  std::vector<std::int64_t> index;
+  void visit(FieldVisitor& v);
+};
+// Lanczos from random starts.
+struct LanczosConfig {
+  std::int64_t steps = 80;
+  std::int64_t probes = 1;
+  std::string reorthogonalisation = "full";
+  std::int64_t save_every = 20;
+  std::int64_t lockstep = 1;
+  void visit(FieldVisitor& v);
+};
+// Eigenpairs at the ends of the spectrum.
+struct PairsConfig {
+  std::int64_t count = 5;
+  std::string solver = "lanczos";
+  std::int64_t basis = 0;
+  std::int64_t products = 300;
+  double tolerance = 1e-4;
+  std::int64_t vectors = 0;
+  void visit(FieldVisitor& v);
+};
+// Traces of functions of the spectrum.
+struct SpectralConfig {
+  std::vector<std::string> functions;
+  double damping = 1e-3;
+  double error = 0.0;
+  void visit(FieldVisitor& v);
+};
+struct TraceConfig {
+  std::int64_t products = 0;
+  std::string method = "hutchinson";
+  double error = 0.0;
+  void visit(FieldVisitor& v);
+};
+struct DiagonalConfig {
+  std::int64_t products = 0;
+  double error = 0.0;
+  void visit(FieldVisitor& v);
+};
+struct CouplingsConfig {
+  std::int64_t products = 0;
+  void visit(FieldVisitor& v);
+};
+// Energy inside the blocks of partitions.
+struct EnergiesConfig {
+  std::vector<std::string> partitions;
+  std::int64_t code_vectors = 4;
+  std::int64_t codes = 4;
+  void visit(FieldVisitor& v);
+};
+
 struct HessianConfig {
   std::int64_t every = 0;
   std::vector<std::int64_t> at_steps;
@@ -23,34 +84,14 @@ struct HessianConfig {
   std::int64_t batch_size = 8;
   std::string order = "sampled";
   std::vector<std::string> models;
-  std::string each = "model";
-  std::vector<std::string> names;
-  std::vector<std::string> roles;
-  std::vector<std::int64_t> layers;
-  std::vector<std::int64_t> index;
-  std::int64_t lanczos_steps = 80;
-  std::int64_t probes = 1;
-  std::string reorthogonalisation = "full";
-  std::int64_t eigenpairs = 5;
-  std::string eigensolver = "lanczos";
-  std::int64_t eigen_basis = 0;
-  std::int64_t eigen_products = 300;
-  double eigen_tolerance = 1e-4;
-  std::int64_t vectors = 0;
-  std::vector<std::string> functions;
-  double damping = 1e-3;
-  double function_error = 0.0;
-  std::int64_t trace_products = 0;
-  std::string trace_method = "hutchinson";
-  double trace_error = 0.0;
-  std::int64_t diagonal_products = 0;
-  double diagonal_error = 0.0;
-  std::int64_t save_every = 20;
-  std::int64_t lockstep = 1;
-  std::int64_t coupling_products = 0;
-  std::int64_t code_vectors = 4;
-  std::int64_t codes = 4;
-  std::vector<std::string> partitions;
+  HessianBlocksConfig blocks;
+  LanczosConfig lanczos;
+  PairsConfig pairs;
+  SpectralConfig spectral;
+  TraceConfig trace;
+  DiagonalConfig diagonal;
+  CouplingsConfig couplings;
+  EnergiesConfig energies;
   bool guards = true;
   bool exact = false;
   bool distances = false;

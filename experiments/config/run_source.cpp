@@ -59,6 +59,7 @@ std::string model_title(const fs::path& model) {
 
 YamlDocument run_document(const fs::path& run, const std::string& model) {
   auto document = YamlDocument::load(run / "config.yaml");
+  document.forget_moved();
   set_model(document, model);
   document.set("output", nlohmann::json(run.string()).dump(), "--model");
   return document;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "experiments/config/config_yaml.hpp"
 
@@ -17,6 +18,7 @@ struct YamlDocument::Tree {
   std::string name;
   YAML::Node root;
   std::map<std::string, std::string> origins;  // of keys that were set, by path
+  std::vector<std::string> hints;              // of keys that have moved
 
   // "file:line:column", or what set the key at this dotted path, a section around it or, where the
   // file has no such place, a key below it.
@@ -26,6 +28,8 @@ struct YamlDocument::Tree {
 // Sets the key at a dotted path; see YamlDocument::set().
 void set_key(YamlDocument::Tree& tree, const std::string& path, const std::string& value,
              const std::string& origin);
+// Puts the keys of before to where they are now, with a hint each. InputError where both are there.
+void move_former_keys(YamlDocument::Tree& tree);
 
 // A dotted path.
 std::string join_path(const std::string& prefix, std::string_view name);

@@ -25,7 +25,7 @@ EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
   }
   const bool ended = process.run([&](std::int64_t products) {
     const bool go_on = !scope.stopped();
-    if (!scope.state.empty() && (!go_on || products % scope.config.save_every == 0)) {
+    if (!scope.state.empty() && (!go_on || products % scope.config.lanczos.save_every == 0)) {
       save_state(scope.state, [&](Hdf5File& file) { process.save(Hdf5StateWriter(file, group)); });
     }
     return go_on;
@@ -41,7 +41,7 @@ bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
                probe_generator(scope.seed(ProbeStream::lanczos), ProbePlace::eigenpair_start),
                work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
-  const bool ours = scope.config.eigensolver == "thick_restart";
+  const bool ours = scope.config.pairs.solver == "thick_restart";
   const auto found = pairs_from_matrix(scope.config, work.block)
                          ? dense_eigenpairs(work.kept, options)
                      : ours ? restarted(scope, work, start, options)

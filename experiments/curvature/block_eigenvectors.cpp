@@ -14,7 +14,7 @@ void sort_by_magnitude(std::vector<RitzPair>& pairs) {
 }
 
 bool wanted(const MeasurementScope& scope) {
-  return scope.config.vectors > 0 && scope.sinks.eigenvectors;
+  return scope.config.pairs.vectors > 0 && scope.sinks.eigenvectors;
 }
 
 }  // namespace
@@ -23,8 +23,8 @@ void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement&
                           std::vector<RitzPair> pairs) {
   if (!wanted(scope)) return;
   sort_by_magnitude(pairs);
-  if (std::ssize(pairs) > scope.config.vectors) {
-    pairs.resize(static_cast<std::size_t>(scope.config.vectors));
+  if (std::ssize(pairs) > scope.config.pairs.vectors) {
+    pairs.resize(static_cast<std::size_t>(scope.config.pairs.vectors));
   }
   scope.sinks.eigenvectors(static_cast<std::size_t>(work.index), pairs);
 }

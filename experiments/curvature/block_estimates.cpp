@@ -20,22 +20,22 @@ constexpr double kSmallShare = 0.01, kSmallBesideProbes = 0.5;
 bool wants_probe(const MeasurementScope& scope, const BlockGroup& group) {
   const auto wants = [&](const auto& work) {
     if (std::ssize(work->density.probes) < kFewestProbes) return true;
-    return std::ranges::any_of(scope.config.functions, [&](const auto& name) {
-      const auto f = spectral_function(name).with(scope.config.damping);
+    return std::ranges::any_of(scope.config.spectral.functions, [&](const auto& name) {
+      const auto f = spectral_function(name).with(scope.config.spectral.damping);
       const auto mean = work->density.probe_mean(f.value);
-      return mean.standard_error > scope.config.function_error * std::abs(mean.mean);
+      return mean.standard_error > scope.config.spectral.error * std::abs(mean.mean);
     });
   };
-  if (scope.config.function_error <= 0.0 || scope.config.functions.empty()) return true;
+  if (scope.config.spectral.error <= 0.0 || scope.config.spectral.functions.empty()) return true;
   return std::ranges::any_of(group, wants);
 }
 
 void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
                       const SpectralDensity& density) {
   const auto n = static_cast<double>(work.block.size());
-  for (std::size_t f = 0; f < scope.config.functions.size(); ++f) {
-    auto share =
-        density.mean_of(spectral_function(scope.config.functions[f]).with(scope.config.damping));
+  for (std::size_t f = 0; f < scope.config.spectral.functions.size(); ++f) {
+    auto share = density.mean_of(
+        spectral_function(scope.config.spectral.functions[f]).with(scope.config.spectral.damping));
     if (scope.config.exact) share.samples = 0;
     const auto interval = share.interval();
     const double off = std::max(share.below, share.above);
@@ -54,7 +54,7 @@ void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
 void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto both = trace_and_norm(
       work.kept,
-      {scope.config.trace_products, scope.config.trace_error, scope.seed(ProbeStream::trace)},
+      {scope.config.trace.products, scope.config.trace.error, scope.seed(ProbeStream::trace)},
       scope.config.trace_estimator());
   auto& row = work.summary;
   const auto trace = both.trace.interval(), norm = both.squared_frobenius_norm.interval();
@@ -71,7 +71,7 @@ void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
 
 void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work) {
   const auto found = diagonal_and_row_norms(
-      work.kept, {scope.config.diagonal_products, scope.config.diagonal_error,
+      work.kept, {scope.config.diagonal.products, scope.config.diagonal.error,
                   scope.seed(ProbeStream::diagonal)});
   work.summary.products += found.diagonal.products;
   if (scope.sinks.vectors) scope.sinks.vectors(static_cast<std::size_t>(work.index), found);

@@ -62,11 +62,12 @@ void save(const MeasurementScope& scope, const ProbeProcesses& probes) {
 
 // Whether the quadrature is right for every function that is asked for.
 bool suffices(const MeasurementScope& scope, const BlockMeasurement& work, const Lanczos& process) {
-  const DepthGoal goal = {work.block.size(), scope.config.probes, scope.config.function_error,
-                          scope.smallest_possible()};
+  const DepthGoal goal = {work.block.size(), scope.config.lanczos.probes,
+                          scope.config.spectral.error, scope.smallest_possible()};
   const auto quadrature = gauss_quadrature(process.tridiagonal());
-  return std::ranges::all_of(scope.config.functions, [&](const auto& name) {
-    return is_deep_enough(quadrature, spectral_function(name).with(scope.config.damping), goal);
+  return std::ranges::all_of(scope.config.spectral.functions, [&](const auto& name) {
+    return is_deep_enough(quadrature, spectral_function(name).with(scope.config.spectral.damping),
+                          goal);
   });
 }
 
@@ -121,7 +122,8 @@ bool run_to_depth(const MeasurementScope& scope, const ProbeProcesses& probes) {
       },
       [&](std::int64_t) {
         go_on = !scope.stopped();
-        if (!go_on || all.front()->steps() % scope.config.save_every == 0) save(scope, probes);
+        if (!go_on || all.front()->steps() % scope.config.lanczos.save_every == 0)
+          save(scope, probes);
         return go_on;
       });
   return go_on;
@@ -132,10 +134,10 @@ void count_probe(const MeasurementScope& scope, BlockMeasurement& work, const Pr
                  const Quadrature& quadrature) {
   work.density.probes.push_back(quadrature);
   work.summary.products += row.lanczos_steps;
-  const bool confirms = scope.config.eigensolver == "lanczos" &&
+  const bool confirms = scope.config.pairs.solver == "lanczos" &&
                         scope.config.lanczos_reorthogonalisation() != Reorthogonalisation::none;
   if (row.probe == 0 && confirms) {
-    work.summary.products += std::min(2 * scope.config.eigenpairs, row.lanczos_steps);
+    work.summary.products += std::min(2 * scope.config.pairs.count, row.lanczos_steps);
   }
 }
 
@@ -149,9 +151,9 @@ HessianRows rows_of_probe(const MeasurementScope& scope, BlockMeasurement& work,
     rows.quadrature.push_back({scope.step, work.index, probe.probe, quadrature.nodes[i],
                                quadrature.weights[i], quadrature.residuals[i]});
   }
-  if (probe.probe == 0 && scope.config.eigensolver == "lanczos") {
-    const auto pairs = process.pairs(scope.config.eigenpairs, SpectrumEnd::both, /*confirm=*/true,
-                                     scope.config.eigen_tolerance);
+  if (probe.probe == 0 && scope.config.pairs.solver == "lanczos") {
+    const auto pairs = process.pairs(scope.config.pairs.count, SpectrumEnd::both, /*confirm=*/true,
+                                     scope.config.pairs.tolerance);
     add_pairs(rows, scope.step, work.index, pairs, work.product_error);
     hand_on_eigenvectors(scope, work, pairs);
   }

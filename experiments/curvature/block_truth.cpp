@@ -14,10 +14,11 @@ void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progres
   const auto matrix = to_dense(work.kept);
   if (scope.sinks.matrix) scope.sinks.matrix(static_cast<std::size_t>(work.index), matrix);
   // Eigenvectors cost several times the eigenvalues.
-  const auto whole = scope.config.vectors > 0 ? symmetric_eigensystem(matrix)
-                                              : Eigensystem{symmetric_eigenvalues(matrix), {}};
+  const auto whole = scope.config.pairs.vectors > 0
+                         ? symmetric_eigensystem(matrix)
+                         : Eigensystem{symmetric_eigenvalues(matrix), {}};
   const auto& values = whole.values;
-  if (scope.config.vectors > 0) hand_on_eigenvectors(scope, work, whole);
+  if (scope.config.pairs.vectors > 0) hand_on_eigenvectors(scope, work, whole);
   const auto n = static_cast<std::int64_t>(values.size());
   HessianRows rows;
   // Columns with independent errors e, made symmetric, move an eigenvalue by 2 e at most, as the
@@ -41,7 +42,7 @@ void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progres
   row.copies_found = 1;
   row.products += n;
   work.rows.append(rows);
-  if (!scope.config.functions.empty()) record_functions(scope, work, {{spectrum}, n});
+  if (!scope.config.spectral.functions.empty()) record_functions(scope, work, {{spectrum}, n});
   if (scope.config.preconditioning) exact_preconditioning(scope, work, matrix, spectrum);
 }
 

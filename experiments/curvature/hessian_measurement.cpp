@@ -36,15 +36,16 @@ HessianRows symmetry_rows(const MeasurementScope& scope) {
 bool estimate_blocks(const MeasurementScope& scope, MeasurementProgress& progress,
                      BlockGroup& group) {
   const auto& c = scope.config;
-  for (std::int64_t p = 0; c.lanczos_steps > 0 && p < c.probes && wants_probe(scope, group); ++p) {
+  for (std::int64_t p = 0; c.lanczos.steps > 0 && p < c.lanczos.probes && wants_probe(scope, group);
+       ++p) {
     if (scope.stopped() || !run_probe(scope, progress, group, p)) return false;
   }
   for (auto& work : group) {
-    const bool own_solver = c.eigensolver != "lanczos" && c.eigenpairs > 0;
+    const bool own_solver = c.pairs.solver != "lanczos" && c.pairs.count > 0;
     if (own_solver && !find_eigenpairs(scope, *work)) return false;
-    if (!c.functions.empty()) record_functions(scope, *work, work->density);
-    if (c.trace_products > 0) estimate_trace(scope, *work);
-    if (c.diagonal_products > 0) estimate_vectors(scope, *work);
+    if (!c.spectral.functions.empty()) record_functions(scope, *work, work->density);
+    if (c.trace.products > 0) estimate_trace(scope, *work);
+    if (c.diagonal.products > 0) estimate_vectors(scope, *work);
     if (c.preconditioning) estimate_preconditioning(scope, *work);
     if (scope.stopped()) return false;
   }
@@ -124,20 +125,20 @@ bool measure(const MeasurementScope& scope, MeasurementProgress& progress) {
     scope.sinks.rows(symmetry_rows(scope));
   }
   const auto blocks = scope.tables.blocks.size();
-  const auto side_by_side = static_cast<std::size_t>(config.lockstep);
+  const auto side_by_side = static_cast<std::size_t>(config.lanczos.lockstep);
   for (std::size_t b = 0; b < blocks; b += side_by_side) {
     const auto end = std::min(blocks, b + side_by_side);
     if (scope.stopped() || !measure_blocks(scope, progress, b, end)) return false;
   }
   if (config.distances && !progress.distances) scope.sinks.rows(distance_rows(scope, progress));
   if (scope.stopped()) return false;
-  for (std::size_t j = 0; j < blocks && config.coupling_products > 0; ++j) {
+  for (std::size_t j = 0; j < blocks && config.couplings.products > 0; ++j) {
     if (progress.couplings.count(static_cast<std::int64_t>(j)) > 0) continue;
     if (scope.stopped()) return false;
     scope.sinks.rows(coupling_column(scope, j));
   }
   const auto& tensors = scope.curvature.store().layout().blocks();
-  for (std::size_t t = 0; t < tensors.size() && !config.partitions.empty(); ++t) {
+  for (std::size_t t = 0; t < tensors.size() && !config.energies.partitions.empty(); ++t) {
     if (progress.energies.count(static_cast<std::int64_t>(t)) > 0) continue;
     if (!wants_energies(config, tensors[t])) continue;
     if (scope.stopped()) return false;

@@ -18,50 +18,51 @@ EigenpairOptions own_solver(const HessianConfig& config) { return config.eigenpa
 
 // Of the pairs, beside the probes'.
 std::int64_t eigenpair_products(const HessianConfig& config, const HessianBlock& block) {
-  if (config.eigenpairs == 0) return 0;
-  const auto confirmed = std::min(2 * config.eigenpairs, block.size());
+  if (config.pairs.count == 0) return 0;
+  const auto confirmed = std::min(2 * config.pairs.count, block.size());
   if (pairs_from_matrix(config, block)) return block.size() + confirmed;
-  if (config.eigensolver != "lanczos") return config.eigen_products + confirmed;
+  if (config.pairs.solver != "lanczos") return config.pairs.products + confirmed;
   const auto steps = steps_of(config, block);
-  return config.reorthogonalisation == "none" ? 0 : std::min(confirmed, steps);
+  return config.lanczos.reorthogonalisation == "none" ? 0 : std::min(confirmed, steps);
 }
 
 std::int64_t block_products(const HessianConfig& config, const HessianBlock& block) {
   std::int64_t products = config.guards ? kCheckProducts : 0;
   if (config.exact) return products + block.size();
-  products += config.probes * most_steps_of(config, block) + eigenpair_products(config, block);
-  products += config.trace_products + config.diagonal_products;
+  products +=
+      config.lanczos.probes * most_steps_of(config, block) + eigenpair_products(config, block);
+  products += config.trace.products + config.diagonal.products;
   if (config.preconditioning)
-    products += kDiagonalProducts + config.probes * steps_of(config, block);
+    products += kDiagonalProducts + config.lanczos.probes * steps_of(config, block);
   return products;
 }
 
 std::int64_t tensor_products(const HessianConfig& config, const ParameterBlock& block) {
   if (config.exact) return block.size();
-  const auto rules = static_cast<std::int64_t>(config.partitions.size());
+  const auto rules = static_cast<std::int64_t>(config.energies.partitions.size());
   return checked_sum("hessian: products", kDiagonalProducts,
-                     checked_product("hessian.partitions x code_vectors x codes",
-                                     {rules, config.code_vectors, config.codes}));
+                     checked_product("hessian.energies.partitions x code_vectors x codes",
+                                     {rules, config.energies.code_vectors, config.energies.codes}));
 }
 
 std::int64_t coupling_products(const HessianConfig& config, const HessianBlock& block) {
-  if (config.coupling_products == 0) return 0;
-  return config.exact ? block.size() : config.coupling_products;
+  if (config.couplings.products == 0) return 0;
+  return config.exact ? block.size() : config.couplings.products;
 }
 
 // Lanczos vectors and those beside them, in bytes.
 std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block) {
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
-  const bool keeps = config.reorthogonalisation != "none";
+  const bool keeps = config.lanczos.reorthogonalisation != "none";
   auto bytes = ((keeps ? most_steps_of(config, block) : 2) + 3) * element;
   if (pairs_from_matrix(config, block)) {
     bytes = std::max(bytes, 3 * block.size() * 8);
-  } else if (config.eigensolver != "lanczos" && config.eigenpairs > 0) {
+  } else if (config.pairs.solver != "lanczos" && config.pairs.count > 0) {
     const auto vectors = eigenpair_basis(own_solver(config), block.size()) + 3;
-    bytes = std::max(bytes, vectors * (config.eigensolver == "spectra" ? 8 : element));
+    bytes = std::max(bytes, vectors * (config.pairs.solver == "spectra" ? 8 : element));
   }
   // Hutch++ and XTrace keep their sketches on the host in float64.
-  if (config.trace_method != "hutchinson") bytes = std::max(bytes, 2 * config.trace_products * 8);
+  if (config.trace.method != "hutchinson") bytes = std::max(bytes, 2 * config.trace.products * 8);
   return checked_product("hessian: bytes of a vector's elements x parameters",
                          {bytes, block.size()});
 }
@@ -71,7 +72,7 @@ void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& b
     require_input(!config.exact || block.size() <= kLargestDense,
                   "hessian.exact: block '{}' has {} parameters, a matrix is made up to {}",
                   block.name, block.size(), kLargestDense);
-    const bool own = config.eigensolver != "lanczos" && config.eigenpairs > 0;
+    const bool own = config.pairs.solver != "lanczos" && config.pairs.count > 0;
     if (own && !pairs_from_matrix(config, block)) {
       eigenpair_basis(own_solver(config), block.size());
     }
@@ -81,7 +82,7 @@ void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& b
 }  // namespace
 
 std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block) {
-  return std::min(config.lanczos_steps, block.size());
+  return std::min(config.lanczos.steps, block.size());
 }
 
 bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place) {
@@ -91,27 +92,28 @@ bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place)
 }
 
 bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block) {
-  return config.eigensolver != "lanczos" && config.eigenpairs > 0 &&
-         block.size() <= std::min(2 * config.eigenpairs, kLargestDense);
+  return config.pairs.solver != "lanczos" && config.pairs.count > 0 &&
+         block.size() <= std::min(2 * config.pairs.count, kLargestDense);
 }
 
 std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block) {
   const auto steps = steps_of(config, block);
-  if (config.functions.empty() || steps == 0) return steps;
-  return std::min(kFunctionDepth * config.lanczos_steps, block.size());
+  if (config.spectral.functions.empty() || steps == 0) return steps;
+  return std::min(kFunctionDepth * config.lanczos.steps, block.size());
 }
 
 bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {
   const auto role = [&](ParameterRole r) {
-    return config.roles.empty() || std::ranges::count(config.roles, role_name(r)) > 0;
+    return config.blocks.roles.empty() || std::ranges::count(config.blocks.roles, role_name(r)) > 0;
   };
   bool fits = role(block.role) && block.sections.empty();
   for (const auto& section : block.sections) fits = fits || role(section.role);
-  const bool layer = config.layers.empty() || std::ranges::count(config.layers, block.layer) > 0;
-  const bool name = config.names.empty() || std::ranges::any_of(config.names, [&](const auto& n) {
-                      return matches_name(block, n);
-                    });
-  return !config.partitions.empty() && fits && layer && name && block.is_matrix();
+  const bool layer =
+      config.blocks.layers.empty() || std::ranges::count(config.blocks.layers, block.layer) > 0;
+  const bool name = config.blocks.names.empty() ||
+                    std::ranges::any_of(config.blocks.names,
+                                        [&](const auto& n) { return matches_name(block, n); });
+  return !config.energies.partitions.empty() && fits && layer && name && block.is_matrix();
 }
 
 MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
@@ -120,8 +122,8 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   for (const auto& block : plan.tables.blocks) {
     plan.lanczos_steps = std::max(plan.lanczos_steps, steps_of(config, block));
   }
-  plan.tables.rules = config.partitions;
-  plan.tables.functions = config.functions;
+  plan.tables.rules = config.energies.partitions;
+  plan.tables.functions = config.spectral.functions;
   require_fit(config, plan.tables.blocks);
   if (config.guards && config.curvature_kind() == CurvatureKind::hessian) {
     plan.tables.symmetries = checked_symmetry_names(layout);
@@ -132,8 +134,9 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
     plan.products = checked_sum("hessian: products", plan.products, of_block);
     plan.basis_bytes = std::max(plan.basis_bytes, basis_bytes(config, block));
   }
-  const auto side_by_side = std::min(config.lockstep, std::ssize(plan.tables.blocks));
-  plan.basis_bytes = checked_product("hessian.lockstep x bytes", {side_by_side, plan.basis_bytes});
+  const auto side_by_side = std::min(config.lanczos.lockstep, std::ssize(plan.tables.blocks));
+  plan.basis_bytes =
+      checked_product("hessian.lanczos.lockstep x bytes", {side_by_side, plan.basis_bytes});
   for (const auto& block : layout.blocks()) {
     if (!wants_energies(config, block)) continue;
     plan.products = checked_sum("hessian: products", plan.products, tensor_products(config, block));

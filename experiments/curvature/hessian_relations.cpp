@@ -13,7 +13,7 @@
 namespace blockwise {
 
 HessianRows coupling_column(const MeasurementScope& scope, std::size_t j) {
-  const CouplingPlan plan = {scope.config.coupling_products, scope.config.exact,
+  const CouplingPlan plan = {scope.config.couplings.products, scope.config.exact,
                              scope.seed(ProbeStream::couplings)};
   const auto norms = squared_coupling_norms(scope.tables.blocks, scope.curvature, j, plan,
                                             scope.watch("couplings"));
@@ -57,12 +57,13 @@ void fill_share(EnergyRow& row, const MeasurementScope& scope, const LinearOpera
     row.share_error = row.share_half_width = 0.0;
     return;
   }
-  const auto found =
-      block_energies(a, labels, row.blocks,
-                     {config.code_vectors, config.codes, scope.seed(ProbeStream::energies)});
+  const auto found = block_energies(
+      a, labels, row.blocks,
+      {config.energies.code_vectors, config.energies.codes, scope.seed(ProbeStream::energies)});
   row.share = found.share;
   row.share_error = found.share_error;
-  row.share_half_width = found.share_error * student_t_quantile(double(config.code_vectors - 1));
+  row.share_half_width =
+      found.share_error * student_t_quantile(double(config.energies.code_vectors - 1));
 }
 
 }  // namespace

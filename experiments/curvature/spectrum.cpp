@@ -102,7 +102,7 @@ void require_memory(const SpectrumPlan& plan) {
                 "hessian: this takes {:.2f} GiB ({:.2f} for the model and a product, {:.2f} for "
                 "Lanczos vectors), {:.2f} GiB are available. Smaller: hessian.batches or "
                 "hessian.batch_size, hessian.method fresh_graph or finite_difference, fewer "
-                "hessian.lanczos_steps, hessian.reorthogonalisation none",
+                "hessian.lanczos.steps, hessian.lanczos.reorthogonalisation none",
                 gib(plan.peak_bytes), gib(plan.memory.peak), gib(plan.measurement.basis_bytes),
                 gib(plan.available_bytes));
 }
@@ -119,8 +119,8 @@ void create_arrays(Hdf5File& file, const ResolvedSpectrum& spectrum, const Measu
   const auto group = group_of(spectrum, point);
   if (spectrum.points.size() > 1) file.create_group(group);
   if (h.exact) create_exact_matrices(file, group, blocks);
-  if (h.diagonal_products > 0) create_vectors(file, group, blocks);
-  if (h.vectors > 0) create_eigenvectors(file, group, blocks, h.vectors);
+  if (h.diagonal.products > 0) create_vectors(file, group, blocks);
+  if (h.pairs.vectors > 0) create_eigenvectors(file, group, blocks, h.pairs.vectors);
 }
 
 Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {

@@ -48,7 +48,7 @@ double condition_of(const DiscoveryPoint& point, const LinearOperator& tensor, s
                     const PartitionSection& part) {
   if (part.block_count() == part.size()) return 1.0;  // every block is one element
   const auto& config = point.discovery.config.discovery;
-  const double damping = point.discovery.config.hessian.damping;
+  const double damping = point.discovery.config.hessian.spectral.damping;
   const CurvatureEndsOptions options{kTolerance, kConditionProducts,
                                      static_cast<std::uint64_t>(config.seed)};
   const auto labels = point.vectors.labels(section, part);

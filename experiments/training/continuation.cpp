@@ -8,6 +8,7 @@
 #include "core/io/sha256.hpp"
 #include "experiments/config/config_keys.hpp"
 #include "experiments/config/config_text.hpp"
+#include "experiments/config/former_keys.hpp"
 
 namespace blockwise {
 namespace {
@@ -40,7 +41,7 @@ bool measures(const ConfigLines& config) {
 ConfigLines at_start(const std::string& yaml, const std::vector<ConfigChange>& changes) {
   ConfigLines config(yaml);
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
-    if (key_kind(change->key) != KeyKind::length) config.set(change->key, change->before);
+    if (key_kind(change->key) != KeyKind::length) config.set(present_key(change->key), change->before);
   }
   return config;
 }

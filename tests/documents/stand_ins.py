@@ -21,7 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "model.n_layer": 1, "model.n_embd": 16, "data.validation_tokens": 512,
         "trainer.steps": 4, "trainer.micro_batch_size": 2, "trainer.global_batch_tokens": 256,
         "trainer.evaluate_every": 2, "trainer.checkpoint_every": 2, "schedule.warmup_steps": 2,
-        "hessian.batch_size": 2, "hessian.lanczos_steps": 8, "search_lr.samples": 2,
+        "hessian.batch_size": 2, "hessian.lanczos.steps": 8, "search_lr.samples": 2,
     },
     "configs/quickstart.yaml": {
         "model.n_layer": 1, "model.n_embd": 16, "data.validation_tokens": 512,

@@ -15,15 +15,15 @@ from studies.program import program
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 
 MODEL = (
-    "--model", GPT2, "--precision", "fp64", "--set", f"hessian.names=[{PROJECTION}]",
-    "--set", "hessian.lanczos_steps=0",
+    "--model", GPT2, "--precision", "fp64", "--set", f"hessian.blocks.names=[{PROJECTION}]",
+    "--set", "hessian.lanczos.steps=0",
 )  # fmt: skip
 
 
 def test_they_hold_the_exact_norms_where_students_are_too_short(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens.bin")
     exact = measure(tmp_path / "exact", tokens, *MODEL, "--exact")
-    few = measure(tmp_path / "few", tokens, *MODEL, "--set", "hessian.diagonal_products=8")
+    few = measure(tmp_path / "few", tokens, *MODEL, "--set", "hessian.diagonal.products=8")
     truth = np.square(exact.matrix(0)).sum(axis=1)
     found = few.elements(0)
     low, high = found["squared_row_norms_low"], found["squared_row_norms_high"]
@@ -37,7 +37,7 @@ def test_they_hold_the_exact_norms_where_students_are_too_short(tmp_path: Path) 
 
 def test_files_of_older_programs_have_none(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens.bin")
-    measure(tmp_path / "few", tokens, *MODEL, "--set", "hessian.diagonal_products=2")
+    measure(tmp_path / "few", tokens, *MODEL, "--set", "hessian.diagonal.products=2")
     with h5py.File(tmp_path / "few" / "spectrum.h5", "r+") as file:
         for end in ("low", "high"):
             del file[f"hessian/vectors/0/squared_row_norms_{end}"]

@@ -109,7 +109,7 @@ std::vector<Use> uses(const Inputs& in) {
       {{"eval", "--model", run, "--tokens", tokens, "--sequence-length", "16"}, {run, tokens}, ""},
       {{"generate", "--model", run, "--prompt", "123", "--tokens", "5"}, {run}, ""},
       {{"export", "--model", run, "--output", in.at("exported")}, {run}, "--output"},
-      {{"spectrum", in.config, "--set", "hessian.lanczos_steps=2", "--no-figure"},
+      {{"spectrum", in.config, "--set", "hessian.lanczos.steps=2", "--no-figure"},
        {in.config},
        "--output"},
       {{"partition", in.config, "--objective", "signal_to_noise"}, {in.config}, "--output"},

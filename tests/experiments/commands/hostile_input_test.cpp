@@ -98,8 +98,8 @@ struct Measured : SmallRunFolder {
   Measured() : SmallRunFolder(3) { REQUIRE(spectrum().exit_code == 0); }
   ProgramResult spectrum() const {
     return run({"spectrum", "--no-figure", "--output", (folder / "spectrum").string(), "--set",
-                "hessian.each=tensor", "--set", "hessian.roles=[key,norm]", "--set",
-                "hessian.lanczos_steps=4", "--set", "hessian.probes=1"});
+                "hessian.blocks.each=tensor", "--set", "hessian.blocks.roles=[key,norm]", "--set",
+                "hessian.lanczos.steps=4", "--set", "hessian.lanczos.probes=1"});
   }
   fs::path file() const { return folder / "spectrum/spectrum.h5"; }
 
@@ -350,7 +350,7 @@ TEST_CASE("Plans whose numbers would wrap around are refused") {
                    {"partitions", rules},
                    {"code_vectors", 1 << 30},
                    {"codes", 1 << 30}}),
-             Contains("hessian.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
+             Contains("hessian.energies.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
   CHECK_THAT(input_error([] {
                dataset_spec("gaussian_classes", {{"features", 1 << 20}, {"examples", 1 << 22}});
              }),

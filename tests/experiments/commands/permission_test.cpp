@@ -129,7 +129,7 @@ std::vector<Words> writing_verbs(const SharedRun& run, const std::string& output
   return {{"train", run.config(), "--output", output},
           {"sweep", run.path("sweep.yaml").string(), "--set", "output=" + output},
           {"spectrum", run.config(), "--output", output, "--no-figure", "--set",
-           "hessian.lanczos_steps=2"},
+           "hessian.lanczos.steps=2"},
           {"partition", run.config(), "--output", output},
           {"search-lr", run.config(), "--set", "optimizer.rule=blockwise_sgd", "--method",
            "curvature", "--output", output},

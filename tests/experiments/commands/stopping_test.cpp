@@ -152,13 +152,13 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
 TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on ends alike",
           "[stop]") {
   const SmallRunFolder small(4);
-  const std::vector<std::string> common = {"hessian.names=['*norm*']",
-                                           "hessian.coupling_products=2", "hessian.distances=true",
+  const std::vector<std::string> common = {"hessian.blocks.names=['*norm*']",
+                                           "hessian.couplings.products=2", "hessian.distances=true",
                                            "hessian.preconditioning=true"};
   const std::vector<std::string> estimated = {
-      "hessian.lanczos_steps=4",     "hessian.probes=2",        "hessian.eigenpairs=2",
-      "hessian.trace_products=4",    "hessian.save_every=1000", "hessian.diagonal_products=4",
-      "hessian.functions=[absolute]"};
+      "hessian.lanczos.steps=4",     "hessian.lanczos.probes=2",        "hessian.pairs.count=2",
+      "hessian.trace.products=4",    "hessian.lanczos.save_every=1000", "hessian.diagonal.products=4",
+      "hessian.spectral.functions=[absolute]"};
   for (const auto& [name, kind] :
        {std::pair{"lanczos", estimated},
         std::pair{"exact", std::vector<std::string>{"hessian.exact=true"}}}) {
@@ -227,10 +227,10 @@ TEST_CASE("spectrum: a stop within an exact block, or an estimate, loses none of
   const SmallRunFolder small(4);
   const std::vector<std::string> what =
       GENERATE(std::vector<std::string>{"hessian.exact=true"},
-               std::vector<std::string>{"hessian.trace_products=100", "hessian.lanczos_steps=0"},
-               std::vector<std::string>{"hessian.diagonal_products=60", "hessian.lanczos_steps=0"});
+               std::vector<std::string>{"hessian.trace.products=100", "hessian.lanczos.steps=0"},
+               std::vector<std::string>{"hessian.diagonal.products=60", "hessian.lanczos.steps=0"});
   INFO(what.front());
-  std::vector<std::string> settings = {"hessian.names=['*q_proj*']", "hessian.guards=false"};
+  std::vector<std::string> settings = {"hessian.blocks.names=['*q_proj*']", "hessian.guards=false"};
   settings.insert(settings.end(), what.begin(), what.end());
   const auto measure = [&](const std::string& output, Passes& passes) {
     auto spectrum = resolve_spectrum(config_of(small, output, settings));
@@ -272,7 +272,7 @@ TEST_CASE("Ctrl-C ends spectrum, partition and search-lr with the interrupted co
     std::string name, setting, file;
   };
   for (const auto& [name, setting, file] :
-       {Verb{"spectrum", "hessian.trace_products=1000000", "spectrum.h5"},
+       {Verb{"spectrum", "hessian.trace.products=1000000", "spectrum.h5"},
         Verb{"partition", "discovery.vectors=10000", "config.yaml"},
         Verb{"search-lr", "search_lr.samples=1000", "config.yaml"}}) {
     INFO(name);

@@ -39,7 +39,7 @@ void scale_down(YamlDocument& document, const fs::path& folder) {
   // Whole matrices take minutes; tests/python/test_hessian_studies.py makes small ones.
   for (const auto* key : {"hessian.exact", "hessian.distances"}) set(key, "false");
   for (const auto* key : {"hessian.batches", "hessian.batch_size"}) set(key, "1");
-  if (config.hessian.lanczos_steps > 5) set("hessian.lanczos_steps", "5");
+  if (config.hessian.lanczos.steps > 5) set("hessian.lanczos.steps", "5");
   if (config.data.kind == "tokens") {
     set("data.train", (folder / "train.bin").string());
     set("data.validation", (folder / "validation.bin").string());

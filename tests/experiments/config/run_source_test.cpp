@@ -27,7 +27,7 @@ struct TrainedRun {
 
 ProgramResult measure(const std::string& model, const std::vector<std::string>& more = {}) {
   std::vector<std::string> words = {"spectrum",    "--model", model,
-                                    "--no-figure", "--set",   "hessian.lanczos_steps=4"};
+                                    "--no-figure", "--set",   "hessian.lanczos.steps=4"};
   words.insert(words.end(), more.begin(), more.end());
   return run_program(words);
 }

@@ -234,7 +234,7 @@ TEST_CASE("Blocks by the names of tensors") {
   REQUIRE(names.size() == 4);
   CHECK(names.front() == "model.layers.0.input_layernorm.weight");
   CHECK_THAT(p.errors({"names=[\"*.self_atn.*\"]"}),
-             Contains("hessian.names: '*.self_atn.*' is the name of none of the") &&
+             Contains("hessian.blocks.names: '*.self_atn.*' is the name of none of the") &&
                  Contains("near it are 'model.layers.0.self_attn."));
   CHECK_THAT(p.errors({"names=[\"*norm*\", \"*.xyz_completely_different\"]"}),
              Contains("'*.xyz_completely_different' is the name of none"));
@@ -353,8 +353,8 @@ TEST_CASE("Where a model is given, errors name the flag that sets what is wrong"
   CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.batch_size=1000", "--set",
                        "hessian.batches=100000"}),
              Contains("--set hessian.batches=VALUE") && Contains("--set hessian.method=VALUE"));
-  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.vectors=9"}),
-             Contains("--set hessian.vectors=9"));
+  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.pairs.vectors=9"}),
+             Contains("--set hessian.pairs.vectors=9"));
   fs::copy_file(train, p.folder / "short.bin");
   write_file_atomically(p.folder / "bare.bin", std::string(64, '\1'));
   const auto bare = (p.folder / "bare.bin").string();
@@ -367,8 +367,8 @@ TEST_CASE("Where a model is given, errors name the flag that sets what is wrong"
     const auto missing = run_program({verb, "--model", nothing, "--tokens", train});
     CHECK_THAT(missing.errors, Contains("nothing.bin") && Contains("--model"));
   }
-  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.roles=[router]"}),
-             Contains("no block matches") && Contains("--set hessian.roles=VALUE"));
+  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.blocks.roles=[router]"}),
+             Contains("no block matches") && Contains("--set hessian.blocks.roles=VALUE"));
   CHECK_THAT(error({"eval", "--tokens", train, "--sequence-length", "64"}),
              Contains("--sequence-length is 64, the model reads at most 16 tokens"));
   CHECK_THAT(error({"partition", p.config, "--set", "hessian.order=sequential"},

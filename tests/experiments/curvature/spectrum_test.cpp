@@ -379,7 +379,7 @@ TEST_CASE("spectrum: a checkpoint by --model and --tokens alone") {
   const auto result = run_program(
       {"spectrum", "--model", (p.folder / "run").string(), "--tokens",
        (p.folder / "train.bin").string(), "--sequence-length", "8", "--no-figure", "--json",
-       "--output", (p.folder / "spectrum").string(), "--set", "hessian.lanczos_steps=6"});
+       "--output", (p.folder / "spectrum").string(), "--set", "hessian.lanczos.steps=6"});
   INFO(result.errors);
   CHECK(result.exit_code == 0);
   CHECK_THAT(result.output, Contains("\"name\":\"all\""));
@@ -394,11 +394,11 @@ TEST_CASE("Probes of a run change nothing of it, and are continued") {
                                              "--set",
                                              "hessian.at_steps=[1]",
                                              "--set",
-                                             "hessian.each=layer",
+                                             "hessian.blocks.each=layer",
                                              "--set",
-                                             "hessian.lanczos_steps=5",
+                                             "hessian.lanczos.steps=5",
                                              "--set",
-                                             "hessian.trace_products=3",
+                                             "hessian.trace.products=3",
                                              "--set",
                                              "hessian.method=finite_difference"};
   REQUIRE(probed.run(settings).exit_code == 0);

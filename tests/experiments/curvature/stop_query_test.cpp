@@ -15,8 +15,8 @@ using blockwise::testing::Contains;
 TEST_CASE("spectrum: a stop that is asked for ends it before that product, and is named") {
   const SmallRunFolder small(4);
   auto document = YamlDocument::load(small.config);
-  for (const auto* setting : {"hessian.names=['*norm*']", "hessian.guards=false",
-                              "hessian.lanczos_steps=0", "hessian.diagonal_products=20"}) {
+  for (const auto* setting : {"hessian.blocks.names=['*norm*']", "hessian.guards=false",
+                              "hessian.lanczos.steps=0", "hessian.diagonal.products=20"}) {
     document.set(setting);
   }
   auto config = document.run_config();

@@ -101,7 +101,7 @@ TEST_CASE("A sweep's free keys change: finished members stay, others go on, as r
       "trainer.checkpoint_every=1",
       "data.train=" + (c.folder / "elsewhere/train.bin").string(),
       "data.validation=" + (c.folder / "elsewhere/validation.bin").string(),
-      "hessian.lanczos_steps=7",
+      "hessian.lanczos.steps=7",
       "search_lr.points=9",
       "sweep.seeds=[1, 2, 3]"};
   const auto dry = c.changed(settings, /*dry=*/true);
@@ -121,7 +121,7 @@ TEST_CASE("A sweep's free keys change: finished members stay, others go on, as r
                                          "data.validation",
                                          "trainer.evaluate_every",
                                          "trainer.checkpoint_every",
-                                         "hessian.lanczos_steps",
+                                         "hessian.lanczos.steps",
                                          "search_lr.points"};
   CHECK(changed_keys(c.run_file(kSecond)) == keys);
   check_same_losses(c.result(kSecond), whole);
@@ -257,7 +257,7 @@ TEST_CASE("Each key of a configuration changes on a sweep as its kind says, or i
       {"model.n_head", "1"},
       {"model.n_embd", "20"},
       {"search_lr.points", "7"},
-      {"hessian.trace_products", "2"},
+      {"hessian.trace.products", "2"},
       {"trainer.global_batch_tokens", "256"},
       {"trainer.micro_batch_size", "2"},
       {"output", (c.folder / "run").string()},

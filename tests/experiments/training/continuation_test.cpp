@@ -142,7 +142,7 @@ TEST_CASE("What does not define a run changes freely and is recorded with its st
       s.trained("run", {"schedule.name=constant", "trainer.steps=18", "trainer.evaluate_every=5",
                         "trainer.checkpoint_every=4", "data.train=" + train,
                         "data.validation=" + (s.folder / "elsewhere/validation.bin").string(),
-                        "search_lr.points=9", "hessian.lanczos_steps=7", "discovery.vectors=3"});
+                        "search_lr.points=9", "hessian.lanczos.steps=7", "discovery.vectors=3"});
   CHECK(run.steps.size() == 18);
   CHECK(run.evaluations.back().step == 18);
   CHECK(run.evaluations[run.evaluations.size() - 2].step == 15);
@@ -154,7 +154,7 @@ TEST_CASE("What does not define a run changes freely and is recorded with its st
     return found == changes.end() ? "" : found->before + " -> " + found->after;
   };
   CHECK(of("trainer.evaluate_every") == "4 -> 5");
-  CHECK(of("hessian.lanczos_steps") == "80 -> 7");
+  CHECK(of("hessian.lanczos.steps") == "80 -> 7");
   CHECK_THAT(of("data.train"), Contains("elsewhere/train.bin"));
   CHECK_THAT(identity.config_yaml, Contains("evaluate_every: 5"));
   CHECK(read_text_file(s.folder / "run/config.yaml") == identity.config_yaml);
