@@ -55,7 +55,7 @@ Curvature::~Curvature() = default;
 
 std::vector<at::Tensor> Curvature::leaves(const ParameterSubset& subset) const {
   std::vector<at::Tensor> tensors;
-  for (const auto block : subset.blocks()) tensors.push_back(store_.tensors()[block]);
+  for (const auto parameter : subset.parameters()) tensors.push_back(store_.tensors()[parameter]);
   return tensors;
 }
 
@@ -102,8 +102,8 @@ const at::Tensor& Curvature::gradient() {
 void Curvature::second_backward(const Graph& graph, const HessianProduct& product, bool keep) {
   const auto directions = product.in.views(product.v);
   std::vector<at::Tensor> outputs, weights;
-  for (std::size_t i = 0; i < product.in.blocks().size(); ++i) {
-    const auto& g = graph.gradient[product.in.blocks()[i]];
+  for (std::size_t i = 0; i < product.in.parameters().size(); ++i) {
+    const auto& g = graph.gradient[product.in.parameters()[i]];
     if (!g.defined() || !g.requires_grad()) continue;
     outputs.push_back(g);
     weights.push_back(directions[i]);
@@ -170,7 +170,7 @@ at::Tensor Curvature::embedded(const ParameterSubset& in, const at::Tensor& v) c
   auto direction = at::zeros_like(store_.parameters());
   const auto places = all_.views(direction);
   const auto parts = in.views(v);
-  for (std::size_t i = 0; i < parts.size(); ++i) places[in.blocks()[i]].copy_(parts[i]);
+  for (std::size_t i = 0; i < parts.size(); ++i) places[in.parameters()[i]].copy_(parts[i]);
   return direction;
 }
 
@@ -178,14 +178,14 @@ at::Tensor Curvature::restricted(const ParameterSubset& out, const at::Tensor& a
   at::NoGradGuard no_grad;
   const auto found = all_.views(all);
   std::vector<at::Tensor> chosen;
-  for (const auto block : out.blocks()) chosen.push_back(found[block]);
+  for (const auto parameter : out.parameters()) chosen.push_back(found[parameter]);
   auto packed = at::empty({out.size()}, all.options());
   out.pack(chosen, packed);
   return packed;
 }
 
 const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
-  const auto known = steps_.find(in.blocks());
+  const auto known = steps_.find(in.parameters());
   if (known != steps_.end()) return known->second;
   at::NoGradGuard no_grad;
   const auto product = [&](bool central) {
@@ -201,11 +201,11 @@ const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
   products.rounding = machine_epsilon(w.scalar_type()) / 2.0;
   auto random = at::empty({in.size()}, w.options());
   if (!w.is_meta()) {
-    auto generator = make_generator(0, RandomStream::probe, std::uint64_t{1} << 43);
+    auto generator = make_generator(0, RandomStream::difference_step);
     random.copy_(at::randn({in.size()}, generator, w.options().device(at::kCPU)));
   }
   const auto step = choose_difference_step(products, restricted(in, gradient()), random);
-  return steps_.emplace(in.blocks(), step).first->second;
+  return steps_.emplace(in.parameters(), step).first->second;
 }
 
 void Curvature::difference_product(const HessianProduct& wanted) {

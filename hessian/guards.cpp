@@ -17,32 +17,33 @@ at::Tensor gaussian_probe(const LinearOperator& a, std::uint64_t seed, std::uint
   return gaussian(a.columns(), probe_generator(seed, index), a.options());
 }
 
-// Rows [begin, begin + rows) of a block that have one role and heads.
+// Rows [begin, begin + rows) of a parameter that have one role and heads.
 struct RowSection {
-  std::size_t block;
+  std::size_t parameter;
   ParameterRole role;
   std::int64_t begin, rows;
   Heads heads;
 };
 
-// The layout's blocks of one layer, as what a symmetry needs to find in it.
+// The layout's parameters of one layer, as what a symmetry needs to find in it.
 class LayerView {
  public:
   LayerView(const ParameterLayout& layout, std::int64_t layer) : layout_(layout) {
-    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-      if (layout.blocks()[i].layer == layer) blocks_.push_back(i);
+    for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+      if (layout.parameters()[i].layer == layer) parameters_.push_back(i);
     }
   }
 
-  const std::vector<std::size_t>& blocks() const { return blocks_; }
+  const std::vector<std::size_t>& parameters() const { return parameters_; }
 
   // The rows with a role; rows = 0 where the layer has none.
   RowSection section(ParameterRole role) const {
-    for (const auto i : blocks_) {
-      const auto& block = layout_.blocks()[i];
-      if (block.role == role && block.is_matrix()) return {i, role, 0, block.rows(), block.heads};
+    for (const auto i : parameters_) {
+      const auto& parameter = layout_.parameters()[i];
+      if (parameter.role == role && parameter.is_matrix())
+        return {i, role, 0, parameter.rows(), parameter.heads};
       std::int64_t begin = 0;
-      for (const auto& part : block.sections) {
+      for (const auto& part : parameter.sections) {
         if (part.role == role) return {i, role, begin, part.rows, part.heads};
         begin += part.rows;
       }
@@ -51,15 +52,15 @@ class LayerView {
   }
 
   // A bias stands right behind its matrix or norm.
-  bool has_bias(std::size_t block) const {
-    const auto& all = layout_.blocks();
-    return block + 1 < all.size() && all[block + 1].role == ParameterRole::bias &&
-           all[block + 1].size() == all[block].rows();
+  bool has_bias(std::size_t parameter) const {
+    const auto& all = layout_.parameters();
+    return parameter + 1 < all.size() && all[parameter + 1].role == ParameterRole::bias &&
+           all[parameter + 1].size() == all[parameter].rows();
   }
 
  private:
   const ParameterLayout& layout_;
-  std::vector<std::size_t> blocks_;
+  std::vector<std::size_t> parameters_;
 };
 
 class SymmetryBuilder {
@@ -71,7 +72,8 @@ class SymmetryBuilder {
 
   std::vector<ScalingSymmetry> build() {
     std::int64_t layers = 0;
-    for (const auto& block : layout_.blocks()) layers = std::max(layers, block.layer + 1);
+    for (const auto& parameter : layout_.parameters())
+      layers = std::max(layers, parameter.layer + 1);
     for (std::int64_t i = 0; i < layers; ++i) add_layer(i);
     return std::move(symmetries_);
   }
@@ -101,10 +103,10 @@ class SymmetryBuilder {
   // Norms of another width than the residual stream's, which is the longest.
   bool has_head_norms(const LayerView& layer) const {
     std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), longest = 0;
-    for (const auto i : layer.blocks()) {
-      if (layout_.blocks()[i].role != ParameterRole::norm) continue;
-      shortest = std::min(shortest, layout_.blocks()[i].size());
-      longest = std::max(longest, layout_.blocks()[i].size());
+    for (const auto i : layer.parameters()) {
+      if (layout_.parameters()[i].role != ParameterRole::norm) continue;
+      shortest = std::min(shortest, layout_.parameters()[i].size());
+      longest = std::max(longest, layout_.parameters()[i].size());
     }
     return longest > 0 && shortest < longest;
   }
@@ -114,24 +116,25 @@ class SymmetryBuilder {
     if (has_head_norms(layer)) return;
     int count = 0;
     bool open = false;
-    for (const auto i : layer.blocks()) {
-      const auto& block = layout_.blocks()[i];
-      if (block.role == ParameterRole::norm) {
+    for (const auto i : layer.parameters()) {
+      const auto& parameter = layout_.parameters()[i];
+      if (parameter.role == ParameterRole::norm) {
         start(fmt::format("layer {} norm {}: gain +, what reads it -", index, ++count));
         scale_tensor(i, 1.0);
         if (layer.has_bias(i)) scale_tensor(i + 1, 1.0);
         open = true;
       }
-      if (open && reads_residual(block)) scale_tensor(i, -1.0);
+      if (open && reads_residual(parameter)) scale_tensor(i, -1.0);
     }
   }
 
-  static bool reads_residual(const ParameterBlock& block) {
-    const auto role = block.role;
-    return !block.sections.empty() ||
-           (block.is_matrix() && (role == ParameterRole::query || role == ParameterRole::key ||
-                                  role == ParameterRole::value || role == ParameterRole::mlp_in ||
-                                  role == ParameterRole::mlp_gate));
+  static bool reads_residual(const Parameter& parameter) {
+    const auto role = parameter.role;
+    return !parameter.sections.empty() ||
+           (parameter.is_matrix() &&
+            (role == ParameterRole::query || role == ParameterRole::key ||
+             role == ParameterRole::value || role == ParameterRole::mlp_in ||
+             role == ParameterRole::mlp_gate));
   }
 
   void start(const std::string& name) {
@@ -141,23 +144,23 @@ class SymmetryBuilder {
     if (wanted) places_ = all_.views(symmetries_.back().d);
   }
 
-  void scale_tensor(std::size_t block, double sign) {
-    if (!places_.empty()) places_[block].fill_(sign);
+  void scale_tensor(std::size_t parameter, double sign) {
+    if (!places_.empty()) places_[parameter].fill_(sign);
   }
 
   void scale_rows(const LayerView& layer, const RowSection& section, std::int64_t begin,
                   std::int64_t rows, double sign) {
     if (places_.empty()) return;
-    places_[section.block].narrow(0, section.begin + begin, rows).fill_(sign);
-    if (layer.has_bias(section.block)) {
-      places_[section.block + 1].narrow(0, section.begin + begin, rows).fill_(sign);
+    places_[section.parameter].narrow(0, section.begin + begin, rows).fill_(sign);
+    if (layer.has_bias(section.parameter)) {
+      places_[section.parameter + 1].narrow(0, section.begin + begin, rows).fill_(sign);
     }
   }
 
   void scale_columns(const RowSection& section, std::int64_t begin, std::int64_t columns,
                      double sign) {
     if (places_.empty()) return;
-    places_[section.block].narrow(1, begin, columns).fill_(sign);
+    places_[section.parameter].narrow(1, begin, columns).fill_(sign);
   }
 
   const ParameterLayout& layout_;
@@ -165,7 +168,7 @@ class SymmetryBuilder {
   std::function<bool(std::size_t)> wanted_;
   ParameterSubset all_;
   std::vector<ScalingSymmetry> symmetries_;
-  std::vector<at::Tensor> places_;  // of the last symmetry, by block
+  std::vector<at::Tensor> places_;  // of the last symmetry, by parameter
 };
 
 }  // namespace

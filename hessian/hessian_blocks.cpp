@@ -15,29 +15,30 @@ namespace {
 // Consecutive rows of a tensor with one role.
 struct Piece {
   std::size_t tensor;
-  const ParameterBlock* block;
+  const Parameter* parameter;
   ParameterRole role;
   std::int64_t row_begin, rows;
   Heads heads;
   bool fused;
 
-  std::int64_t columns() const { return block->columns(); }
+  std::int64_t columns() const { return parameter->columns(); }
   std::string name() const {
-    return fused ? fmt::format("{} {}", block->name, role_name(role)) : block->name;
+    return fused ? fmt::format("{} {}", parameter->name, role_name(role)) : parameter->name;
   }
   BlockPiece whole() const { return {tensor, row_begin, rows, 0, columns()}; }
 };
 
 std::vector<Piece> pieces_of(const ParameterLayout& layout) {
   std::vector<Piece> pieces;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    const auto& block = layout.blocks()[i];
-    if (block.sections.empty()) {
-      pieces.push_back({i, &block, block.role, 0, block.rows(), block.heads, false});
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    const auto& parameter = layout.parameters()[i];
+    if (parameter.sections.empty()) {
+      pieces.push_back(
+          {i, &parameter, parameter.role, 0, parameter.rows(), parameter.heads, false});
     }
     std::int64_t row = 0;
-    for (const auto& section : block.sections) {
-      pieces.push_back({i, &block, section.role, row, section.rows, section.heads, true});
+    for (const auto& section : parameter.sections) {
+      pieces.push_back({i, &parameter, section.role, row, section.rows, section.heads, true});
       row += section.rows;
     }
   }
@@ -73,7 +74,7 @@ HessianBlock finished(const ParameterLayout& layout, const Draft& draft) {
   std::vector<at::Tensor> parts;
   for (const auto& piece : draft.pieces) {
     const auto place = std::ranges::find(chosen, piece.tensor) - chosen.begin();
-    const auto elements = elements_of(piece, layout.blocks()[piece.tensor].columns());
+    const auto elements = elements_of(piece, layout.parameters()[piece.tensor].columns());
     parts.push_back(elements + block.subset.offset(static_cast<std::size_t>(place)));
   }
   const auto all = at::cat(parts);
@@ -84,7 +85,7 @@ HessianBlock finished(const ParameterLayout& layout, const Draft& draft) {
 Draft part_of(const Piece& piece, const char* what, std::int64_t index, const BlockPiece& part) {
   return {fmt::format("{} {} {}", piece.name(), what, index),
           std::string(role_name(piece.role)),
-          piece.block->layer,
+          piece.parameter->layer,
           index,
           {part}};
 }
@@ -123,7 +124,7 @@ std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const BlockSelect
   };
   for (const auto& piece : pieces) {
     const std::string role(role_name(piece.role));
-    const auto layer = piece.block->layer;
+    const auto layer = piece.parameter->layer;
     switch (selection.each) {
       case BlockKind::model:
         add_to("all", "", -1, piece);
@@ -149,7 +150,7 @@ std::string what_there_is(const ParameterLayout& layout) {
   std::int64_t layers = 0;
   for (const auto& piece : pieces_of(layout)) {
     roles.emplace(role_name(piece.role));
-    layers = std::max(layers, piece.block->layer + 1);
+    layers = std::max(layers, piece.parameter->layer + 1);
   }
   return fmt::format("the model has the roles {} and the layers 0 to {} (-1: outside them)",
                      fmt::join(roles, ", "), layers - 1);
@@ -181,7 +182,7 @@ at::Tensor HessianBlock::extract(const at::Tensor& packed) const {
 
 at::Tensor HessianBlock::of_parts(const std::vector<at::Tensor>& parts) const {
   std::vector<at::Tensor> chosen;
-  for (const auto tensor : subset.blocks()) chosen.push_back(parts[tensor]);
+  for (const auto tensor : subset.parameters()) chosen.push_back(parts[tensor]);
   auto packed = at::empty({subset.size()}, chosen.front().options());
   subset.pack(chosen, packed);
   return extract(packed);
@@ -191,7 +192,8 @@ std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
                                         const BlockSelection& selection) {
   auto pieces = pieces_of(layout);
   std::erase_if(pieces, [&](const Piece& piece) {
-    return !wanted(selection.roles, piece.role) || !wanted(selection.layers, piece.block->layer) ||
+    return !wanted(selection.roles, piece.role) ||
+           !wanted(selection.layers, piece.parameter->layer) ||
            !wanted(selection.tensors, piece.tensor);
   });
   std::vector<HessianBlock> blocks;

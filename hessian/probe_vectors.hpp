@@ -29,6 +29,7 @@ std::uint64_t probe_seed(std::uint64_t seed, ProbeStream stream);
 // Vectors that are drawn once, or are numbered in another way, stand behind all numbers of probes.
 enum class ProbePlace : std::uint64_t {
   eigenpair_start = std::uint64_t{1} << 40,
+  section_order = std::uint64_t{1} << 41,  // of a section's elements, shuffled
   best_rate_start = std::uint64_t{1} << 42,
   atom_signs = std::uint64_t{1} << 43,  // and what follows it
   fidelity_codes = std::uint64_t{1} << 44,

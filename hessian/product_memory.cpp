@@ -61,6 +61,9 @@ ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype) {
 
 }  // namespace
 
+const char* const kSmallerProducts =
+    "hessian.batches or hessian.batch_size, hessian.method fresh_graph or finite_difference";
+
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
                              std::int64_t batches, const ProductKind& kind) {
   ProductMemory memory;

@@ -30,6 +30,9 @@ struct ProductKind {
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
                              std::int64_t batches, const ProductKind& kind);
 
+// What makes products smaller, for messages: "hessian.batches or ...".
+extern const char* const kSmallerProducts;
+
 // Gradients per product, as core/curvature.hpp counts them; the first one of kept_graph and
 // finite_difference costs one more.
 double product_cost(ProductMethod method, CurvatureKind kind);

@@ -16,15 +16,15 @@ constexpr std::int64_t kPieceValues = std::int64_t{1} << 18;
 
 // First rows of pieces whose first element is at a multiple of the codecs' blocks, then the number
 // of rows.
-std::vector<std::int64_t> aligned_cuts(const UpdateRule& rule, const ParameterBlock& block,
+std::vector<std::int64_t> aligned_cuts(const UpdateRule& rule, const Parameter& parameter,
                                        const TensorPartition& partition) {
-  const auto together = rule.rows_together(block, partition);
-  const auto values = together * block.columns();
+  const auto together = rule.rows_together(parameter, partition);
+  const auto values = together * parameter.columns();
   const auto unit = together * (StateCodec::kAlignment / std::gcd(values, StateCodec::kAlignment));
-  const auto rows = std::max(unit, kPieceValues / block.columns() / unit * unit);
+  const auto rows = std::max(unit, kPieceValues / parameter.columns() / unit * unit);
   std::vector<std::int64_t> cuts;
-  for (std::int64_t row = 0; row < block.rows(); row += rows) cuts.push_back(row);
-  cuts.push_back(block.rows());
+  for (std::int64_t row = 0; row < parameter.rows(); row += rows) cuts.push_back(row);
+  cuts.push_back(parameter.rows());
   return cuts;
 }
 
@@ -33,7 +33,7 @@ std::vector<std::int64_t> aligned_cuts(const UpdateRule& rule, const ParameterBl
 CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
                        const Partition& partition, const StateStore& state, bool has_rates)
     : state_(state) {
-  const auto& blocks = parameters.layout().blocks();
+  const auto& blocks = parameters.layout().parameters();
   pieces_.resize(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     if (!state.has_codec(i)) continue;
@@ -50,20 +50,20 @@ CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
 
 // Nothing where the pieces' state does not begin at blocks of the codecs, or is not the whole's.
 std::vector<CodedSteps::Piece> CodedSteps::cut(std::size_t i, const UpdateRule& rule,
-                                               const ParameterBlock& block,
+                                               const Parameter& parameter,
                                                const TensorPartition& partition) const {
-  const auto cuts = aligned_cuts(rule, block, partition);
+  const auto cuts = aligned_cuts(rule, parameter, partition);
   std::vector<Piece> pieces;
   std::vector<std::int64_t> next(state_.of(i).size(), 0);
   for (std::size_t c = 0; c + 1 < cuts.size(); ++c) {
     const auto rows = cuts[c + 1] - cuts[c];
-    Piece piece{block_rows(block, cuts[c], rows),
+    Piece piece{parameter_rows(parameter, cuts[c], rows),
                 partition_rows(partition, cuts[c], rows),
                 cuts[c],
                 next,
                 {},
                 {}};
-    piece.specs = rule.state(piece.block, piece.partition);
+    piece.specs = rule.state(piece.parameter, piece.partition);
     for (std::size_t k = 0; k < next.size(); ++k) next[k] += piece.specs[k].size();
     pieces.push_back(std::move(piece));
   }
@@ -113,11 +113,11 @@ void CodedSteps::make_states(at::Device device) {
 void CodedSteps::run(std::size_t i, const ParameterStep& whole, std::uint64_t seed,
                      const std::function<void(const ParameterStep&)>& step) const {
   for (const auto& piece : pieces_[i]) {
-    const auto rows = piece.block.rows();
+    const auto rows = piece.parameter.rows();
     for (std::size_t k = 0; k < piece.specs.size(); ++k) {
       state_.decode(i, k, piece.state_begin[k], piece.state.load(k));
     }
-    step({piece.block, piece.partition, whole.weight.narrow(0, piece.row_begin, rows),
+    step({piece.parameter, piece.partition, whole.weight.narrow(0, piece.row_begin, rows),
           whole.gradient.narrow(0, piece.row_begin, rows), piece.state, whole.weight_decay,
           whole.rates});
     for (std::size_t k = 0; k < piece.specs.size(); ++k) {

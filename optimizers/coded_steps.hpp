@@ -28,7 +28,7 @@ class CodedSteps {
 
  private:
   struct Piece {
-    ParameterBlock block;
+    Parameter parameter;
     TensorPartition partition;
     std::int64_t row_begin;
     std::vector<std::int64_t>
@@ -36,7 +36,7 @@ class CodedSteps {
     std::vector<StateSpec> specs;
     State state;
   };
-  std::vector<Piece> cut(std::size_t parameter, const UpdateRule& rule, const ParameterBlock& block,
+  std::vector<Piece> cut(std::size_t i, const UpdateRule& rule, const Parameter& parameter,
                          const TensorPartition& partition) const;
   bool is_aligned(std::size_t parameter, const std::vector<Piece>& pieces) const;
   void make_states(at::Device device);

@@ -6,19 +6,19 @@
 
 namespace blockwise {
 
-void add_factored_moment(std::vector<StateSpec>& specs, const ParameterBlock& block,
+void add_factored_moment(std::vector<StateSpec>& specs, const Parameter& parameter,
                          const std::string& name) {
-  if (!block.is_matrix()) {
-    specs.push_back({name, block.shape, StateUse::non_negative});
+  if (!parameter.is_matrix()) {
+    specs.push_back({name, parameter.shape, StateUse::non_negative});
     return;
   }
-  specs.push_back({name + "_row", {block.rows()}, StateUse::non_negative});
-  specs.push_back({name + "_col", {block.columns()}, StateUse::non_negative});
+  specs.push_back({name + "_row", {parameter.rows()}, StateUse::non_negative});
+  specs.push_back({name + "_col", {parameter.columns()}, StateUse::non_negative});
 }
 
-FactoredMoment::FactoredMoment(const ParameterBlock& block, const State& state, std::size_t first)
-    : rows_(state.load(first).view({-1, 1})), end_(first + (block.is_matrix() ? 2 : 1)) {
-  if (block.is_matrix()) columns_ = state.load(first + 1).view({1, -1});
+FactoredMoment::FactoredMoment(const Parameter& parameter, const State& state, std::size_t first)
+    : rows_(state.load(first).view({-1, 1})), end_(first + (parameter.is_matrix() ? 2 : 1)) {
+  if (parameter.is_matrix()) columns_ = state.load(first + 1).view({1, -1});
 }
 
 void FactoredMoment::average(const at::Tensor& x, double weight) const {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 #include "optimizers/state/state.hpp"
 #include "optimizers/state/state_spec.hpp"
 
@@ -13,13 +13,13 @@ namespace blockwise {
 
 // Appends NAME_row [rows] and NAME_col [columns] for a matrix, NAME [n] for a vector. Tensors of
 // more axes are matrices with the first axis as rows.
-void add_factored_moment(std::vector<StateSpec>& specs, const ParameterBlock& block,
+void add_factored_moment(std::vector<StateSpec>& specs, const Parameter& parameter,
                          const std::string& name);
 
 // The moment whose state begins at number `first`.
 class FactoredMoment {
  public:
-  FactoredMoment(const ParameterBlock& block, const State& state, std::size_t first);
+  FactoredMoment(const Parameter& parameter, const State& state, std::size_t first);
 
   // moment <- (1 - weight) moment + weight x, x [rows, columns].
   void average(const at::Tensor& x, double weight) const;

@@ -10,7 +10,8 @@ namespace blockwise {
 // one.
 inline kernels::MatrixView matrix_view(const ParameterStep& p) {
   return {p.weight.data_ptr<float>(), p.gradient.data_ptr<float>(),
-          p.state.size() > 0 ? p.state.data(0) : nullptr, p.block.rows(), p.block.columns()};
+          p.state.size() > 0 ? p.state.data(0) : nullptr, p.parameter.rows(),
+          p.parameter.columns()};
 }
 
 // Calls kernel(matrix, first element) with rows [first / columns, ...) and adds what it returns.

@@ -8,11 +8,11 @@
 
 namespace blockwise {
 
-LowRank::LowRank(const ParameterBlock& block, std::int64_t wanted)
-    : right(block.rows() >= block.columns()),
-      rank(std::min({wanted, block.rows(), block.columns()})),
-      rows(block.rows()),
-      columns(block.columns()) {}
+LowRank::LowRank(const Parameter& parameter, std::int64_t wanted)
+    : right(parameter.rows() >= parameter.columns()),
+      rank(std::min({wanted, parameter.rows(), parameter.columns()})),
+      rows(parameter.rows()),
+      columns(parameter.columns()) {}
 
 std::vector<std::int64_t> LowRank::basis_shape() const {
   return right ? std::vector{rank, columns} : std::vector{rows, rank};

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 #include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
@@ -15,7 +15,7 @@ struct LowRank {
   std::int64_t rank;  // at most the smaller side
   std::int64_t rows, columns;
 
-  LowRank(const ParameterBlock& block, std::int64_t wanted);
+  LowRank(const Parameter& parameter, std::int64_t wanted);
 
   std::vector<std::int64_t> basis_shape() const;      // of P
   std::vector<std::int64_t> projected_shape() const;  // of R

@@ -21,8 +21,8 @@ bool decays(const OptimizerConfig& config, ParameterRole role) {
 std::vector<std::vector<StateSpec>> state_specs(const RuleSet& rules, const ParameterLayout& layout,
                                                 const Partition& partition) {
   std::vector<std::vector<StateSpec>> specs;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    specs.push_back(rules.of(i).rule->state(layout.blocks()[i], partition.tensors()[i]));
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    specs.push_back(rules.of(i).rule->state(layout.parameters()[i], partition.tensors()[i]));
   }
   return specs;
 }
@@ -39,10 +39,10 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       clipping_{config.clip_by == "value" ? Clipping::By::value : Clipping::By::norm,
                 config.gradient_clip},
       seed_(seed),
-      part_(store.layout().blocks().size()),
+      part_(store.layout().parameters().size()),
       coded_(store, rules_, partition_, state_, rates_.has_value()),
-      moved_(store.layout().blocks().size(), 0.0),
-      moved_on_device_(store.layout().blocks().size()) {
+      moved_(store.layout().parameters().size(), 0.0),
+      moved_on_device_(store.layout().parameters().size()) {
   if (store.releases_gradients()) {
     require_local_rules("trainer.gradients is released",
                         "needs the gradients of several tensors at once");
@@ -61,13 +61,13 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
 }
 
 ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i) const {
-  const auto& block = store_.layout().blocks()[i];
-  return {block,
+  const auto& parameter = store_.layout().parameters()[i];
+  return {parameter,
           partition_.tensors()[i],
           store_.master(i),
           store_.releases_gradients() ? at::Tensor() : store_.gradient(i),
           state_.of(i),
-          decays(config, block.role) ? config.weight_decay : 0.0,
+          decays(config, parameter.role) ? config.weight_decay : 0.0,
           rates_ ? &rates_->tensors[i] : nullptr};
 }
 
@@ -76,7 +76,7 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
     const auto& member = rules_.of(i);
     require_input(member.rule->traits(partition_.tensors()[i]).local,
                   "{}, but optimizer.rule '{}' {} for '{}'", setting, member.name, need,
-                  store_.layout().blocks()[i].name);
+                  store_.layout().parameters()[i].name);
   }
 }
 

@@ -26,8 +26,8 @@ at::Tensor OrthogonalMomentum::direction(const at::Tensor& g, const at::Tensor& 
   return orthogonalized(u.to(type), newton_schulz_steps).to(m.scalar_type());
 }
 
-double OrthogonalMomentum::scale(const ParameterBlock& block) const {
-  const double rows = double(block.rows()), columns = double(block.columns());
+double OrthogonalMomentum::scale(const Parameter& parameter) const {
+  const double rows = double(parameter.rows()), columns = double(parameter.columns());
   return rate_scale == "original" ? std::sqrt(std::max(1.0, rows / columns))
                                   : 0.2 * std::sqrt(std::max(rows, columns));
 }

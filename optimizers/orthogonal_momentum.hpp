@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/base/fields.hpp"
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 
 namespace blockwise {
 
@@ -24,7 +24,7 @@ struct OrthogonalMomentum {
   at::Tensor direction(const at::Tensor& g, const at::Tensor& m) const;
   // sqrt(max(1, rows / columns)) for "original", 0.2 sqrt(max(rows, columns)) for "match_rms_adamw"
   // (Liu et al., arXiv 2502.16982, eq. 4), where the rates of AdamW fit.
-  double scale(const ParameterBlock& block) const;
+  double scale(const Parameter& parameter) const;
 };
 
 }  // namespace blockwise

@@ -22,7 +22,7 @@ struct StepScope {
 };
 
 struct ParameterStep {
-  const ParameterBlock& block;
+  const Parameter& parameter;
   // Which elements share a second moment, where the rule follows one, and a learning rate.
   const TensorPartition& partition;
   at::Tensor weight;    // [shape], updated in place

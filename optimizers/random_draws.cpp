@@ -7,11 +7,8 @@
 namespace blockwise {
 namespace {
 
-// The stream of update rules, behind those that core names.
-constexpr auto kRuleStream = static_cast<RandomStream>(7);
-
 at::Generator generator(const ParameterStep& p, const StepScope& scope, std::int64_t draw) {
-  return make_generator(scope.seed, kRuleStream, std::uint64_t(p.block.offset),
+  return make_generator(scope.seed, RandomStream::rule, std::uint64_t(p.parameter.offset),
                         std::uint64_t(draw));
 }
 

@@ -33,14 +33,14 @@ class Reader {
   }
 
   Recording read() {
-    std::vector<ParameterBlock> blocks;
+    std::vector<Parameter> parameters;
     for (const auto& [key, tensor] : file_.tensors) {
       if (!key.starts_with("param/")) continue;
-      blocks.push_back(block(key.substr(6), tensor));
+      parameters.push_back(block(key.substr(6), tensor));
       recording_.weights.push_back(checked(key, tensor));
     }
-    require(!blocks.empty(), "no tensor is called param/NAME, so there is no parameter");
-    recording_.layout = ParameterLayout(std::move(blocks));
+    require(!parameters.empty(), "no tensor is called param/NAME, so there is no parameter");
+    recording_.layout = ParameterLayout(std::move(parameters));
     check_descriptions();
     for (const auto& [key, tensor] : file_.tensors) {
       if (!key.starts_with("param/")) place(key, tensor);
@@ -63,18 +63,18 @@ class Reader {
     return tensor;
   }
 
-  ParameterBlock block(const std::string& name, const at::Tensor& tensor) const {
-    ParameterBlock block;
-    block.name = name;
-    block.shape = tensor.sizes().vec();
+  Parameter block(const std::string& name, const at::Tensor& tensor) const {
+    Parameter parameter;
+    parameter.name = name;
+    parameter.shape = tensor.sizes().vec();
     require(!name.empty(), "'param/' has no name");
     require(tensor.dim() > 0 && tensor.numel() > 0, "'param/{}' has the shape [{}], no element",
-            name, fmt::join(block.shape, ", "));
+            name, fmt::join(parameter.shape, ", "));
     const auto role = said_.find("role/" + name);
-    if (role != said_.end()) block.role = role_of(name, role->second);
+    if (role != said_.end()) parameter.role = role_of(name, role->second);
     const auto heads = said_.find("heads/" + name);
-    if (heads != said_.end()) block.heads = heads_of(block, heads->second);
-    return block;
+    if (heads != said_.end()) parameter.heads = heads_of(parameter, heads->second);
+    return parameter;
   }
 
   ParameterRole role_of(const std::string& name, const std::string& role) const {
@@ -87,12 +87,12 @@ class Reader {
     }
   }
 
-  Heads heads_of(const ParameterBlock& block, const std::string& text) const {
-    const bool columns = block.role == ParameterRole::attention_output;
-    const auto along = columns ? block.columns() : block.rows();
+  Heads heads_of(const Parameter& parameter, const std::string& text) const {
+    const bool columns = parameter.role == ParameterRole::attention_output;
+    const auto along = columns ? parameter.columns() : parameter.rows();
     const auto count = positive(text, along);
     require(count.has_value() && along % *count == 0,
-            "the heads of '{}' are '{}', a number that divides its {} {} is needed", block.name,
+            "the heads of '{}' are '{}', a number that divides its {} {} is needed", parameter.name,
             text, along, columns ? "columns" : "rows");
     return {*count, along / *count, columns ? Heads::Axis::columns : Heads::Axis::rows};
   }
@@ -108,8 +108,8 @@ class Reader {
   }
 
   std::size_t index_of(const std::string& key, const std::string& name) const {
-    for (std::size_t i = 0; i < recording_.layout.blocks().size(); ++i) {
-      if (recording_.layout.blocks()[i].name == name) return i;
+    for (std::size_t i = 0; i < recording_.layout.parameters().size(); ++i) {
+      if (recording_.layout.parameters()[i].name == name) return i;
     }
     require(false, "'{}' is of no parameter: there is no 'param/{}'", key, name);
     return 0;
@@ -128,18 +128,18 @@ class Reader {
             text, kMostSteps);
     const auto i = index_of(key, key.substr(second + 1));
     auto& step = step_at(*number);
-    const auto& shape = recording_.layout.blocks()[i].shape;
+    const auto& shape = recording_.layout.parameters()[i].shape;
     require(tensor.sizes() == at::IntArrayRef(shape), "'{}' has the shape [{}], its parameter [{}]",
             key, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
     step.gradients[i] = checked(key, tensor);
   }
 
   Recording::Step& step_at(std::int64_t number) {
-    const auto n = recording_.layout.blocks().size();
+    const auto n = recording_.layout.parameters().size();
     while (std::ssize(recording_.steps) < number) {
       // More steps than tensors: one is missing, and nothing of that size is taken.
       require(recording_.steps.size() <= file_.tensors.size(), "'grad/{}/{}' is missing",
-              recording_.steps.size(), recording_.layout.blocks().front().name);
+              recording_.steps.size(), recording_.layout.parameters().front().name);
       recording_.steps.push_back({std::vector<at::Tensor>(n), 1.0});
     }
     return recording_.steps[std::size_t(number - 1)];
@@ -156,7 +156,7 @@ class Reader {
     for (std::size_t s = 0; s < steps.size(); ++s) {
       for (std::size_t i = 0; i < steps[s].gradients.size(); ++i) {
         require(steps[s].gradients[i].defined(), "'grad/{}/{}' is missing", s + 1,
-                recording_.layout.blocks()[i].name);
+                recording_.layout.parameters()[i].name);
       }
     }
     if (!schedule_.defined()) return;
@@ -185,21 +185,21 @@ Recording read_recording(const std::filesystem::path& path,
 
 Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
-  const auto& blocks = recording.layout.blocks();
+  const auto& parameters = recording.layout.parameters();
   ParameterStore store(recording.layout, at::kCPU);
-  for (std::size_t i = 0; i < blocks.size(); ++i) store.master(i).copy_(recording.weights[i]);
+  for (std::size_t i = 0; i < parameters.size(); ++i) store.master(i).copy_(recording.weights[i]);
   Optimizer optimizer(config, store, seed);
   Replay outcome;
   for (std::size_t s = 0; s < recording.steps.size(); ++s) {
     const auto& step = recording.steps[s];
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
       store.gradient(i).copy_(step.gradients[i]);
     }
     const auto before = optimizer.steps();
     outcome.update_norm = optimizer.step(config.learning_rate * step.rate).update_norm;
     if (optimizer.steps() == before) ++outcome.skipped;
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
-      outcome.tensors.emplace_back(fmt::format("param/{}/{}", s + 1, blocks[i].name),
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      outcome.tensors.emplace_back(fmt::format("param/{}/{}", s + 1, parameters[i].name),
                                    store.master(i).clone());
     }
   }

@@ -9,12 +9,12 @@
 
 namespace blockwise {
 
-ParameterBlock block_rows(const ParameterBlock& block, std::int64_t begin, std::int64_t rows) {
-  auto piece = block;
-  check_equal(begin >= 0 && rows > 0 && rows <= block.rows() - begin, true,
-              "rows of a piece of " + block.name);
+Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::int64_t rows) {
+  auto piece = parameter;
+  check_equal(begin >= 0 && rows > 0 && rows <= parameter.rows() - begin, true,
+              "rows of a piece of " + parameter.name);
   piece.shape[0] = rows;
-  piece.offset = block.offset + begin * block.columns();
+  piece.offset = parameter.offset + begin * parameter.columns();
   piece.sections.clear();
   if (piece.heads.count > 0 && piece.heads.axis == Heads::Axis::rows) {
     piece.heads.count = rows % piece.heads.dim == 0 ? rows / piece.heads.dim : 0;
@@ -41,26 +41,26 @@ TensorPartition partition_rows(const TensorPartition& partition, std::int64_t be
   return piece;
 }
 
-std::vector<std::int64_t> row_cuts(const UpdateRule& rule, const ParameterBlock& block,
+std::vector<std::int64_t> row_cuts(const UpdateRule& rule, const Parameter& parameter,
                                    const TensorPartition& partition, std::int64_t pieces) {
-  const auto unit = rule.rows_together(block, partition);
-  const auto units = ceil_divide(block.rows(), unit);
+  const auto unit = rule.rows_together(parameter, partition);
+  const auto units = ceil_divide(parameter.rows(), unit);
   const auto count = std::min(pieces, units);
   std::vector<std::int64_t> cuts;
   for (std::int64_t i = 0; i < count; ++i) cuts.push_back(i * units / count * unit);
-  cuts.push_back(block.rows());
+  cuts.push_back(parameter.rows());
   return cuts;
 }
 
-std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const ParameterBlock& block,
+std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const Parameter& parameter,
                                                const TensorPartition& partition, const State& state,
                                                const std::vector<std::int64_t>& cuts) {
   std::vector<std::vector<at::Tensor>> pieces(state.size());
   std::vector<std::int64_t> next(state.size(), 0);
   for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
     const auto rows = cuts[i + 1] - cuts[i];
-    const auto specs =
-        rule.state(block_rows(block, cuts[i], rows), partition_rows(partition, cuts[i], rows));
+    const auto specs = rule.state(parameter_rows(parameter, cuts[i], rows),
+                                  partition_rows(partition, cuts[i], rows));
     for (std::size_t k = 0; k < specs.size(); ++k) {
       const auto flat = state.load(k).view({-1});
       pieces[k].push_back(flat.narrow(0, next[k], specs[k].size()).view(specs[k].shape));
@@ -68,7 +68,7 @@ std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const Par
     }
   }
   for (std::size_t k = 0; k < next.size(); ++k) {
-    check_equal(next[k], state.load(k).numel(), "values of the pieces of " + block.name);
+    check_equal(next[k], state.load(k).numel(), "values of the pieces of " + parameter.name);
   }
   return pieces;
 }

@@ -9,7 +9,7 @@ namespace blockwise {
 
 // Rows [begin, begin + rows) of a parameter, as a parameter. Heads along the rows are those that
 // are whole within it.
-ParameterBlock block_rows(const ParameterBlock& block, std::int64_t begin, std::int64_t rows);
+Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::int64_t rows);
 
 // The same of its partition; state begins at 0. A section with labels or groups, or one that is
 // merged, must lie within the rows or outside: UpdateRule::rows_together() says where cuts are.
@@ -18,12 +18,12 @@ TensorPartition partition_rows(const TensorPartition& partition, std::int64_t be
 
 // Cuts of a parameter into at most `pieces` runs of rows, as even as rows_together() allows: the
 // first row of each, then the number of rows.
-std::vector<std::int64_t> row_cuts(const UpdateRule& rule, const ParameterBlock& block,
+std::vector<std::int64_t> row_cuts(const UpdateRule& rule, const Parameter& parameter,
                                    const TensorPartition& partition, std::int64_t pieces);
 
 // The state of each piece, by the number of the state and then of the piece, as views of the
 // whole's. Joined they are the whole: at::cat of flat pieces, in order.
-std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const ParameterBlock& block,
+std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const Parameter& parameter,
                                                const TensorPartition& partition, const State& state,
                                                const std::vector<std::int64_t>& cuts);
 

@@ -16,8 +16,8 @@ RuleSet::RuleSet(const OptimizerConfig& config, const ParameterLayout& layout) {
                   own);
     members_.push_back({fallback->rule, fallback->spec->build(), rate, {}});
   }
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    const bool other = fallback != nullptr && fallback->takes(layout.blocks()[i]);
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    const bool other = fallback != nullptr && fallback->takes(layout.parameters()[i]);
     member_.push_back(other ? 1 : 0);
     members_[member_.back()].parameters.push_back(i);
   }
@@ -28,7 +28,7 @@ std::vector<RuleShare> rule_shares(const RuleSet& rules, const ParameterLayout& 
   for (const auto& member : rules.members()) {
     if (member.parameters.empty()) continue;
     auto& share = shares.emplace_back(RuleShare{member.name, std::ssize(member.parameters), 0});
-    for (const auto i : member.parameters) share.parameters += layout.blocks()[i].size();
+    for (const auto i : member.parameters) share.parameters += layout.parameters()[i].size();
   }
   return shares;
 }

@@ -42,8 +42,8 @@ void FallbackRule::visit(FieldVisitor& v, const Field& section) {
   v.end_section();
 }
 
-bool FallbackRule::takes(const ParameterBlock& block) const {
-  return !block.is_matrix() || std::ranges::count(roles, role_name(block.role)) > 0;
+bool FallbackRule::takes(const Parameter& parameter) const {
+  return !parameter.is_matrix() || std::ranges::count(roles, role_name(parameter.role)) > 0;
 }
 
 }  // namespace blockwise

@@ -26,7 +26,7 @@ struct FallbackRule {
 
   // Reads the section of this name.
   void visit(FieldVisitor& v, const Field& section);
-  bool takes(const ParameterBlock& block) const;
+  bool takes(const Parameter& parameter) const;
 };
 
 class RuleSpec {

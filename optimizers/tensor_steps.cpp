@@ -10,7 +10,7 @@
 namespace blockwise {
 
 at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x) {
-  return x.view({parameter.block.rows(), parameter.block.columns()});
+  return x.view({parameter.parameter.rows(), parameter.parameter.columns()});
 }
 
 at::Tensor rows_of(const PartitionSection& section, const at::Tensor& x) {

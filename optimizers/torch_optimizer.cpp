@@ -30,13 +30,13 @@ const RuleOptions& options_of(const OptimizerParamGroup& group) {
 }
 
 // The fallback where it takes the parameter, otherwise null.
-const FallbackRule* fallback_for(const RuleSpec& spec, const ParameterBlock& block) {
+const FallbackRule* fallback_for(const RuleSpec& spec, const Parameter& parameter) {
   const auto* other = spec.fallback();
-  return other != nullptr && other->takes(block) ? other : nullptr;
+  return other != nullptr && other->takes(parameter) ? other : nullptr;
 }
 
-const RuleSpec& spec_for(const RuleSpec& spec, const ParameterBlock& block) {
-  const auto* other = fallback_for(spec, block);
+const RuleSpec& spec_for(const RuleSpec& spec, const Parameter& parameter) {
+  const auto* other = fallback_for(spec, parameter);
   return other == nullptr ? spec : *other->spec;
 }
 
@@ -154,17 +154,18 @@ void TorchOptimizer::describe(const OptimizerParamGroup& group) {
   const auto spec = spec_of(options);
   for (const auto& parameter : group.params()) {
     auto& known = described_[parameter.unsafeGetTensorImpl()];
-    if (known.by_shape) known.block.shape = parameter.sizes().vec();
+    if (known.by_shape) known.parameter.shape = parameter.sizes().vec();
     if (parameter.numel() == 0) continue;
-    const bool follows = spec_for(*spec, known.block).uses_partition();
+    const bool follows = spec_for(*spec, known.parameter).uses_partition();
     require_input(!follows || !known.by_shape,
                   "rule '{}' follows a partition, and a parameter of {} elements has no "
                   "description",
                   options.rule(), parameter.numel());
-    if (known.block.name.empty()) known.block.name = "parameter";
-    const auto partition = follows ? make_partition(ParameterLayout({known.block}),
-                                                    options.partition(), options.by_role())
-                                   : make_partition(ParameterLayout({known.block}), "per_element");
+    if (known.parameter.name.empty()) known.parameter.name = "parameter";
+    const auto partition = follows
+                               ? make_partition(ParameterLayout({known.parameter}),
+                                                options.partition(), options.by_role())
+                               : make_partition(ParameterLayout({known.parameter}), "per_element");
     known.partition = partition.tensors().front();
   }
 }
@@ -191,10 +192,10 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
                 "a parameter of {} elements was added to the optimizer without a description",
                 parameter.numel());
   const auto& known = found->second;
-  const auto* other = fallback_for(spec, known.block);
+  const auto* other = fallback_for(spec, known.parameter);
   const double own_rate = other == nullptr ? 0.0 : other->learning_rate;
-  const auto rule = spec_for(spec, known.block).build();
-  const auto specs = rule->state(known.block, known.partition);
+  const auto rule = spec_for(spec, known.parameter).build();
+  const auto specs = rule->state(known.parameter, known.partition);
   auto& state = state_of(parameter, specs);
   std::vector<at::Tensor> tensors;
   for (std::size_t k = 0; k < specs.size(); ++k) {
@@ -203,7 +204,7 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
   state.step(state.step() + 1);
   const auto type = at::promote_types(parameter.scalar_type(), at::kFloat);
   const auto weights = parameter.detach().contiguous();  // the parameter itself where it is dense
-  const ParameterStep step{known.block,
+  const ParameterStep step{known.parameter,
                            known.partition,
                            weights,
                            parameter.grad().detach().to(type).contiguous(),
@@ -260,12 +261,12 @@ void TorchOptimizer::check_loaded(const std::vector<RuleOptions>& own) const {
       const auto state = state_.find(parameter.unsafeGetTensorImpl());
       if (state == state_.end()) continue;
       const auto& known = described_.at(parameter.unsafeGetTensorImpl());
-      const auto rule = spec_for(*spec, known.block).build();
+      const auto rule = spec_for(*spec, known.parameter).build();
       const auto& held = static_cast<const RuleState&>(*state->second);
-      for (const auto& wanted : rule->state(known.block, known.partition)) {
+      for (const auto& wanted : rule->state(known.parameter, known.partition)) {
         require_input(held.tensor(wanted.name).numel() == wanted.size(),
                       "the saved optimizer state '{}' of '{}' has {} values, its partition {}",
-                      wanted.name, known.block.name, held.tensor(wanted.name).numel(),
+                      wanted.name, known.parameter.name, held.tensor(wanted.name).numel(),
                       wanted.size());
       }
     }

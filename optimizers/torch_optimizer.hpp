@@ -26,7 +26,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "core/parameters/module_blocks.hpp"
+#include "core/parameters/module_parameters.hpp"
 #include "core/partition/partition_rules.hpp"
 #include "optimizers/rule_spec.hpp"
 
@@ -86,7 +86,7 @@ class TorchOptimizer : public torch::optim::Optimizer {
 
  private:
   struct Described {
-    ParameterBlock block;
+    Parameter parameter;
     bool by_shape = true;  // nothing else is known
     TensorPartition partition;
   };

@@ -34,17 +34,17 @@ bool cuts_whole_blocks(const TensorPartition& partition, std::int64_t rows) {
 
 }  // namespace
 
-std::int64_t UpdateRule::rows_together(const ParameterBlock& block, const TensorPartition&) const {
-  return block.rows();
+std::int64_t UpdateRule::rows_together(const Parameter& parameter, const TensorPartition&) const {
+  return parameter.rows();
 }
 
-std::int64_t rows_of_whole_blocks(const ParameterBlock& block, const TensorPartition& partition) {
+std::int64_t rows_of_whole_blocks(const Parameter& parameter, const TensorPartition& partition) {
   std::int64_t rows = 1;
   for (const auto& section : partition.sections) {
     rows = std::lcm(rows, unit_rows(section));
-    if (rows >= block.rows()) return block.rows();
+    if (rows >= parameter.rows()) return parameter.rows();
   }
-  return cuts_whole_blocks(partition, rows) ? rows : block.rows();
+  return cuts_whole_blocks(partition, rows) ? rows : parameter.rows();
 }
 
 }  // namespace blockwise

@@ -42,11 +42,11 @@ class UpdateRule {
   virtual ~UpdateRule() = default;
   virtual RuleTraits traits(const TensorPartition&) const { return {}; }
   // The state of a parameter.
-  virtual std::vector<StateSpec> state(const ParameterBlock& block,
+  virtual std::vector<StateSpec> state(const Parameter& parameter,
                                        const TensorPartition& partition) const = 0;
   // Cuts of the rows at multiples of this change no step: 1, a head's rows, or, as here, all. The
   // state of the pieces, one behind the other, is that of the whole; see state/row_pieces.hpp.
-  virtual std::int64_t rows_together(const ParameterBlock& block,
+  virtual std::int64_t rows_together(const Parameter& parameter,
                                      const TensorPartition& partition) const;
   // Before the updates of a step, with all parameters of the rule and their gradients. Not called
   // for gradients that are released, which needs RuleTraits::local.
@@ -61,6 +61,6 @@ class UpdateRule {
 // 1 for tensors that a partition cuts into elements, otherwise rows that hold whole tiles; all
 // where a group or a list of labels crosses them. For rules that treat every element alike but for
 // its block.
-std::int64_t rows_of_whole_blocks(const ParameterBlock& block, const TensorPartition& partition);
+std::int64_t rows_of_whole_blocks(const Parameter& parameter, const TensorPartition& partition);
 
 }  // namespace blockwise

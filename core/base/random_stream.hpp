@@ -18,7 +18,9 @@ enum class RandomStream : std::uint64_t {
   dropout = 3,
   rounding = 4,
   probe = 5,
-  sampling = 6
+  sampling = 6,
+  rule = 7,            // what an optimizer's rule draws
+  difference_step = 8  // the direction along which the step of difference products is chosen
 };
 
 // 64 bits that depend on all inputs; equal inputs give equal bits on every machine.

@@ -7,7 +7,6 @@
 #include <set>
 
 #include "core/base/error.hpp"
-#include "core/base/text_map_field.hpp"
 #include "core/data/sampler.hpp"
 #include "core/data/token_sequence.hpp"
 #include "core/dataset.hpp"
@@ -286,11 +285,10 @@ class TokenDatasetSpec : public DatasetSpec {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
            o_.train);
     v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
-    visit_text_map(v,
-                   {"validations",
-                    "further token files to evaluate on, NAME: FILE each; recorded by name, what "
-                    "is chosen and reported goes by `validation`"},
-                   o_.validations);
+    v.text_map({"validations",
+                "further token files to evaluate on, NAME: FILE each; recorded by name, what "
+                "is chosen and reported goes by `validation`"},
+               o_.validations);
     v.text({"test",
             "token file that no choice sees: a run's loss on it after the last step; the same"},
            o_.test);

@@ -60,14 +60,15 @@ std::int64_t available_bytes(const c10::Device& device) {
   return 0;
 }
 
-void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what) {
+void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what,
+                       const std::string& ways) {
   constexpr std::int64_t kAlwaysThere = std::int64_t{64} << 20;
   if (bytes <= kAlwaysThere) return;
   const auto available = available_bytes(device);
   const auto gib = [](std::int64_t b) { return double(b) / double(1 << 30); };
   require_input(available == 0 || bytes <= available,
-                "{}: this takes {:.2f} GiB, {:.2f} GiB are available", what, gib(bytes),
-                gib(available));
+                "{}: this takes {:.2f} GiB, {:.2f} GiB are available{}{}", what, gib(bytes),
+                gib(available), ways.empty() ? "" : ". Smaller: ", ways);
 }
 
 std::int64_t peak_resident_bytes() {

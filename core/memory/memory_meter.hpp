@@ -36,8 +36,9 @@ std::int64_t peak_resident_bytes();
 // What this machine can give without swapping, bytes; 0 where it does not say.
 std::int64_t available_bytes(const c10::Device& device);
 
-// Throws InputError "WHAT: this takes 31.00 GiB, 7.50 GiB are available" where it is more than
-// that: before it is allocated, since the system may end a process that fills its memory.
-void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what);
+// Throws InputError "WHAT: this takes 31.00 GiB, 7.50 GiB are available. Smaller: WAYS" where it is
+// more than that: before it is allocated, since the system may end a process that fills its memory.
+void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what,
+                       const std::string& ways = "");
 
 }  // namespace blockwise

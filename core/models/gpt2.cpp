@@ -80,8 +80,8 @@ class Gpt2LayoutBuilder {
         .initialization.scale = residual_std_;
   }
 
-  ParameterBlock& linear(const std::string& name, ParameterRole role, std::int64_t layer,
-                         std::int64_t out, std::int64_t in) {
+  Parameter& linear(const std::string& name, ParameterRole role, std::int64_t layer,
+                    std::int64_t out, std::int64_t in) {
     auto& weight = builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
     weight.stored_transposed = true;  // Hugging Face's Conv1D
     if (o_.bias) bias(name, layer, out);

@@ -4,9 +4,9 @@
 
 namespace blockwise {
 
-ParameterBlock& LayoutBuilder::matrix(const std::string& name, ParameterRole role,
-                                      std::int64_t layer, std::int64_t rows, std::int64_t columns,
-                                      double standard_deviation) {
+Parameter& LayoutBuilder::matrix(const std::string& name, ParameterRole role, std::int64_t layer,
+                                 std::int64_t rows, std::int64_t columns,
+                                 double standard_deviation) {
   auto& block = blocks_.emplace_back();
   block.name = name;
   block.role = role;
@@ -16,9 +16,8 @@ ParameterBlock& LayoutBuilder::matrix(const std::string& name, ParameterRole rol
   return block;
 }
 
-ParameterBlock& LayoutBuilder::vector(const std::string& name, ParameterRole role,
-                                      std::int64_t layer, std::int64_t size,
-                                      Initialization::Kind start) {
+Parameter& LayoutBuilder::vector(const std::string& name, ParameterRole role, std::int64_t layer,
+                                 std::int64_t size, Initialization::Kind start) {
   auto& block = blocks_.emplace_back();
   block.name = name;
   block.role = role;

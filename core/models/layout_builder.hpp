@@ -13,14 +13,14 @@ class LayoutBuilder {
  public:
   // References stay valid while blocks are added. Matrices are [rows, columns] = [out, in] and
   // start as N(0, standard_deviation^2).
-  ParameterBlock& matrix(const std::string& name, ParameterRole role, std::int64_t layer,
-                         std::int64_t rows, std::int64_t columns, double standard_deviation);
-  ParameterBlock& vector(const std::string& name, ParameterRole role, std::int64_t layer,
-                         std::int64_t size, Initialization::Kind start);
+  Parameter& matrix(const std::string& name, ParameterRole role, std::int64_t layer,
+                    std::int64_t rows, std::int64_t columns, double standard_deviation);
+  Parameter& vector(const std::string& name, ParameterRole role, std::int64_t layer,
+                    std::int64_t size, Initialization::Kind start);
   ParameterLayout finish() const;
 
  private:
-  std::deque<ParameterBlock> blocks_;
+  std::deque<Parameter> blocks_;
 };
 
 // vocab_size and block_size: 0 takes what the data set has.

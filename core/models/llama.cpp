@@ -106,8 +106,8 @@ class LlamaLayoutBuilder {
     bias(p + "down_proj", layer, o_.n_embd);
   }
 
-  ParameterBlock& weight(const std::string& name, ParameterRole role, std::int64_t layer,
-                         std::int64_t out, std::int64_t in) {
+  Parameter& weight(const std::string& name, ParameterRole role, std::int64_t layer,
+                    std::int64_t out, std::int64_t in) {
     return builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
   }
 

@@ -6,25 +6,25 @@
 #include <string_view>
 #include <vector>
 
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 
 namespace blockwise {
 
 class ParameterLayout {
  public:
   ParameterLayout() = default;
-  // Sets the offsets. Throws InputError naming the block for an empty shape, an axis below 1, a
+  // Sets the offsets. Throws InputError naming the parameter for an empty shape, an axis below 1, a
   // repeated name, fused sections whose rows do not add up, or heads that do not divide their axis;
   // and where a tensor, or all of them, have more than 2^48 elements.
-  explicit ParameterLayout(std::vector<ParameterBlock> blocks);
+  explicit ParameterLayout(std::vector<Parameter> parameters);
 
-  const std::vector<ParameterBlock>& blocks() const { return blocks_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
   std::int64_t size() const { return size_; }  // elements
-  // Index of the block with this name or tied name. Throws InputError when there is none.
+  // Index of the parameter with this name or tied name. Throws InputError when there is none.
   std::size_t index_of(std::string_view name) const;
 
  private:
-  std::vector<ParameterBlock> blocks_;
+  std::vector<Parameter> parameters_;
   std::int64_t size_ = 0;
 };
 

@@ -16,11 +16,11 @@ namespace {
 // Per tensor of the layout: computed with as it is.
 std::vector<bool> kept_tensors(const ParameterLayout& layout,
                                const std::optional<MixedPrecision>& mixed) {
-  std::vector<bool> kept(layout.blocks().size(), !mixed);
+  std::vector<bool> kept(layout.parameters().size(), !mixed);
   if (!mixed) return kept;
   for (const auto& name : mixed->keep_tensors) kept[layout.index_of(name)] = true;
   for (std::size_t i = 0; i < kept.size(); ++i) {
-    if (std::ranges::count(mixed->keep, layout.blocks()[i].role) > 0) kept[i] = true;
+    if (std::ranges::count(mixed->keep, layout.parameters()[i].role) > 0) kept[i] = true;
   }
   return kept;
 }
@@ -31,7 +31,7 @@ void require_memory(const ParameterLayout& layout, const at::TensorOptions& opti
   const auto width = static_cast<std::int64_t>(options.dtype().itemsize());
   std::int64_t bytes = (gradients == Gradients::kept ? 2 : 1) * width * layout.size();
   for (std::size_t i = 0; i < kept.size(); ++i)
-    bytes += kept[i] ? 0 : 2 * layout.blocks()[i].size();
+    bytes += kept[i] ? 0 : 2 * layout.parameters()[i].size();
   require_available(bytes, options.device(),
                     fmt::format("a model of {} parameters", layout.size()));
 }
@@ -46,13 +46,13 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
   require_memory(layout_, options, kept, gradients);
   parameters_ = at::zeros({layout_.size()}, options);
   if (gradients == Gradients::kept) gradients_ = at::zeros({layout_.size()}, options);
-  for (std::size_t i = 0; i < layout_.blocks().size(); ++i) {
+  for (std::size_t i = 0; i < layout_.parameters().size(); ++i) {
     masters_.push_back(view(parameters_, i));
     if (gradients_.defined()) gradient_views_.push_back(view(gradients_, i));
-    const auto& block = layout_.blocks()[i];
+    const auto& parameter = layout_.parameters()[i];
     // detach() makes a leaf that shares the storage of the flat buffer.
     auto tensor =
-        kept[i] ? masters_[i].detach() : at::zeros(block.shape, options.dtype(at::kBFloat16));
+        kept[i] ? masters_[i].detach() : at::zeros(parameter.shape, options.dtype(at::kBFloat16));
     tensor.requires_grad_(true);
     if (tensor.scalar_type() != dtype) tensor.set_grad_dtype(dtype);
     if (gradients_.defined()) tensor.mutable_grad() = gradient_views_[i];
@@ -60,19 +60,19 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
   }
 }
 
-at::Tensor ParameterStore::view(const at::Tensor& flat, std::size_t block) const {
-  const auto& b = layout_.blocks()[block];
+at::Tensor ParameterStore::view(const at::Tensor& flat, std::size_t parameter) const {
+  const auto& b = layout_.parameters()[parameter];
   return flat.narrow(0, b.offset, b.size()).view(b.shape);
 }
 
-bool ParameterStore::has_copy(std::size_t block) const {
-  return tensors_[block].scalar_type() != parameters_.scalar_type();
+bool ParameterStore::has_copy(std::size_t parameter) const {
+  return tensors_[parameter].scalar_type() != parameters_.scalar_type();
 }
 
-void ParameterStore::publish(std::size_t block) {
-  if (!has_copy(block)) return;
+void ParameterStore::publish(std::size_t parameter) {
+  if (!has_copy(parameter)) return;
   at::NoGradGuard no_grad;
-  tensors_[block].copy_(masters_[block]);
+  tensors_[parameter].copy_(masters_[parameter]);
 }
 
 void ParameterStore::publish() {
@@ -96,11 +96,11 @@ std::int64_t ParameterStore::master_bytes() const {
 void ParameterStore::initialize(std::uint64_t seed) {
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto& block = layout_.blocks()[i];
-    auto draw = at::empty(block.shape, at::kFloat);
+    const auto& parameter = layout_.parameters()[i];
+    auto draw = at::empty(parameter.shape, at::kFloat);
     auto generator = make_generator(seed, RandomStream::init, i);
-    const double scale = block.initialization.scale;
-    switch (block.initialization.kind) {
+    const double scale = parameter.initialization.scale;
+    switch (parameter.initialization.kind) {
       case Initialization::Kind::zeros:
         draw.zero_();
         break;
@@ -132,17 +132,17 @@ void ParameterStore::check_gradient_views() const {
   if (releases_gradients()) {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       check_equal(tensors_[i].grad().defined(), false,
-                  "a gradient is left of " + layout_.blocks()[i].name);
+                  "a gradient is left of " + layout_.parameters()[i].name);
     }
     return;
   }
   const auto* base = static_cast<const char*>(gradients_.data_ptr());
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto& block = layout_.blocks()[i];
+    const auto& parameter = layout_.parameters()[i];
     const auto* expected =
-        base + block.offset * static_cast<std::int64_t>(gradients_.element_size());
+        base + parameter.offset * static_cast<std::int64_t>(gradients_.element_size());
     check_equal(static_cast<const void*>(tensors_[i].grad().data_ptr()),
-                static_cast<const void*>(expected), "gradient buffer of " + block.name);
+                static_cast<const void*>(expected), "gradient buffer of " + parameter.name);
   }
 }
 

@@ -49,19 +49,20 @@ class ParameterStore {
   // Leaf tensors that require gradients, in the layout's order and shapes.
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
   const at::Tensor& tensor(std::string_view name) const { return tensors_[layout_.index_of(name)]; }
-  // Views of the flat buffers in a block's shape, without autograd.
-  const at::Tensor& master(std::size_t block) const { return masters_[block]; }
+  // Views of the flat buffers in a parameter's shape, without autograd.
+  const at::Tensor& master(std::size_t parameter) const { return masters_[parameter]; }
   // The second only of gradients that are kept.
-  const at::Tensor& gradient(std::size_t block) const { return gradient_views_[block]; }
+  const at::Tensor& gradient(std::size_t parameter) const { return gradient_views_[parameter]; }
   // Copies masters to what the model computes with; nothing to do without mixed precision.
-  void publish(std::size_t block);
+  void publish(std::size_t parameter);
   void publish();
   // Bytes of what the model computes with, and of the masters that are not that.
   std::int64_t compute_bytes() const;
   std::int64_t master_bytes() const;
 
-  // Draws every tensor as its block says from the stream `init`, each from a generator of its own,
-  // so that adding a tensor does not change the others. Drawn on the CPU: equal on every device.
+  // Draws every tensor as its parameter says from the stream `init`, each from a generator of its
+  // own, so that adding a tensor does not change the others. Drawn on the CPU: equal on every
+  // device.
   void initialize(std::uint64_t seed);
   void zero_gradients();
   // Throws InvariantError when a .grad was replaced and the flat buffer no longer holds it, or is
@@ -69,8 +70,8 @@ class ParameterStore {
   void check_gradient_views() const;
 
  private:
-  at::Tensor view(const at::Tensor& flat, std::size_t block) const;
-  bool has_copy(std::size_t block) const;
+  at::Tensor view(const at::Tensor& flat, std::size_t parameter) const;
+  bool has_copy(std::size_t parameter) const;
 
   ParameterLayout layout_;
   at::Tensor parameters_;

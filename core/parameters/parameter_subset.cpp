@@ -10,9 +10,9 @@ namespace blockwise {
 namespace {
 
 std::vector<std::size_t> all_blocks(const ParameterLayout& layout) {
-  std::vector<std::size_t> blocks(layout.blocks().size());
-  std::iota(blocks.begin(), blocks.end(), std::size_t{0});
-  return blocks;
+  std::vector<std::size_t> parameters(layout.parameters().size());
+  std::iota(parameters.begin(), parameters.end(), std::size_t{0});
+  return parameters;
 }
 
 }  // namespace
@@ -20,32 +20,32 @@ std::vector<std::size_t> all_blocks(const ParameterLayout& layout) {
 ParameterSubset::ParameterSubset(const ParameterLayout& layout)
     : ParameterSubset(layout, all_blocks(layout)) {}
 
-ParameterSubset::ParameterSubset(const ParameterLayout& layout, std::vector<std::size_t> blocks)
-    : blocks_(std::move(blocks)) {
-  require_input(!blocks_.empty(), "a subset of parameters holds no tensor");
-  for (const auto index : blocks_) {
-    const auto& block = layout.blocks().at(index);
+ParameterSubset::ParameterSubset(const ParameterLayout& layout, std::vector<std::size_t> parameters)
+    : parameters_(std::move(parameters)) {
+  require_input(!parameters_.empty(), "a subset of parameters holds no tensor");
+  for (const auto index : parameters_) {
+    const auto& parameter = layout.parameters().at(index);
     offsets_.push_back(size_);
-    shapes_.push_back(block.shape);
-    size_ += block.size();
+    shapes_.push_back(parameter.shape);
+    size_ += parameter.size();
   }
 }
 
 ParameterSubset ParameterSubset::matching(const ParameterLayout& layout,
-                                          const std::function<bool(const ParameterBlock&)>& wanted,
+                                          const std::function<bool(const Parameter&)>& wanted,
                                           const std::string& what) {
-  std::vector<std::size_t> blocks;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    if (wanted(layout.blocks()[i])) blocks.push_back(i);
+  std::vector<std::size_t> parameters;
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    if (wanted(layout.parameters()[i])) parameters.push_back(i);
   }
-  require_input(!blocks.empty(), "{}: no tensor of the model matches", what);
-  return {layout, std::move(blocks)};
+  require_input(!parameters.empty(), "{}: no tensor of the model matches", what);
+  return {layout, std::move(parameters)};
 }
 
 std::vector<at::Tensor> ParameterSubset::views(const at::Tensor& packed) const {
   check_equal(packed.numel(), size_, "length of a packed vector");
   std::vector<at::Tensor> tensors;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto count = (i + 1 < offsets_.size() ? offsets_[i + 1] : size_) - offsets_[i];
     tensors.push_back(packed.narrow(0, offsets_[i], count).view(shapes_[i]));
   }
@@ -53,7 +53,7 @@ std::vector<at::Tensor> ParameterSubset::views(const at::Tensor& packed) const {
 }
 
 void ParameterSubset::pack(const std::vector<at::Tensor>& tensors, const at::Tensor& packed) const {
-  check_equal(tensors.size(), blocks_.size(), "tensors to pack");
+  check_equal(tensors.size(), parameters_.size(), "tensors to pack");
   const auto places = views(packed);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (tensors[i].defined()) {
@@ -65,7 +65,7 @@ void ParameterSubset::pack(const std::vector<at::Tensor>& tensors, const at::Ten
 }
 
 void ParameterSubset::add(const std::vector<at::Tensor>& tensors, const at::Tensor& packed) const {
-  check_equal(tensors.size(), blocks_.size(), "tensors to add");
+  check_equal(tensors.size(), parameters_.size(), "tensors to add");
   const auto places = views(packed);
   for (std::size_t i = 0; i < places.size(); ++i) {
     if (tensors[i].defined()) places[i].add_(tensors[i].detach());

@@ -49,7 +49,7 @@ class RatesReader : private TensorFileReader {
     BlockRates rates;
     rates.learning_rate = rate(root(), text(root(), "learning_rate"));
     rates.provenance = provenance();
-    rates.tensors.resize(layout().blocks().size());
+    rates.tensors.resize(layout().parameters().size());
     for_each_tensor([&](const YAML::Node& node, std::size_t place) {
       rates.tensors[place] = read_tensor(node, place);
     });
@@ -76,7 +76,7 @@ class RatesReader : private TensorFileReader {
   }
 
   std::vector<SectionRates> read_tensor(const YAML::Node& node, std::size_t place) const {
-    const auto& name = layout().blocks()[place].name;
+    const auto& name = layout().parameters()[place].name;
     require_keys(node, {"name", "sections"});
     const auto& sections = partition_.tensors()[place].sections;
     const auto entries = list(node, "sections");
@@ -150,8 +150,8 @@ std::string block_rates_text(const ParameterLayout& layout, const Partition& par
       "format: {}\nversion: {}\npartition: {}\nlearning_rate: {}\n",
       kFormat, kVersion, partition_hash(layout, partition), rates.learning_rate);
   out += provenance_text(rates.provenance) + "tensors:\n";
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    out += fmt::format("  - name: {}\n    sections:\n", quoted_yaml(layout.blocks()[i].name));
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    out += fmt::format("  - name: {}\n    sections:\n", quoted_yaml(layout.parameters()[i].name));
     for (const auto& section : rates.tensors[i]) out += section_text(section);
   }
   return out;

@@ -37,27 +37,27 @@ void fit_tiles(PartitionSection& section) {
   structure.tile_columns = std::min(structure.tile_columns, section.columns);
 }
 
-void check_section(const ParameterBlock& block, const PartitionSection& section,
+void check_section(const Parameter& parameter, const PartitionSection& section,
                    std::int64_t expected_row) {
   require_input(section.row_begin == expected_row && section.rows > 0,
                 "partition of '{}': a section starts at row {} with {} rows, row {} comes next",
-                block.name, section.row_begin, section.rows, expected_row);
-  require_input(section.rows <= block.rows() - expected_row,
-                "partition of '{}': {} of its {} rows are covered", block.name,
-                std::uint64_t(expected_row) + std::uint64_t(section.rows), block.rows());
-  require_input(section.columns == block.columns(),
-                "partition of '{}': a section has {} columns, the tensor has {}", block.name,
-                section.columns, block.columns());
+                parameter.name, section.row_begin, section.rows, expected_row);
+  require_input(section.rows <= parameter.rows() - expected_row,
+                "partition of '{}': {} of its {} rows are covered", parameter.name,
+                std::uint64_t(expected_row) + std::uint64_t(section.rows), parameter.rows());
+  require_input(section.columns == parameter.columns(),
+                "partition of '{}': a section has {} columns, the tensor has {}", parameter.name,
+                section.columns, parameter.columns());
   const auto& structure = section.structure;
   require_input(structure.tile_rows >= 1 && structure.tile_columns >= 1,
-                "partition of '{}': tiles of {} x {}", block.name, structure.tile_rows,
+                "partition of '{}': tiles of {} x {}", parameter.name, structure.tile_rows,
                 structure.tile_columns);
-  if (structure.kind == Structure::Kind::labels) check_labels(block.name, section);
+  if (structure.kind == Structure::Kind::labels) check_labels(parameter.name, section);
   require_input(
       section.merged < 0 ||
           (structure.kind == Structure::Kind::tiles && section.block_count() == 1),
       "partition of '{}': merged sections are one tile each, this one is {} with {} blocks",
-      block.name, structure_name(structure.kind), section.block_count());
+      parameter.name, structure_name(structure.kind), section.block_count());
 }
 
 }  // namespace
@@ -158,21 +158,21 @@ std::vector<std::int64_t> TensorPartition::labels() const {
 Partition::Partition(const ParameterLayout& layout, std::string rule,
                      std::vector<TensorPartition> tensors)
     : rule_(std::move(rule)), tensors_(std::move(tensors)) {
-  require_input(tensors_.size() == layout.blocks().size(),
+  require_input(tensors_.size() == layout.parameters().size(),
                 "the partition has {} tensors, the model has {}", tensors_.size(),
-                layout.blocks().size());
+                layout.parameters().size());
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto& block = layout.blocks()[i];
+    const auto& parameter = layout.parameters()[i];
     std::int64_t row = 0;
     for (auto& section : tensors_[i].sections) {
-      check_section(block, section, row);
+      check_section(parameter, section, row);
       fit_tiles(section);
       section.state_offset = state_size_;
       state_size_ += section.state_size();
       row += section.rows;
     }
-    require_input(row == block.rows(), "partition of '{}': {} of its {} rows are covered",
-                  block.name, row, block.rows());
+    require_input(row == parameter.rows(), "partition of '{}': {} of its {} rows are covered",
+                  parameter.name, row, parameter.rows());
   }
 }
 

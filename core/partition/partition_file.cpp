@@ -17,8 +17,8 @@ constexpr std::int64_t kVersion = 2;
 constexpr std::int64_t kLargestNumber = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kVersionWithoutRoles = 1;  // whose hash does not cover them
 
-std::string shape_text(const ParameterBlock& block) {
-  return fmt::format("[{}]", fmt::join(block.shape, ", "));
+std::string shape_text(const Parameter& parameter) {
+  return fmt::format("[{}]", fmt::join(parameter.shape, ", "));
 }
 
 // "0*12 1*4"
@@ -72,8 +72,8 @@ std::string section_text(const PartitionSection& section, const Evidence& eviden
 std::string hash_of(const ParameterLayout& layout, const std::vector<TensorPartition>& tensors,
                     bool with_roles) {
   std::string text;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    text += fmt::format("{} {}\n", layout.blocks()[i].name, shape_text(layout.blocks()[i]));
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    text += fmt::format("{} {}\n", layout.parameters()[i].name, shape_text(layout.parameters()[i]));
     for (const auto& s : tensors[i].sections) {
       text += fmt::format("{} {} ", s.row_begin, s.rows);
       if (with_roles) text += fmt::format("{} ", role_name(s.role));
@@ -99,13 +99,13 @@ std::string partition_text(const ParameterLayout& layout, const PartitionFile& f
       "# Which elements of every parameter tensor share one second moment.\n"
       "format: {}\nversion: {}\nhash: {}\nmodel: {{parameters: {}, tensors: {}}}\n",
       kFormat, kVersion, partition_hash(layout, file.partition), layout.size(),
-      layout.blocks().size());
+      layout.parameters().size());
   out += provenance_text(file.provenance);
   out += "tensors:\n";
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    const auto& block = layout.blocks()[i];
-    out += fmt::format("  - name: {}\n    shape: {}\n    sections:\n", quoted_yaml(block.name),
-                       shape_text(block));
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    const auto& parameter = layout.parameters()[i];
+    out += fmt::format("  - name: {}\n    shape: {}\n    sections:\n", quoted_yaml(parameter.name),
+                       shape_text(parameter));
     const auto& sections = file.partition.tensors()[i].sections;
     for (std::size_t s = 0; s < sections.size(); ++s) {
       const bool known = i < file.evidence.size() && s < file.evidence[i].size();
@@ -126,7 +126,7 @@ class PartitionReader : private TensorFileReader {
 
   PartitionFile read() {
     require_keys(root(), {"format", "version", "hash", "model", "provenance", "tensors"});
-    std::vector<TensorPartition> tensors(layout().blocks().size());
+    std::vector<TensorPartition> tensors(layout().parameters().size());
     evidence_.resize(tensors.size());
     for_each_tensor([&](const YAML::Node& node, std::size_t place) {
       tensors[place] = read_tensor(node, place);
@@ -154,7 +154,7 @@ class PartitionReader : private TensorFileReader {
               fmt::format("a partition of a model with {} {}, this one has {}", theirs, key, ours));
     };
     check("parameters", layout().size());
-    check("tensors", std::ssize(layout().blocks()));
+    check("tensors", std::ssize(layout().parameters()));
   }
 
   // `content` is the hash of what stands in the file, not of what is made of it.
@@ -166,57 +166,57 @@ class PartitionReader : private TensorFileReader {
   }
 
   TensorPartition read_tensor(const YAML::Node& node, std::size_t place) {
-    const auto& block = layout().blocks()[place];
+    const auto& parameter = layout().parameters()[place];
     require_keys(node, {"name", "shape", "sections"});
     const auto shape = numbers(node, "shape", 0, {});
     require(
-        node, shape == block.shape,
+        node, shape == parameter.shape,
         fmt::format("tensor '{}' has the shape [{}], the model's has {}: a partition of another "
                     "model",
-                    block.name, fmt::join(shape, ", "), shape_text(block)));
+                    parameter.name, fmt::join(shape, ", "), shape_text(parameter)));
     TensorPartition tensor;
     std::int64_t next = 0;
     for (const auto& part : list(node, "sections")) {
-      tensor.sections.push_back(read_section(part, block, next));
+      tensor.sections.push_back(read_section(part, parameter, next));
       next += tensor.sections.back().rows;
       evidence_[place].push_back(read_evidence(part));
     }
-    require(node, next == block.rows(),
-            fmt::format("tensor '{}': the sections end at row {} of {}", block.name, next,
-                        block.rows()));
+    require(node, next == parameter.rows(),
+            fmt::format("tensor '{}': the sections end at row {} of {}", parameter.name, next,
+                        parameter.rows()));
     return tensor;
   }
 
-  PartitionSection read_section(const YAML::Node& node, const ParameterBlock& block,
+  PartitionSection read_section(const YAML::Node& node, const Parameter& parameter,
                                 std::int64_t next) const {
     require_keys(node, {"rows", "role", "rule", "structure", "tile", "group", "labels", "merged",
                         "evidence"});
     const auto rows = numbers(node, "rows", 2, {});
-    const auto range = fmt::format("tensor '{}': rows [{}, {}]", block.name, rows[0], rows[1]);
+    const auto range = fmt::format("tensor '{}': rows [{}, {}]", parameter.name, rows[0], rows[1]);
     require(node, rows[0] >= next,
             range + fmt::format(" overlap the ones before, {} is next", next));
     require(node, rows[0] == next, range + fmt::format(" leave a gap, {} is next", next));
-    require(node, rows[1] > rows[0] && rows[1] <= block.rows(),
-            range + fmt::format(" of {}", block.rows()));
+    require(node, rows[1] > rows[0] && rows[1] <= parameter.rows(),
+            range + fmt::format(" of {}", parameter.rows()));
     PartitionSection section;
     section.rule = has(node, "rule") ? text(node, "rule") : "file";
     section.row_begin = rows[0];
     section.rows = rows[1] - rows[0];
-    section.columns = block.columns();
-    section.role = read_role(node, block, section);
-    section.structure = read_structure(node, block.name, section.size());
+    section.columns = parameter.columns();
+    section.role = read_role(node, parameter, section);
+    section.structure = read_structure(node, parameter.name, section.size());
     if (has(node, "merged")) section.merged = number(node, "merged", {0, kLargestNumber});
     return section;
   }
 
   // Rules go by the role, so it is the model's: that of the fused section which the rows lie in, or
   // that of the whole tensor.
-  ParameterRole read_role(const YAML::Node& node, const ParameterBlock& block,
+  ParameterRole read_role(const YAML::Node& node, const Parameter& parameter,
                           const PartitionSection& section) const {
     const auto name = text(node, "role");
-    std::vector<std::string> allowed = {std::string(role_name(block.role))};
+    std::vector<std::string> allowed = {std::string(role_name(parameter.role))};
     std::int64_t begin = 0;
-    for (const auto& fused : block.sections) {
+    for (const auto& fused : parameter.sections) {
       const bool inside =
           begin <= section.row_begin && section.row_begin + section.rows <= begin + fused.rows;
       if (inside) allowed.emplace_back(role_name(fused.role));
@@ -224,7 +224,7 @@ class PartitionReader : private TensorFileReader {
     }
     require(node, std::ranges::count(allowed, name) > 0,
             fmt::format("tensor '{}': the role of rows [{}, {}] is '{}', in the model it is {}",
-                        block.name, section.row_begin, section.row_begin + section.rows, name,
+                        parameter.name, section.row_begin, section.row_begin + section.rows, name,
                         fmt::join(allowed, " or ")));
     return role_from_name(name);
   }

@@ -33,9 +33,9 @@ std::string partition_table(const ParameterLayout& layout, const Partition& part
   TextTable table({key_column("tensor"), text_column("role"), text_column("rule"),
                    text_column("kind"), value_column("blocks"), value_column("block"),
                    value_column("values")});
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     for (const auto& s : partition.tensors()[i].sections) {
-      table.add({layout.blocks()[i].name, std::string(role_name(s.role)), s.rule,
+      table.add({layout.parameters()[i].name, std::string(role_name(s.role)), s.rule,
                  std::string(structure_name(s.structure.kind)), fmt::format("{}", s.block_count()),
                  block_shape(s), fmt::format("{}", s.state_size())});
     }

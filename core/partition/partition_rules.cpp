@@ -27,20 +27,20 @@ Structure adam_mini(const SectionView& s) {
   switch (s.role) {
     case ParameterRole::query:
     case ParameterRole::key:
-      require_input(has_row_heads(s), "rule adam_mini: '{}' is a {} without heads", s.block.name,
-                    role_name(s.role));
+      require_input(has_row_heads(s), "rule adam_mini: '{}' is a {} without heads",
+                    s.parameter.name, role_name(s.role));
       return Structure::tiles(s.heads.dim, s.columns);
     case ParameterRole::norm:
     case ParameterRole::bias:
       throw InputError(fmt::format("rule adam_mini: '{}' is a {} with more than one axis",
-                                   s.block.name, role_name(s.role)));
+                                   s.parameter.name, role_name(s.role)));
     default:
       return per_row(s);
   }
 }
 
 Structure released_1_1_1(const SectionView& s) {
-  if (s.block.released == ReleasedTreatment::whole) return whole(s);
+  if (s.parameter.released == ReleasedTreatment::whole) return whole(s);
   switch (s.role) {
     case ParameterRole::bias:
       return Structure::per_element();
@@ -55,16 +55,16 @@ Structure released_1_1_1(const SectionView& s) {
       const std::int64_t query_heads = s.heads.count * s.heads.queries_per_head;
       require_input(query_heads > 0 && s.columns % query_heads == 0,
                     "rule released_1_1_1: '{}' has {} columns, not a multiple of {} query heads",
-                    s.block.name, s.columns, query_heads);
+                    s.parameter.name, s.columns, query_heads);
       const std::int64_t rows = s.columns / query_heads;
       require_input(s.rows % rows == 0,
-                    "rule released_1_1_1: '{}' has {} rows, not a multiple of {}", s.block.name,
+                    "rule released_1_1_1: '{}' has {} rows, not a multiple of {}", s.parameter.name,
                     s.rows, rows);
       return Structure::tiles(rows, s.columns);
     }
     default:
-      require_input(s.is_matrix, "rule released_1_1_1: '{}' is a vector with role {}", s.block.name,
-                    role_name(s.role));
+      require_input(s.is_matrix, "rule released_1_1_1: '{}' is a vector with role {}",
+                    s.parameter.name, role_name(s.role));
       return per_row(s);
   }
 }
@@ -89,19 +89,20 @@ Structure factored_per_head(const SectionView& s) {
   return s.is_matrix && has_row_heads(s) ? Structure::factored(s.heads.dim) : factored(s);
 }
 
-std::vector<SectionView> views_of(const ParameterBlock& block, bool split) {
-  if (split) return section_views(block);
-  return {{block, block.role, block.heads, block.rows(), block.columns(), block.is_matrix()}};
+std::vector<SectionView> views_of(const Parameter& parameter, bool split) {
+  if (split) return section_views(parameter);
+  return {{parameter, parameter.role, parameter.heads, parameter.rows(), parameter.columns(),
+           parameter.is_matrix()}};
 }
 
-TensorPartition partition_tensor(const ParameterBlock& block, const PartitionRule& rule,
+TensorPartition partition_tensor(const Parameter& parameter, const PartitionRule& rule,
                                  const std::map<ParameterRole, std::string>& by_role) {
   TensorPartition tensor;
   std::int64_t row = 0;
   const bool overridden =
-      std::any_of(block.sections.begin(), block.sections.end(),
+      std::any_of(parameter.sections.begin(), parameter.sections.end(),
                   [&](const FusedSection& s) { return by_role.count(s.role) > 0; });
-  for (const auto& view : views_of(block, rule.splits_fused || overridden)) {
+  for (const auto& view : views_of(parameter, rule.splits_fused || overridden)) {
     const auto found = by_role.find(view.role);
     const auto& chosen = found == by_role.end() ? rule : partition_rule(found->second);
     tensor.sections.push_back(
@@ -113,14 +114,15 @@ TensorPartition partition_tensor(const ParameterBlock& block, const PartitionRul
 
 }  // namespace
 
-std::vector<SectionView> section_views(const ParameterBlock& block) {
-  if (block.sections.empty()) {
-    return {{block, block.role, block.heads, block.rows(), block.columns(), block.is_matrix()}};
+std::vector<SectionView> section_views(const Parameter& parameter) {
+  if (parameter.sections.empty()) {
+    return {{parameter, parameter.role, parameter.heads, parameter.rows(), parameter.columns(),
+             parameter.is_matrix()}};
   }
   std::vector<SectionView> views;
-  for (const auto& section : block.sections) {
-    views.push_back(
-        {block, section.role, section.heads, section.rows, block.columns(), block.is_matrix()});
+  for (const auto& section : parameter.sections) {
+    views.push_back({parameter, section.role, section.heads, section.rows, parameter.columns(),
+                     parameter.is_matrix()});
   }
   return views;
 }
@@ -163,8 +165,8 @@ Partition make_partition(const ParameterLayout& layout, const std::string& rule,
   std::vector<TensorPartition> tensors;
   std::string name = rule;
   for (const auto& [role, other] : by_role) name += fmt::format(", {}: {}", role_name(role), other);
-  for (const auto& block : layout.blocks()) {
-    tensors.push_back(partition_tensor(block, partition_rule(rule), by_role));
+  for (const auto& parameter : layout.parameters()) {
+    tensors.push_back(partition_tensor(parameter, partition_rule(rule), by_role));
   }
   return Partition(layout, std::move(name), std::move(tensors));
 }
@@ -175,14 +177,15 @@ Partition with_rules(const ParameterLayout& layout, const Partition& partition,
   auto name = partition.rule();
   for (const auto& [role, rule] : by_role) name += fmt::format(", {}: {}", role_name(role), rule);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const auto views = section_views(layout.blocks()[i]);
+    const auto views = section_views(layout.parameters()[i]);
     for (std::size_t s = 0; s < tensors[i].sections.size(); ++s) {
       auto& section = tensors[i].sections[s];
       const auto found = by_role.find(section.role);
       if (found == by_role.end()) continue;
-      const auto& block = layout.blocks()[i];
+      const auto& parameter = layout.parameters()[i];
       require_input(views.size() == tensors[i].sections.size(),
-                    "'{}': its sections are not the model's, so no rule by role fits", block.name);
+                    "'{}': its sections are not the model's, so no rule by role fits",
+                    parameter.name);
       const auto& rule = partition_rule(found->second);
       section.rule = rule.name;
       section.structure = rule.structure(views[s]);

@@ -28,7 +28,7 @@ namespace blockwise {
 
 // A section as a rule sees it.
 struct SectionView {
-  const ParameterBlock& block;
+  const Parameter& parameter;
   ParameterRole role;
   Heads heads;
   std::int64_t rows;
@@ -37,7 +37,7 @@ struct SectionView {
 };
 
 // One per section of a tensor; a tensor that is not fused is one section.
-std::vector<SectionView> section_views(const ParameterBlock& block);
+std::vector<SectionView> section_views(const Parameter& parameter);
 
 struct PartitionRule {
   std::string name;

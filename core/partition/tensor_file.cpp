@@ -14,7 +14,7 @@ namespace {
 
 std::int64_t all_rows(const ParameterLayout& layout) {
   std::int64_t rows = 0;
-  for (const auto& block : layout.blocks()) rows += block.rows();
+  for (const auto& parameter : layout.parameters()) rows += parameter.rows();
   return rows;
 }
 
@@ -142,20 +142,20 @@ double TensorFileReader::real(const YAML::Node& node, const std::string& key,
 void TensorFileReader::for_each_tensor(
     const std::function<void(const YAML::Node&, std::size_t)>& take) const {
   const auto all = list(root_, "tensors");
-  const auto& blocks = layout_.blocks();
-  std::vector<bool> seen(blocks.size(), false);
+  const auto& parameters = layout_.parameters();
+  std::vector<bool> seen(parameters.size(), false);
   for (const auto& node : all) {
     const auto name = text(node, "name");
-    const auto found = std::ranges::find(blocks, name, &ParameterBlock::name);
-    require(node, found != blocks.end(),
+    const auto found = std::ranges::find(parameters, name, &Parameter::name);
+    require(node, found != parameters.end(),
             fmt::format("the model has no tensor '{}': a {} of another model", name, what_));
-    const auto place = static_cast<std::size_t>(found - blocks.begin());
+    const auto place = static_cast<std::size_t>(found - parameters.begin());
     require(node, !seen[place], fmt::format("tensor '{}' is there twice", name));
     seen[place] = true;
     take(node, place);
   }
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    require(all, seen[i], fmt::format("tensor '{}' of the model is missing", blocks[i].name));
+    require(all, seen[i], fmt::format("tensor '{}' of the model is missing", parameters[i].name));
   }
 }
 

@@ -111,9 +111,9 @@ std::string without_prefix(const std::string& name) {
 }
 
 // The names under which a block may stand in a file, best first.
-std::vector<std::string> file_names(const ParameterBlock& block) {
-  std::vector<std::string> names = {block.name, without_prefix(block.name)};
-  names.insert(names.end(), block.tied_names.begin(), block.tied_names.end());
+std::vector<std::string> file_names(const Parameter& parameter) {
+  std::vector<std::string> names = {parameter.name, without_prefix(parameter.name)};
+  names.insert(names.end(), parameter.tied_names.begin(), parameter.tied_names.end());
   return names;
 }
 
@@ -137,45 +137,46 @@ class WeightReader {
 
   // Whether a tied tensor is there under several names with different values.
   bool has_untied(const ParameterLayout& layout) const {
-    return std::any_of(layout.blocks().begin(), layout.blocks().end(), [&](const auto& block) {
-      return !block.tied_names.empty() && differing(block) != nullptr;
-    });
+    return std::any_of(layout.parameters().begin(), layout.parameters().end(),
+                       [&](const auto& block) {
+                         return !block.tied_names.empty() && differing(block) != nullptr;
+                       });
   }
 
   // In the block's shape; a view.
-  at::Tensor find(const ParameterBlock& block) {
+  at::Tensor find(const Parameter& parameter) {
     const FolderTensors::Entry* found = nullptr;
-    for (const auto& name : file_names(block)) {
+    for (const auto& name : file_names(parameter)) {
       const auto at = tensors_.by_name.find(name);
       if (at == tensors_.by_name.end()) continue;
       used_.insert(name);
       if (found == nullptr) found = &at->second;
     }
-    require_input(found != nullptr, "{}: there is no tensor '{}'", folder_, block.name);
-    const auto* other = differing(block);
+    require_input(found != nullptr, "{}: there is no tensor '{}'", folder_, parameter.name);
+    const auto* other = differing(parameter);
     require_input(other == nullptr,
                   "{}: tensor '{}' differs from '{}', which the model has as one; "
                   "tie_word_embeddings: false keeps both",
-                  found->file, block.name, other == nullptr ? "" : *other);
-    const auto source = block.stored_transposed ? transposed(*found, block) : found->tensor;
+                  found->file, parameter.name, other == nullptr ? "" : *other);
+    const auto source = parameter.stored_transposed ? transposed(*found, parameter) : found->tensor;
     require_input(source.is_floating_point(), "{}: tensor '{}' has dtype {}, no weights",
-                  found->file, block.name, c10::toString(source.scalar_type()));
-    require_input(source.sizes() == at::IntArrayRef(block.shape),
+                  found->file, parameter.name, c10::toString(source.scalar_type()));
+    require_input(source.sizes() == at::IntArrayRef(parameter.shape),
                   "{}: tensor '{}' has shape [{}], config.json asks for [{}]", found->file,
-                  block.name, fmt::join(found->tensor.sizes(), ", "), shape_text(block));
+                  parameter.name, fmt::join(found->tensor.sizes(), ", "), shape_text(parameter));
     return source;
   }
 
   void find_all(const ParameterLayout& layout) {
-    for (const auto& block : layout.blocks()) find(block);
+    for (const auto& parameter : layout.parameters()) find(parameter);
     refuse_the_rest();
   }
 
  private:
   // A name of the block under which the folder has other values than under the first; or nothing.
-  const std::string* differing(const ParameterBlock& block) const {
+  const std::string* differing(const Parameter& parameter) const {
     const FolderTensors::Entry* first = nullptr;
-    for (const auto& name : file_names(block)) {
+    for (const auto& name : file_names(parameter)) {
       const auto at = tensors_.by_name.find(name);
       if (at == tensors_.by_name.end()) continue;
       if (first == nullptr) first = &at->second;
@@ -195,15 +196,15 @@ class WeightReader {
     }
   }
 
-  static at::Tensor transposed(const FolderTensors::Entry& entry, const ParameterBlock& block) {
+  static at::Tensor transposed(const FolderTensors::Entry& entry, const Parameter& parameter) {
     require_input(entry.tensor.dim() == 2, "{}: tensor '{}' has {} axes, 2 are needed", entry.file,
-                  block.name, entry.tensor.dim());
+                  parameter.name, entry.tensor.dim());
     return entry.tensor.t();
   }
 
-  static std::string shape_text(const ParameterBlock& block) {
-    auto shape = block.shape;
-    if (block.stored_transposed) std::reverse(shape.begin(), shape.end());
+  static std::string shape_text(const Parameter& parameter) {
+    auto shape = parameter.shape;
+    if (parameter.stored_transposed) std::reverse(shape.begin(), shape.end());
     return fmt::format("{}", fmt::join(shape, ", "));
   }
 
@@ -235,18 +236,18 @@ NamedTensors file_tensors(const HuggingFaceFormat& format, const ParameterStore&
   NamedTensors tensors;
   std::set<std::string> names;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const auto& block = store.layout().blocks()[i];
+    const auto& parameter = store.layout().parameters()[i];
     const auto value = store.master(i);
-    tensors.emplace_back(block.name, block.stored_transposed ? value.t() : value);
-    names.insert(block.name);
+    tensors.emplace_back(parameter.name, parameter.stored_transposed ? value.t() : value);
+    names.insert(parameter.name);
   }
   if (!format.biases_always) return tensors;
-  for (const auto& block : store.layout().blocks()) {
-    const bool weight = block.layer >= 0 || block.role == ParameterRole::norm;
-    if (!weight || !block.name.ends_with(".weight")) continue;
-    auto bias = block.name.substr(0, block.name.size() - 6) + "bias";
+  for (const auto& parameter : store.layout().parameters()) {
+    const bool weight = parameter.layer >= 0 || parameter.role == ParameterRole::norm;
+    if (!weight || !parameter.name.ends_with(".weight")) continue;
+    auto bias = parameter.name.substr(0, parameter.name.size() - 6) + "bias";
     if (names.count(bias) > 0) continue;
-    tensors.emplace_back(std::move(bias), at::zeros({block.shape[0]}));
+    tensors.emplace_back(std::move(bias), at::zeros({parameter.shape[0]}));
   }
   return tensors;
 }
@@ -321,8 +322,8 @@ void read_hugging_face_weights(const fs::path& folder, ParameterStore& store) {
   WeightReader reader(folder, format_of_type(config));
   reader.find_all(store.layout());
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const auto& block = store.layout().blocks()[i];
-    store.master(i).copy_(reader.find(block));
+    const auto& parameter = store.layout().parameters()[i];
+    store.master(i).copy_(reader.find(parameter));
   }
   store.publish();
 }

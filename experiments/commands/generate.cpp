@@ -31,7 +31,7 @@ struct GenerateOptions {
 
 std::int64_t layer_count(const ParameterLayout& layout) {
   std::int64_t layers = 0;
-  for (const auto& block : layout.blocks()) layers = std::max(layers, block.layer + 1);
+  for (const auto& parameter : layout.parameters()) layers = std::max(layers, parameter.layer + 1);
   return layers;
 }
 

@@ -6,7 +6,7 @@
 #include "core/partition/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/config/run_config.hpp"
-#include "experiments/config/sweep_keys.hpp"
+#include "experiments/config/sweep_config.hpp"
 #include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
@@ -43,6 +43,17 @@ class FieldPrinter : public FieldVisitor {
     line(f, fmt::format("[{}]", fmt::join(values, ", ")),
          fmt::format("list of {} .. {}", b.min, b.max));
   }
+  void value(const Field& f, std::string& yaml) override { line(f, yaml, "any value"); }
+  void value_list(const Field& f, std::vector<std::string>& yaml) override {
+    line(f, fmt::format("[{}]", fmt::join(yaml, ", ")), "list of any values");
+  }
+  void value_map(const Field& f, TextMap&) override { line(f, "{}", "KEY: any value, ..."); }
+  void section_list(const Field& f, Sections& sections) override {
+    items(f, "a list, each item with", sections);
+  }
+  void section_map(const Field& f, Sections& sections) override {
+    items(f, "KEY: {...}, each with", sections);
+  }
   void begin_section(const Field& f) override {
     print_words(fmt::format("{:{}}{}:  {}\n", "", indent_, f.name, f.doc));
     indent_ += 2;
@@ -63,6 +74,14 @@ class FieldPrinter : public FieldVisitor {
     print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, f.name, fits ? start : "..."), doc);
     print_entry(fmt::format("{:{}}{:<20} {:<12} ", "", indent_, "", ""),
                 fmt::format("({})", bounds));
+  }
+
+  void items(const Field& f, const char* form, Sections& sections) {
+    print_words(fmt::format("{:{}}{}:  {}; {}\n", "", indent_, f.name, f.doc, form));
+    indent_ += 2;
+    sections.append("");
+    sections.visit_last(*this);
+    indent_ -= 2;
   }
 
   // A longer default stands behind what the field means.
@@ -143,9 +162,9 @@ void list_search_lr() {
 
 void list_sweep() {
   fmt::print("sweep\n");
-  for (const auto& key : kSweepKeys) {
-    print_entry(fmt::format("  {:<10} ", key.name), std::string(key.doc));
-  }
+  SweepConfig config;
+  FieldPrinter printer;
+  config.visit(printer);
 }
 
 struct Topic {

@@ -11,6 +11,7 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/next_step.hpp"
+#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/run_source.hpp"
@@ -92,7 +93,7 @@ void print_merged(const ParameterLayout& layout, const std::vector<SectionScores
   for (const auto& section : sections) {
     if (section.merged < 0) continue;
     auto& list = names[section.merged];
-    list += (list.empty() ? "" : ", ") + layout.blocks()[section.tensor].name;
+    list += (list.empty() ? "" : ", ") + layout.parameters()[section.tensor].name;
   }
   for (const auto& [number, list] : names) {
     print_words(fmt::format("merged into one value: {}\n", list));
@@ -169,9 +170,8 @@ int partition_command(const PartitionOptions& options) {
   {
     const auto units = discovery.work.units;
     Progress bar("products", units);
-    const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-    TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", program,
-                          options.jobs);
+    TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", own_program(),
+                          options.jobs, stop_requested);
     const auto observe = [&](std::int64_t done, const std::string& what) {
       bar.update(done, what);
       if (done == units) bar.finish();

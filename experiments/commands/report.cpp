@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experiments/commands/command.hpp"
+#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/sweeps/report.hpp"
@@ -39,8 +40,7 @@ int run_confirmation(const ReportOptions& options) {
   const auto seeds = chosen_seeds(options);
   const auto sweep = prepare_confirmation(options.folder, seeds);
   install_stop_handlers("step of each run");
-  const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-  const auto outcome = run_sweep(sweep, program, options.jobs);
+  const auto outcome = run_sweep(sweep, own_program(), options.jobs, stop_requested);
   if (outcome.unfinished > 0) return report_stop(true);  // the report has standard output
   return outcome.failed > 0 ? kExitFailed : kExitFinished;
 }

@@ -10,6 +10,7 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/next_step.hpp"
+#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/run_source.hpp"
@@ -134,9 +135,8 @@ int search_lr_command(const SearchLrOptions& options) {
   RateSearchOutcome outcome;
   {
     Progress bar("rates", search.units());
-    const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
-    TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", program,
-                          options.jobs);
+    TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", own_program(),
+                          options.jobs, stop_requested);
     const auto observe = [&](std::int64_t done, const std::string& what) {
       bar.update(done, what);
       if (done == search.units()) bar.finish();

@@ -11,6 +11,7 @@
 #include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/sweeps/sweep.hpp"
@@ -118,9 +119,8 @@ int sweep_command(const SweepOptions& options) {
   note_of_left_out(plan.manifest);
   print_note(jobs_note(options.jobs));
   install_stop_handlers("step of each member");
-  const auto program = std::filesystem::read_symlink("/proc/self/exe").string();
   const auto run = [&](const SweepManifest& sweep) {
-    return run_sweep(sweep, program, options.jobs);
+    return run_sweep(sweep, own_program(), options.jobs, stop_requested);
   };
   auto members = plan.manifest.members.size();
   auto outcome = run(plan.manifest);

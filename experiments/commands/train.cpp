@@ -111,7 +111,8 @@ int train_command(const TrainOptions& options) {
   if (!options.progress_lines) print_note(thread_note(run.config.trainer.threads));
   install_stop_handlers("step");
   // The observer dies, and with it the bar, before the outcome is printed.
-  const auto outcome = train(run, options.progress_lines ? line_observer() : bar_observer(run));
+  const auto outcome = train(run, {options.progress_lines ? line_observer() : bar_observer(run),
+                                   stop_requested, stop_signal_name});
   print_outcome(run, outcome, options.json);
   if (outcome.state == RunState::interrupted) return report_stop(options.json);
   return exit_code_of(outcome.state);

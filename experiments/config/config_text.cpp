@@ -8,7 +8,6 @@
 #include <string_view>
 #include <utility>
 
-#include "core/base/text_map_field.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition/tensor_file.hpp"
@@ -47,7 +46,7 @@ std::string real_text(double value) {
   return text;
 }
 
-class YamlWriter : public FieldVisitor, public TextMapVisitor {
+class YamlWriter : public FieldVisitor {
  public:
   void real(const Field& f, double& value, const RealBounds&) override {
     line(f, real_text(value));

@@ -8,9 +8,8 @@
 #include "core/base/error.hpp"
 #include "core/io/input_file.hpp"
 #include "core/text/yaml_text.hpp"
+#include "experiments/config/config_reader.hpp"
 #include "experiments/config/former_keys.hpp"
-#include "experiments/config/run_config_reader.hpp"
-#include "experiments/config/sweep_config_reader.hpp"
 #include "experiments/config/yaml_tree.hpp"
 
 namespace blockwise {

@@ -8,7 +8,6 @@
 
 #include "core/base/error.hpp"
 #include "core/base/field_finder.hpp"
-#include "core/base/text_map_field.hpp"
 #include "core/data/token_sequence.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
@@ -78,7 +77,7 @@ DataFile data_file(const std::string& key, const fs::path& path) {
 }
 
 // The places of data that a field list names; sections have their name before their fields'.
-class Places : public FieldFinder, public TextMapVisitor {
+class Places : public FieldFinder {
  public:
   std::vector<std::pair<std::string, std::string>> found;  // key, place
 

@@ -106,7 +106,7 @@ void check_samples(FieldVisitor& v, const char* field, std::int64_t products, st
 
 std::string suggestions(const ParameterLayout& layout, const std::string& pattern) {
   std::vector<std::string> names;
-  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  for (const auto& parameter : layout.parameters()) names.push_back(parameter.name);
   const auto nearest = nearest_names(pattern, names, 3);
   if (nearest.empty()) return fmt::format("the first is '{}'", names.front());
   return fmt::format("near it are '{}'", fmt::join(nearest, "', '"));
@@ -118,13 +118,13 @@ std::vector<std::size_t> named_tensors(const ParameterLayout& layout,
   std::set<std::size_t> tensors;
   for (const auto& pattern : patterns) {
     bool found = false;
-    for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
-      if (!matches_name(layout.blocks()[t], pattern)) continue;
+    for (std::size_t t = 0; t < layout.parameters().size(); ++t) {
+      if (!matches_name(layout.parameters()[t], pattern)) continue;
       tensors.insert(t);
       found = true;
     }
     require_input(found, "hessian.blocks.names: '{}' is the name of none of the {} tensors; {}",
-                  pattern, layout.blocks().size(), suggestions(layout, pattern));
+                  pattern, layout.parameters().size(), suggestions(layout, pattern));
   }
   return {tensors.begin(), tensors.end()};
 }
@@ -239,9 +239,9 @@ void HessianConfig::visit(FieldVisitor& v) {
                                     : "they need Lanczos steps, lanczos.steps is 0");
 }
 
-bool matches_name(const ParameterBlock& block, const std::string& pattern) {
-  return matches_pattern(pattern, block.name) ||
-         std::ranges::any_of(block.tied_names,
+bool matches_name(const Parameter& parameter, const std::string& pattern) {
+  return matches_pattern(pattern, parameter.name) ||
+         std::ranges::any_of(parameter.tied_names,
                              [&](const auto& name) { return matches_pattern(pattern, name); });
 }
 

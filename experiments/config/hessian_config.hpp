@@ -115,6 +115,6 @@ struct HessianConfig {
 };
 
 // Whether the tensor's name, or a tied one, matches (experiments/config/name_pattern.hpp).
-bool matches_name(const ParameterBlock& block, const std::string& pattern);
+bool matches_name(const Parameter& parameter, const std::string& pattern);
 
 }  // namespace blockwise

@@ -1,6 +1,6 @@
 #include "experiments/config/optimizer_section.hpp"
 
-#include "experiments/config/run_config_reader.hpp"
+#include "experiments/config/config_reader.hpp"
 #include "experiments/config/yaml_tree.hpp"
 
 namespace blockwise {

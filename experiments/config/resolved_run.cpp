@@ -31,7 +31,7 @@ void resolve_batch(TrainerConfig& trainer, std::int64_t sequence_length) {
 // Names are known once the model has its sizes.
 void check_tensor_names(const TrainerConfig& trainer, const ParameterLayout& layout) {
   std::vector<std::string> names;
-  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  for (const auto& parameter : layout.parameters()) names.push_back(parameter.name);
   for (const auto& name : trainer.float32_tensors) {
     require_input(std::ranges::count(names, name) > 0,
                   "trainer.float32_tensors: the model has no parameter '{}'{}", name,

@@ -5,9 +5,9 @@ namespace blockwise {
 void assume_vocabulary(RunConfig& config) {
   if (config.model.from.empty()) return;
   const auto layout = config.model.spec->layout();
-  for (const auto& block : layout.blocks()) {
-    if (block.role != ParameterRole::token_embedding) continue;
-    return config.data.spec->assume_classes(block.rows());
+  for (const auto& parameter : layout.parameters()) {
+    if (parameter.role != ParameterRole::token_embedding) continue;
+    return config.data.spec->assume_classes(parameter.rows());
   }
 }
 

@@ -24,29 +24,29 @@ std::string YamlDocument::Tree::place(const YAML::Mark& mark, const std::string&
 namespace {
 
 // The section of `tree` at "hessian.lanczos", made where it is not there.
-YAML::Node section_at(const YAML::Node& parent, const std::string& name) {
+YAML::Node section_at(YAML::Node parent, const std::string& name) {
   YAML::Node section = std::as_const(parent)[name];
   if (section.IsDefined()) return section;
   YAML::Node made(YAML::NodeType::Map);
-  YAML::Node(parent)[name] = made;
+  parent[name] = made;
   return made;
 }
 
-void move_key(YamlDocument::Tree& tree, const YAML::Node& hessian, const FormerKey& key) {
+void move_key(YamlDocument::Tree& tree, YAML::Node hessian, const FormerKey& key) {
   const auto name = std::string(key.former.substr(key.former.find('.') + 1));
   const auto now = std::string(key.now.substr(key.now.find('.') + 1));
   const auto dot = now.find('.');
   YAML::Node value = std::as_const(hessian)[name];
   if (dot == std::string::npos || !value.IsDefined()) return;
   const auto place = tree.place(value.Mark(), std::string(key.former));
-  const auto section = section_at(hessian, now.substr(0, dot));
+  auto section = section_at(hessian, now.substr(0, dot));
   require_input(section.IsMap(), "{}: hessian.{} is not a section, so {} cannot be its {}", place,
                 now.substr(0, dot), key.former, key.now);
   const auto leaf = now.substr(dot + 1);
   require_input(!std::as_const(section)[leaf].IsDefined(), "{}: {} is now {}, which is there, too",
                 place, key.former, key.now);
-  YAML::Node(section)[leaf] = value;
-  YAML::Node(hessian).remove(name);
+  section[leaf] = value;
+  hessian.remove(name);
   tree.hints.push_back(moved_text(place, std::string(key.former)));
 }
 

@@ -137,7 +137,7 @@ bool measure(const MeasurementScope& scope, MeasurementProgress& progress) {
     if (scope.stopped()) return false;
     scope.sinks.rows(coupling_column(scope, j));
   }
-  const auto& tensors = scope.curvature.store().layout().blocks();
+  const auto& tensors = scope.curvature.store().layout().parameters();
   for (std::size_t t = 0; t < tensors.size() && !config.energies.partitions.empty(); ++t) {
     if (progress.energies.count(static_cast<std::int64_t>(t)) > 0) continue;
     if (!wants_energies(config, tensors[t])) continue;

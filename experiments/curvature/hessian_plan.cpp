@@ -37,8 +37,8 @@ std::int64_t block_products(const HessianConfig& config, const HessianBlock& blo
   return products;
 }
 
-std::int64_t tensor_products(const HessianConfig& config, const ParameterBlock& block) {
-  if (config.exact) return block.size();
+std::int64_t tensor_products(const HessianConfig& config, const Parameter& parameter) {
+  if (config.exact) return parameter.size();
   const auto rules = static_cast<std::int64_t>(config.energies.partitions.size());
   return checked_sum("hessian: products", kDiagonalProducts,
                      checked_product("hessian.energies.partitions x code_vectors x codes",
@@ -86,9 +86,9 @@ std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block) {
 }
 
 bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place) {
-  const auto& tensors = blocks[place].subset.blocks();
+  const auto& tensors = blocks[place].subset.parameters();
   return std::none_of(blocks.begin(), blocks.begin() + std::ptrdiff_t(place),
-                      [&](const auto& before) { return before.subset.blocks() == tensors; });
+                      [&](const auto& before) { return before.subset.parameters() == tensors; });
 }
 
 bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block) {
@@ -102,18 +102,18 @@ std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& bloc
   return std::min(kFunctionDepth * config.lanczos.steps, block.size());
 }
 
-bool wants_energies(const HessianConfig& config, const ParameterBlock& block) {
+bool wants_energies(const HessianConfig& config, const Parameter& parameter) {
   const auto role = [&](ParameterRole r) {
     return config.blocks.roles.empty() || std::ranges::count(config.blocks.roles, role_name(r)) > 0;
   };
-  bool fits = role(block.role) && block.sections.empty();
-  for (const auto& section : block.sections) fits = fits || role(section.role);
+  bool fits = role(parameter.role) && parameter.sections.empty();
+  for (const auto& section : parameter.sections) fits = fits || role(section.role);
   const bool layer =
-      config.blocks.layers.empty() || std::ranges::count(config.blocks.layers, block.layer) > 0;
+      config.blocks.layers.empty() || std::ranges::count(config.blocks.layers, parameter.layer) > 0;
   const bool name = config.blocks.names.empty() ||
                     std::ranges::any_of(config.blocks.names,
-                                        [&](const auto& n) { return matches_name(block, n); });
-  return !config.energies.partitions.empty() && fits && layer && name && block.is_matrix();
+                                        [&](const auto& n) { return matches_name(parameter, n); });
+  return !config.energies.partitions.empty() && fits && layer && name && parameter.is_matrix();
 }
 
 MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
@@ -137,14 +137,15 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   const auto side_by_side = std::min(config.lanczos.lockstep, std::ssize(plan.tables.blocks));
   plan.basis_bytes =
       checked_product("hessian.lanczos.lockstep x bytes", {side_by_side, plan.basis_bytes});
-  for (const auto& block : layout.blocks()) {
-    if (!wants_energies(config, block)) continue;
-    plan.products = checked_sum("hessian: products", plan.products, tensor_products(config, block));
+  for (const auto& parameter : layout.parameters()) {
+    if (!wants_energies(config, parameter)) continue;
+    plan.products =
+        checked_sum("hessian: products", plan.products, tensor_products(config, parameter));
   }
   plan.gradients = static_cast<double>(plan.products) *
                    product_cost(config.product_method(), config.curvature_kind());
   std::set<std::vector<std::size_t>> subsets;
-  for (const auto& block : plan.tables.blocks) subsets.insert(block.subset.blocks());
+  for (const auto& block : plan.tables.blocks) subsets.insert(block.subset.parameters());
   plan.gradients += double(subsets.size()) * calibration_cost(config.product_method());
   return plan;
 }

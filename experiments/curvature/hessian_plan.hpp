@@ -19,7 +19,7 @@ bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block);
 inline constexpr std::int64_t kFunctionDepth = 4;
 std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block);
 // Whether the energies of partitions are measured on this tensor.
-bool wants_energies(const HessianConfig& config, const ParameterBlock& block);
+bool wants_energies(const HessianConfig& config, const Parameter& parameter);
 
 // Whether no block before it has the same tensors: differences find their step once for both.
 bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place);

@@ -74,7 +74,7 @@ HessianRows tensor_energies(const MeasurementScope& scope, std::size_t tensor) {
   const auto& layout = scope.curvature.store().layout();
   const CurvatureOperator whole(scope.curvature, config.curvature_kind(),
                                 ParameterSubset(layout, {tensor}));
-  const StoppableOperator a(whole, scope.watch("energies of " + layout.blocks()[tensor].name));
+  const StoppableOperator a(whole, scope.watch("energies of " + layout.parameters()[tensor].name));
   const auto evidence = config.exact
                             ? exact_evidence(a)
                             : estimated_evidence(a, scope.seed(ProbeStream::diagonal_share));

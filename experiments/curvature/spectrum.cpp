@@ -42,26 +42,25 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
       product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, data, h.dtype()),
                      h.batches, {h.product_method(), h.curvature_kind()});
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
-  plan.available_bytes = available_bytes(resolve_device(config.trainer.device));
   return plan;
 }
 
 // The first tensor that the model has otherwise is named.
 void require_layout(const std::string& path, const ParameterLayout& found,
                     const ParameterLayout& expected) {
-  const auto count = std::min(found.blocks().size(), expected.blocks().size());
-  const auto text = [](const ParameterBlock& block) {
-    return fmt::format("'{}' [{}]", block.name, fmt::join(block.shape, ", "));
+  const auto count = std::min(found.parameters().size(), expected.parameters().size());
+  const auto text = [](const Parameter& parameter) {
+    return fmt::format("'{}' [{}]", parameter.name, fmt::join(parameter.shape, ", "));
   };
   for (std::size_t t = 0; t < count; ++t) {
-    const auto &a = found.blocks()[t], &b = expected.blocks()[t];
+    const auto &a = found.parameters()[t], &b = expected.parameters()[t];
     require_input(a.name == b.name && a.shape == b.shape,
                   "hessian.models: {}: has the tensor {} where the first model has {}", path,
                   text(a), text(b));
   }
-  require_input(found.blocks().size() == expected.blocks().size(),
+  require_input(found.parameters().size() == expected.parameters().size(),
                 "hessian.models: {}: has {} tensors, the first model has {}", path,
-                found.blocks().size(), expected.blocks().size());
+                found.parameters().size(), expected.parameters().size());
 }
 
 struct Points {
@@ -96,15 +95,15 @@ Points points_of(const RunConfig& config, const ParameterLayout& layout) {
   return found;
 }
 
-void require_memory(const SpectrumPlan& plan) {
+void require_memory(const SpectrumPlan& plan, const at::Device& device) {
   const auto gib = [](std::int64_t bytes) { return double(bytes) / double(1 << 30); };
-  require_input(plan.available_bytes == 0 || plan.peak_bytes <= plan.available_bytes,
-                "hessian: this takes {:.2f} GiB ({:.2f} for the model and a product, {:.2f} for "
-                "Lanczos vectors), {:.2f} GiB are available. Smaller: hessian.batches or "
-                "hessian.batch_size, hessian.method fresh_graph or finite_difference, fewer "
-                "hessian.lanczos.steps, hessian.lanczos.reorthogonalisation none",
-                gib(plan.peak_bytes), gib(plan.memory.peak), gib(plan.measurement.basis_bytes),
-                gib(plan.available_bytes));
+  require_available(plan.peak_bytes, device,
+                    fmt::format("hessian ({:.2f} GiB for the model and a product, {:.2f} for "
+                                "Lanczos vectors)",
+                                gib(plan.memory.peak), gib(plan.measurement.basis_bytes)),
+                    fmt::format("{}, fewer hessian.lanczos.steps, "
+                                "hessian.lanczos.reorthogonalisation none",
+                                kSmallerProducts));
 }
 
 // ---- the file -----------------------------------------------------------------------------------
@@ -282,7 +281,7 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
   auto [points, models] = points_of(config, layout);
   auto hash = config_hash(config);
   auto plan = plan_spectrum(config, *data, layout);
-  require_memory(plan);
+  require_memory(plan, resolve_device(config.trainer.device));
   auto& tables = plan.measurement.tables;
   tables.examples = measured_examples(config.hessian, *data);
   tables.points = points;

@@ -16,8 +16,7 @@ namespace blockwise {
 struct SpectrumPlan {
   MeasurementPlan measurement;
   ProductMemory memory;
-  std::int64_t peak_bytes = 0;       // with the basis
-  std::int64_t available_bytes = 0;  // on this machine now; 0 where it does not say
+  std::int64_t peak_bytes = 0;  // with the basis
 };
 
 struct SpectrumOutcome {

@@ -25,7 +25,7 @@ namespace {
 
 void require_small_matrices(const ParameterLayout& layout) {
   for (const auto tensor : searched_tensors(layout)) {
-    const auto& parameter = layout.blocks()[tensor];
+    const auto& parameter = layout.parameters()[tensor];
     require_input(parameter.size() <= kLargestDense,
                   "hessian.exact: tensor '{}' has {} parameters, a matrix is made up to {}",
                   parameter.name, parameter.size(), kLargestDense);
@@ -58,15 +58,6 @@ void require_state(const DiscoveryConfig& config, const ParameterLayout& layout)
       "whole matrices take {}; the minimum is {:.6f}",
       config.max_state, layout.size(), std::floor(config.max_state * double(layout.size())), least,
       std::ceil(share * kDigits) / kDigits);
-}
-
-void require_memory(const ProductMemory& memory, at::Device device) {
-  const auto available = available_bytes(device);
-  require_input(available == 0 || memory.peak <= available,
-                "partition: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
-                "hessian.batches or hessian.batch_size, hessian.method fresh_graph or "
-                "finite_difference",
-                double(memory.peak) / double(1 << 30), double(available) / double(1 << 30));
 }
 
 // Of everything that discover_partition() measures.
@@ -103,7 +94,7 @@ ResolvedDiscovery resolve_discovery(RunConfig given) {
   const auto batch = hessian_batch_shape(hessian, *discovery.data, hessian.dtype());
   discovery.memory = product_memory(*config.model.spec, hessian.dtype(), batch, hessian.batches,
                                     {hessian.product_method(), hessian.curvature_kind()});
-  require_memory(discovery.memory, device);
+  require_available(discovery.memory.peak, device, "partition", kSmallerProducts);
   discovery.hash = config_hash(config);
   return discovery;
 }

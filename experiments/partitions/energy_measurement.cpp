@@ -200,7 +200,7 @@ void measure_matrices(const DiscoveryPoint& point, WorkMeter& meter,
       if (sections[number].tensor != tensor) continue;
       take_matrix(point.vectors, number, matrix, sections[number]);
     }
-    meter.advance(discovery.layout.blocks()[tensor].name);
+    meter.advance(discovery.layout.parameters()[tensor].name);
   }
 }
 
@@ -212,7 +212,7 @@ WorkCount energies_work(const ResolvedDiscovery& discovery) {
   if (!config.needs_products()) return work;
   if (discovery.config.hessian.exact) {
     for (const auto tensor : searched_tensors(discovery.layout)) {
-      const auto columns = discovery.layout.blocks()[tensor].size();
+      const auto columns = discovery.layout.parameters()[tensor].size();
       work += {columns, columns, 1, 0, 1};
     }
     return work;

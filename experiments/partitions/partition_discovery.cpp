@@ -67,7 +67,7 @@ PartitionFile file_of(const ResolvedDiscovery& discovery, const DiscoveryOutcome
     file.provenance.emplace_back(other ? "validation_other_batches" : "validation",
                                  validation_text(validation));
   }
-  file.evidence.resize(discovery.layout.blocks().size());
+  file.evidence.resize(discovery.layout.parameters().size());
   for (const auto& section : outcome.sections) {
     file.evidence[section.tensor].push_back(evidence_of(section));
   }

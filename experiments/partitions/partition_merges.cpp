@@ -64,7 +64,7 @@ std::string couplings_csv(const AtomGraph& couplings, const SectionVectors& vect
   const auto groups = group_atoms(couplings);
   const auto name = [&](std::size_t atom) {
     const auto& section = sections[vectors.searched()[atom]];
-    return fmt::format("{},{}", layout.blocks()[section.tensor].name,
+    return fmt::format("{},{}", layout.parameters()[section.tensor].name,
                        role_name(section.candidates.front().section.role));
   };
   const auto links = couplings.links.accessor<double, 2>();

@@ -206,7 +206,7 @@ void choose(const DiscoveryConfig& config, std::int64_t parameters,
 
 Partition chosen_partition(const ParameterLayout& layout, const std::string& name,
                            const std::vector<SectionScores>& sections) {
-  std::vector<TensorPartition> tensors(layout.blocks().size());
+  std::vector<TensorPartition> tensors(layout.parameters().size());
   for (const auto& section : sections) {
     const auto& chosen = section.candidates[section.chosen];
     auto part = chosen.section;
@@ -285,9 +285,9 @@ std::string discovery_report(const ParameterLayout& layout,
     const auto with_error = [](double value, double error) {
       return std::isfinite(value) ? fmt::format("{:.2f} ± {:.2f}", value, error) : std::string("-");
     };
-    table.add({layout.blocks()[section.tensor].name, std::string(role_name(chosen.section.role)),
-               chosen.name, fmt::format("{:.3f}", chosen.loss),
-               with_error(chosen.lift, chosen.lift_error),
+    table.add({layout.parameters()[section.tensor].name,
+               std::string(role_name(chosen.section.role)), chosen.name,
+               fmt::format("{:.3f}", chosen.loss), with_error(chosen.lift, chosen.lift_error),
                with_error(chosen.inside, chosen.inside_error), number(chosen.signal_to_noise),
                loss_of(adam_mini ? &section.candidates[*adam_mini] : nullptr),
                loss_of(find(section, "row")), loss_of(find(section, "column")),
@@ -301,12 +301,12 @@ std::string scores_csv(const ParameterLayout& layout, const std::vector<SectionS
       "tensor,role,layer,section,candidate,rows,columns,values,chosen,adam_mini,lift,lift_error,"
       "share,chance,inside,inside_error,diagonal_inside,diagonal_inside_error,spread,"
       "signal_to_noise,condition,loss,loss_error\n";
-  std::size_t tensor = layout.blocks().size(), number = 0;
+  std::size_t tensor = layout.parameters().size(), number = 0;
   for (const auto& section : sections) {
     number = section.tensor == tensor ? number + 1 : 0;
     tensor = section.tensor;
     if (!section.is_matrix) continue;
-    const auto& parameter = layout.blocks()[tensor];
+    const auto& parameter = layout.parameters()[tensor];
     const auto adam_mini = adam_mini_candidate(section);
     for (std::size_t i = 0; i < section.candidates.size(); ++i) {
       const auto& candidate = section.candidates[i];

@@ -57,7 +57,7 @@ at::Tensor gradient_of_matrices(const DiscoveryPoint& point, Curvature& curvatur
   const auto& layout = point.discovery.layout;
   std::vector<at::Tensor> parts;
   for (const auto tensor : searched_tensors(layout)) {
-    const auto& parameter = layout.blocks()[tensor];
+    const auto& parameter = layout.parameters()[tensor];
     parts.push_back(curvature.gradient().narrow(0, parameter.offset, parameter.size()));
   }
   return at::cat(parts);

@@ -36,9 +36,9 @@ bool has_level(const SectionScores& section, const std::string& name) {
 std::vector<SectionScores> all_sections(const DiscoveryConfig& config,
                                         const ParameterLayout& layout) {
   std::vector<SectionScores> sections;
-  for (std::size_t tensor = 0; tensor < layout.blocks().size(); ++tensor) {
+  for (std::size_t tensor = 0; tensor < layout.parameters().size(); ++tensor) {
     std::int64_t row = 0;
-    for (const auto& view : section_views(layout.blocks()[tensor])) {
+    for (const auto& view : section_views(layout.parameters()[tensor])) {
       sections.push_back(candidates_of(config, tensor, view, row));
       row += view.rows;
     }
@@ -62,8 +62,8 @@ bool has_blocks(const PartitionSection& section) {
 
 std::vector<std::size_t> searched_tensors(const ParameterLayout& layout) {
   std::vector<std::size_t> tensors;
-  for (std::size_t tensor = 0; tensor < layout.blocks().size(); ++tensor) {
-    if (layout.blocks()[tensor].is_matrix()) tensors.push_back(tensor);
+  for (std::size_t tensor = 0; tensor < layout.parameters().size(); ++tensor) {
+    if (layout.parameters()[tensor].is_matrix()) tensors.push_back(tensor);
   }
   return tensors;
 }

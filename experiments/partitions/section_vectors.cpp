@@ -4,23 +4,16 @@
 
 #include <algorithm>
 
-#include "core/base/random_stream.hpp"
 #include "core/partition/section_blocks.hpp"
+#include "hessian/probe_vectors.hpp"
 
 namespace blockwise {
-namespace {
-
-// Shuffles of sections are numbers of the stream of probes that no probe has.
-constexpr std::uint64_t kShuffles = std::uint64_t{1} << 41;
-
-}  // namespace
-
 SectionVectors::SectionVectors(const ParameterLayout& layout, const DiscoveryConfig& config,
                                const std::vector<SectionScores>& sections)
     : shuffle_(config.shuffle), seed_(static_cast<std::uint64_t>(config.seed)) {
   for (std::size_t number = 0; number < sections.size(); ++number) {
     const auto& section = sections[number];
-    const auto& parameter = layout.blocks()[section.tensor];
+    const auto& parameter = layout.parameters()[section.tensor];
     const auto& part = section.candidates.front().section;
     shapes_.push_back({parameter.offset, part.rows, part.columns});
     in_all_.push_back({parameter.offset + part.row_begin * parameter.columns(), part.size()});
@@ -40,7 +33,7 @@ VectorSection SectionVectors::in_tensor(std::size_t section) const {
 at::Tensor SectionVectors::order(std::size_t section) const {
   const auto size = in_all_[section].size;
   if (!shuffle_) return at::arange(size, at::kLong);
-  auto generator = make_generator(seed_, RandomStream::probe, kShuffles, section);
+  auto generator = probe_generator(seed_, ProbePlace::section_order, section);
   return at::randperm(size, generator, at::kLong);
 }
 

@@ -45,8 +45,8 @@ GridOutcome search_group(const CoordinateSearch& search, const BlockRates& rates
 std::vector<RateGroup> rate_groups(const ParameterLayout& layout, const Partition& partition,
                                    const std::string& by) {
   std::vector<SizedGroup> groups;
-  for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
-    const auto& parameter = layout.blocks()[t];
+  for (std::size_t t = 0; t < layout.parameters().size(); ++t) {
+    const auto& parameter = layout.parameters()[t];
     const auto& sections = partition.tensors()[t].sections;
     for (std::size_t s = 0; s < sections.size(); ++s) {
       std::string name(role_name(sections[s].role));

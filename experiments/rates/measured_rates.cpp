@@ -86,7 +86,7 @@ void measure_sample(const ResolvedRateSearch& search, const RatePoint& point, st
         done.add({sample, target}, ends);
         kept.forget();
       }
-      meter.advance(search.layout.blocks()[number].name);
+      meter.advance(search.layout.parameters()[number].name);
     }
   }
 }
@@ -143,7 +143,7 @@ void measure_curvature(const ResolvedRateSearch& search, const RatePoint& point,
 // From the target's elements in every group's second moment, of all parameters.
 RateInterval rate_of_moments(const ResolvedRateSearch& search, const RateTarget& target,
                              const std::vector<at::Tensor>& moments) {
-  const auto& parameter = search.layout.blocks()[target.tensor];
+  const auto& parameter = search.layout.parameters()[target.tensor];
   std::vector<double> rates;
   for (const auto& moment : moments) {
     const double mean = moment.narrow(0, parameter.offset, parameter.size())

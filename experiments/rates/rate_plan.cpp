@@ -23,15 +23,6 @@ void require_rule(const RunConfig& config) {
                 config.optimizer.rule);
 }
 
-void require_memory(const RunConfig& config, const ProductMemory& memory) {
-  const auto available = available_bytes(resolve_device(config.trainer.device));
-  require_input(!config.search_lr.needs_products() || available == 0 || memory.peak <= available,
-                "search-lr: this takes {:.2f} GiB, {:.2f} GiB are available. Smaller: "
-                "hessian.batches or hessian.batch_size, hessian.method fresh_graph or "
-                "finite_difference",
-                double(memory.peak) / double(1 << 30), double(available) / double(1 << 30));
-}
-
 }  // namespace
 
 ResolvedRateSearch resolve_rate_search(RunConfig given) {
@@ -43,7 +34,8 @@ ResolvedRateSearch resolve_rate_search(RunConfig given) {
   const auto& config = search.config;
   const auto& rates = config.search_lr;
   const auto& hessian = config.hessian;
-  require_measured_store(config, search.layout, resolve_device(config.trainer.device));
+  const auto device = resolve_device(config.trainer.device);
+  require_measured_store(config, search.layout, device);
   search.partition = config.optimizer.make_partition(search.layout);
   if (rates.needs_products()) require_examples(hessian, *search.data, rates.samples);
   search.targets = rate_targets(search.partition, rates.by_trials() ? "section" : rates.per);
@@ -55,7 +47,9 @@ ResolvedRateSearch resolve_rate_search(RunConfig given) {
   const auto batch = hessian_batch_shape(hessian, *search.data, hessian.dtype());
   search.memory = product_memory(*config.model.spec, hessian.dtype(), batch, hessian.batches,
                                  {hessian.product_method(), hessian.curvature_kind()});
-  require_memory(config, search.memory);
+  if (rates.needs_products()) {
+    require_available(search.memory.peak, device, "search-lr", kSmallerProducts);
+  }
   search.hash = config_hash(config);
   return search;
 }

@@ -19,7 +19,7 @@ std::string targets_table(const ResolvedRateSearch& search, const RateSearchOutc
   for (std::size_t i = 0; i < search.targets.size(); ++i) {
     const auto& target = search.targets[i];
     const auto& rate = outcome.measured.rates[i];
-    const auto& parameter = search.layout.blocks()[target.tensor];
+    const auto& parameter = search.layout.parameters()[target.tensor];
     out += fmt::format(
         "{},{},{},{},{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.3g},{},{},{:.6g},{:.6g},"
         "{:.6g}\n",
@@ -52,7 +52,7 @@ std::string left_out_table(const ResolvedRateSearch& search, const RateSearchOut
     for (const auto i : left_out.targets) {
       const auto& target = search.targets[i];
       names += fmt::format("{}{}:{}", names.empty() ? "" : " ",
-                           search.layout.blocks()[target.tensor].name,
+                           search.layout.parameters()[target.tensor].name,
                            role_name(section_of(search.partition, target).role));
     }
     out += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n",
@@ -85,7 +85,7 @@ std::string measured_report(const ResolvedRateSearch& search, const RateSearchOu
   constexpr std::size_t kMostLines = 60;
   for (std::size_t i = 0; i < std::min(kMostLines, search.targets.size()); ++i) {
     const auto& target = search.targets[i];
-    table.add({search.layout.blocks()[target.tensor].name,
+    table.add({search.layout.parameters()[target.tensor].name,
                std::string(role_name(section_of(search.partition, target).role)),
                target.block < 0 ? "all" : fmt::format("{}", target.block),
                interval_text(outcome.measured.rates[i].curvature),
@@ -124,7 +124,7 @@ std::string left_out_report(const ResolvedRateSearch& search, const RateSearchOu
       const auto& target = search.targets[i];
       names += fmt::format("{}{} {}", names.empty() ? "" : ", ",
                            role_name(section_of(search.partition, target).role),
-                           search.layout.blocks()[target.tensor].layer);
+                           search.layout.parameters()[target.tensor].layer);
     }
     table.add({fmt::format("{}", left_out.targets.size()), interval_text(left_out.rate),
                fmt::format("{:.3g}", left_out.mean_v), fmt::format("{:.3g}", left_out.curvature),

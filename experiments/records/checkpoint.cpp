@@ -27,7 +27,7 @@ constexpr const char* kFiles[] = {kParametersFile, "optimizer.safetensors"};
 NamedTensors parameter_tensors(const ParameterStore& store) {
   NamedTensors tensors;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    tensors.emplace_back(store.layout().blocks()[i].name, store.master(i));
+    tensors.emplace_back(store.layout().parameters()[i].name, store.master(i));
   }
   return tensors;
 }
@@ -120,7 +120,7 @@ void copy_parameters(const fs::path& folder, ParameterStore& store) {
   const auto saved = read_safetensors(folder / kFiles[0]);
   at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const auto& name = store.layout().blocks()[i].name;
+    const auto& name = store.layout().parameters()[i].name;
     const auto& tensor = saved.tensor(name);
     require_input(tensor.sizes() == store.master(i).sizes(),
                   "{}: '{}' has another shape than the model's", saved.path, name);

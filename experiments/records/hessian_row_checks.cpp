@@ -7,7 +7,7 @@ HessianExtents extents_of(const HessianTables& tables, const ParameterLayout& la
           {HessianObjects::symmetries, std::ssize(tables.symmetries)},
           {HessianObjects::rules, std::ssize(tables.rules)},
           {HessianObjects::functions, std::ssize(tables.functions)},
-          {HessianObjects::tensors, std::ssize(layout.blocks())}};
+          {HessianObjects::tensors, std::ssize(layout.parameters())}};
 }
 
 HessianExtents read_hessian_extents(const Hdf5File& file) {

@@ -45,12 +45,13 @@ struct SectionRow {
 
 std::vector<SectionRow> all_sections(const ParameterLayout& layout) {
   std::vector<SectionRow> rows;
-  for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
-    const auto& block = layout.blocks()[t];
+  for (std::size_t t = 0; t < layout.parameters().size(); ++t) {
+    const auto& parameter = layout.parameters()[t];
     const auto tensor = static_cast<std::int64_t>(t);
-    if (block.sections.empty()) rows.push_back({tensor, block.role, 0, block.rows(), block.heads});
+    if (parameter.sections.empty())
+      rows.push_back({tensor, parameter.role, 0, parameter.rows(), parameter.heads});
     std::int64_t row = 0;
-    for (const auto& section : block.sections) {
+    for (const auto& section : parameter.sections) {
       rows.push_back({tensor, section.role, row, section.rows, section.heads});
       row += section.rows;
     }
@@ -93,7 +94,7 @@ void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
 
 void write_parameters(Hdf5File& file, const ParameterLayout& layout) {
   const std::string group = "/hessian/parameters";
-  const auto& blocks = layout.blocks();
+  const auto& blocks = layout.parameters();
   file.create_group(group);
   write_texts(file, group + "/name", blocks, "tensor, as Hugging Face names it",
               [](auto& b) { return b.name; });

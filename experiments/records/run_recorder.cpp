@@ -91,16 +91,16 @@ void write_memory(Hdf5File& file, const RunHeader& header) {
 
 // The rows of /partition: a section of a tensor each.
 struct SectionRow {
-  const ParameterBlock* block;
+  const Parameter* block;
   const PartitionSection* section;
 };
 
 std::vector<SectionRow> section_rows(const ParameterLayout& layout, const Partition& partition) {
-  check_equal(partition.tensors().size(), layout.blocks().size(), "tensors of the partition");
+  check_equal(partition.tensors().size(), layout.parameters().size(), "tensors of the partition");
   std::vector<SectionRow> rows;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     for (const auto& section : partition.tensors()[i].sections) {
-      rows.push_back({&layout.blocks()[i], &section});
+      rows.push_back({&layout.parameters()[i], &section});
     }
   }
   return rows;

@@ -41,7 +41,7 @@ TensorNorms measure_norms(const ParameterStore& store, const std::vector<double>
   kernels::Workspace workspace;
   TensorNorms norms;
   norms.step = step;
-  const auto count = store.layout().blocks().size();
+  const auto count = store.layout().parameters().size();
   check_equal(squared_updates.size(), count, "tensors of the last step");
   for (std::size_t i = 0; i < count; ++i) {
     norms.gradient.push_back(norm_of(store.gradient(i), workspace));
@@ -53,7 +53,7 @@ TensorNorms measure_norms(const ParameterStore& store, const std::vector<double>
 
 void create_norm_table(Hdf5File& file, const ParameterLayout& layout) {
   std::vector<std::string> names;
-  for (const auto& block : layout.blocks()) names.push_back(block.name);
+  for (const auto& parameter : layout.parameters()) names.push_back(parameter.name);
   file.create_group("/norms");
   file.write_text_column(kNames, names, "text", "names of the tensors, one per column");
   file.create_integer_column(kSteps, "1", "optimizer steps done, this one included");

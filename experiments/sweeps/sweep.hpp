@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/stop_query.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/sweeps/sweep_manifest.hpp"
@@ -58,12 +59,13 @@ struct SweepOutcome {
 
 // Runs every member that has not ended (is_over() of run_end.hpp) as a process of `program`, `jobs`
 // at a time, each with an equal share of the threads. Output of a member goes to log.txt in its
-// folder. A signal that asks for a stop is passed on; members stop at a step boundary and continue
+// folder. A stop is passed on as a signal; members stop at a step boundary and continue
 // next time. A member whose folder or config.yaml was deleted meanwhile gets them back. One that
 // fails is told with its own last line, the others go on.
 //
 // Several sweeps of one folder share its members: one that another process runs is left to it, and
 // taken over where that process ends without a result.
-SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs);
+SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs,
+                       const StopQuery& stop);
 
 }  // namespace blockwise

@@ -13,7 +13,6 @@
 #include "experiments/sweeps/member_process.hpp"
 #include "experiments/sweeps/sweep.hpp"
 #include "experiments/terminal/progress.hpp"
-#include "experiments/terminal/stop_signal.hpp"
 #include "experiments/terminal/thread_note.hpp"
 #include "experiments/training/run_end.hpp"
 
@@ -58,13 +57,6 @@ std::string ending_text(int status) {
 // (a terminal and a scheduler signal all processes), and a second SIGTERM would end them at once.
 constexpr int kStopMember = SIGUSR1;
 
-// Whether a process that left no result was stopped and did not fail; one that a signal ended may
-// have got it before it could answer.
-bool was_stopped(int status) {
-  if (WIFSIGNALED(status)) return stop_requested();
-  return WEXITSTATUS(status) == kExitInterrupted;
-}
-
 // What a process that failed said last, or else what the run file says.
 std::string failure_text(int status, const std::string& last_line, const RunResult& result) {
   auto why = last_line.empty() ? result.message : last_line;
@@ -82,18 +74,19 @@ void restore_config(const SweepManifest& sweep, const SweepMember& member) {
 
 class Runner {
  public:
-  Runner(const SweepManifest& sweep, std::string program, std::int64_t jobs)
+  Runner(const SweepManifest& sweep, std::string program, std::int64_t jobs, const StopQuery& stop)
       : sweep_(sweep),
         program_(std::move(program)),
         jobs_(jobs),
+        stop_(stop),
         threads_(threads_of_member(jobs)) {}
 
   SweepOutcome run() {
     collect_waiting();
     if (waiting_.empty()) return outcome_;
     Progress progress("sweep " + sweep_.name, total_steps_, done_steps_);
-    while (!workers_.empty() || (!waiting_.empty() && !stop_requested())) {
-      if (stop_requested()) {
+    while (!workers_.empty() || (!waiting_.empty() && !stop_())) {
+      if (stop_()) {
         pass_on_stop();
       } else {
         start_members(progress);
@@ -174,13 +167,20 @@ class Runner {
     }
   }
 
+  // Whether a process that left no result was stopped and did not fail; one that a signal ended may
+  // have got it before it could answer.
+  bool was_stopped(int status) const {
+    if (WIFSIGNALED(status)) return stop_();
+    return WEXITSTATUS(status) == kExitInterrupted;
+  }
+
   // What is recorded counts, not how the process ended; that only where nothing is.
   void end(const MemberProcess& worker, Progress& progress) {
     const int status = worker.wait();
     const auto& member = worker.member();
     const auto result = result_of(sweep_, member);
     if (has_ended(member, result)) return count_over(member, result, &progress);
-    done_steps_ += stop_requested() ? worker.step() : member.steps;
+    done_steps_ += stop_() ? worker.step() : member.steps;
     if (was_stopped(status)) {
       ++outcome_.unfinished;
       return;
@@ -227,6 +227,7 @@ class Runner {
   const SweepManifest& sweep_;
   std::string program_;
   std::int64_t jobs_;
+  const StopQuery& stop_;
   std::int64_t threads_;
   std::vector<const SweepMember*> waiting_;
   std::vector<MemberProcess> workers_;
@@ -240,8 +241,9 @@ class Runner {
 
 }  // namespace
 
-SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs) {
-  return Runner(sweep, program, jobs).run();
+SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs,
+                       const StopQuery& stop) {
+  return Runner(sweep, program, jobs, stop).run();
 }
 
 }  // namespace blockwise

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/stop_query.hpp"
 #include "experiments/sweeps/loss_oracle.hpp"
 
 namespace blockwise {
@@ -18,8 +19,12 @@ RunConfig trial_run(RunConfig config, std::int64_t steps);
 // path of blockwise, `jobs` at a time. Finished runs of an earlier process are answers, too.
 class TrainingOracle : public LossOracle {
  public:
-  TrainingOracle(std::filesystem::path folder, std::string program, std::int64_t jobs)
-      : folder_(std::move(folder)), program_(std::move(program)), jobs_(jobs) {}
+  TrainingOracle(std::filesystem::path folder, std::string program, std::int64_t jobs,
+                 StopQuery stop)
+      : folder_(std::move(folder)),
+        program_(std::move(program)),
+        jobs_(jobs),
+        stop_(std::move(stop)) {}
 
   std::optional<std::vector<TrialLoss>> ask(const std::vector<Trial>& trials) override;
 
@@ -27,6 +32,7 @@ class TrainingOracle : public LossOracle {
   std::filesystem::path folder_;
   std::string program_;
   std::int64_t jobs_;
+  StopQuery stop_;
   std::vector<Trial> asked_;  // in the order of the manifest
   std::set<std::string> members_;
 };

@@ -41,7 +41,8 @@ bool measures(const ConfigLines& config) {
 ConfigLines at_start(const std::string& yaml, const std::vector<ConfigChange>& changes) {
   ConfigLines config(yaml);
   for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
-    if (key_kind(change->key) != KeyKind::length) config.set(present_key(change->key), change->before);
+    if (key_kind(change->key) != KeyKind::length)
+      config.set(present_key(change->key), change->before);
   }
   return config;
 }

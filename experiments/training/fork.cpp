@@ -59,20 +59,20 @@ void require_same_tensors(const Fork& fork, const ParameterLayout& layout,
                           const Differences& differences) {
   const auto saved = read_safetensors(fork.checkpoint / kParametersFile);
   const auto model = because(below(differences, "model."));
-  for (const auto& block : layout.blocks()) {
+  for (const auto& parameter : layout.parameters()) {
     const auto found = std::ranges::find_if(
-        saved.tensors, [&](const auto& entry) { return entry.first == block.name; });
+        saved.tensors, [&](const auto& entry) { return entry.first == parameter.name; });
     require_input(found != saved.tensors.end(),
-                  "{}: the weights do not carry over: there is no '{}'{}", saved.path, block.name,
-                  model);
+                  "{}: the weights do not carry over: there is no '{}'{}", saved.path,
+                  parameter.name, model);
     const auto shape = found->second.sizes().vec();
-    require_input(shape == block.shape,
+    require_input(shape == parameter.shape,
                   "{}: the weights do not carry over: '{}' is {} there and {} here{}", saved.path,
-                  block.name, sizes_text(shape), sizes_text(block.shape), model);
+                  parameter.name, sizes_text(shape), sizes_text(parameter.shape), model);
   }
-  require_input(saved.tensors.size() == layout.blocks().size(),
+  require_input(saved.tensors.size() == layout.parameters().size(),
                 "{}: the weights do not carry over: {} tensors there and {} here{}", saved.path,
-                saved.tensors.size(), layout.blocks().size(), model);
+                saved.tensors.size(), layout.parameters().size(), model);
 }
 
 std::int64_t number(const ConfigLines& config, const std::string& key, std::int64_t otherwise) {

@@ -64,20 +64,22 @@ std::int64_t step_peak(TrainerConfig trainer, const DataShape& shape, const Mode
 // Rows x columns of everything that multiplies activations, and the width of all query heads.
 double multiplying_parameters(const ParameterLayout& layout) {
   double total = 0.0;
-  for (const auto& block : layout.blocks()) {
-    const bool table = block.role == ParameterRole::token_embedding ||
-                       block.role == ParameterRole::position_embedding;
-    const bool used_as_head = !block.tied_names.empty();
-    if (block.is_matrix() && (!table || used_as_head)) total += static_cast<double>(block.size());
+  for (const auto& parameter : layout.parameters()) {
+    const bool table = parameter.role == ParameterRole::token_embedding ||
+                       parameter.role == ParameterRole::position_embedding;
+    const bool used_as_head = !parameter.tied_names.empty();
+    if (parameter.is_matrix() && (!table || used_as_head))
+      total += static_cast<double>(parameter.size());
   }
   return total;
 }
 
 double query_width(const ParameterLayout& layout) {
   double total = 0.0;
-  for (const auto& block : layout.blocks()) {
-    if (block.role == ParameterRole::query && block.is_matrix()) total += double(block.rows());
-    for (const auto& section : block.sections) {
+  for (const auto& parameter : layout.parameters()) {
+    if (parameter.role == ParameterRole::query && parameter.is_matrix())
+      total += double(parameter.rows());
+    for (const auto& section : parameter.sections) {
       if (section.role == ParameterRole::query) total += double(section.rows);
     }
   }

@@ -23,7 +23,6 @@
 #include "experiments/curvature/measured_examples.hpp"
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/provenance.hpp"
-#include "experiments/terminal/stop_signal.hpp"
 #include "experiments/training/divergence.hpp"
 #include "experiments/training/found_on.hpp"
 #include "experiments/training/memory_plan.hpp"
@@ -52,8 +51,9 @@ class Stopwatch {
 // Everything one run owns, in the order in which it is built.
 class Run {
  public:
-  Run(const ResolvedRun& run, RunStart start, at::Device device, int threads);
-  RunOutcome loop(const StepObserver& observer);
+  Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at::Device device,
+      int threads);
+  RunOutcome loop();
   // Records that the run failed; the file may be what failed, so this gives up quietly.
   void record_failure(const std::string& message) noexcept;
 
@@ -100,6 +100,7 @@ class Run {
 
   const ResolvedRun& run_;
   RunStart start_;
+  const TrainingHooks& hooks_;
   RunOrigin origin_;  // of a run that starts from another; otherwise all 0
   const TrainerConfig& trainer_;
   fs::path folder_;
@@ -123,9 +124,11 @@ class Run {
   RunRecorder recorder_;
 };
 
-Run::Run(const ResolvedRun& run, RunStart start, at::Device device, int threads)
+Run::Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at::Device device,
+         int threads)
     : run_(run),
       start_(std::move(start)),
+      hooks_(hooks),
       origin_(start_.identity.history.origin.value_or(RunOrigin{})),
       trainer_(run.config.trainer),
       folder_(run.config.output),
@@ -334,7 +337,7 @@ StepRecord Run::train_step() {
   return row;
 }
 
-// Each target that counts weighted alike. Nothing where a signal stops it.
+// Each target that counts weighted alike. Nothing where it is stopped.
 std::optional<Run::MeanLoss> Run::mean_loss(const HeldOutSet& set) const {
   at::NoGradGuard no_grad;
   double sum = 0.0;
@@ -346,7 +349,7 @@ std::optional<Run::MeanLoss> Run::mean_loss(const HeldOutSet& set) const {
     first += count;
     const auto counts = counted(batch);
     if (counts == 0) continue;
-    if (stop_requested()) return std::nullopt;
+    if (hooks_.stop()) return std::nullopt;
     const auto loss = model_->loss(to_device(batch), context).item<double>();
     sum += loss * static_cast<double>(counts);
     targets += counts;
@@ -424,7 +427,7 @@ void Run::measure() {
   const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); }, {}, {}, {},
                                   [&] { return memory_.peak_allocated(); },           {}};
   const auto tables = plan_measurement(config, run_.layout).tables;
-  if (!measure_hessian({config, tables, curvature, step_}, {}, sinks, stop_requested)) return;
+  if (!measure_hessian({config, tables, curvature, step_}, {}, sinks, hooks_.stop)) return;
   recorder_.record(all);
   measured_step_ = step_;
 }
@@ -464,21 +467,21 @@ RunOutcome Run::end(RunState state, const std::string& message) {
 RunOutcome Run::stop() {
   checkpoint();
   return end(RunState::interrupted,
-             fmt::format("stopped by {} after step {}", stop_signal_name(), step_));
+             fmt::format("stopped by {} after step {}", hooks_.stopped_by(), step_));
 }
 
-RunOutcome Run::loop(const StepObserver& observer) {
+RunOutcome Run::loop() {
   store_.check_gradient_views();
   if (start_.forked) checkpoint();  // from now on the other run may go
   const bool is_due = due(trainer_.evaluate_every) && !start_.forked;
   if (step_ == 0 || is_due) evaluate();
   measure();
   while (step_ < trainer_.steps || measurement_due()) {
-    if (stop_requested()) return stop();
+    if (hooks_.stop()) return stop();
     const auto row = train_step();
     training_loss_ = row.loss;
     recorder_.record(row);
-    observer(row);
+    hooks_.step(row);
     if (divergence_.first_loss == 0.0) divergence_.first_loss = row.loss;
     const auto reason = divergence_reason(trainer_, divergence_, row.loss, row.gradient_norm);
     if (!reason.empty()) {
@@ -511,16 +514,16 @@ RunOutcome outcome_of(const RunResult& result) {
 
 }  // namespace
 
-RunOutcome train(const ResolvedRun& run, const StepObserver& observer) {
+RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks) {
   const fs::path folder = run.config.output;
   const OutputFolder taken(folder);
   auto start = start_run(run);
   if (start.over) return outcome_of(*start.over);
   const auto device = resolve_device(run.config.trainer.device);
   const int threads = set_threads(run.config.trainer.threads);
-  Run work(run, std::move(start), device, threads);
+  Run work(run, std::move(start), hooks, device, threads);
   try {
-    return work.loop(observer);
+    return work.loop();
   } catch (const std::exception& error) {
     work.record_failure(error.what());
     throw;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "core/base/stop_query.hpp"
 #include "experiments/config/resolved_run.hpp"
 #include "experiments/records/run_recorder.hpp"
 
@@ -24,12 +25,18 @@ struct RunOutcome {
 // Called after every step with what was recorded; for progress display only.
 using StepObserver = std::function<void(const StepRecord&)>;
 
+struct TrainingHooks {
+  StepObserver step;
+  StopQuery stop = never_stop;  // asked before every step and while held-out examples are evaluated
+  std::function<std::string()> stopped_by = {};  // what `stop` saw; called where it said true
+};
+
 // Runs or resumes: an output folder whose newest checkpoint belongs to this configuration continues
 // from it, and the result is bit-equal to a run that never stopped (same machine, same threads).
 // What does not define the run may be another than before, and trainer.steps may grow, also of one
 // that has finished (experiments/training/continuation.hpp); otherwise a finished run is left as it
-// is. A signal (stop_signal.hpp) ends it as interrupted, with a checkpoint. Throws InputError for
+// is. A stop ends it as interrupted, with a checkpoint. Throws InputError for
 // an output folder of another configuration or of other data, and for damaged checkpoints.
-RunOutcome train(const ResolvedRun& run, const StepObserver& observer);
+RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks);
 
 }  // namespace blockwise

@@ -31,10 +31,10 @@ bool equal_structures(const PartitionSection& a, const PartitionSection& b) {
 PartitionAgreement partition_agreement(const ParameterLayout& layout, const Partition& a,
                                        const Partition& b) {
   PartitionAgreement agreement;
-  for (std::size_t t = 0; t < layout.blocks().size(); ++t) {
+  for (std::size_t t = 0; t < layout.parameters().size(); ++t) {
     const auto& first = a.tensors()[t];
     const auto& second = b.tensors()[t];
-    if (!layout.blocks()[t].is_matrix()) continue;
+    if (!layout.parameters()[t].is_matrix()) continue;
     const bool comparable = same_rows(first, second);
     for (std::size_t s = 0; s < first.sections.size(); ++s) {
       ++agreement.sections;

@@ -44,16 +44,16 @@ class Adafactor : public UpdateRule {
   using Options = AdafactorOptions;
   explicit Adafactor(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
-    add_factored_moment(specs, block, "exp_avg_sq");
+    add_factored_moment(specs, parameter, "exp_avg_sq");
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const double t = double(scope.step), lr = scope.learning_rate;
     const auto g = scaled_gradient(p, scope);
-    const FactoredMoment moment(p.block, p.state, 0);
+    const FactoredMoment moment(p.parameter, p.state, 0);
     moment.average(g.square(), std::pow(t, options_.beta2_decay));
     const auto u =
         g * moment.product(options_.eps1).clamp_min(options_.eps1 * options_.eps1).rsqrt_();

@@ -40,15 +40,15 @@ class AdaLomo : public UpdateRule {
   using Options = AdaLomoOptions;
   explicit AdaLomo(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
-    add_factored_moment(specs, block, "exp_avg_sq");
+    add_factored_moment(specs, parameter, "exp_avg_sq");
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const FactoredMoment moment(p.block, p.state, 0);
+    const FactoredMoment moment(p.parameter, p.state, 0);
     moment.average(g.square() + options_.eps1, std::pow(double(scope.step), options_.decay_rate));
     const auto u = g * moment.inverse_root();
     const auto bound = (root_mean_square(u) / options_.clip_threshold).clamp_min(1.0);

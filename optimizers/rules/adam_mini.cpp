@@ -44,15 +44,15 @@ class AdamMini : public UpdateRule, public FusedStep {
     const auto shares = [](const PartitionSection& section) { return section.merged >= 0; };
     return {.local = std::ranges::none_of(partition.sections, shares)};
   }
-  std::vector<StateSpec> state(const ParameterBlock& block,
+  std::vector<StateSpec> state(const Parameter& parameter,
                                const TensorPartition& partition) const override {
     std::int64_t values = 0;
     for (const auto& section : partition.sections) values += section.state_size();
-    return {{"exp_avg", block.shape}, {"exp_avg_sq", {values}, StateUse::non_negative}};
+    return {{"exp_avg", parameter.shape}, {"exp_avg_sq", {values}, StateUse::non_negative}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;
@@ -71,7 +71,7 @@ class AdamMini : public UpdateRule, public FusedStep {
 
   double apply(const ParameterStep& p, const StepScope& scope) const override {
     const auto step = options_.step(scope, p.weight_decay);
-    const std::int64_t columns = p.block.columns();
+    const std::int64_t columns = p.parameter.columns();
     double moved = 0.0;
     for (std::size_t i = 0; i < p.partition.sections.size(); ++i) {
       const auto& section = p.partition.sections[i];

@@ -16,12 +16,12 @@ class AdamW : public UpdateRule, public FusedStep {
   using Options = AdamOptions;
   explicit AdamW(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"exp_avg", block.shape}, {"exp_avg_sq", block.shape, StateUse::non_negative}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"exp_avg", parameter.shape}, {"exp_avg_sq", parameter.shape, StateUse::non_negative}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;

@@ -60,8 +60,8 @@ class Apollo : public UpdateRule {
   using Options = ApolloOptions;
   explicit Apollo(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const auto shape = LowRank(block, options_.rank).projected_shape();
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const auto shape = LowRank(parameter, options_.rank).projected_shape();
     return {{"exp_avg", shape},
             {"exp_avg_sq", shape, StateUse::non_negative},
             {"step_norm", {}, StateUse::non_negative}};
@@ -69,7 +69,7 @@ class Apollo : public UpdateRule {
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const LowRank low(p.block, options_.rank);
+    const LowRank low(p.parameter, options_.rank);
     const auto basis =
         drawn_normal(p, scope, low.basis_shape(), (scope.step - 1) / options_.update_every)
             .to(g.scalar_type())

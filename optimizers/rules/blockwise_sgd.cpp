@@ -27,12 +27,12 @@ class BlockwiseSgd : public UpdateRule, public FusedStep {
   using Options = BlockwiseSgdOptions;
   explicit BlockwiseSgd(const Options& options) : average_{options.momentum, 0.0, 0.0} {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"exp_avg", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"exp_avg", parameter.shape}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;

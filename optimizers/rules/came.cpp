@@ -42,24 +42,24 @@ class Came : public UpdateRule {
   using Options = CameOptions;
   explicit Came(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    std::vector<StateSpec> specs{{"exp_avg", block.shape}};
-    add_factored_moment(specs, block, "exp_avg_sq");
-    if (block.is_matrix()) add_factored_moment(specs, block, "exp_avg_res");
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    std::vector<StateSpec> specs{{"exp_avg", parameter.shape}};
+    add_factored_moment(specs, parameter, "exp_avg_sq");
+    if (parameter.is_matrix()) add_factored_moment(specs, parameter, "exp_avg_res");
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const FactoredMoment moment(p.block, p.state, 1);
+    const FactoredMoment moment(p.parameter, p.state, 1);
     moment.average(g.square() + options_.eps1, 1.0 - options_.beta2);
     auto u = g * moment.inverse_root();
     u = u / (root_mean_square(u) / options_.clip_threshold).clamp_min(1.0);
     const auto m = as_matrix(p, p.state.load(0));
     m.mul_(options_.beta1).add_(u, 1.0 - options_.beta1);
     auto direction = m;
-    if (p.block.is_matrix()) {
-      const FactoredMoment instability(p.block, p.state, moment.end());
+    if (p.parameter.is_matrix()) {
+      const FactoredMoment instability(p.parameter, p.state, moment.end());
       instability.average((u - m).square() + options_.eps2, 1.0 - options_.beta3);
       direction = m * instability.inverse_root();
     }

@@ -48,9 +48,9 @@ class ExtremeTensoring : public UpdateRule {
   using Options = ExtremeTensoringOptions;
   explicit ExtremeTensoring(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
-    for (const auto length : axes(block)) {
+    for (const auto length : axes(parameter)) {
       specs.push_back(
           {"accumulator_" + std::to_string(specs.size()), {length}, StateUse::accumulator});
     }
@@ -58,7 +58,7 @@ class ExtremeTensoring : public UpdateRule {
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
-    const auto lengths = axes(p.block);
+    const auto lengths = axes(p.parameter);
     const auto g = scaled_gradient(p, scope).view(lengths);
     const auto squares = g.square();
     const bool sums = options_.beta2 == 1.0;
@@ -80,10 +80,10 @@ class ExtremeTensoring : public UpdateRule {
   }
 
  private:
-  std::vector<std::int64_t> axes(const ParameterBlock& block) const {
+  std::vector<std::int64_t> axes(const Parameter& parameter) const {
     std::vector<std::int64_t> lengths;
-    split(block.rows(), options_.factors_per_axis, lengths);
-    split(block.columns(), options_.factors_per_axis, lengths);
+    split(parameter.rows(), options_.factors_per_axis, lengths);
+    split(parameter.columns(), options_.factors_per_axis, lengths);
     if (lengths.empty()) lengths.push_back(1);
     return lengths;
   }

@@ -43,8 +43,8 @@ class Fira : public UpdateRule {
   using Options = FiraOptions;
   explicit Fira(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const LowRank low(block, options_.rank);
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const LowRank low(parameter, options_.rank);
     return {{"projector", low.basis_shape(), StateUse::basis},
             {"exp_avg", low.projected_shape()},
             {"exp_avg_sq", low.projected_shape(), StateUse::non_negative},
@@ -53,7 +53,7 @@ class Fira : public UpdateRule {
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const LowRank low(p.block, options_.rank);
+    const LowRank low(p.parameter, options_.rank);
     if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, gradient_basis(g, low));
     const auto& basis = p.state.load(0);
     const auto r = low.project(g, basis);

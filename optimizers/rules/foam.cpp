@@ -43,38 +43,39 @@ class Foam : public UpdateRule {
   explicit Foam(const Options& options)
       : options_(options), block_(std::int64_t{1} << options.level) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const std::vector<std::int64_t> shape{block.rows(), folded_columns(block)};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const std::vector<std::int64_t> shape{parameter.rows(), folded_columns(parameter)};
     return {{"exp_avg", shape}, {"exp_avg_sq", shape, StateUse::non_negative}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     const auto m = p.state.load(0), v = p.state.load(1);
-    const auto means = folded(g, p.block);
+    const auto means = folded(g, p.parameter);
     const auto& adam = options_.adam;
     m.mul_(adam.beta1).add_(means, 1.0 - adam.beta1);
     v.mul_(adam.beta2)
-        .add_(options_.second_moment == "squares" ? folded(g.square(), p.block) : means.square(),
-              1.0 - adam.beta2);
-    const auto rest = (g - unfolded(means, p.block)) * options_.residual;
-    const auto first = unfolded(m, p.block) + rest;
-    const auto second = unfolded(v, p.block) + rest.square();
+        .add_(
+            options_.second_moment == "squares" ? folded(g.square(), p.parameter) : means.square(),
+            1.0 - adam.beta2);
+    const auto rest = (g - unfolded(means, p.parameter)) * options_.residual;
+    const auto first = unfolded(m, p.parameter) + rest;
+    const auto second = unfolded(v, p.parameter) + rest.square();
     return adam.step(p, scope, adam.direction(first, second), options_.scale);
   }
 
  private:
-  std::int64_t folded_columns(const ParameterBlock& block) const {
-    return (block.columns() + block_ - 1) / block_;
+  std::int64_t folded_columns(const Parameter& parameter) const {
+    return (parameter.columns() + block_ - 1) / block_;
   }
-  at::Tensor folded(const at::Tensor& x, const ParameterBlock& block) const {
-    const auto columns = folded_columns(block);
-    return at::constant_pad_nd(x, {0, columns * block_ - block.columns()})
-        .view({block.rows(), columns, block_})
+  at::Tensor folded(const at::Tensor& x, const Parameter& parameter) const {
+    const auto columns = folded_columns(parameter);
+    return at::constant_pad_nd(x, {0, columns * block_ - parameter.columns()})
+        .view({parameter.rows(), columns, block_})
         .mean(2);
   }
-  at::Tensor unfolded(const at::Tensor& x, const ParameterBlock& block) const {
-    return x.repeat_interleave(block_, 1).narrow(1, 0, block.columns());
+  at::Tensor unfolded(const at::Tensor& x, const Parameter& parameter) const {
+    return x.repeat_interleave(block_, 1).narrow(1, 0, parameter.columns());
   }
 
   Options options_;

@@ -49,18 +49,18 @@ class Frugal : public UpdateRule {
   using Options = FrugalOptions;
   explicit Frugal(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const auto count = active_columns(block);
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const auto count = active_columns(parameter);
     if (count == 0) return {};
-    return {{"exp_avg", {block.rows(), count}},
-            {"exp_avg_sq", {block.rows(), count}, StateUse::non_negative}};
+    return {{"exp_avg", {parameter.rows(), count}},
+            {"exp_avg_sq", {parameter.rows(), count}, StateUse::non_negative}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     const auto direction = g.sign().mul_(options_.inactive_scale);
-    if (const auto count = active_columns(p.block); count > 0) {
-      const auto columns = drawn_indices(p, scope, count, p.block.columns(),
+    if (const auto count = active_columns(p.parameter); count > 0) {
+      const auto columns = drawn_indices(p, scope, count, p.parameter.columns(),
                                          (scope.step - 1) / options_.update_every);
       direction.index_copy_(1, columns, adam(p, scope, g.index_select(1, columns)));
     }
@@ -69,8 +69,8 @@ class Frugal : public UpdateRule {
   }
 
  private:
-  std::int64_t active_columns(const ParameterBlock& block) const {
-    return static_cast<std::int64_t>(double(block.columns()) * options_.density);
+  std::int64_t active_columns(const Parameter& parameter) const {
+    return static_cast<std::int64_t>(double(parameter.columns()) * options_.density);
   }
 
   at::Tensor adam(const ParameterStep& p, const StepScope& scope, const at::Tensor& g) const {

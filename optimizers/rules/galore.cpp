@@ -39,7 +39,7 @@ struct GaloreOptions {
 
 // The matrix that the inner rule sees.
 struct Projected {
-  ParameterBlock block;
+  Parameter parameter;
   TensorPartition partition;
 };
 
@@ -49,20 +49,20 @@ class Galore : public UpdateRule {
   explicit Galore(const Options& options)
       : options_(options), inner_(options.fallback.spec->build()) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const LowRank side(block, options_.rank);
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const LowRank side(parameter, options_.rank);
     std::vector<StateSpec> specs{{"projector", side.basis_shape(), StateUse::basis}};
-    const auto low = projected(block);
-    for (auto& spec : inner_->state(low.block, low.partition)) specs.push_back(std::move(spec));
+    const auto low = projected(parameter);
+    for (auto& spec : inner_->state(low.parameter, low.partition)) specs.push_back(std::move(spec));
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const LowRank side(p.block, options_.rank);
+    const LowRank side(p.parameter, options_.rank);
     if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, gradient_basis(g, side));
     const auto& basis = p.state.load(0);
-    const auto change = inner_change(side.project(g, basis), projected(p.block), p, scope);
+    const auto change = inner_change(side.project(g, basis), projected(p.parameter), p, scope);
     // Minus the inner rule's change: it is a step downhill already.
     return step_then_decay(
         as_matrix(p, p.weight), side.lift(change, basis),
@@ -70,15 +70,15 @@ class Galore : public UpdateRule {
   }
 
  private:
-  Projected projected(const ParameterBlock& block) const {
+  Projected projected(const Parameter& parameter) const {
     Projected low;
-    low.block.name = block.name;
-    low.block.role = block.role;
-    low.block.offset = block.offset;
-    low.block.shape = LowRank(block, options_.rank).projected_shape();
+    low.parameter.name = parameter.name;
+    low.parameter.role = parameter.role;
+    low.parameter.offset = parameter.offset;
+    low.parameter.shape = LowRank(parameter, options_.rank).projected_shape();
     PartitionSection section;
-    section.rows = low.block.rows();
-    section.columns = low.block.columns();
+    section.rows = low.parameter.rows();
+    section.columns = low.parameter.columns();
     section.structure = Structure::tiles(1, section.columns);
     low.partition.sections.push_back(std::move(section));
     return low;
@@ -89,8 +89,8 @@ class Galore : public UpdateRule {
                           const StepScope& scope) const {
     std::vector<at::Tensor> state;
     for (std::size_t k = 1; k < p.state.size(); ++k) state.push_back(p.state.load(k));
-    const ParameterStep step{low.block, low.partition,           at::zeros_like(gradient),
-                             gradient,  State(std::move(state)), 0.0,
+    const ParameterStep step{low.parameter, low.partition,           at::zeros_like(gradient),
+                             gradient,      State(std::move(state)), 0.0,
                              nullptr};
     const StepScope inner{scope.step, scope.learning_rate, 1.0, scope.seed, scope.space};
     if (const auto* fused = inner_->fused(KernelKey::of(step))) {

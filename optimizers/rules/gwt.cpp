@@ -48,11 +48,11 @@ class Gwt : public UpdateRule {
   using Options = GwtOptions;
   explicit Gwt(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    auto columns = block.columns();
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    auto columns = parameter.columns();
     for (std::int64_t k = 0; k < options_.level; ++k) columns = (columns + 1) / 2;
-    return {{"exp_avg", {block.rows(), columns}},
-            {"exp_avg_sq", {block.rows(), columns}, StateUse::non_negative},
+    return {{"exp_avg", {parameter.rows(), columns}},
+            {"exp_avg_sq", {parameter.rows(), columns}, StateUse::non_negative},
             {"step_norm", {}, StateUse::non_negative}};
   }
 
@@ -78,7 +78,7 @@ class Gwt : public UpdateRule {
       step = at::stack({step + d, step - d}, 2).view({step.size(0), -1}) * kHalfRoot;
       root = root.repeat_interleave(2, 1);
     }
-    return options_.adam.step(p, scope, step.narrow(1, 0, p.block.columns()), options_.scale);
+    return options_.adam.step(p, scope, step.narrow(1, 0, p.parameter.columns()), options_.scale);
   }
 
  private:

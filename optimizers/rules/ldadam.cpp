@@ -49,17 +49,17 @@ class LdAdam : public UpdateRule {
   using Options = LdAdamOptions;
   explicit LdAdam(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const LowRank low(block, options_.rank);
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const LowRank low(parameter, options_.rank);
     return {{"projector", low.basis_shape(), StateUse::basis},
             {"exp_avg", low.projected_shape()},
             {"exp_avg_sq", low.projected_shape(), StateUse::non_negative},
-            {"error", block.shape, StateUse::accumulator}};
+            {"error", parameter.shape, StateUse::accumulator}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const double t = double(scope.step), b1 = options_.beta1, b2 = options_.beta2;
-    const LowRank low(p.block, options_.rank);
+    const LowRank low(p.parameter, options_.rank);
     const auto m = p.state.load(1), v = p.state.load(2), e = as_matrix(p, p.state.load(3));
     const auto a = scaled_gradient(p, scope).add_(e);
     const auto last = p.state.load(0).clone();

@@ -25,12 +25,12 @@ class Lion : public UpdateRule {
   using Options = LionOptions;
   explicit Lion(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"exp_avg", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"exp_avg", parameter.shape}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

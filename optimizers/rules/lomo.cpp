@@ -22,12 +22,12 @@ class Lomo : public UpdateRule, public FusedStep {
   using Options = LomoOptions;
   explicit Lomo(const Options&) {}
 
-  std::vector<StateSpec> state(const ParameterBlock&, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter&, const TensorPartition&) const override {
     return {};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;

@@ -32,15 +32,15 @@ class Muon : public UpdateRule {
   using Options = MuonOptions;
   explicit Muon(const Options& options) : average_(options.average) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"momentum_buffer", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"momentum_buffer", parameter.shape}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto direction =
         average_.direction(scaled_gradient(p, scope), as_matrix(p, p.state.load(0)));
     return take_step(as_matrix(p, p.weight), direction,
-                     {scope.learning_rate * average_.scale(p.block),
+                     {scope.learning_rate * average_.scale(p.parameter),
                       scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 

@@ -22,12 +22,12 @@ class NadamW : public UpdateRule {
   using Options = AdamOptions;
   explicit NadamW(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"exp_avg", block.shape}, {"exp_avg_sq", block.shape, StateUse::non_negative}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"exp_avg", parameter.shape}, {"exp_avg_sq", parameter.shape, StateUse::non_negative}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

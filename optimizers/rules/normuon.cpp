@@ -37,9 +37,9 @@ class NorMuon : public UpdateRule {
   using Options = NorMuonOptions;
   explicit NorMuon(const Options& options) : average_(options.average), beta2_(options.beta2) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"momentum_buffer", block.shape},
-            {"second_momentum_buffer", {block.rows()}, StateUse::non_negative}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"momentum_buffer", parameter.shape},
+            {"second_momentum_buffer", {parameter.rows()}, StateUse::non_negative}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -48,7 +48,7 @@ class NorMuon : public UpdateRule {
     v.lerp_(row_means(o.square()), 1.0 - beta2_);
     const auto d = o / v.sqrt().add_(kEps);
     return take_step(as_matrix(p, p.weight), d * (fixed_norm(o) / (fixed_norm(d) + kEps)),
-                     {scope.learning_rate * average_.scale(p.block),
+                     {scope.learning_rate * average_.scale(p.parameter),
                       scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 

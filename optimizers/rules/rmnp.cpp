@@ -37,8 +37,8 @@ class Rmnp : public UpdateRule {
   explicit Rmnp(const Options& options)
       : momentum_(options.momentum), nesterov_(options.nesterov) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"momentum_buffer", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"momentum_buffer", parameter.shape}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -46,7 +46,8 @@ class Rmnp : public UpdateRule {
     const auto m = as_matrix(p, p.state.load(0));
     m.lerp_(g, 1.0 - momentum_);
     const auto u = nesterov_ ? g.lerp(m, momentum_) : m;
-    const double scale = std::sqrt(std::max(1.0, double(p.block.rows()) / p.block.columns()));
+    const double scale =
+        std::sqrt(std::max(1.0, double(p.parameter.rows()) / p.parameter.columns()));
     return take_step(
         as_matrix(p, p.weight), u / row_norms(u).clamp_min_(1e-12),
         {scope.learning_rate * scale, scope.learning_rate * p.weight_decay, element_rates(p)});

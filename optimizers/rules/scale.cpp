@@ -40,27 +40,27 @@ class Scale : public UpdateRule {
   using Options = ScaleOptions;
   explicit Scale(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    if (!names(options_.averaged, block)) return {};
-    return {{"momentum_buffer", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    if (!names(options_.averaged, parameter)) return {};
+    return {{"momentum_buffer", parameter.shape}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     auto u = scaled_gradient(p, scope);
-    if (names(options_.averaged, p.block)) {
+    if (names(options_.averaged, p.parameter)) {
       const auto m = as_matrix(p, p.state.load(0));
       u = m.lerp_(u, 1.0 - options_.momentum);
     }
     const auto squares = u.square();
-    const bool by_column = names(options_.by_column, p.block);
+    const bool by_column = names(options_.by_column, p.parameter);
     const auto mean = by_column ? column_means(squares) : row_means(squares);
     return take_step(as_matrix(p, p.weight), u / mean.sqrt_().clamp_min_(1e-8),
                      {scope.learning_rate, scope.learning_rate * p.weight_decay, element_rates(p)});
   }
 
  private:
-  static bool names(const std::vector<std::string>& roles, const ParameterBlock& block) {
-    return std::ranges::count(roles, role_name(block.role)) > 0;
+  static bool names(const std::vector<std::string>& roles, const Parameter& parameter) {
+    return std::ranges::count(roles, role_name(parameter.role)) > 0;
   }
 
   Options options_;

@@ -38,17 +38,17 @@ class Sgd : public UpdateRule {
   using Options = PlainSgdOptions;
   explicit Sgd(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    if (frozen(block) || options_.momentum == 0.0) return {};
-    return {{"momentum_buffer", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    if (frozen(parameter) || options_.momentum == 0.0) return {};
+    return {{"momentum_buffer", parameter.shape}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
-    if (frozen(p.block)) return at::zeros({}, p.weight.options().dtype(at::kDouble));
+    if (frozen(p.parameter)) return at::zeros({}, p.weight.options().dtype(at::kDouble));
     const bool coupled = options_.decay == "coupled";
     const auto w = as_matrix(p, p.weight);
     auto direction = scaled_gradient(p, scope);
@@ -64,8 +64,8 @@ class Sgd : public UpdateRule {
   }
 
  private:
-  bool frozen(const ParameterBlock& block) const {
-    return std::ranges::count(options_.freeze, role_name(block.role)) > 0;
+  bool frozen(const Parameter& parameter) const {
+    return std::ranges::count(options_.freeze, role_name(parameter.role)) > 0;
   }
 
   Options options_;

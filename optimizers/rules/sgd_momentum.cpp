@@ -25,12 +25,12 @@ class SgdMomentum : public UpdateRule, public FusedStep {
   using Options = SgdOptions;
   explicit SgdMomentum(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"momentum_buffer", block.shape}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"momentum_buffer", parameter.shape}};
   }
-  std::int64_t rows_together(const ParameterBlock& block,
+  std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
-    return rows_of_whole_blocks(block, partition);
+    return rows_of_whole_blocks(parameter, partition);
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;

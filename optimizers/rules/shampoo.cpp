@@ -44,7 +44,7 @@ class Shampoo : public UpdateRule {
   using Options = ShampooOptions;
   explicit Shampoo(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
     const auto add = [&](const std::string& side, std::int64_t n) {
       if (n > options_.max_side) return;
@@ -52,15 +52,15 @@ class Shampoo : public UpdateRule {
       if (options_.update_every > 1)
         specs.push_back({"root_" + side, {n, n}, StateUse::accumulator});
     };
-    add("left", block.rows());
-    add("right", block.columns());
+    add("left", parameter.rows());
+    add("right", parameter.columns());
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
-    const bool left = p.block.rows() <= options_.max_side;
-    const bool right = p.block.columns() <= options_.max_side;
+    const bool left = p.parameter.rows() <= options_.max_side;
+    const bool right = p.parameter.columns() <= options_.max_side;
     const double exponent = left && right ? -0.25 : -0.5;
     std::size_t next = 0;
     auto direction = g;

@@ -30,21 +30,21 @@ class Sm3 : public UpdateRule {
   using Options = Sm3Options;
   explicit Sm3(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
-    for (std::size_t axis = 0; axis < block.shape.size(); ++axis) {
+    for (std::size_t axis = 0; axis < parameter.shape.size(); ++axis) {
       specs.push_back(
-          {"accumulator_" + std::to_string(axis), {block.shape[axis]}, StateUse::accumulator});
+          {"accumulator_" + std::to_string(axis), {parameter.shape[axis]}, StateUse::accumulator});
     }
-    if (options_.momentum > 0.0) specs.push_back({"momentum_buffer", block.shape});
+    if (options_.momentum > 0.0) specs.push_back({"momentum_buffer", parameter.shape});
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
-    const auto g = scaled_gradient(p, scope).view(p.block.shape);
+    const auto g = scaled_gradient(p, scope).view(p.parameter.shape);
     auto u = g / accumulate(p, g).add(1e-30).sqrt_();
     if (options_.momentum > 0.0) {
-      const auto& b = p.state.load(p.block.shape.size());
+      const auto& b = p.state.load(p.parameter.shape.size());
       u = b.mul_(options_.momentum).add_(u, 1.0 - options_.momentum);
     }
     return take_step(as_matrix(p, p.weight), as_matrix(p, u),
@@ -54,7 +54,7 @@ class Sm3 : public UpdateRule {
  private:
   // Returns nu, in the parameter's shape.
   static at::Tensor accumulate(const ParameterStep& p, const at::Tensor& g) {
-    const auto axes = std::int64_t(p.block.shape.size());
+    const auto axes = std::int64_t(p.parameter.shape.size());
     const auto along = [&](std::int64_t axis) {
       std::vector<std::int64_t> shape(std::size_t(axes), 1);
       shape[std::size_t(axis)] = -1;

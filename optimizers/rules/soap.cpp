@@ -58,23 +58,24 @@ class Soap : public UpdateRule {
   using Options = SoapOptions;
   explicit Soap(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    const std::vector<std::int64_t> shape{block.rows(), block.columns()};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    const std::vector<std::int64_t> shape{parameter.rows(), parameter.columns()};
     std::vector<StateSpec> specs{{"exp_avg", shape}, {"exp_avg_sq", shape, StateUse::non_negative}};
     const auto add = [&](const std::string& side, std::int64_t n) {
       if (n > options_.max_side) return;
       specs.push_back({"factor_" + side, {n, n}, StateUse::accumulator});
       specs.push_back({"basis_" + side, {n, n}, StateUse::basis});
     };
-    add("left", block.rows());
-    add("right", block.columns());
+    add("left", parameter.rows());
+    add("right", parameter.columns());
     return specs;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     std::size_t next = 2;
-    const auto left = side(p, p.block.rows(), next), right = side(p, p.block.columns(), next);
+    const auto left = side(p, p.parameter.rows(), next),
+               right = side(p, p.parameter.columns(), next);
     if (scope.step == 1) {
       average_factors(g, left, right);
       for (const auto& each : {left, right}) begin(each);

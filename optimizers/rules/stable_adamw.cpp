@@ -39,8 +39,8 @@ class StableAdamW : public UpdateRule {
   using Options = StableAdamWOptions;
   explicit StableAdamW(const Options& options) : options_(options) {}
 
-  std::vector<StateSpec> state(const ParameterBlock& block, const TensorPartition&) const override {
-    return {{"exp_avg", block.shape}, {"exp_avg_sq", block.shape, StateUse::non_negative}};
+  std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
+    return {{"exp_avg", parameter.shape}, {"exp_avg_sq", parameter.shape, StateUse::non_negative}};
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

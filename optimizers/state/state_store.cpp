@@ -83,8 +83,8 @@ std::int64_t StateSpec::size() const {
 StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
                        at::Device device, const StateFormat& format)
     : specs_(std::move(specs)) {
-  check_equal(specs_.size(), layout.blocks().size(), "parameters with state");
-  for (const auto& block : layout.blocks()) names_.push_back(block.name);
+  check_equal(specs_.size(), layout.parameters().size(), "parameters with state");
+  for (const auto& parameter : layout.parameters()) names_.push_back(parameter.name);
   require_input(format.is_fp32() || device.is_cpu() || device.is_meta(),
                 "optimizer.state: only fp32 on the device {}", device.str());
   for (const auto& of_parameter : specs_) {

@@ -83,7 +83,7 @@ void four_layers(benchmark::State& state) {
   std::vector<ParameterSubset> layers;
   for (std::int64_t i = 0; i < 4; ++i) {
     layers.push_back(ParameterSubset::matching(
-        layout, [i](const ParameterBlock& block) { return block.layer == i; }, "layer"));
+        layout, [i](const Parameter& parameter) { return parameter.layer == i; }, "layer"));
   }
   const BlockDiagonalOperator a(curvature, CurvatureKind::hessian, layers);
   const auto v = direction(a.columns());

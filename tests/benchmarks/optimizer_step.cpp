@@ -61,13 +61,13 @@ void update(benchmark::State& state, const std::string& rule_name, const std::st
   const auto blocks = make_partition(layout, partition);
   const RuleSet rules(config, layout);
   std::vector<std::vector<StateSpec>> specs;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    specs.push_back(rules.of(i).rule->state(layout.blocks()[i], blocks.tensors()[i]));
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    specs.push_back(rules.of(i).rule->state(layout.parameters()[i], blocks.tensors()[i]));
   }
   const StateStore states(layout, specs, at::kCPU);
   std::vector<ParameterStep> steps;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    steps.push_back({layout.blocks()[i], blocks.tensors()[i], store().master(i),
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    steps.push_back({layout.parameters()[i], blocks.tensors()[i], store().master(i),
                      store().gradient(i), states.of(i), 0.1, nullptr});
   }
   kernels::Workspace space;

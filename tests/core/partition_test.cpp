@@ -40,11 +40,11 @@ std::vector<std::int64_t> block_numbers(const PartitionSection& s) {
 
 void check_covers_once(const ParameterLayout& layout, const Partition& partition) {
   std::int64_t elements = 0, state = 0, blocks = 0;
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     std::int64_t row = 0;
     for (const auto& section : partition.tensors()[i].sections) {
       CHECK(section.row_begin == row);
-      CHECK(section.columns == layout.blocks()[i].columns());
+      CHECK(section.columns == layout.parameters()[i].columns());
       CHECK(section.state_offset == state);
       std::vector<int> used(static_cast<std::size_t>(section.block_count()), 0);
       for (const auto number : block_numbers(section)) ++used.at(static_cast<std::size_t>(number));
@@ -54,7 +54,7 @@ void check_covers_once(const ParameterLayout& layout, const Partition& partition
       blocks += section.block_count();
       elements += section.size();
     }
-    CHECK(row == layout.blocks()[i].rows());
+    CHECK(row == layout.parameters()[i].rows());
   }
   CHECK(elements == layout.size());
   CHECK(state == partition.state_size());
@@ -63,7 +63,7 @@ void check_covers_once(const ParameterLayout& layout, const Partition& partition
 
 // [rows, columns] as one tensor.
 ParameterLayout one_matrix(std::int64_t rows, std::int64_t columns) {
-  ParameterBlock block;
+  Parameter block;
   block.name = "w";
   block.shape = {rows, columns};
   return ParameterLayout({block});
@@ -173,7 +173,7 @@ TEST_CASE("A tensor that a rule does not cover is an error, never a fallback") {
   CHECK_THAT(input_error([&] { make_partition(odd->layout(), "released_1_1_1"); }),
              Contains("20 columns, not a multiple of 8 query heads"));
 
-  ParameterBlock query;
+  Parameter query;
   query.name = "lonely.query";
   query.role = ParameterRole::query;
   query.shape = {4, 4};
@@ -234,7 +234,7 @@ TEST_CASE("The report names tensor, role, rule, blocks and the share of AdamW's 
   const auto partition = make_partition(layout, "adam_mini", {{ParameterRole::key, "factored"}});
   const auto report = partition_report(layout, partition);
   CHECK(std::count(report.begin(), report.end(), '\n') ==
-        static_cast<std::ptrdiff_t>(layout.blocks().size()) + 2);
+        static_cast<std::ptrdiff_t>(layout.parameters().size()) + 2);
   CHECK_THAT(report, Contains("model.layers.0.self_attn.q_proj.weight"));
   CHECK_THAT(report, Contains("factored"));
   CHECK_THAT(report, Contains("2 x 8"));  // a query head: 2 rows of 8

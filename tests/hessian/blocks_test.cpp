@@ -76,7 +76,8 @@ TEST_CASE("Blocks cover what they name, and their operators are blocks of the He
   REQUIRE(head.size() == 1);
   CHECK(head[0].name == "transformer.h.1.attn.c_attn.weight key head 1");
   const auto& c_attn =
-      s.store.layout().blocks()[s.store.layout().index_of("transformer.h.1.attn.c_attn.weight")];
+      s.store.layout()
+          .parameters()[s.store.layout().index_of("transformer.h.1.attn.c_attn.weight")];
   // Width 8, two heads of 4: rows 12 to 15 of the 24.
   const auto begin = c_attn.offset + 12 * 8;
   const auto expected = dense.narrow(0, begin, 32).narrow(1, begin, 32);
@@ -85,7 +86,7 @@ TEST_CASE("Blocks cover what they name, and their operators are blocks of the He
   const auto columns =
       s.select({.each = BlockKind::column, .roles = {ParameterRole::lm_head}, .index = {2}});
   REQUIRE(columns.size() == 1);
-  const auto& lm_head = s.store.layout().blocks()[s.store.layout().index_of("lm_head.weight")];
+  const auto& lm_head = s.store.layout().parameters()[s.store.layout().index_of("lm_head.weight")];
   const auto index = at::arange(11) * 8 + 2 + lm_head.offset;
   const auto block = dense.index_select(0, index).index_select(1, index);
   const auto column = to_dense(BlockOperator(*s.curvature, CurvatureKind::hessian, columns[0]));
@@ -102,7 +103,7 @@ TEST_CASE("A partition's labels number its groups") {
     for (std::size_t i = 0; i < partition.tensors().size(); ++i) {
       const auto& tensor = partition.tensors()[i];
       const auto labels = tensor.labels();
-      REQUIRE(static_cast<std::int64_t>(labels.size()) == s.store.layout().blocks()[i].size());
+      REQUIRE(static_cast<std::int64_t>(labels.size()) == s.store.layout().parameters()[i].size());
       std::vector<std::int64_t> sizes(static_cast<std::size_t>(tensor.block_count()));
       for (const auto label : labels) ++sizes.at(static_cast<std::size_t>(label));
       CHECK(std::ranges::count(sizes, 0) == 0);

@@ -197,7 +197,7 @@ TEST_CASE("ReLU nets: a tensor's own block of the Hessian is that of Gauss-Newto
   fields["bias"] = true;
   Point point("mlp", fields);
   const auto batch = classified(8, 4, 3);
-  for (std::size_t t = 0; t < point.store->layout().blocks().size(); ++t) {
+  for (std::size_t t = 0; t < point.store->layout().parameters().size(); ++t) {
     const auto h = point.dense(CurvatureKind::hessian, batch, cross_entropy_loss(), {t});
     const auto gn = point.dense(CurvatureKind::gauss_newton, batch, cross_entropy_loss(), {t});
     CHECK(relative(h, gn) < kRounding);
@@ -217,12 +217,12 @@ TEST_CASE("Tied weights: the Hessian is the untied one, summed over the copies")
   const auto& from = tied.store->layout();
   const auto& to = untied.store->layout();
   auto r = at::zeros({to.size(), from.size()}, at::kDouble);
-  for (const auto& block : to.blocks()) {
-    const auto source = std::ranges::find_if(from.blocks(), [&](const auto& candidate) {
+  for (const auto& block : to.parameters()) {
+    const auto source = std::ranges::find_if(from.parameters(), [&](const auto& candidate) {
       return candidate.name == block.name ||
              std::ranges::count(candidate.tied_names, block.name) > 0;
     });
-    REQUIRE(source != from.blocks().end());
+    REQUIRE(source != from.parameters().end());
     r.narrow(0, block.offset, block.size())
         .narrow(1, source->offset, block.size())
         .fill_diagonal_(1.0);

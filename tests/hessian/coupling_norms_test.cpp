@@ -45,7 +45,7 @@ struct KeyHeads {
         auto parts = all.views(whole);
         const auto own = blocks[j].subset.views(packed);
         for (std::size_t i = 0; i < own.size(); ++i) {
-          parts[blocks[j].subset.blocks()[i]].copy_(own[i]);
+          parts[blocks[j].subset.parameters()[i]].copy_(own[i]);
         }
         rows.push_back(block.of_parts(all.views(h.mv(whole))));
       }

@@ -31,7 +31,7 @@ void fill(const ParameterStore& store) {
   at::NoGradGuard no_grad;
   store.parameters().copy_(formula_values(1, store.layout().size()) * 0.4);
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    if (store.layout().blocks()[i].role == ParameterRole::norm) store.tensors()[i].add_(1.0);
+    if (store.layout().parameters()[i].role == ParameterRole::norm) store.tensors()[i].add_(1.0);
   }
 }
 

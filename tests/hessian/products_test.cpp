@@ -157,8 +157,8 @@ TEST_CASE("Products restricted to tensors are blocks of the whole matrix") {
   const ParameterSubset a(layout, {1, 4}), b(layout, {2});
   const auto span = [&](const ParameterSubset& subset) {
     std::vector<at::Tensor> parts;
-    for (const auto block : subset.blocks()) {
-      const auto& info = layout.blocks()[block];
+    for (const auto block : subset.parameters()) {
+      const auto& info = layout.parameters()[block];
       parts.push_back(at::arange(info.offset, info.offset + info.size(), at::kLong));
     }
     return at::cat(parts);

@@ -129,8 +129,8 @@ TEST_CASE("block rates: every block's step is its rate times the step without") 
       INFO(rule << (tensors ? ", tensor operations" : ", kernels"));
       double moved = 0.0;
       const auto scaled = stepped(files, rule, true, tensors, &moved).to(at::kDouble) - w;
-      for (std::size_t t = 0; t < files.layout.blocks().size(); ++t) {
-        const auto& block = files.layout.blocks()[t];
+      for (std::size_t t = 0; t < files.layout.parameters().size(); ++t) {
+        const auto& block = files.layout.parameters()[t];
         INFO(block.name);
         const auto of = [&](const at::Tensor& x) {
           return x.narrow(0, block.offset, block.size());
@@ -167,8 +167,8 @@ TEST_CASE("blockwise_sgd: without momentum it is gradient descent with a rate pe
   const auto gradients = store.gradients().to(at::kDouble);
   optimizer.step(kRate);
   const auto after = store.parameters().to(at::kDouble);
-  for (std::size_t t = 0; t < files.layout.blocks().size(); ++t) {
-    const auto& block = files.layout.blocks()[t];
+  for (std::size_t t = 0; t < files.layout.parameters().size(); ++t) {
+    const auto& block = files.layout.parameters()[t];
     const auto of = [&](const at::Tensor& x) { return x.narrow(0, block.offset, block.size()); };
     const auto rate = by_element(files.partition.tensors()[t], files.rates.tensors[t]) * kRate;
     const auto error = of(after) - (of(before) - rate * of(gradients));
@@ -191,10 +191,10 @@ TEST_CASE("adam_mini: a section without a second moment steps along the average 
     optimizer.step(kRate);
     const auto m = optimizer.state().buffers()[0].second;
     const double correction = step == 0 ? 0.1 : 0.19;  // 1 - 0.9^t
-    for (std::size_t t = 0; t < files.layout.blocks().size(); ++t) {
+    for (std::size_t t = 0; t < files.layout.parameters().size(); ++t) {
       const auto& section = files.partition.tensors()[t].sections.front();
       if (section.structure.kind != Structure::Kind::none) continue;
-      const auto& block = files.layout.blocks()[t];
+      const auto& block = files.layout.parameters()[t];
       const auto of = [&](const at::Tensor& x) { return x.narrow(0, block.offset, block.size()); };
       const auto wanted = of(before) - of(m) * (kRate / correction);
       CHECK((of(store.parameters()) - wanted).abs().max().item<double>() < 2e-7);
@@ -220,7 +220,7 @@ TEST_CASE("block rates: the file reads back, and what does not fit is named") {
     write_file_atomically(path, changed);
     return input_error([&] { read_block_rates(path, files.layout, files.partition); });
   };
-  const auto first = files.layout.blocks()[0].name;
+  const auto first = files.layout.parameters()[0].name;
   CHECK_THAT(refused(replaced(text, "0.25*1 0.5*1 0.75*1", "0.25*1 -0.5*1 0.75*1")),
              Contains("'-0.5' is not a rate of at least 0"));
   CHECK_THAT(refused(replaced(text, "0.25*1 0.5*1 0.75*1", "0.25*1 0.5*1")),

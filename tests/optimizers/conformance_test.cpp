@@ -46,18 +46,18 @@ bool same(const std::vector<std::pair<std::string, at::Tensor>>& a,
 }
 
 // What Muon and GaLore take.
-std::vector<ParameterBlock> hidden_matrices(const ParameterLayout& layout) {
-  std::vector<ParameterBlock> hidden;
-  for (const auto& block : layout.blocks()) {
-    const bool outside = block.role == ParameterRole::token_embedding ||
-                         block.role == ParameterRole::position_embedding ||
-                         block.role == ParameterRole::lm_head;
-    if (block.is_matrix() && !outside) hidden.push_back(block);
+std::vector<Parameter> hidden_matrices(const ParameterLayout& layout) {
+  std::vector<Parameter> hidden;
+  for (const auto& parameter : layout.parameters()) {
+    const bool outside = parameter.role == ParameterRole::token_embedding ||
+                         parameter.role == ParameterRole::position_embedding ||
+                         parameter.role == ParameterRole::lm_head;
+    if (parameter.is_matrix() && !outside) hidden.push_back(parameter);
   }
   return hidden;
 }
 
-std::int64_t elements(const std::vector<ParameterBlock>& blocks) {
+std::int64_t elements(const std::vector<Parameter>& blocks) {
   std::int64_t sum = 0;
   for (const auto& block : blocks) sum += block.size();
   return sum;
@@ -104,10 +104,11 @@ TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles
     const auto report = setup.optimizer->step(kRate);
     const auto after = setup.parameters();
     std::size_t number = 0;
-    for (const auto& block : setup.store.layout().blocks()) {
-      INFO(block.name);
-      const bool exempt = block.role == ParameterRole::norm || block.role == ParameterRole::query;
-      const auto old = before.narrow(0, block.offset, block.size());
+    for (const auto& parameter : setup.store.layout().parameters()) {
+      INFO(parameter.name);
+      const bool exempt =
+          parameter.role == ParameterRole::norm || parameter.role == ParameterRole::query;
+      const auto old = before.narrow(0, parameter.offset, parameter.size());
       // AdaLomo's decay is relative to the size of the weights, as its step is.
       const double rms = old.to(at::kDouble).square().mean().sqrt().item<double>();
       const double rate = name == "adalomo" ? kRate * rms : kRate;
@@ -115,7 +116,7 @@ TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles
       const auto& rules = setup.optimizer->rules();
       const bool still = &rules.of(number++) == &rules.members().front() && name == "soap";
       const float factor = exempt || still ? 1.0f : static_cast<float>(1.0 - rate * 0.25);
-      CHECK(at::equal(after.narrow(0, block.offset, block.size()), old * factor));
+      CHECK(at::equal(after.narrow(0, parameter.offset, parameter.size()), old * factor));
     }
     CHECK(report.update_norm ==
           Approx((after - before).to(at::kDouble).norm().item<double>()).epsilon(1e-6));

@@ -74,11 +74,12 @@ struct Run {
   }
   double mean_square(double scale) const {
     double sum = 0.0, count = 0.0;
-    for (const auto& block : layout.blocks()) {
-      if (!is_mlp(block.role)) continue;
-      const auto g = store.gradients().narrow(0, block.offset, block.size()).to(at::kDouble);
+    for (const auto& parameter : layout.parameters()) {
+      if (!is_mlp(parameter.role)) continue;
+      const auto g =
+          store.gradients().narrow(0, parameter.offset, parameter.size()).to(at::kDouble);
       sum += (g * scale).square().sum().item<double>();
-      count += double(block.size());
+      count += double(parameter.size());
     }
     return sum / count;
   }
@@ -115,10 +116,10 @@ TEST_CASE("Merged sections agree in both forms, and differ from separate ones") 
   const auto values = fused.values();
   for (const double v : values) CHECK(v == values[0]);
   // What is not merged is as it was.
-  for (const auto& block : layout.blocks()) {
-    if (is_mlp(block.role)) continue;
-    CHECK(at::equal(fused.store.parameters().narrow(0, block.offset, block.size()),
-                    separate.store.parameters().narrow(0, block.offset, block.size())));
+  for (const auto& parameter : layout.parameters()) {
+    if (is_mlp(parameter.role)) continue;
+    CHECK(at::equal(fused.store.parameters().narrow(0, parameter.offset, parameter.size()),
+                    separate.store.parameters().narrow(0, parameter.offset, parameter.size())));
   }
 }
 
@@ -139,8 +140,9 @@ TEST_CASE("Only whole sections can be merged, and the file says which") {
     auto& section = tensors[t].sections[0];
     if (section.merged < 0 || section.rows < 2) continue;
     section.structure = Structure::tiles(1, section.columns);
-    CHECK_THAT(input_error([&] { Partition(layout, "rows", tensors); }),
-               Contains(layout.blocks()[t].name) && Contains("merged sections are one tile each"));
+    CHECK_THAT(
+        input_error([&] { Partition(layout, "rows", tensors); }),
+        Contains(layout.parameters()[t].name) && Contains("merged sections are one tile each"));
     break;
   }
 }

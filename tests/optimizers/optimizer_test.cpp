@@ -75,13 +75,13 @@ struct OneMatrix {
 
 OneMatrix step_structure(const UpdateRule& rule, std::int64_t rows, std::int64_t columns,
                          const Structure& structure, int steps, bool fused) {
-  ParameterBlock block;
+  Parameter block;
   block.name = "w";
   block.shape = {rows, columns};
   const ParameterLayout layout({block});
   const Partition partition(layout, "test",
                             {{{{ParameterRole::other, "test", 0, rows, columns, structure, 0}}}});
-  const auto specs = rule.state(layout.blocks()[0], partition.tensors()[0]);
+  const auto specs = rule.state(layout.parameters()[0], partition.tensors()[0]);
   OneMatrix x{formula_values(1, rows * columns).view({rows, columns}).to(at::kFloat),
               {},
               at::zeros(specs[0].shape),
@@ -92,7 +92,7 @@ OneMatrix step_structure(const UpdateRule& rule, std::int64_t rows, std::int64_t
               .view({rows, columns})
               .to(at::kFloat);
     const ParameterStep parameter{
-        layout.blocks()[0], partition.tensors()[0], x.w, x.g, State({x.m, x.v}), 0.1, nullptr};
+        layout.parameters()[0], partition.tensors()[0], x.w, x.g, State({x.m, x.v}), 0.1, nullptr};
     const StepScope scope{step, kRate, 0.5, 0, space};
     if (fused) {
       rule.fused(KernelKey::of(parameter))->apply(parameter, scope);

@@ -80,13 +80,13 @@ TEST_CASE("replay: steps are those of an optimizer that is driven by hand") {
 
 TEST_CASE("replay: roles and heads are what is said, and `other` where nothing is") {
   const File file(good_tensors(), {{"role/a/w", "query"}, {"heads/a/w", "2"}});
-  const auto recorded = read_recording(file.path).layout.blocks();
+  const auto recorded = read_recording(file.path).layout.parameters();
   CHECK(recorded[0].role == ParameterRole::query);
   CHECK(recorded[0].heads.dim == 2);
   CHECK(recorded[1].role == ParameterRole::other);
   const auto said =
       read_recording(file.path, {{"role/a/w", "attention_output"}, {"heads/a/w", "3"}})
-          .layout.blocks();
+          .layout.parameters();
   CHECK(said[0].role == ParameterRole::attention_output);
   CHECK(said[0].heads.axis == Heads::Axis::columns);
   CHECK(said[0].heads.dim == 1);

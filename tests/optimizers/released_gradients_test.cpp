@@ -137,12 +137,12 @@ TEST_CASE("released gradients: one that is not finite leaves its tensor and show
   Optimizer optimizer(optimizer_config({{"rule", "lomo"}}), store);
   const auto before = store.parameters().clone();
   optimizer.begin_step(1e-2);
-  optimizer.update(0, at::full(layout.blocks()[0].shape, std::nan("")));
-  optimizer.update(1, at::ones(layout.blocks()[1].shape));
+  optimizer.update(0, at::full(layout.parameters()[0].shape, std::nan("")));
+  optimizer.update(1, at::ones(layout.parameters()[1].shape));
   const auto report = optimizer.end_step();
   CHECK(std::isnan(report.gradient_norm));
   const auto of = [&](const at::Tensor& x, std::size_t i) {
-    return x.narrow(0, layout.blocks()[i].offset, layout.blocks()[i].size());
+    return x.narrow(0, layout.parameters()[i].offset, layout.parameters()[i].size());
   };
   CHECK(at::equal(of(store.parameters(), 0), of(before, 0)));
   CHECK_FALSE(at::equal(of(store.parameters(), 1), of(before, 1)));

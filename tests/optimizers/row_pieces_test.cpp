@@ -30,8 +30,8 @@ void apply(const UpdateRule& rule, const ParameterStep& step, std::int64_t t) {
 }
 
 // Two steps of the whole, then one more of it and one of its pieces.
-void check_pieces(const UpdateRule& rule, const ParameterBlock& block,
-                  const TensorPartition& partition, std::int64_t pieces) {
+void check_pieces(const UpdateRule& rule, const Parameter& block, const TensorPartition& partition,
+                  std::int64_t pieces) {
   const auto n = block.size();
   const auto draw = [&](std::uint32_t stream) {
     return formula_values(stream, n).view(block.shape).to(at::kFloat).clone();
@@ -55,7 +55,7 @@ void check_pieces(const UpdateRule& rule, const ParameterBlock& block,
   apply(rule, {block, partition, weight, gradient, state, 0.1, nullptr}, 3);
   for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
     const auto rows = cuts[i + 1] - cuts[i];
-    const auto piece = block_rows(block, cuts[i], rows);
+    const auto piece = parameter_rows(block, cuts[i], rows);
     const auto of_piece = partition_rows(partition, cuts[i], rows);
     apply(rule,
           {piece, of_piece, weights[i], gradient.narrow(0, cuts[i], rows).contiguous(), states[i],
@@ -79,9 +79,9 @@ TEST_CASE("row pieces: every rule steps alike on pieces and on the whole, and st
     for (const std::string name : {"adam_mini", "per_element", "per_row", "factored"}) {
       const auto partition = make_partition(layout, name);
       const RuleSet rules(config, layout);
-      for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-        INFO(entry.name << " " << name << " " << layout.blocks()[i].name);
-        check_pieces(*rules.of(i).rule, layout.blocks()[i], partition.tensors()[i], 3);
+      for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+        INFO(entry.name << " " << name << " " << layout.parameters()[i].name);
+        check_pieces(*rules.of(i).rule, layout.parameters()[i], partition.tensors()[i], 3);
       }
     }
   }
@@ -92,8 +92,8 @@ TEST_CASE("row pieces: a rule says how many rows belong together") {
   const auto rows = [&](const std::string& rule, const std::string& partition, ParameterRole role) {
     const RuleSet rules(optimizer_config({{"rule", rule}}), layout);
     const auto cut = make_partition(layout, partition);
-    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-      const auto& block = layout.blocks()[i];
+    for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+      const auto& block = layout.parameters()[i];
       if (block.role != role || !block.is_matrix()) continue;
       return std::pair(rules.of(i).rule->rows_together(block, cut.tensors()[i]), block.rows());
     }

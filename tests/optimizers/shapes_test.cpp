@@ -17,7 +17,7 @@ constexpr double kRate = 1e-2;
 ParameterLayout shapes() {
   const auto block = [](const std::string& name, std::vector<std::int64_t> shape,
                         ParameterRole role = ParameterRole::other) {
-    ParameterBlock made;
+    Parameter made;
     made.name = name;
     made.shape = std::move(shape);
     made.role = role;
@@ -160,8 +160,8 @@ TEST_CASE("shapes: state has the declared sizes, and cut by rows it is that of t
     Run run(rule_fields(name));
     const auto& layout = run.store.layout();
     std::int64_t declared = 0, bytes = 0;
-    for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-      const auto& block = layout.blocks()[i];
+    for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+      const auto& block = layout.parameters()[i];
       const auto& rule = *run.optimizer->rules().of(i).rule;
       const auto& partition = run.optimizer->partition().tensors()[i];
       for (const auto& spec : rule.state(block, partition)) declared += 4 * spec.size();

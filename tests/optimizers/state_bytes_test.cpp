@@ -109,13 +109,13 @@ const std::map<std::string, Bytes>& formulas() {
 
 double predicted(const ParameterLayout& layout, const Bytes& bytes) {
   double total = 0.0;
-  for (const auto& block : layout.blocks()) {
-    const Sides sides{double(block.rows()), double(block.columns())};
-    const bool vocabulary =
-        block.role == ParameterRole::token_embedding || block.role == ParameterRole::lm_head;
-    const auto& formula = !block.is_matrix() ? bytes.vector
-                          : vocabulary       ? bytes.vocabulary
-                                             : bytes.hidden;
+  for (const auto& parameter : layout.parameters()) {
+    const Sides sides{double(parameter.rows()), double(parameter.columns())};
+    const bool vocabulary = parameter.role == ParameterRole::token_embedding ||
+                            parameter.role == ParameterRole::lm_head;
+    const auto& formula = !parameter.is_matrix() ? bytes.vector
+                          : vocabulary           ? bytes.vocabulary
+                                                 : bytes.hidden;
     total += formula(sides);
   }
   return total;

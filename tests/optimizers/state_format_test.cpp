@@ -77,8 +77,8 @@ TEST_CASE("Bytes of AdamW's state are those of the format") {
     INFO(format);
     const Stepper adamw(fields_of("adamw", format));
     std::int64_t expected = 0, found = 0;
-    for (const auto& block : adamw.store.layout().blocks()) {
-      expected += 2 * coded_bytes(format, block.size());
+    for (const auto& parameter : adamw.store.layout().parameters()) {
+      expected += 2 * coded_bytes(format, parameter.size());
     }
     for (const auto& [name, bytes] : adamw.optimizer->state().bytes()) found += bytes;
     CHECK(found == expected);
@@ -129,7 +129,7 @@ TEST_CASE("Every rule in every format stays near its float32 steps") {
 
 TEST_CASE("A large tensor's state is coded piece by piece as if it were whole") {
   // 700 x 1200 are four pieces of rows; 8-bit codes do not depend on where pieces begin.
-  ParameterBlock block;
+  Parameter block;
   block.name = "w";
   block.shape = {700, 1200};
   ParameterStore store(ParameterLayout({block}), at::kCPU);

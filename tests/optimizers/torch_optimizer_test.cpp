@@ -116,7 +116,7 @@ TEST_CASE("Every rule is the Optimizer of the runs, bit for bit") {
                         run);
     DescribedParameters described;
     for (std::size_t i = 0; i < own.tensors().size(); ++i) {
-      described.emplace_back(own.tensors()[i], own.layout().blocks()[i]);
+      described.emplace_back(own.tensors()[i], own.layout().parameters()[i]);
     }
     optim::TorchOptimizer optimizer(described,
                                     optim::RuleOptions(1e-2).rule(rule).weight_decay(0.1));
@@ -260,7 +260,7 @@ TEST_CASE("Strided, reduced-precision and double parameters take the same step")
     return std::make_unique<optim::TorchOptimizer>(std::vector<at::Tensor>{p}, adamw(1e-2));
   };
   const auto rows = [](const at::Tensor& p) -> std::unique_ptr<torch::optim::Optimizer> {
-    ParameterBlock block;
+    Parameter block;
     block.name = "p";
     block.shape = p.sizes().vec();
     return std::make_unique<optim::TorchOptimizer>(DescribedParameters{{p, block}}, mini(1e-2));

@@ -9,13 +9,13 @@ namespace blockwise::testing {
 
 // Two tensors: a 4 x 6 query with two heads and a norm of 4.
 inline ParameterLayout example_layout() {
-  ParameterBlock query;
+  Parameter query;
   query.name = "q_proj.weight";
   query.role = ParameterRole::query;
   query.layer = 0;
   query.shape = {4, 6};
   query.heads = {.count = 2, .dim = 2};
-  ParameterBlock norm;
+  Parameter norm;
   norm.name = "norm.weight";
   norm.role = ParameterRole::norm;
   norm.shape = {4};

@@ -34,8 +34,9 @@ inline nlohmann::json smooth_options(const std::string& rule) {
 inline void fill_parameters(const ParameterStore& store) {
   at::NoGradGuard no_grad;
   auto values = formula_values(1, store.layout().size()) * 0.4;
-  for (const auto& block : store.layout().blocks()) {
-    if (block.role == ParameterRole::norm) values.narrow(0, block.offset, block.size()).add_(1.0);
+  for (const auto& parameter : store.layout().parameters()) {
+    if (parameter.role == ParameterRole::norm)
+      values.narrow(0, parameter.offset, parameter.size()).add_(1.0);
   }
   store.parameters().copy_(values);
 }

@@ -9,13 +9,12 @@
 #include <vector>
 
 #include "core/base/fields.hpp"
-#include "core/base/text_map_field.hpp"
 
 namespace blockwise::testing {
 
 // Within each key's bounds; what keys have to do with each other is not heeded. Of paths and lists
 // of names there is no telling what another one may be: those get what is given here.
-class OtherValues : public FieldVisitor, public TextMapVisitor {
+class OtherValues : public FieldVisitor {
  public:
   using Assignments = std::vector<std::pair<std::string, std::string>>;  // key, value in YAML
 

@@ -13,11 +13,11 @@ namespace {
 
 constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
 
-ParameterBlock matrix(std::vector<std::int64_t> shape, char name = 'w') {
-  ParameterBlock block;
-  block.name.assign(1, name);
-  block.shape = std::move(shape);
-  return block;
+Parameter matrix(std::vector<std::int64_t> shape, char name = 'w') {
+  Parameter parameter;
+  parameter.name.assign(1, name);
+  parameter.shape = std::move(shape);
+  return parameter;
 }
 
 }  // namespace

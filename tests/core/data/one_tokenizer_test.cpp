@@ -4,7 +4,6 @@
 #include <fstream>
 #include <map>
 
-#include "core/base/text_map_field.hpp"
 #include "core/data/token_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
@@ -120,7 +119,7 @@ nlohmann::json fields_of(const Case& c, const fs::path& folder) {
 }
 
 // Gives the data set its further validation sets, which are no field of JSON.
-class FieldsAndSets : public SetFields, public TextMapVisitor {
+class FieldsAndSets : public SetFields {
  public:
   FieldsAndSets(nlohmann::json fields, TextMap sets)
       : SetFields(std::move(fields)), sets_(std::move(sets)) {}

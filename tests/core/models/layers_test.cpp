@@ -52,12 +52,12 @@ TEST_CASE("Grouped-query attention is multi-head attention with repeated key and
   fill(small);
   {
     at::NoGradGuard no_grad;
-    for (const auto& block : small.layout().blocks()) {
-      auto values = small.tensor(block.name);
-      if (block.role == ParameterRole::key || block.role == ParameterRole::value) {
+    for (const auto& parameter : small.layout().parameters()) {
+      auto values = small.tensor(parameter.name);
+      if (parameter.role == ParameterRole::key || parameter.role == ParameterRole::value) {
         values = values.view({2, 1, 2, 8}).expand({2, 2, 2, 8}).reshape({8, 8});
       }
-      large.tensor(block.name).copy_(values);
+      large.tensor(parameter.name).copy_(values);
     }
   }
   ForwardContext context;

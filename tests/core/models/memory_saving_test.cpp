@@ -152,11 +152,11 @@ TEST_CASE("A mixed-precision store keeps masters, copies and their bytes apart")
   store.initialize(1);
   std::int64_t kept = 0;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const bool norm = layout.blocks()[i].role == ParameterRole::norm;
+    const bool norm = layout.parameters()[i].role == ParameterRole::norm;
     CHECK(store.tensors()[i].scalar_type() == (norm ? at::kFloat : at::kBFloat16));
     CHECK(at::equal(store.tensors()[i].detach(),
                     store.master(i).to(store.tensors()[i].scalar_type())));
-    if (norm) kept += layout.blocks()[i].size();
+    if (norm) kept += layout.parameters()[i].size();
   }
   CHECK(store.master_bytes() == 4 * (layout.size() - kept));
   CHECK(store.compute_bytes() == 2 * (layout.size() - kept) + 4 * kept);
@@ -166,8 +166,8 @@ TEST_CASE("Single tensors stay float32 by name, a name that is none is an error"
   const auto layout = small_models()[1].spec()->layout();
   const MixedPrecision head_only{{}, {"lm_head.weight"}};
   const ParameterStore store(layout, at::kCPU, at::kFloat, head_only);
-  for (std::size_t i = 0; i < layout.blocks().size(); ++i) {
-    const bool kept = layout.blocks()[i].name == "lm_head.weight";
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    const bool kept = layout.parameters()[i].name == "lm_head.weight";
     CHECK(store.tensors()[i].scalar_type() == (kept ? at::kFloat : at::kBFloat16));
   }
   CHECK_THROWS_WITH(

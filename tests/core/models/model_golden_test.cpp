@@ -25,7 +25,7 @@ void fill(const ParameterStore& store) {
   at::NoGradGuard no_grad;
   store.parameters().copy_(formula_values(1, store.layout().size()) * 0.4);
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    if (store.layout().blocks()[i].role == ParameterRole::norm) store.tensors()[i].add_(1.0);
+    if (store.layout().parameters()[i].role == ParameterRole::norm) store.tensors()[i].add_(1.0);
   }
 }
 
@@ -39,11 +39,12 @@ TEST_CASE("Models give the logits and the loss of transformers") {
     INFO(recorded["name"].get<std::string>());
     const auto spec = model_spec(recorded["family"], recorded["fields"]);
     ParameterStore store(spec->layout(), at::kCPU, at::kDouble);
-    REQUIRE(store.layout().blocks().size() == recorded["layout"].size());
-    for (std::size_t i = 0; i < store.layout().blocks().size(); ++i) {
+    REQUIRE(store.layout().parameters().size() == recorded["layout"].size());
+    for (std::size_t i = 0; i < store.layout().parameters().size(); ++i) {
       const auto& expected_block = recorded["layout"][i];
-      CHECK(store.layout().blocks()[i].name == expected_block[0].get<std::string>());
-      CHECK(store.layout().blocks()[i].shape == expected_block[1].get<std::vector<std::int64_t>>());
+      CHECK(store.layout().parameters()[i].name == expected_block[0].get<std::string>());
+      CHECK(store.layout().parameters()[i].shape ==
+            expected_block[1].get<std::vector<std::int64_t>>());
     }
     fill(store);
     const auto model = spec->build(store);

@@ -96,9 +96,9 @@ TEST_CASE("Gradients agree with finite differences in single coordinates of ever
     INFO(model.name << ", seed " << kSeed);
     Problem problem(model);
     const auto gradient = problem.gradient();
-    for (const auto& block : problem.layout().blocks()) {
-      INFO(block.name);
-      for (const auto element : {block.offset, block.offset + block.size() / 2}) {
+    for (const auto& parameter : problem.layout().parameters()) {
+      INFO(parameter.name);
+      for (const auto element : {parameter.offset, parameter.offset + parameter.size() / 2}) {
         auto direction = at::zeros_like(gradient);
         direction[element] = 1.0;
         const double slope = problem.slope(direction);
@@ -122,15 +122,15 @@ TEST_CASE("A tied tensor's gradient is the sum of the two untied ones") {
     tied.initialize(kSeed);
     {
       at::NoGradGuard no_grad;
-      for (const auto& block : untied.layout().blocks()) {
-        untied.tensor(block.name).copy_(tied.tensor(block.name));
+      for (const auto& parameter : untied.layout().parameters()) {
+        untied.tensor(parameter.name).copy_(tied.tensor(parameter.name));
       }
     }
     ForwardContext context;
     const auto batch = small_batch(with(true));
     backward(with(true).spec()->build(tied)->loss(batch, context));
     backward(with(false).spec()->build(untied)->loss(batch, context));
-    const auto& name = tied.layout().blocks().front().name;
+    const auto& name = tied.layout().parameters().front().name;
     const auto sum = untied.tensor(name).grad() + untied.tensor("lm_head.weight").grad();
     // The same sums in another order, gradients of size 1.
     CHECK(at::allclose(tied.tensor(name).grad(), sum, 0.0, 1e-14));

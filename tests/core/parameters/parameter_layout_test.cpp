@@ -12,14 +12,14 @@ using namespace blockwise::testing;
 
 namespace {
 
-ParameterBlock block(const std::string& name, std::vector<std::int64_t> shape) {
-  ParameterBlock result;
+Parameter block(const std::string& name, std::vector<std::int64_t> shape) {
+  Parameter result;
   result.name = name;
   result.shape = std::move(shape);
   return result;
 }
 
-std::string error_of(const ParameterBlock& broken) {
+std::string error_of(const Parameter& broken) {
   return input_error([&] { ParameterLayout({block("first", {2, 2}), broken}); });
 }
 
@@ -50,11 +50,11 @@ TEST_CASE("The blocks of every model cover the flat buffer once, in order") {
     const auto layout = model.spec()->layout();
     std::int64_t next = 0;
     std::set<std::string> names;
-    for (const auto& b : layout.blocks()) {
+    for (const auto& b : layout.parameters()) {
       CHECK(b.offset == next);
       CHECK(b.size() == b.rows() * b.columns());
       CHECK(names.insert(b.name).second);
-      CHECK(layout.blocks()[layout.index_of(b.name)].name == b.name);
+      CHECK(layout.parameters()[layout.index_of(b.name)].name == b.name);
       next += b.size();
     }
     CHECK(layout.size() == next);
@@ -82,7 +82,7 @@ TEST_CASE("A tied tensor is one block under two names") {
 
 TEST_CASE("A fused QKV is one tensor with three sections that have heads") {
   const auto layout = small_models()[0].spec()->layout();
-  const auto& qkv = layout.blocks()[layout.index_of("transformer.h.1.attn.c_attn.weight")];
+  const auto& qkv = layout.parameters()[layout.index_of("transformer.h.1.attn.c_attn.weight")];
   REQUIRE(qkv.sections.size() == 3);
   CHECK(qkv.shape == std::vector<std::int64_t>{24, 8});
   CHECK(qkv.sections[0].role == ParameterRole::query);
@@ -123,7 +123,7 @@ TEST_CASE("A model's sizes come from the data, or are asked for") {
   CHECK_THAT(input_error([&] { spec->layout(); }), Contains("vocab_size is 0"));
   spec->adapt_to({DataShape::Inputs::tokens, 19, 0, 8});
   const auto layout = spec->layout();
-  CHECK(layout.blocks()[layout.index_of("lm_head.weight")].rows() == 19);
+  CHECK(layout.parameters()[layout.index_of("lm_head.weight")].rows() == 19);
   CHECK_THAT(input_error([&] {
                spec->adapt_to({DataShape::Inputs::tokens, 20, 0, 8});
              }),

@@ -19,7 +19,7 @@ TEST_CASE("Tensors are leaves that share the flat buffer") {
     CHECK(tensor.is_leaf());
     CHECK(tensor.requires_grad());
     CHECK(tensor.data_ptr<float>() ==
-          store.parameters().data_ptr<float>() + store.layout().blocks()[i].offset);
+          store.parameters().data_ptr<float>() + store.layout().parameters()[i].offset);
   }
   at::NoGradGuard no_grad;
   store.parameters().fill_(0.5);
@@ -77,11 +77,11 @@ TEST_CASE("Initial values are a function of the seed, tensor by tensor") {
   CHECK_FALSE(at::equal(a.parameters(), other.parameters()));
 
   // A longer last tensor changes none before it.
-  auto blocks = layout.blocks();
-  blocks.back().shape[0] += 3;
-  ParameterStore longer(ParameterLayout(blocks), at::kCPU);
+  auto parameters = layout.parameters();
+  parameters.back().shape[0] += 3;
+  ParameterStore longer(ParameterLayout(parameters), at::kCPU);
   longer.initialize(5);
-  for (std::size_t i = 0; i + 1 < blocks.size(); ++i) {
+  for (std::size_t i = 0; i + 1 < parameters.size(); ++i) {
     CHECK(at::equal(a.tensors()[i], longer.tensors()[i]));
   }
   ParameterStore wide(layout, at::kCPU, at::kDouble);

@@ -60,7 +60,7 @@ struct Written {
   Written() {
     file.partition = mixed(layout);
     file.provenance = {{"objective", "energy"}, {"remark", "it's quoted: yes"}};
-    file.evidence.resize(layout.blocks().size());
+    file.evidence.resize(layout.parameters().size());
     file.evidence[0] = {{{"lift", 0.25}, {"lift_error", 0.125}}};
     text = partition_text(layout, file);
   }
@@ -150,7 +150,7 @@ TEST_CASE("A partition file that does not fit is one sentence with the tensor") 
   // A tensor that is missing.
   auto shorter = free;
   const auto last = shorter.rfind("  - name:");
-  const auto name = w.layout.blocks().back().name;
+  const auto name = w.layout.parameters().back().name;
   shorter.erase(last);
   CHECK_THROWS_WITH(w.read(shorter), Contains("tensor '" + name + "' of the model is missing"));
 }

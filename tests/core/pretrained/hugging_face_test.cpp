@@ -80,7 +80,7 @@ TEST_CASE("Every family gives the logits, loss and gradients of transformers") {
     backward(loss);
     std::size_t compared = 0;
     for (std::size_t i = 0; i < opened.store->tensors().size(); ++i) {
-      const auto& block = opened.store->layout().blocks()[i];
+      const auto& block = opened.store->layout().parameters()[i];
       INFO(block.name);
       auto gradient = expected.tensor("grad." + block.name);
       if (block.stored_transposed && gradient.dim() == 2) gradient = gradient.t();

@@ -335,7 +335,7 @@ TEST_CASE("Models and batches that no machine holds are one sentence with the bo
 }
 
 TEST_CASE("Plans whose numbers would wrap around are refused") {
-  ParameterBlock block;
+  Parameter block;
   block.name.assign(1, 'w');
   block.shape = {4, 4};
   const ParameterLayout layout({block});
@@ -346,11 +346,12 @@ TEST_CASE("Plans whose numbers would wrap around are refused") {
   };
   const auto rules = partition_rule_names();
   CHECK(plan({{"lanczos_steps", 4}, {"partitions", rules}}) == "no error");
-  CHECK_THAT(plan({{"lanczos_steps", 4},
-                   {"partitions", rules},
-                   {"code_vectors", 1 << 30},
-                   {"codes", 1 << 30}}),
-             Contains("hessian.energies.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
+  CHECK_THAT(
+      plan({{"lanczos_steps", 4},
+            {"partitions", rules},
+            {"code_vectors", 1 << 30},
+            {"codes", 1 << 30}}),
+      Contains("hessian.energies.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
   CHECK_THAT(input_error([] {
                dataset_spec("gaussian_classes", {{"features", 1 << 20}, {"examples", 1 << 22}});
              }),

@@ -393,7 +393,7 @@ TEST_CASE("A sliding window shorter than the sequence is planned, and measured a
       folder.path().string());
   const auto config = YamlDocument::parse(yaml, "windowed.yaml").run_config();
   const auto planned = double(plan_memory(config).peak_bytes);
-  train(resolve(config), [](const StepRecord&) {});
+  train(resolve(config), {[](const StepRecord&) {}});
   const auto peak = double(read_run((folder / "run/run.h5").string()).peak_allocated);
   INFO("planned " << planned << ", measured " << peak);
   CHECK(std::abs(planned / peak - 1.0) < 0.01);

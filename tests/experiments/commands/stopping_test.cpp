@@ -155,10 +155,13 @@ TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on 
   const std::vector<std::string> common = {"hessian.blocks.names=['*norm*']",
                                            "hessian.couplings.products=2", "hessian.distances=true",
                                            "hessian.preconditioning=true"};
-  const std::vector<std::string> estimated = {
-      "hessian.lanczos.steps=4",     "hessian.lanczos.probes=2",        "hessian.pairs.count=2",
-      "hessian.trace.products=4",    "hessian.lanczos.save_every=1000", "hessian.diagonal.products=4",
-      "hessian.spectral.functions=[absolute]"};
+  const std::vector<std::string> estimated = {"hessian.lanczos.steps=4",
+                                              "hessian.lanczos.probes=2",
+                                              "hessian.pairs.count=2",
+                                              "hessian.trace.products=4",
+                                              "hessian.lanczos.save_every=1000",
+                                              "hessian.diagonal.products=4",
+                                              "hessian.spectral.functions=[absolute]"};
   for (const auto& [name, kind] :
        {std::pair{"lanczos", estimated},
         std::pair{"exact", std::vector<std::string>{"hessian.exact=true"}}}) {

@@ -79,7 +79,7 @@ TEST_CASE("Every configuration file parses and its scaled-down form trains", "[c
       auto own = document.clone();
       for (const auto& [path, value] : member.overrides) own.set(path, value, "member");
       scale_down(own, folder.path());
-      const auto outcome = train(resolve(own.run_config()), [](const StepRecord&) {});
+      const auto outcome = train(resolve(own.run_config()), {[](const StepRecord&) {}});
       CHECK(outcome.state == RunState::finished);
       CHECK(outcome.step == 2);
     }

@@ -25,8 +25,8 @@ std::string hash_with(const std::string& setting) {
 }  // namespace
 
 TEST_CASE("A key that came later does not change the hash of older runs") {
-  // Recorded from the program before it had the keys hessian.blocks.names, order, vectors and models: a
-  // run of that time is continued only under this hash.
+  // Recorded from the program before it had the keys hessian.blocks.names, order, vectors and
+  // models: a run of that time is continued only under this hash.
   CHECK(hash_with("") == "bf182ddbe650e0d2");
   CHECK(hash_with("hessian.order=sampled") == hash_with(""));
   for (const std::string setting : {"hessian.order=sequential", "hessian.blocks.names=[a]",

@@ -216,10 +216,10 @@ TEST_CASE("A wrong sweep says what is wrong") {
     return std::string("no error");
   };
   CHECK_THAT(error("sweep: {methd: grid}"),
-             Contains("x.yaml:14:9: sweep: unknown key 'methd', did you mean"));
+             Contains("x.yaml:14:9: sweep.methd: unknown key, did you mean"));
   CHECK_THAT(error("sweep: {method: bayes}"), Contains("'bayes' is none of grid, random"));
   CHECK_THAT(error("sweep: {method: random}"), Contains("needs run_cap"));
-  CHECK_THAT(error("sweep: {seeds: 3}"), Contains("seeds is a list"));
+  CHECK_THAT(error("sweep: {seeds: 3}"), Contains("sweep.seeds: '3' where a list is expected"));
   CHECK_THAT(error("sweep: {parameters: {optimizer.eps: {min: 1, max: 0}}}"),
              Contains("min is not below max"));
   CHECK_THAT(error("sweep: {baseline: x, groups: [{name: a}]}"), Contains("'x' is none of a"));

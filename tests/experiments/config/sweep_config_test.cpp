@@ -119,9 +119,10 @@ TEST_CASE("Random sweep: ranges that a double cannot span, and draws that find n
 }
 
 TEST_CASE("A sweep's numbers are bounded before anything is built from them") {
-  CHECK_THAT(error_of(random_sweep(std::numeric_limits<std::int64_t>::max())),
-             Contains("'9223372036854775807' where a whole number from 0 to 10000"));
-  CHECK_THAT(error_of(random_sweep(-1)), Contains("'-1' where a whole number"));
+  CHECK_THAT(
+      error_of(random_sweep(std::numeric_limits<std::int64_t>::max())),
+      Contains("sweep.run_cap: 9223372036854775807 is out of bounds, 0 to 10000 are allowed"));
+  CHECK_THAT(error_of(random_sweep(-1)), Contains("sweep.run_cap: -1 is out of bounds"));
   // Ten keys of 50 values and 4 seeds: 3.9e17 members, 50^12 more overflows 64 bits.
   std::string values, seeds = "1, 2, 3, 4";
   for (int i = 0; i < 50; ++i) values += fmt::format("{}0.{}", i == 0 ? "" : ", ", 1000 + i);
@@ -150,7 +151,7 @@ TEST_CASE("A sweep section of the wrong shape says where and what") {
         "{parameters: {a: {min: [1], max: 2}}}", "{seed: -1}", "{method: grid, method: grid}"}) {
     INFO(section);
     const auto error = error_of(section);
-    CHECK_THAT(error, Contains("x.yaml:") && Contains(": sweep: "));
+    CHECK_THAT(error, Contains("x.yaml:") && Contains(": sweep"));
     CHECK_THAT(error, !Contains("of another kind"));  // the guard, which knows no key
   }
 }
@@ -182,7 +183,8 @@ TEST_CASE("Words of W&B's sweeps are understood, or answered with what to write"
                  Contains("write log_uniform_values, whose min and max are values, not exponents"));
   CHECK_THAT(error_of(with("min: 1e-4, max: 1e-2, distribution: normal")),
              Contains("write uniform, with min and max"));
-  CHECK_THAT(error_of(with("mu: 1, sigma: 2")), Contains("unknown key 'mu'"));
+  CHECK_THAT(error_of(with("mu: 1, sigma: 2")),
+             Contains("sweep.parameters.optimizer.learning_rate.mu: unknown key: normal"));
   CHECK_THAT(error_of("{method: bayes}"),
              Contains("'bayes' is none of grid, random: write random"));
   CHECK_THAT(error_of("{metric: {name: loss}}"), Contains("ranks by the final validation loss"));

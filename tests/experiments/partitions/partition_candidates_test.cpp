@@ -16,7 +16,7 @@ TEST_CASE("Candidates: those that discovery.candidates may name, and no others")
 TEST_CASE("Candidates: every one cuts a section into blocks that have a value at least") {
   for (const auto& small : small_models()) {
     const auto layout = small.spec()->layout();
-    for (const auto& parameter : layout.blocks()) {
+    for (const auto& parameter : layout.parameters()) {
       for (const auto& view : section_views(parameter)) {
         for (const auto& candidate : partition_candidates()) {
           const auto structure = candidate.structure(view);

@@ -10,8 +10,8 @@ using namespace blockwise;
 
 namespace {
 
-ParameterBlock parameter(const std::string& name, std::vector<std::int64_t> shape) {
-  ParameterBlock block;
+Parameter parameter(const std::string& name, std::vector<std::int64_t> shape) {
+  Parameter block;
   block.name = name;
   block.role = ParameterRole::mlp_in;
   block.shape = std::move(shape);

@@ -17,9 +17,9 @@ namespace {
 
 using Result = PairedTrials::Result;
 
-ParameterBlock matrix(const std::string& name, ParameterRole role, std::int64_t layer,
-                      std::int64_t rows) {
-  ParameterBlock parameter;
+Parameter matrix(const std::string& name, ParameterRole role, std::int64_t layer,
+                 std::int64_t rows) {
+  Parameter parameter;
   parameter.name = name;
   parameter.role = role;
   parameter.layer = layer;

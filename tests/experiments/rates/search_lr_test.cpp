@@ -155,7 +155,8 @@ std::vector<double> rates_by_hand(const ResolvedRun& run, std::int64_t first, st
   ParameterStore store(run.layout, at::kCPU);
   store.initialize(static_cast<std::uint64_t>(run.config.seed));
   const auto model = run.config.model.spec->build(store);
-  std::vector<std::vector<double>> squares(run.layout.blocks().size(), std::vector<double>(4, 0.0));
+  std::vector<std::vector<double>> squares(run.layout.parameters().size(),
+                                           std::vector<double>(4, 0.0));
   for (std::int64_t b = 0; b < 16; ++b) {
     at::Tensor loss;
     for (std::int64_t m = 0; m < accumulated; ++m, first += micro) {

@@ -90,7 +90,7 @@ TEST_CASE("Norms: a run that was killed goes on with the table of one that never
 }
 
 TEST_CASE("Norms: of tensors in plain operations and in the kernel") {
-  ParameterBlock block;
+  Parameter block;
   block.name = "w";
   block.role = ParameterRole::query;
   block.shape = {3, 5};

@@ -21,7 +21,7 @@ struct Trials {
   Trials() { write_small_corpus(folder.path()); }
 
   // As another process would: with nothing known but what the folder holds.
-  TrainingOracle oracle() const { return {folder / "trials", program_path(), 2}; }
+  TrainingOracle oracle() const { return {folder / "trials", program_path(), 2, never_stop}; }
   // A run of six steps at the rate.
   Arm arm(const std::string& id, double rate) const {
     auto document = YamlDocument::parse(small_run_yaml(folder.path(), 6), "small");

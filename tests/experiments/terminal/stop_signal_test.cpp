@@ -37,9 +37,10 @@ std::string train_and_raise(const SmallRunFolder& small, const std::string& outp
     auto config = document.run_config();
     config.output = (small.folder / output).string();
     install_stop_handlers("step");
-    const auto outcome = train(resolve(config), [&](const StepRecord& row) {
+    const auto raise = [&](const StepRecord& row) {
       if (row.step == step) std::raise(signal);
-    });
+    };
+    const auto outcome = train(resolve(config), {raise, stop_requested, stop_signal_name});
     say(outcome.message);
   });
   return child.wait().text;

@@ -42,7 +42,7 @@ Measured measure(const TemporaryFolder& folder, const std::string& family,
   const auto config = document.run_config();
   const auto plan = plan_memory(config);
   std::filesystem::remove_all(folder / "run");
-  train(resolve(config), [](const StepRecord&) {});
+  train(resolve(config), {[](const StepRecord&) {}});
   return {plan.peak_bytes, read_run(folder / "run/run.h5").peak_allocated};
 }
 
@@ -191,7 +191,7 @@ TEST_CASE("Masters are the optimizer's bytes, in the plan as in the run file", "
   document.set("trainer.precision", "bf16", "test");
   const auto config = document.run_config();
   const auto plan = plan_memory(config);
-  train(resolve(config), [](const StepRecord&) {});
+  train(resolve(config), {[](const StepRecord&) {}});
   const auto run = read_run(p.folder / "run/run.h5");
   CHECK(plan.master_bytes > 0);
   CHECK(plan.optimizer_bytes() == run.optimizer_bytes);

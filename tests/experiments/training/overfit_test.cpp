@@ -1,10 +1,7 @@
 // trainer.overfit_batches: the first batches again and again, the first thing that one tries.
-#include <csignal>
-
 #include "core/io/input_file.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/records/checkpoint.hpp"
-#include "experiments/terminal/stop_signal.hpp"
 #include "experiments/training/trainer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child_process.hpp"
@@ -27,7 +24,7 @@ struct Overfit : SmallRunFolder {
   }
   RunResult trained(const std::string& output, const std::vector<std::string>& settings) const {
     const auto run = resolved(output, settings);
-    REQUIRE(train(run, [](const StepRecord&) {}).state == RunState::finished);
+    REQUIRE(train(run, {[](const StepRecord&) {}}).state == RunState::finished);
     return read_run(run.config.output + "/run.h5");
   }
 };
@@ -65,10 +62,10 @@ TEST_CASE("overfit_batches: one batch is learned by heart, and a stopped run goe
   // Two processes: HDF5 goes on with no file that it wrote to in the same one.
   for (const std::int64_t stop : {50, 0}) {
     ChildProcess child([&](const auto& say) {
-      install_stop_handlers("step");
-      const auto outcome = train(o.resolved("stopped", settings), [&](const StepRecord& row) {
-        if (row.step == stop) std::raise(SIGUSR1);
-      });
+      bool is_over = false;
+      const auto watch = [&](const StepRecord& row) { is_over = row.step == stop; };
+      const auto outcome = train(o.resolved("stopped", settings),
+                                 {watch, [&] { return is_over; }, [] { return "the test"; }});
       say(run_state_names()[static_cast<std::size_t>(outcome.state)]);
     });
     CHECK(child.wait().text == (stop > 0 ? "interrupted" : "finished"));

@@ -93,7 +93,7 @@ TEST_CASE("The plan predicts the peak of random combinations", "[plan]") {
     const auto config = YamlDocument::parse(yaml, "plan.yaml").run_config();
     const auto planned = plan_memory(config).peak_bytes;
     std::filesystem::remove_all(folder / "run");
-    train(resolve(config), [](const StepRecord&) {});
+    train(resolve(config), {[](const StepRecord&) {}});
     const auto measured = read_run(folder / "run/run.h5").peak_allocated;
     INFO("planned " << planned << ", measured " << measured);
     const double tolerance = precision == "fp32" ? 0.01 : 0.02;

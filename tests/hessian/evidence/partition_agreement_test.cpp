@@ -7,8 +7,8 @@ using namespace blockwise;
 
 namespace {
 
-ParameterBlock parameter(const std::string& name, std::vector<std::int64_t> shape) {
-  ParameterBlock parameter;
+Parameter parameter(const std::string& name, std::vector<std::int64_t> shape) {
+  Parameter parameter;
   parameter.name = name;
   parameter.shape = std::move(shape);
   return parameter;

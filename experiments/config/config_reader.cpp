@@ -1,4 +1,4 @@
-#include "experiments/config/run_config_reader.hpp"
+#include "experiments/config/config_reader.hpp"
 
 #include <fmt/ranges.h>
 
@@ -8,9 +8,9 @@
 #include <set>
 
 #include "core/base/error.hpp"
-#include "core/base/text_map_field.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/config/spelling.hpp"
+#include "experiments/config/wandb_words.hpp"
 
 namespace blockwise {
 namespace {
@@ -25,7 +25,7 @@ std::string bounds_text(const RealBounds& b) {
   return text;
 }
 
-class YamlReader : public FieldVisitor, public TextMapVisitor {
+class YamlReader : public FieldVisitor {
  public:
   explicit YamlReader(const YamlDocument::Tree& tree) : tree_(tree) { push(tree.root, ""); }
 
@@ -89,18 +89,51 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     if (!node->IsMap()) fail(*node, field, fmt::format("{} is not a map", shown(*node)));
     values.clear();
     for (const auto& entry : *node) {
-      const auto name = entry.first.Scalar();
+      const auto name = new_name(entry.first, field, values);
       if (const auto problem = name_problem(name); !problem.empty()) {
         fail(entry.first, field, fmt::format("the name {}", problem));
-      }
-      if (std::ranges::count(values, name, &TextMap::value_type::first) > 0) {
-        fail(entry.first, field, fmt::format("the name '{}' stands here twice", name));
       }
       if (!entry.second.IsScalar() || entry.second.Scalar().empty()) {
         fail(entry.second, field, fmt::format("'{}': {} is not a text", name, shown(entry.second)));
       }
       values.emplace_back(name, entry.second.Scalar());
     }
+  }
+
+  void value(const Field& field, std::string& yaml) override {
+    if (const auto node = find(field)) yaml = any_value(*node, field);
+  }
+
+  void value_list(const Field& field, std::vector<std::string>& yaml) override {
+    const auto node = list(field);
+    if (!node) return;
+    yaml.clear();
+    for (const auto& item : *node) yaml.push_back(any_value(item, field));
+  }
+
+  void value_map(const Field& field, TextMap& yaml) override {
+    const auto node = find(field);
+    if (!node) return;
+    if (!node->IsMap()) fail(*node, field, fmt::format("{} is not a map", shown(*node)));
+    yaml.clear();
+    for (const auto& entry : *node) {
+      const auto name = new_name(entry.first, field, yaml);
+      yaml.emplace_back(name, any_value(entry.second, field));
+    }
+  }
+
+  void section_list(const Field& field, Sections& sections) override {
+    const auto node = list(field);
+    if (!node) return;
+    for (std::size_t i = 0; i < node->size(); ++i) {
+      sections.append("");
+      read_item((*node)[i], {fmt::format("{}[{}]", field.name, i), field.hint}, sections);
+    }
+  }
+
+  void section_map(const Field& field, Sections& sections) override {
+    const auto node = find(field);
+    if (node) read_named(*node, field, "", sections);
   }
 
   void choice_list(const Field& field, std::vector<std::string>& values,
@@ -124,7 +157,7 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     if (node && !node->IsMap())
       fail(*node, field, fmt::format("{} is not a section", shown(*node)));
     push(node ? *node : YAML::Node(YAML::NodeType::Map), std::string(field.name));
-    if (!node) scopes_.back().node_is_absent = true;
+    scopes_.back().hint = field.hint;
   }
 
   void end_section() override {
@@ -133,10 +166,10 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
   }
 
   void check(std::string_view field, const std::string& why) override {
-    if (why.empty()) return;
+    if (why.empty() || is_looking_) return;
     auto node = scopes_.back().node;
     std::string path = scopes_.back().path;
-    for (std::size_t begin = 0; begin <= field.size();) {
+    for (std::size_t begin = 0; begin < field.size();) {
       const auto end = std::min(field.find('.', begin), field.size());
       const std::string key(field.substr(begin, end - begin));
       path = join_path(path, key);
@@ -146,6 +179,11 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     throw InputError(fmt::format("{}: {}: {}", tree_.place(node.Mark(), path), path, why));
   }
 
+  // A section, in which unknown keys are refused before anything is checked.
+  void read_section(const Field& field, Sections& section) {
+    if (const auto node = find(field))
+      read_item(*node, {std::string(field.name), field.hint}, section);
+  }
   void allow_key(const std::string& key) { scopes_.back().known.insert(key); }
   void finish() { refuse_unknown_keys(); }
 
@@ -154,17 +192,74 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     YAML::Node node;
     std::string path;
     std::set<std::string> known;
-    bool node_is_absent = false;
+    WordHint hint = nullptr;
+  };
+  struct Item {
+    std::string name;
+    WordHint hint;
   };
 
   void push(const YAML::Node& node, const std::string& name) {
     const std::string prefix = scopes_.empty() ? "" : scopes_.back().path;
-    scopes_.push_back({node, name.empty() ? prefix : join_path(prefix, name), {}, false});
+    scopes_.push_back({node, name.empty() ? prefix : join_path(prefix, name), {}, nullptr});
     std::set<std::string> keys;
     for (const auto& entry : node) {
+      if (!entry.first.IsScalar()) fail_at(entry.first, "", shown(entry.first) + " is not a key");
       const auto key = entry.first.Scalar();
       if (!keys.insert(key).second) fail_at(entry.first, key, "this key stands here twice");
     }
+  }
+
+  // Goes through it twice: what is not known explains what else is wrong, so it is said first.
+  void read_item(const YAML::Node& node, const Item& item, Sections& sections) {
+    if (!node.IsMap()) fail_at(node, item.name, fmt::format("{} is not a section", shown(node)));
+    push(node, item.name);
+    scopes_.back().hint = item.hint;
+    is_looking_ = true;
+    sections.visit_last(*this);
+    refuse_unknown_keys();
+    is_looking_ = false;
+    sections.visit_last(*this);
+    scopes_.pop_back();
+  }
+
+  void read_named(const YAML::Node& map, const Field& field, const std::string& prefix,
+                  Sections& sections) {
+    if (!map.IsMap()) fail(map, field, fmt::format("{} is not a map", shown(map)));
+    const std::string own(field.name);
+    for (const auto& entry : map) {
+      if (!entry.first.IsScalar()) fail(entry.first, field, shown(entry.first) + " is not a key");
+      const auto name = join_path(prefix, entry.first.Scalar());
+      const auto& node = entry.second;
+      if (node.IsMap() && node.size() == 1 && node[own]) {
+        read_named(node[own], field, name, sections);
+        continue;
+      }
+      sections.append(name);
+      read_item(node, {join_path(own, name), field.hint}, sections);
+    }
+  }
+
+  // A key of a map whose names are the user's.
+  std::string new_name(const YAML::Node& key, const Field& field, const TextMap& before) const {
+    if (!key.IsScalar()) fail(key, field, shown(key) + " is not a key");
+    if (std::ranges::count(before, key.Scalar(), &TextMap::value_type::first) > 0) {
+      fail(key, field, fmt::format("the name '{}' stands here twice", key.Scalar()));
+    }
+    return key.Scalar();
+  }
+
+  std::string any_value(const YAML::Node& node, const Field& field) const {
+    if (node.IsScalar()) return node.Scalar().empty() ? "''" : node.Scalar();
+    if (!node.IsSequence()) {
+      fail(node, field, fmt::format("{} where a value is expected", shown(node)));
+    }
+    std::vector<std::string> parts;
+    for (const auto& part : node) {
+      if (!part.IsScalar()) fail(part, field, fmt::format("{} in a list of values", shown(part)));
+      parts.push_back(part.Scalar());
+    }
+    return fmt::format("[{}]", fmt::join(parts, ", "));
   }
 
   std::optional<YAML::Node> find(const Field& field) {
@@ -237,7 +332,7 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
       fail(node, field,
            fmt::format("{} is none of {}{}", shown(node), fmt::join(choices, ", "),
-                       did_you_mean(text, choices)));
+                       meant(text, field.hint, choices)));
     }
     return text;
   }
@@ -248,8 +343,14 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
     for (const auto& entry : scope.node) {
       const auto key = entry.first.Scalar();
       if (scope.known.count(key) > 0) continue;
-      fail_at(entry.first, key, "unknown key" + did_you_mean(key, known));
+      fail_at(entry.first, key, "unknown key" + meant(key, scope.hint, known));
     }
+  }
+
+  static std::string meant(const std::string& word, WordHint hint,
+                           const std::vector<std::string>& words) {
+    const auto known = hint == nullptr ? "" : hint(word);
+    return known.empty() ? did_you_mean(word, words) : known;
   }
 
   [[noreturn]] void fail(const YAML::Node& node, const Field& field,
@@ -264,7 +365,30 @@ class YamlReader : public FieldVisitor, public TextMapVisitor {
 
   const YamlDocument::Tree& tree_;
   std::vector<Scope> scopes_;
+  bool is_looking_ = false;  // at which keys there are, before anything is checked
 };
+
+// The section `sweep` as the only item of a list.
+class SweepSection : public Sections {
+ public:
+  explicit SweepSection(SweepConfig& sweep) : sweep_(sweep) {}
+  void append(const std::string&) override { sweep_ = {}; }
+  void visit_last(FieldVisitor& v) override { sweep_.visit(v); }
+
+ private:
+  SweepConfig& sweep_;
+};
+
+// What people write who know other tools' files, where there is no section.
+void require_sweep(const YamlDocument::Tree& tree) {
+  const auto root = std::as_const(tree.root);
+  if (root["sweep"].IsDefined() && root["sweep"].IsMap()) return;
+  const bool has_words = root["parameters"].IsDefined() || root["method"].IsDefined();
+  throw InputError(
+      fmt::format("{}: there is no section 'sweep'; {}", tree.name,
+                  has_words ? "`method` and `parameters` stand in it, beside the sections of a run"
+                            : "`blockwise train` runs a file without one"));
+}
 
 }  // namespace
 
@@ -285,6 +409,15 @@ OptimizerConfig read_optimizer_config(const YamlDocument::Tree& tree) {
   reader.end_section();
   reader.finish();
   return config;
+}
+
+SweepConfig read_sweep_config(const YamlDocument::Tree& tree) {
+  require_sweep(tree);
+  SweepConfig sweep;
+  SweepSection section(sweep);
+  YamlReader(tree).read_section({"sweep", "", false, wandb_section_hint}, section);
+  if (sweep.baseline.empty() && !sweep.groups.empty()) sweep.baseline = sweep.groups.front().name;
+  return sweep;
 }
 
 }  // namespace blockwise

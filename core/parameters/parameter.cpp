@@ -1,4 +1,4 @@
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -39,12 +39,12 @@ ParameterRole role_from_name(std::string_view name) {
   return static_cast<ParameterRole>(found - names.begin());
 }
 
-std::int64_t ParameterBlock::size() const {
+std::int64_t Parameter::size() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
-std::int64_t ParameterBlock::rows() const { return shape.empty() ? 1 : shape.front(); }
+std::int64_t Parameter::rows() const { return shape.empty() ? 1 : shape.front(); }
 
-std::int64_t ParameterBlock::columns() const { return rows() == 0 ? 0 : size() / rows(); }
+std::int64_t Parameter::columns() const { return rows() == 0 ? 0 : size() / rows(); }
 
 }  // namespace blockwise

@@ -1,4 +1,4 @@
-// ParameterBlock: one parameter tensor, described where the model makes it. Optimizers, partitions,
+// Parameter: one parameter tensor, described where the model makes it. Optimizers, partitions,
 // Hessian blocks and checkpoints read this description; nothing ever parses a parameter's name.
 #pragma once
 
@@ -65,7 +65,7 @@ struct FusedSection {
 // family gives it; only the partition rule `released_1_1_1` reads this.
 enum class ReleasedTreatment { by_role, whole };
 
-struct ParameterBlock {
+struct Parameter {
   std::string name;  // the Hugging Face name of the family
   ParameterRole role = ParameterRole::other;
   std::int64_t layer = -1;          // -1: outside the stack of layers

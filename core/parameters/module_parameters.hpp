@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/parameters/parameter_block.hpp"
+#include "core/parameters/parameter.hpp"
 
 namespace torch::nn {
 class Module;
@@ -23,7 +23,7 @@ class Module;
 
 namespace blockwise {
 
-using DescribedParameters = std::vector<std::pair<at::Tensor, ParameterBlock>>;
+using DescribedParameters = std::vector<std::pair<at::Tensor, Parameter>>;
 
 // In the order of the modules; blocks carry the dotted names of named_parameters(). A tensor that
 // several modules register appears once, with tied names. Throws InputError naming a parameter

@@ -1,5 +1,5 @@
 // LibTorch modules described by their types.
-#include "core/parameters/module_blocks.hpp"
+#include "core/parameters/module_parameters.hpp"
 
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
@@ -24,20 +24,20 @@ namespace nn = torch::nn;
 namespace {
 
 ParameterLayout layout_of(const nn::Module& module) {
-  std::vector<ParameterBlock> blocks;
+  std::vector<Parameter> parameters;
   for (const auto& [tensor, block] : describe_modules(module)) {
     CHECK(block.size() == tensor.numel());
-    blocks.push_back(block);
+    parameters.push_back(block);
   }
-  return ParameterLayout(blocks);
+  return ParameterLayout(parameters);
 }
 
-const ParameterBlock& block(const ParameterLayout& layout, const std::string& name) {
-  return layout.blocks()[layout.index_of(name)];
+const Parameter& block(const ParameterLayout& layout, const std::string& name) {
+  return layout.parameters()[layout.index_of(name)];
 }
 
 // Values of adam_mini's partition of one tensor.
-std::int64_t values(const ParameterBlock& block) {
+std::int64_t values(const Parameter& block) {
   return make_partition(ParameterLayout({block}), "adam_mini").state_size();
 }
 
@@ -63,7 +63,7 @@ TEST_CASE("Matrices are by row, gains and biases by element") {
       nn::Embedding(9, 6), nn::Linear(6, 5), nn::LayerNorm(nn::LayerNormOptions({5})),
       nn::Conv2d(nn::Conv2dOptions(4, 8, 3).groups(2)), nn::BatchNorm2d(8), nn::GroupNorm(2, 8));
   const auto layout = layout_of(*net);
-  CHECK(layout.blocks().size() == net->parameters().size());
+  CHECK(layout.parameters().size() == net->parameters().size());
   CHECK(block(layout, "0.weight").role == ParameterRole::token_embedding);
   CHECK(values(block(layout, "0.weight")) == 9);
   CHECK(values(block(layout, "1.weight")) == 5);

@@ -1,4 +1,4 @@
-#include "core/parameters/module_blocks.hpp"
+#include "core/parameters/module_parameters.hpp"
 
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
@@ -33,19 +33,19 @@ bool has_gain(const nn::Module& module) {
                 nn::InstanceNorm3dImpl>(module);
 }
 
-ParameterBlock matrix(const at::Tensor& tensor, ParameterRole role, const Heads& heads = {}) {
-  ParameterBlock block;
-  block.role = role;
-  block.shape = tensor.sizes().vec();
-  block.heads = heads;
-  return block;
+Parameter matrix(const at::Tensor& tensor, ParameterRole role, const Heads& heads = {}) {
+  Parameter parameter;
+  parameter.role = role;
+  parameter.shape = tensor.sizes().vec();
+  parameter.heads = heads;
+  return parameter;
 }
 
-ParameterBlock vector(const at::Tensor& tensor, ParameterRole role) {
-  ParameterBlock block;
-  block.role = role;
-  block.shape = {tensor.numel()};
-  return block;
+Parameter vector(const at::Tensor& tensor, ParameterRole role) {
+  Parameter parameter;
+  parameter.role = role;
+  parameter.shape = {tensor.numel()};
+  return parameter;
 }
 
 Heads heads_of(const nn::MultiheadAttentionImpl& attention, Heads::Axis axis) {
@@ -54,19 +54,19 @@ Heads heads_of(const nn::MultiheadAttentionImpl& attention, Heads::Axis axis) {
 }
 
 // A parameter that a MultiheadAttention registers itself; `key` is its name in LibTorch's API.
-std::optional<ParameterBlock> attention_block(const nn::MultiheadAttentionImpl& attention,
-                                              const std::string& key, const at::Tensor& tensor) {
+std::optional<Parameter> attention_parameter(const nn::MultiheadAttentionImpl& attention,
+                                             const std::string& key, const at::Tensor& tensor) {
   const auto heads = heads_of(attention, Heads::Axis::rows);
   const std::int64_t rows = heads.count * heads.dim;
   if (key == "q_proj_weight") return matrix(tensor, ParameterRole::query, heads);
   if (key == "k_proj_weight") return matrix(tensor, ParameterRole::key, heads);
   if (key == "v_proj_weight") return matrix(tensor, ParameterRole::value, heads);
   if (key == "in_proj_weight") {
-    auto block = matrix(tensor, ParameterRole::other);
-    block.sections = {{ParameterRole::query, rows, heads},
-                      {ParameterRole::key, rows, heads},
-                      {ParameterRole::value, rows, heads}};
-    return block;
+    auto parameter = matrix(tensor, ParameterRole::other);
+    parameter.sections = {{ParameterRole::query, rows, heads},
+                          {ParameterRole::key, rows, heads},
+                          {ParameterRole::value, rows, heads}};
+    return parameter;
   }
   if (key == "in_proj_bias" || key == "bias_k" || key == "bias_v") {
     return vector(tensor, ParameterRole::bias);
@@ -74,10 +74,10 @@ std::optional<ParameterBlock> attention_block(const nn::MultiheadAttentionImpl& 
   return std::nullopt;
 }
 
-std::optional<ParameterBlock> block_of(const nn::Module& module, const std::string& key,
-                                       const at::Tensor& tensor) {
+std::optional<Parameter> parameter_of(const nn::Module& module, const std::string& key,
+                                      const at::Tensor& tensor) {
   if (const auto* attention = dynamic_cast<const nn::MultiheadAttentionImpl*>(&module)) {
-    return attention_block(*attention, key, tensor);
+    return attention_parameter(*attention, key, tensor);
   }
   const bool embeds = is_any<nn::EmbeddingImpl, nn::EmbeddingBagImpl>(module);
   const bool known = embeds || has_matrix(module) || has_gain(module);
@@ -112,22 +112,22 @@ class Describer {
       result_[known->second].second.tied_names.push_back(name);
       return;
     }
-    auto block = block_of(module, key, tensor);
-    require_input(block.has_value(),
+    auto parameter = parameter_of(module, key, tensor);
+    require_input(parameter.has_value(),
                   "parameter '{}' of a {} has no description by its module's type: give its "
-                  "ParameterBlock",
+                  "Parameter",
                   name, module.name());
-    block->name = name;
-    result_.emplace_back(tensor, *std::move(block));
+    parameter->name = name;
+    result_.emplace_back(tensor, *std::move(parameter));
   }
 
   // The matrix that an attention's own Linear added is its output projection.
   void mark_output(const nn::MultiheadAttentionImpl& attention, std::size_t first) {
     for (std::size_t i = first; i < result_.size(); ++i) {
-      auto& block = result_[i].second;
-      if (!block.is_matrix()) continue;
-      block.role = ParameterRole::attention_output;
-      block.heads = heads_of(attention, Heads::Axis::columns);
+      auto& parameter = result_[i].second;
+      if (!parameter.is_matrix()) continue;
+      parameter.role = ParameterRole::attention_output;
+      parameter.heads = heads_of(attention, Heads::Axis::columns);
     }
   }
 
