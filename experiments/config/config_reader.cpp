@@ -124,7 +124,7 @@ class YamlReader : public FieldVisitor {
 
   void section_list(const Field& field, Sections& sections) override {
     const auto node = list(field);
-    if (!node) return;
+    if (!node || is_looking_) return;
     for (std::size_t i = 0; i < node->size(); ++i) {
       sections.append("");
       read_item((*node)[i], {fmt::format("{}[{}]", field.name, i), field.hint}, sections);
@@ -133,7 +133,7 @@ class YamlReader : public FieldVisitor {
 
   void section_map(const Field& field, Sections& sections) override {
     const auto node = find(field);
-    if (node) read_named(*node, field, "", sections);
+    if (node && !is_looking_) read_named(*node, field, "", sections);
   }
 
   void choice_list(const Field& field, std::vector<std::string>& values,
@@ -210,7 +210,8 @@ class YamlReader : public FieldVisitor {
     }
   }
 
-  // Goes through it twice: what is not known explains what else is wrong, so it is said first.
+  // Goes through it twice, at first without what is below it: a key that is not known explains what
+  // else is wrong, so it is said first.
   void read_item(const YAML::Node& node, const Item& item, Sections& sections) {
     if (!node.IsMap()) fail_at(node, item.name, fmt::format("{} is not a section", shown(node)));
     push(node, item.name);

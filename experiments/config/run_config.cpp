@@ -45,35 +45,74 @@ void ModelConfig::visit(FieldVisitor& v) {
   spec->visit(v);
 }
 
-void TrainerConfig::visit(FieldVisitor& v) {
-  v.integer({"steps", "optimizer steps", true}, steps, {1, std::int64_t{1} << 40});
-  v.integer({"micro_batch_size", "examples per forward pass"}, micro_batch_size, {1, 1 << 20});
+namespace {
+
+constexpr IntegerBounds kSteps = {0, std::int64_t{1} << 40};
+
+void visit_length(FieldVisitor& v, TrainerConfig& c) {
+  v.integer({"steps", "optimizer steps", true}, c.steps, {1, std::int64_t{1} << 40});
+  v.integer({"micro_batch_size", "examples per forward pass"}, c.micro_batch_size, {1, 1 << 20});
   v.integer(
       {"global_batch_tokens",
        "targets per optimizer step, a multiple of micro_batch_size x sequence_length; the rest "
        "is gradient accumulation; 0 means one micro-batch"},
-      global_batch_tokens, {0, std::int64_t{1} << 40});
+      c.global_batch_tokens, kSteps);
   v.integer(
       {"overfit_batches",
        "train on the first so many batches of the run's order again and again (1: one fixed batch, "
        "whose loss a model that works drives to almost 0); 0: on all data"},
-      overfit_batches, {0, std::int64_t{1} << 40});
+      c.overfit_batches, kSteps);
+}
+
+void visit_intervals(FieldVisitor& v, TrainerConfig& c) {
   v.integer({"evaluate_every", "steps between evaluations; 0 means at the end only"},
-            evaluate_every, {0, std::int64_t{1} << 40});
+            c.evaluate_every, kSteps);
   v.integer({"checkpoint_every", "steps between checkpoints; 0 means when stopped only"},
-            checkpoint_every, {0, std::int64_t{1} << 40});
-  v.integer({"keep_checkpoints", "newest checkpoints kept"}, keep_checkpoints, {1, 1000});
+            c.checkpoint_every, kSteps);
+  v.integer({"keep_checkpoints", "newest checkpoints kept"}, c.keep_checkpoints, {1, 1000});
   v.boolean({"keep_best",
              "keep the checkpoint of the lowest validation loss, too, as checkpoints/best; every "
              "evaluation that is the lowest so far makes one"},
-            keep_best);
+            c.keep_best);
   v.integer(
       {"keep_every", "steps between checkpoints that are made and kept for good; 0 means none"},
-      keep_every, {0, std::int64_t{1} << 40});
+      c.keep_every, kSteps);
   v.integer({"norms_every",
              "steps between records of the norms of every tensor's gradient, update and weights; "
              "each reads gradients and parameters once; 0 means none"},
-            norms_every, {0, std::int64_t{1} << 40});
+            c.norms_every, kSteps);
+}
+
+void visit_computation(FieldVisitor& v, TrainerConfig& c) {
+  v.choice({"precision",
+            "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
+            "bf16_autocast: float32 weights, bfloat16 products"},
+           c.precision, {"fp32", "bf16", "bf16_autocast"});
+  v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, c.float32_roles,
+                role_names());
+  v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
+              c.float32_tensors);
+  v.boolean({"activation_checkpointing",
+             "keep each layer's input only and compute the layer again in the backward pass"},
+            c.activation_checkpointing);
+  v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
+            c.loss_chunk_tokens, {0, 1 << 30});
+  v.choice(
+      {"gradients",
+       "kept: all at once, micro-batches added up; released: each tensor is updated inside the "
+       "backward pass and its gradient freed; clipping by norm then takes a second backward "
+       "pass"},
+      c.gradients, {"kept", "released"});
+  v.check("gradients", c.gradients == "kept" || c.norms_every == 0
+                           ? ""
+                           : "released leaves none for norms_every to measure");
+}
+
+}  // namespace
+
+void TrainerConfig::visit(FieldVisitor& v) {
+  visit_length(v, *this);
+  visit_intervals(v, *this);
   v.real({"divergence_loss",
           "a training loss above this ends the run as diverged, in nats; 0: divergence_factor says "
           "which"},
@@ -82,28 +121,7 @@ void TrainerConfig::visit(FieldVisitor& v) {
           "a training loss above this many times the larger of the first step's loss and "
           "log(classes) ends the run as diverged; 0: only a non-finite one"},
          divergence_factor, {0.0, 1e12});
-  v.choice({"precision",
-            "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
-            "bf16_autocast: float32 weights, bfloat16 products"},
-           precision, {"fp32", "bf16", "bf16_autocast"});
-  v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, float32_roles,
-                role_names());
-  v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
-              float32_tensors);
-  v.boolean({"activation_checkpointing",
-             "keep each layer's input only and compute the layer again in the backward pass"},
-            activation_checkpointing);
-  v.integer({"loss_chunk_tokens", "logits held at a time, in tokens; 0 means a whole micro-batch"},
-            loss_chunk_tokens, {0, 1 << 30});
-  v.choice(
-      {"gradients",
-       "kept: all at once, micro-batches added up; released: each tensor is updated inside the "
-       "backward pass and its gradient freed; clipping by norm then takes a second backward "
-       "pass"},
-      gradients, {"kept", "released"});
-  v.check("gradients", gradients == "kept" || norms_every == 0
-                           ? ""
-                           : "released leaves none for norms_every to measure");
+  visit_computation(v, *this);
   v.choice({"device", "where to compute"}, device, {"auto", "cpu", "cuda"});
   v.integer({"threads", "CPU threads; 0 means OMP_NUM_THREADS, or else all cores"}, threads,
             {0, 4096});

@@ -1,5 +1,7 @@
 #include "experiments/records/run_recorder.hpp"
 
+#include <fmt/format.h>
+
 #include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "tests/support/catch.hpp"
@@ -369,7 +371,7 @@ TEST_CASE("RunRecorder: a disk that is full from the start leaves nothing behind
 TEST_CASE("RunRecorder: a long message is cut") {
   const TemporaryFolder folder;
   auto recorder = create_example_run(folder / "run.h5");
-  recorder.set_status(RunState::failed, std::string(1023, 'x') + "ü", 0);
+  recorder.set_status(RunState::failed, fmt::format("{:x>1023}ü", ""), 0);
   recorder.close();
   CHECK(read_run(folder / "run.h5").message == std::string(1023, 'x'));
 }

@@ -105,7 +105,7 @@ TEST_CASE("Seeds of sweep.confirm are no seeds of the sweep") {
              Contains("x.yaml:") && Contains("the seed 2 is one of sweep.seeds"));
   CHECK_THAT(error_of("{confirm: {seeds: [1]}}"), Contains("the seed 1 is one of sweep.seeds"));
   CHECK_THAT(error_of("{confirm: {seeds: [3, 3]}}"), Contains("the seed 3 stands in seeds twice"));
-  CHECK_THAT(error_of("{confirm: [3]}"), Contains("confirm has seeds"));
+  CHECK_THAT(error_of("{confirm: [3]}"), Contains("sweep.confirm: a list is not a section"));
   CHECK_THAT(error_of("{confirm: {seed: [3]}}"), Contains("did you mean 'seeds'?"));
   CHECK(error_of("{confirm: {seeds: [3]}}") == "no error");
 }
