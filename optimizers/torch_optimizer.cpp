@@ -162,6 +162,10 @@ void TorchOptimizer::describe(const OptimizerParamGroup& group) {
                   "description",
                   options.rule(), parameter.numel());
     if (known.parameter.name.empty()) known.parameter.name = "parameter";
+    if (known.partition.sections.empty()) {  // not yet described
+      known.parameter.offset = end_;
+      end_ += parameter.numel();
+    }
     const auto partition = follows
                                ? make_partition(ParameterLayout({known.parameter}),
                                                 options.partition(), options.by_role())

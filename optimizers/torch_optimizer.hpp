@@ -99,6 +99,7 @@ class TorchOptimizer : public torch::optim::Optimizer {
 
   kernels::Workspace workspace_;
   std::unordered_map<const at::TensorImpl*, Described> described_;
+  std::int64_t end_ = 0;  // behind all parameters as in a layout: rules that draw go by the place
 };
 
 }  // namespace blockwise::optim

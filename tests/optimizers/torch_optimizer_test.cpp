@@ -279,6 +279,21 @@ TEST_CASE("Strided, reduced-precision and double parameters take the same step")
   check(rows);
 }
 
+TEST_CASE("Rules that draw at random draw for every parameter anew") {
+  for (const std::string rule : {"apollo", "frugal"}) {
+    INFO(rule);
+    const auto start = formula_values(2, 48).view({6, 8});
+    std::vector<at::Tensor> twins;
+    for (int i = 0; i < 2; ++i) {
+      auto& twin = twins.emplace_back(start.clone().requires_grad_(true));
+      twin.mutable_grad() = formula_values(3, 48).view({6, 8});
+    }
+    optim::TorchOptimizer(twins, optim::RuleOptions(1e-2).rule(rule)).step();
+    CHECK_FALSE(at::equal(twins[0], start));
+    CHECK_FALSE(at::equal(twins[0], twins[1]));
+  }
+}
+
 TEST_CASE("Bad options, gradients and descriptions are refused") {
   const auto net = std::make_shared<Net>();
   const auto parameters = net->parameters();

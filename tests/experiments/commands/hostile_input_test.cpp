@@ -345,12 +345,12 @@ TEST_CASE("Plans whose numbers would wrap around are refused") {
     return input_error([&] { plan_measurement(config, layout); });
   };
   const auto rules = partition_rule_names();
-  CHECK(plan({{"lanczos_steps", 4}, {"partitions", rules}}) == "no error");
+  const nlohmann::json lanczos = {{"steps", 4}};
+  nlohmann::json energies = {{"partitions", rules}};
+  CHECK(plan({{"lanczos", lanczos}, {"energies", energies}}) == "no error");
+  energies.update({{"code_vectors", 1 << 30}, {"codes", 1 << 30}});
   CHECK_THAT(
-      plan({{"lanczos_steps", 4},
-            {"partitions", rules},
-            {"code_vectors", 1 << 30},
-            {"codes", 1 << 30}}),
+      plan({{"lanczos", lanczos}, {"energies", energies}}),
       Contains("hessian.energies.partitions x code_vectors x codes: 10 x 1073741824 x 1073741824"));
   CHECK_THAT(input_error([] {
                dataset_spec("gaussian_classes", {{"features", 1 << 20}, {"examples", 1 << 22}});
