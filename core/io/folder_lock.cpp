@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.hpp"
@@ -21,10 +23,25 @@ int open_folder(const std::filesystem::path& folder) {
   return descriptor;
 }
 
+bool lock_now(int folder) { return ::flock(folder, LOCK_EX | LOCK_NB) == 0; }
+
+// A process that was killed can leave a trial (trial_process.hpp) that shares its lock until the
+// system has ended it, too: a moment, in which the next start is not to be refused.
+bool lock_soon(int folder) {
+  constexpr auto kPause = std::chrono::milliseconds(10);
+  constexpr int kPauses = 50;
+  for (int i = 0; !lock_now(folder); ++i) {
+    if (errno != EWOULDBLOCK || i == kPauses) return false;
+    std::this_thread::sleep_for(kPause);
+    errno = EWOULDBLOCK;
+  }
+  return true;
+}
+
 }  // namespace
 
 FolderLock::FolderLock(const std::filesystem::path& folder) : folder_(open_folder(folder)) {
-  held_ = ::flock(folder_, LOCK_EX | LOCK_NB) == 0;
+  held_ = lock_soon(folder_);
   const bool taken = !held_ && errno == EWOULDBLOCK;
   if (!taken) return;
   ::close(folder_);
@@ -46,12 +63,10 @@ FolderLock FolderLock::wait(const std::filesystem::path& folder) {
 bool FolderLock::is_taken(const std::filesystem::path& folder) {
   std::error_code unknown;
   if (!std::filesystem::is_directory(folder, unknown)) return false;
-  try {
-    const FolderLock free(folder);
-    return false;
-  } catch (const InputError&) {
-    return true;
-  }
+  FolderLock lock;
+  lock.folder_ = open_folder(folder);
+  lock.held_ = lock_now(lock.folder_);
+  return !lock.held_ && errno == EWOULDBLOCK;
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept

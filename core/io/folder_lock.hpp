@@ -7,8 +7,8 @@ namespace blockwise {
 
 class FolderLock {
  public:
-  // Throws InputError where another process holds it (or this one, by another object). File systems
-  // without such locks (some network ones) are used without.
+  // Throws InputError where another process holds it (or this one, by another object) and still
+  // does half a second later. File systems without such locks (some network ones) are used without.
   explicit FolderLock(const std::filesystem::path& folder);
   // Waits until nobody else has it.
   static FolderLock wait(const std::filesystem::path& folder);

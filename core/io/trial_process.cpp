@@ -56,9 +56,10 @@ void silence() {
 }
 
 // The kind as a character, then the text. _exit: nothing of the parent's is flushed or closed.
-[[noreturn]] void run_child(const std::function<void()>& work, const TrialLimits& limits,
-                            int pipe) {
+[[noreturn]] void run_child(const std::function<void()>& work, const TrialLimits& limits, int pipe,
+                            pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(1);  // it ended before the line above
   reset_signals();
   set_limits(limits);
   silence();
@@ -98,8 +99,9 @@ std::string death_text(pid_t process) {
 TrialResult run_trial(const std::function<void()>& work, const TrialLimits& limits) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return result_of(work);
+  const pid_t parent = ::getpid();
   const pid_t process = ::fork();
-  if (process == 0) run_child(work, limits, ends[1]);
+  if (process == 0) run_child(work, limits, ends[1], parent);
   ::close(ends[1]);
   const auto answer = process > 0 ? read_all(ends[0]) : "";
   ::close(ends[0]);

@@ -1,4 +1,5 @@
-// The fields of the section `sweep`: what its reader and `blockwise list sweep` go by.
+#include "experiments/config/sweep_fields.hpp"
+
 #include <fmt/ranges.h>
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 #include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
@@ -346,6 +348,20 @@ TEST_CASE("A folder has one lock, which goes with its process") {
   const FolderLock lock(folder.path());
   CHECK_THROWS_AS(FolderLock(folder.path()), InputError);
   CHECK_THROWS_AS(FolderLock(folder / "none"), InputError);
+}
+
+// As behind a process that was killed, whose trial the system has yet to end.
+TEST_CASE("A folder's lock that ends within a moment is waited for") {
+  const TemporaryFolder folder;
+  ChildProcess owner([&](const auto& say) {
+    const FolderLock lock(folder.path());
+    say("f");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  });
+  REQUIRE(owner.hear() == 'f');
+  CHECK(FolderLock::is_taken(folder.path()));
+  CHECK(FolderLock(folder.path()).is_held());
+  CHECK_FALSE(FolderLock::is_taken(folder.path()));
 }
 
 TEST_CASE("HDF5: arrays keep shape, type and bits") {
