@@ -7,7 +7,7 @@ Each round runs every arm once, in an order that turns from round to round, so t
 machine does falls on all of them; a line per run, and per precision the medians and the ratios to
 `system`, with the smallest and largest over the rounds. Arms:
 
-    cache   as the program starts (core/memory/large_block_cache.hpp)
+    cache   as the program starts (core/memory/caching_allocator.hpp)
     system  BLOCKWISE_ALLOCATOR=system: the C library alone
     heap    the C library with thresholds that keep every freed block in its heap
 
