@@ -109,6 +109,7 @@ struct Hdf5File::Handle {
 
   std::vector<std::string> children(const std::string& group) const;
   void create_group(const std::string& path);
+  bool is_group(const std::string& name) const;
   void copy_group(const Handle& source, const std::string& path);
   void copy_object(const Handle& source, const std::string& path);
   void copy_attribute(const Handle& source, const std::string& path, hsize_t index);
@@ -449,10 +450,15 @@ void Hdf5File::Handle::copy_group(const Handle& source, const std::string& name)
   for (int i = 0; i < count; ++i) copy_attribute(source, name, static_cast<hsize_t>(i));
 }
 
+// By opening it: the function that asks without has other arguments in every version of the
+// library.
+bool Hdf5File::Handle::is_group(const std::string& name) const {
+  const ObjectId object(readable(H5Oopen(file, name.c_str(), H5P_DEFAULT), name));
+  return H5Iget_type(object) == H5I_GROUP;
+}
+
 void Hdf5File::Handle::copy_object(const Handle& source, const std::string& name) {
-  H5O_info_t info;
-  source.readable(H5Oget_info_by_name(source.file, name.c_str(), &info, H5P_DEFAULT), name);
-  if (info.type == H5O_TYPE_GROUP) {
+  if (source.is_group(name)) {
     create_group(name);
     return copy_group(source, name);
   }
