@@ -36,7 +36,7 @@ class Reader {
     std::vector<Parameter> parameters;
     for (const auto& [key, tensor] : file_.tensors) {
       if (!key.starts_with("param/")) continue;
-      parameters.push_back(block(key.substr(6), tensor));
+      parameters.push_back(described(key.substr(6), tensor));
       recording_.weights.push_back(checked(key, tensor));
     }
     require(!parameters.empty(), "no tensor is called param/NAME, so there is no parameter");
@@ -63,7 +63,7 @@ class Reader {
     return tensor;
   }
 
-  Parameter block(const std::string& name, const at::Tensor& tensor) const {
+  Parameter described(const std::string& name, const at::Tensor& tensor) const {
     Parameter parameter;
     parameter.name = name;
     parameter.shape = tensor.sizes().vec();

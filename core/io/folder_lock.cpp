@@ -33,7 +33,6 @@ bool lock_soon(int folder) {
   for (int i = 0; !lock_now(folder); ++i) {
     if (errno != EWOULDBLOCK || i == kPauses) return false;
     std::this_thread::sleep_for(kPause);
-    errno = EWOULDBLOCK;
   }
   return true;
 }

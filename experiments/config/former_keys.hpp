@@ -1,5 +1,5 @@
 // Keys that have moved: those of before stay readable everywhere a key is read (YAML files, --set,
-// sweeps, run folders, run files), and are what hashes and histories of runs are made of.
+// sweeps, run folders, run files), and are what hashes of configurations are made of.
 #pragma once
 
 #include <string>

@@ -32,15 +32,26 @@ std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& d
   return batches;
 }
 
-Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data, at::ScalarType dtype) {
+namespace {
+
+// One batch as sizes only, on the meta device.
+Batch batch_shape(const HessianConfig& config, const Dataset& data) {
   const auto example = data.training_examples(0, 1);
   const auto widened = [&](const at::Tensor& x) {
     auto sizes = x.sizes().vec();
     sizes[0] = config.batch_size;
-    const auto type = x.is_floating_point() ? dtype : x.scalar_type();
+    const auto type = x.is_floating_point() ? config.dtype() : x.scalar_type();
     return at::empty(sizes, at::TensorOptions().dtype(type).device(at::kMeta));
   };
   return {widened(example.inputs), widened(example.targets)};
+}
+
+}  // namespace
+
+ProductMemory hessian_memory(const RunConfig& config, const Dataset& data) {
+  const auto& hessian = config.hessian;
+  return product_memory(*config.model.spec, hessian.dtype(), batch_shape(hessian, data),
+                        hessian.batches, {hessian.product_method(), hessian.curvature_kind()});
 }
 
 }  // namespace blockwise

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "core/dataset.hpp"
-#include "experiments/config/hessian_config.hpp"
+#include "experiments/config/run_config.hpp"
+#include "hessian/product_memory.hpp"
 
 namespace blockwise {
 
@@ -23,8 +24,7 @@ std::vector<Batch> hessian_batches(const HessianConfig& config, const Dataset& d
 // Throws InputError unless the data have the examples of `samples` samples.
 void require_examples(const HessianConfig& config, const Dataset& data, std::int64_t samples = 1);
 
-// One of them as sizes only, on the meta device.
-Batch hessian_batch_shape(const HessianConfig& config, const Dataset& data,
-                          at::ScalarType dtype = at::kFloat);
+// Memory of products with config.hessian's matrix of the run's model on them: product_memory().
+ProductMemory hessian_memory(const RunConfig& config, const Dataset& data);
 
 }  // namespace blockwise

@@ -35,12 +35,9 @@ fs::path file_of(const RunConfig& config) { return fs::path(config.output) / "sp
 SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
                            const ParameterLayout& layout) {
   SpectrumPlan plan;
-  const auto& h = config.hessian;
   require_measured_store(config, layout, resolve_device(config.trainer.device));
-  plan.measurement = plan_measurement(h, layout);
-  plan.memory =
-      product_memory(*config.model.spec, h.dtype(), hessian_batch_shape(h, data, h.dtype()),
-                     h.batches, {h.product_method(), h.curvature_kind()});
+  plan.measurement = plan_measurement(config.hessian, layout);
+  plan.memory = hessian_memory(config, data);
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
   return plan;
 }

@@ -91,9 +91,7 @@ ResolvedDiscovery resolve_discovery(RunConfig given) {
   if (hessian.exact) require_small_matrices(discovery.layout);
   discovery.work = measurements_work(discovery);
   discovery.gradients = work_cost(discovery.work, hessian);
-  const auto batch = hessian_batch_shape(hessian, *discovery.data, hessian.dtype());
-  discovery.memory = product_memory(*config.model.spec, hessian.dtype(), batch, hessian.batches,
-                                    {hessian.product_method(), hessian.curvature_kind()});
+  discovery.memory = hessian_memory(config, *discovery.data);
   require_available(discovery.memory.peak, device, "partition", kSmallerProducts);
   discovery.hash = config_hash(config);
   return discovery;

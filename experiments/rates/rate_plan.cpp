@@ -44,9 +44,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig given) {
   if (rates.needs_gradients()) require_moment_examples(search.moment_batches, *search.data);
   search.curvature_work = curvature_rates_work(search);
   search.moment_work = moment_rates_work(search);
-  const auto batch = hessian_batch_shape(hessian, *search.data, hessian.dtype());
-  search.memory = product_memory(*config.model.spec, hessian.dtype(), batch, hessian.batches,
-                                 {hessian.product_method(), hessian.curvature_kind()});
+  search.memory = hessian_memory(config, *search.data);
   if (rates.needs_products()) {
     require_available(search.memory.peak, device, "search-lr", kSmallerProducts);
   }

@@ -13,25 +13,14 @@
 #include "hessian/dense.hpp"
 #include "hessian/hessian_blocks.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/small_models.hpp"
+#include "tests/support/small_curvature.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
 
 namespace {
 
-struct Setup {
-  SmallModel small = small_models()[1];  // GPT-2, untied: fused QKV
-  std::unique_ptr<ModelSpec> spec = small.spec();
-  ParameterStore store{spec->layout(), at::kCPU, at::kDouble};
-  std::unique_ptr<Model> model;
-  std::unique_ptr<Curvature> curvature;
-
-  Setup() {
-    store.initialize(3);
-    model = spec->build(store);
-    curvature = std::make_unique<Curvature>(*model, store, std::vector<Batch>{small_batch(small)});
-  }
+struct Setup : SmallCurvature {
   std::vector<HessianBlock> select(BlockSelection selection) const {
     return select_blocks(store.layout(), selection);
   }

@@ -9,25 +9,17 @@
 #include "core/base/error.hpp"
 #include "hessian/dense.hpp"
 #include "tests/support/catch.hpp"
-#include "tests/support/small_models.hpp"
+#include "tests/support/small_curvature.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
 
 namespace {
 
-struct KeyHeads {
-  SmallModel small = small_models()[1];  // GPT-2, untied: fused QKV
-  std::unique_ptr<ModelSpec> spec = small.spec();
-  ParameterStore store{spec->layout(), at::kCPU, at::kDouble};
-  std::unique_ptr<Model> model;
-  std::unique_ptr<Curvature> curvature;
+struct KeyHeads : SmallCurvature {
   std::vector<HessianBlock> blocks;
 
   KeyHeads() {
-    store.initialize(3);
-    model = spec->build(store);
-    curvature = std::make_unique<Curvature>(*model, store, std::vector<Batch>{small_batch(small)});
     blocks = select_blocks(
         store.layout(), {.each = BlockKind::head, .roles = {ParameterRole::key}, .layers = {0, 1}});
   }
