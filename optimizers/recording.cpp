@@ -1,7 +1,6 @@
 #include "optimizers/recording.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 
 #include <charconv>
@@ -9,7 +8,6 @@
 
 #include "core/base/error.hpp"
 #include "core/io/safetensors.hpp"
-#include "optimizers/optimizer.hpp"
 
 namespace blockwise {
 namespace {
@@ -181,32 +179,6 @@ class Reader {
 Recording read_recording(const std::filesystem::path& path,
                          const std::map<std::string, std::string>& said) {
   return Reader(path, said).read();
-}
-
-Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  const auto& parameters = recording.layout.parameters();
-  ParameterStore store(recording.layout, at::kCPU);
-  for (std::size_t i = 0; i < parameters.size(); ++i) store.master(i).copy_(recording.weights[i]);
-  Optimizer optimizer(config, store, seed);
-  Replay outcome;
-  for (std::size_t s = 0; s < recording.steps.size(); ++s) {
-    const auto& step = recording.steps[s];
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      store.gradient(i).copy_(step.gradients[i]);
-    }
-    const auto before = optimizer.steps();
-    outcome.update_norm = optimizer.step(config.learning_rate * step.rate).update_norm;
-    if (optimizer.steps() == before) ++outcome.skipped;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      outcome.tensors.emplace_back(fmt::format("param/{}/{}", s + 1, parameters[i].name),
-                                   store.master(i).clone());
-    }
-  }
-  for (const auto& [name, tensor] : optimizer.state().by_parameter()) {
-    outcome.tensors.emplace_back("state/" + name, tensor.clone());
-  }
-  return outcome;
 }
 
 }  // namespace blockwise

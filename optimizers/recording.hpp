@@ -11,14 +11,14 @@
 //                      query, key or value, of columns of an attention_output
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "core/parameters/parameter_layout.hpp"
-#include "optimizers/optimizer_config.hpp"
-#include "optimizers/state/state_store.hpp"
 
 namespace blockwise {
 
@@ -36,15 +36,5 @@ struct Recording {
 // Throws InputError by file and tensor for what is no recording.
 Recording read_recording(const std::filesystem::path& path,
                          const std::map<std::string, std::string>& said = {});
-
-struct Replay {
-  NamedTensors tensors;      // param/STEP/NAME for every step, then state/KIND/NAME at the end
-  std::int64_t skipped = 0;  // steps without a change: a gradient was not finite
-  double update_norm = 0.0;  // of the last step
-};
-
-// Steps the rule from the recorded parameters over all gradients, as training does it: clipping,
-// decay and roles as the configuration says. Deterministic. Memory: the parameters once per step.
-Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed);
 
 }  // namespace blockwise

@@ -14,7 +14,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/optimizer_section.hpp"
 #include "experiments/terminal/terminal.hpp"
-#include "optimizers/recording.hpp"
+#include "optimizers/replay.hpp"
 #include "optimizers/rule_set.hpp"
 
 namespace blockwise {

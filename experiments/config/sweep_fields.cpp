@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/text/printable_text.hpp"
+#include "experiments/config/former_keys.hpp"
 #include "experiments/config/sweep_config.hpp"
 #include "experiments/config/wandb_words.hpp"
 #include "experiments/config/yaml_tree.hpp"
@@ -118,11 +119,12 @@ Problem read_domain(const DomainText& text, ParameterDomain& domain) {
   return {"", "a parameter has value, values, or min and max"};
 }
 
-// A key that is set twice would make members that say one value and run with another.
+// A key that is set twice, also by a name of before, would make members that say one value and run
+// with another.
 std::string twice(const SweepConfig& sweep) {
   std::set<std::string> shared;
   for (const auto& domain : sweep.parameters) {
-    if (!shared.insert(domain.path).second) return domain.path + " is set twice";
+    if (!shared.insert(present_key(domain.path)).second) return domain.path + " is set twice";
   }
   for (const auto& group : sweep.groups) {
     auto keys = shared;
@@ -130,7 +132,7 @@ std::string twice(const SweepConfig& sweep) {
     for (const auto& [key, value] : group.set) own.push_back(key);
     for (const auto& domain : group.parameters) own.push_back(domain.path);
     for (const auto& key : own) {
-      if (keys.insert(key).second) continue;
+      if (keys.insert(present_key(key)).second) continue;
       return fmt::format("{} is set twice for the group '{}'", key, group.name);
     }
   }

@@ -146,8 +146,13 @@ def model_configs() -> None:
     write("model_config", "yarn.json", llama | {"model_type": "qwen3", "rope_parameters": yarn})
 
 
-def safetensors(tensors: dict[str, tuple[str, list[int], int]], metadata: bool = True) -> bytes:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}} if metadata else {}
+PYTORCH = {"format": "pt"}
+
+
+def safetensors(
+    tensors: dict[str, tuple[str, list[int], int]], metadata: dict[str, str] | None = PYTORCH
+) -> bytes:
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (dtype, shape, size) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
@@ -165,9 +170,20 @@ def weights() -> None:
     write("safetensors", "every.safetensors", safetensors(every))
     write("safetensors", "eight_bits.safetensors", safetensors({"a": ("F8_E4M3", [2], 2)}))
     odd = {"scalar": ("F32", [], 4), "empty": ("F32", [0, 3], 0), "b": ("U8", [1, 1, 1], 1)}
-    write("safetensors", "odd.safetensors", safetensors(odd, metadata=False))
+    write("safetensors", "odd.safetensors", safetensors(odd, metadata=None))
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(SHAPES, "shard.safetensors")}
     write("weight_index", "index.json", index)
+
+
+def recordings() -> None:
+    matrix, vector = ("F32", [4, 4], 64), ("BF16", [3], 6)
+    tensors = {"schedule": ("F32", [2], 8)}
+    tensors |= {f"{kind}/w": matrix for kind in ("param", "grad/1", "grad/2")}
+    tensors |= {f"{kind}/a/b": vector for kind in ("param", "grad/1", "grad/2")}
+    roles = {"role/w": "query", "heads/w": "2", "role/a/b": "norm"}
+    write("recording", "roles.safetensors", safetensors(tensors, roles))
+    one = {"param/w": matrix, "grad/1/w": matrix}
+    write("recording", "one.safetensors", safetensors(one, metadata=None))
 
 
 def llm_c() -> None:
@@ -263,6 +279,6 @@ def runs() -> None:
 
 
 if __name__ == "__main__":
-    for make in (run_configs, partitions, rates, model_configs, weights, llm_c, tokenizers,
+    for make in (run_configs, partitions, rates, model_configs, weights, recordings, llm_c, tokenizers,
                  token_files, manifests, checkpoints, runs):  # fmt: skip
         make()

@@ -9,7 +9,7 @@
 
 #include "core/base/json_fields.hpp"
 #include "core/io/safetensors.hpp"
-#include "optimizers/recording.hpp"
+#include "optimizers/replay.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace blockwise;

@@ -1,5 +1,5 @@
 // Replays: what a recording is, and that stepping over one is what training does.
-#include "optimizers/recording.hpp"
+#include "optimizers/replay.hpp"
 
 #include <ATen/ATen.h>
 

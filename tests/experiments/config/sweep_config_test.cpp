@@ -160,6 +160,9 @@ TEST_CASE("A sweep's keys are set once, and are not those that a member has of i
   CHECK_THAT(error_of("{parameters: {optimizer.eps: {values: [1]}}, groups: [{name: a, set: "
                       "{optimizer.eps: 2}}]}"),
              Contains("optimizer.eps is set twice for the group 'a'"));
+  CHECK_THAT(error_of("{parameters: {hessian.probes: {values: [1]}, hessian.lanczos.probes: "
+                      "{values: [2]}}}"),
+             Contains("hessian.lanczos.probes is set twice"));
   CHECK_THAT(error_of("{parameters: {seed: {values: [1, 2]}}}"), Contains("list sweep.seeds"));
   CHECK_THAT(error_of("{groups: [{name: a, set: {output: x}}]}"), Contains("has its own output"));
   CHECK_THAT(error_of("{groups: [{name: '..'}]}"), Contains("'..' is no name"));
