@@ -8,6 +8,30 @@
 #include "core/base/error.hpp"
 
 namespace blockwise {
+namespace {
+
+// Heads along rows of which only some are left; none where a head is cut.
+Heads heads_of_rows(Heads heads, std::int64_t rows) {
+  if (heads.count > 0 && heads.axis == Heads::Axis::rows) {
+    heads.count = rows % heads.dim == 0 ? rows / heads.dim : 0;
+  }
+  return heads;
+}
+
+std::vector<FusedSection> sections_of_rows(const std::vector<FusedSection>& sections,
+                                           std::int64_t begin, std::int64_t rows) {
+  std::vector<FusedSection> cut;
+  std::int64_t row = 0;
+  for (const auto& section : sections) {
+    const auto first = std::max(begin, row), last = std::min(begin + rows, row + section.rows);
+    row += section.rows;
+    if (first >= last) continue;
+    cut.push_back({section.role, last - first, heads_of_rows(section.heads, last - first)});
+  }
+  return cut;
+}
+
+}  // namespace
 
 Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::int64_t rows) {
   auto piece = parameter;
@@ -15,10 +39,8 @@ Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::in
               "rows of a piece of " + parameter.name);
   piece.shape[0] = rows;
   piece.offset = parameter.offset + begin * parameter.columns();
-  piece.sections.clear();
-  if (piece.heads.count > 0 && piece.heads.axis == Heads::Axis::rows) {
-    piece.heads.count = rows % piece.heads.dim == 0 ? rows / piece.heads.dim : 0;
-  }
+  piece.sections = sections_of_rows(parameter.sections, begin, rows);
+  piece.heads = heads_of_rows(parameter.heads, rows);
   return piece;
 }
 

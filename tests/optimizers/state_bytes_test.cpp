@@ -80,6 +80,11 @@ const std::map<std::string, Bytes>& formulas() {
       {"stable_adamw", {adam, adam, adam, 53.9}},
       {"sgd_momentum", {whole, whole, whole, 26.95}},
       {"blockwise_sgd", {whole, whole, whole, 26.95}},
+      // A value of v per input of a hidden matrix (queries and keys, per output, are square), per
+      // token of a table.
+      {"slim_adam",
+       {[](const Sides& s) { return whole(s) + 4 * s.n; },
+        [](const Sides& s) { return whole(s) + 4 * s.m; }, adam, 26.95}},
       {"lion", {whole, whole, whole, 26.95}},
       {"lomo", {none, none, none, 0.0}},
       {"sgd", {none, none, none, 0.0}},
