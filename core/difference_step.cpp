@@ -22,24 +22,24 @@ double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<d
 
 class StepSearch {
  public:
-  explicit StepSearch(const DifferenceProducts& products) : p_(products) {
+  explicit StepSearch(const DifferenceProducts& products) : products_(products) {
     // The step of one-sided differences that forgets no digits is a start.
-    step_ = std::sqrt(p_.rounding) * parameters();
+    step_ = std::sqrt(products_.rounding) * parameters();
   }
 
   DifferenceStep run(const at::Tensor& start, const at::Tensor& random) {
     const double typical = find_steepest(start, random);
     const double longest = longest_step();
-    const double b = rounding(longest * std::sqrt(p_.rounding));
+    const double b = rounding(longest * std::sqrt(products_.rounding));
     const double a = truncation(longest, b);
     const double least = typical > 0.0 ? typical : curvature_;
     DifferenceStep step;
     step.length = longest;
     if (a > 0.0 && least > 0.0) {
-      const double balanced = b * curvature_ / (p_.order * a * least);
-      step.length = std::min(longest, std::pow(balanced, 1.0 / (p_.order + 1)));
+      const double balanced = b * curvature_ / (products_.order * a * least);
+      step.length = std::min(longest, std::pow(balanced, 1.0 / (products_.order + 1)));
     }
-    const double of_truncation = kSafety * a * std::pow(step.length, p_.order);
+    const double of_truncation = kSafety * a * std::pow(step.length, products_.order);
     const double of_rounding = kSafety * b / step.length;
     step.error = of_truncation + of_rounding;
     if (typical > 0.0)
@@ -53,10 +53,10 @@ class StepSearch {
  private:
   // What the two products for rounding and those for truncation leave.
   int power_steps() const {
-    return kOneSidedCalibration + kWantedCalibration * p_.order - 3 - 2 * p_.order;
+    return kOneSidedCalibration + kWantedCalibration * products_.order - 3 - 2 * products_.order;
   }
 
-  double parameters() const { return p_.parameters > 0.0 ? p_.parameters : 1.0; }
+  double parameters() const { return products_.parameters > 0.0 ? products_.parameters : 1.0; }
 
   // Power steps from the image of a random vector and the gradient: near a minimum the latter has
   // little left along steep directions. Returns the curvature of the random vector.
@@ -71,7 +71,7 @@ class StepSearch {
     return typical;
   }
 
-  void power_step() { follow(p_.one_sided(direction_, step_)); }
+  void power_step() { follow(products_.one_sided(direction_, step_)); }
 
   void follow(const at::Tensor& product) {
     curvature_ = norm_of(product);
@@ -90,24 +90,24 @@ class StepSearch {
   // independently, one-sided products differ by sqrt(1 + 1/4 + 1/4) d / h. No gradient is known
   // better than to its own rounding.
   double rounding(double shortest) const {
-    auto difference = p_.one_sided(direction_, shortest);
-    difference.sub_(p_.one_sided(direction_, 2.0 * shortest));
+    auto difference = products_.one_sided(direction_, shortest);
+    difference.sub_(products_.one_sided(direction_, 2.0 * shortest));
     const double d = norm_of(difference) * shortest / std::sqrt(1.5);
-    return std::max(p_.order == 1 ? d * std::sqrt(2.0) : d / std::sqrt(2.0),
-                    p_.rounding * p_.gradient);
+    return std::max(products_.order == 1 ? d * std::sqrt(2.0) : d / std::sqrt(2.0),
+                    products_.rounding * products_.gradient);
   }
 
   // a of a h^order, from two steps; 0 where rounding is all that they differ by.
   double truncation(double longest, double b) {
-    auto longer = p_.wanted(direction_, longest);
-    const auto shorter = p_.wanted(direction_, longest / kRatio);
+    auto longer = products_.wanted(direction_, longest);
+    const auto shorter = products_.wanted(direction_, longest / kRatio);
     curvature_ = norm_of(shorter);
     const double change = norm_of(longer.sub_(shorter));
     if (change <= 4.0 * b * kRatio / longest) return 0.0;
-    return change / std::pow(longest, p_.order) / (1.0 - std::pow(kRatio, -p_.order));
+    return change / std::pow(longest, products_.order) / (1.0 - std::pow(kRatio, -products_.order));
   }
 
-  const DifferenceProducts& p_;
+  const DifferenceProducts& products_;
   at::Tensor direction_;  // unit, of the steepest curvature so far
   double curvature_ = 0.0, step_ = 0.0;
 };

@@ -17,7 +17,7 @@ struct DifferenceStep {
   double length = 0.0;  // h, for every unit vector
   // Estimate of ||difference - H u||, three times over, where it is largest: a h^order + b / h.
   double error = 0.0;
-  // The same relative to ||H u|| of a random u.
+  // ||difference - H u|| / ||H u|| of a random u, estimated alike.
   double typical_error = 0.0;
 };
 

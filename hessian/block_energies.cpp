@@ -11,6 +11,7 @@
 namespace blockwise {
 namespace {
 
+// x_b = sum of x over the elements of block b.
 at::Tensor block_sums(const at::Tensor& x, const at::Tensor& labels, std::int64_t count) {
   return at::zeros({count}, at::kDouble).index_add_(0, labels, x);
 }
@@ -37,14 +38,18 @@ CodedVector coded_vector(const LinearOperator& a, const at::Tensor& labels,
   auto squares = at::zeros({block_count}, at::kDouble);
   double total = 0.0;
   for (std::int64_t k = 0; k < plan.codes; ++k) {
+    // y^k = s^k . A (s^k . v): its part in block b is A_bb v_b + sum over c != b of s_b s_c A_bc
+    // v_c
     const auto code = signs(block_count, plan.seed, vector, k + 1);
     const auto coded = code.index_select(0, labels);
     const auto y = a((coded * v).to(a.options())).to(at::kCPU, at::kDouble).mul_(coded);
+    // sum_k y^k, and sum_k |y^k_b|^2 of every block
     sum += y;
     const auto squared = y.square();
     squares += block_sums(squared, labels, block_count);
     total += squared.sum().item<double>();
   }
+  // mean over k != l of y^k_b . y^l_b = (|sum_k y^k_b|^2 - sum_k |y^k_b|^2) / (K (K - 1))
   const double pairs = double(plan.codes * (plan.codes - 1));
   return {(block_sums(sum.square(), labels, block_count) - squares).div_(pairs),
           total / double(plan.codes)};
@@ -86,6 +91,7 @@ BlockEnergies block_energies(const LinearOperator& a, const at::Tensor& labels,
 }
 
 double inside_energy(const at::Tensor& matrix, const at::Tensor& labels) {
+  // sum of A_ij^2 over i, j of one block
   const auto same = labels.unsqueeze(0).eq(labels.unsqueeze(1));
   return (matrix.square() * same).sum().item<double>();
 }
@@ -94,6 +100,7 @@ double random_share(const at::Tensor& labels, std::int64_t block_count, double d
   const double n = double(labels.numel());
   if (n < 2.0) return 1.0;
   const auto sizes = block_sums(at::ones({labels.numel()}, at::kDouble), labels, block_count);
+  // sum n_b (n_b - 1): ordered pairs of different elements that share a block
   const double pairs = (sizes * (sizes - 1.0)).sum().item<double>();
   return diagonal_share + (1.0 - diagonal_share) * pairs / (n * (n - 1.0));
 }
@@ -109,6 +116,7 @@ double inside_variance(const at::Tensor& first, const at::Tensor& second, const 
   const auto x = first.index_select(0, used).abs().log();
   const auto y = second.index_select(0, used).abs().log();
   const auto label = labels.index_select(0, used);
+  // n cov(x, y) in all, and of what the blocks' means leave over
   const double whole = ((x - x.mean()) * (y - y.mean())).sum().item<double>();
   const auto sizes = block_sums(at::ones_like(x), label, block_count);
   const auto mean_of = [&](const at::Tensor& values) {
@@ -129,6 +137,7 @@ DiagonalShare diagonal_share(const LinearOperator& a, const SamplingPlan& plan) 
     auto sum = at::zeros({a.rows()}, at::kDouble);
     double squares = 0.0, energy = 0.0;
     for (std::int64_t k = 0; k < each; ++k) {
+      // d = z . A z has the mean diag(A);  E |A z|^2 = ||A||_F^2
       const auto z = signs(a.columns(), plan.seed, g * each + k, 0);
       const auto y = a(z.to(a.options())).to(at::kCPU, at::kDouble);
       const auto d = y * z;
@@ -136,12 +145,14 @@ DiagonalShare diagonal_share(const LinearOperator& a, const SamplingPlan& plan) 
       squares += d.square().sum().item<double>();
       energy += y.square().sum().item<double>();
     }
+    // mean over k != l of d^k . d^l, unbiased for |diag(A)|^2
     shares[g] = (sum.square().sum().item<double>() - squares) / double(each * (each - 1));
     energies[g] = energy / double(each);
     halves.select(0, g % 2) += sum / double(each * kGroups / 2);
   }
   const double whole = energies.mean().item<double>();
   const auto products = each * kGroups;
+  // The error of a ratio of means: the spread of |diag|^2 - share |A|^2, over |A|^2.
   const double share = shares.mean().item<double>() / whole;
   return {share, estimate(shares - share * energies, products).standard_error / whole,
           halves.select(0, 0), halves.select(0, 1), products};

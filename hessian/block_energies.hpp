@@ -40,7 +40,7 @@ struct BlockEnergies {
 BlockEnergies block_energies(const LinearOperator& a, const at::Tensor& labels,
                              std::int64_t block_count, const CodePlan& plan);
 
-// The same of a matrix that is there.
+// sum over blocks of ||A_bb||_F^2 of a matrix that is there, [n, n].
 double inside_energy(const at::Tensor& matrix, const at::Tensor& labels);
 
 // Expected share of random blocks of the same sizes: elements of a block pair with each other as

@@ -26,10 +26,10 @@ double integral(const Quadrature& rule, const std::function<double(double)>& f) 
 class Arrowhead {
  public:
   Arrowhead(std::vector<double> poles, std::vector<double> b, double corner)
-      : poles_(std::move(poles)), b_(std::move(b)), corner_(corner) {
+      : poles_(std::move(poles)), border_(std::move(b)), corner_(corner) {
     double squares = 0.0;
     // ||b||: no eigenvalue is farther than that outside the poles and the corner (Weyl).
-    for (const double x : b_) squares += x * x;
+    for (const double x : border_) squares += x * x;
     reach_ = std::sqrt(squares);
   }
 
@@ -54,7 +54,7 @@ class Arrowhead {
     double along = 0.0, squares = 1.0;
     for (std::size_t i = 0; i < poles_.size(); ++i) {
       // v_i = b_i / (x - pole_i), without cancellation at the nearest pole
-      const double v = b_[i] / (poles_[root.pole] - poles_[i] + root.distance);
+      const double v = border_[i] / (poles_[root.pole] - poles_[i] + root.distance);
       along += first[i] * v;
       squares += v * v;
     }
@@ -71,12 +71,12 @@ class Arrowhead {
     for (std::size_t i = 0; i < poles_.size(); ++i) {
       if (i == pole) continue;
       // g = x - corner - sum of b_i^2 / (x - pole_i),  g' = 1 + sum of b_i^2 / (x - pole_i)^2
-      const double part = b_[i] / (poles_[pole] - poles_[i] + d);
-      g -= b_[i] * part;
+      const double part = border_[i] / (poles_[pole] - poles_[i] + d);
+      g -= border_[i] * part;
       slope += part * part;
     }
     // h = d g - b_pole^2,  h' = g + d g'
-    return {d * g - b_[pole] * b_[pole], g + d * slope};
+    return {d * g - border_[pole] * border_[pole], g + d * slope};
   }
 
   // Newton's steps, halved where they leave the bracket.
@@ -96,7 +96,7 @@ class Arrowhead {
     return {pole, d};
   }
 
-  std::vector<double> poles_, b_;
+  std::vector<double> poles_, border_;
   double corner_, reach_;
 };
 

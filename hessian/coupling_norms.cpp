@@ -8,13 +8,13 @@
 namespace blockwise {
 namespace {
 
-// ||y_i||^2 for every block i of a vector y = H E_j z over all parameters.
-at::Tensor squared_norms(const std::vector<HessianBlock>& blocks, const ParameterSubset& all,
+// ||y_i||^2 for every part i of a vector y = H E_j z over all parameters.
+at::Tensor squared_norms(const std::vector<HessianPart>& parts, const ParameterSubset& all,
                          const at::Tensor& y) {
-  const auto parts = all.views(y);
+  const auto tensors = all.views(y);
   std::vector<double> squares;
-  for (const auto& block : blocks) {
-    squares.push_back(block.of_parts(parts).to(at::kDouble).square().sum().item<double>());
+  for (const auto& part : parts) {
+    squares.push_back(part.of_tensors(tensors).to(at::kDouble).square().sum().item<double>());
   }
   return at::tensor(squares, at::kDouble);
 }
@@ -27,29 +27,29 @@ at::Tensor unit_vector(std::int64_t size, std::int64_t k) {
 
 }  // namespace
 
-std::vector<SampleMean> squared_coupling_norms(const std::vector<HessianBlock>& blocks,
+std::vector<SampleMean> squared_coupling_norms(const std::vector<HessianPart>& parts,
                                                Curvature& curvature, std::size_t j,
                                                const CouplingPlan& plan, const WorkWatch& watch) {
   require_input(plan.exact || plan.products >= 2, "{} products for a norm, at least 2 are needed",
                 plan.products);
-  const auto& from = blocks[j];
+  const auto& from = parts[j];
   const ParameterSubset all(curvature.store().layout());
   auto y = at::empty({all.size()}, curvature.store().parameters().options());
-  std::vector<at::Tensor> samples;  // of z: ||(H E_j z)_i||^2 [blocks]
+  std::vector<at::Tensor> samples;  // of z: ||(H E_j z)_i||^2 [parts]
   for (std::int64_t k = 0; k < (plan.exact ? from.size() : plan.products); ++k) {
     const auto z = plan.exact ? unit_vector(from.size(), k)
                               : signs(from.size(), plan.seed, static_cast<std::int64_t>(j), k);
     watch.leave_if_stopped();
     curvature.hessian_product(from.subset, from.embed(z.to(y.options())), all, y);
-    samples.push_back(squared_norms(blocks, all, y));
+    samples.push_back(squared_norms(parts, all, y));
     watch.tell();
   }
-  const auto squares = at::stack(samples, 1);  // [blocks, samples]
+  const auto squares = at::stack(samples, 1);  // [parts, samples]
   std::vector<SampleMean> norms;
   for (std::int64_t i = 0; i < squares.size(0); ++i) {
-    const auto of_block = squares.select(0, i);
-    norms.push_back(plan.exact ? SampleMean{0, of_block.sum().item<double>()}
-                               : mean_of_squares({of_block.data_ptr<double>(), samples.size()}));
+    const auto of_part = squares.select(0, i);
+    norms.push_back(plan.exact ? SampleMean{0, of_part.sum().item<double>()}
+                               : mean_of_squares({of_part.data_ptr<double>(), samples.size()}));
   }
   return norms;
 }

@@ -24,8 +24,8 @@ void CurvatureOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
 }
 
 void ScaledOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  base_.apply(d_ * x, y);
-  y.mul_(d_);
+  base_.apply(scaling_ * x, y);
+  y.mul_(scaling_);
 }
 
 void RestrictedOperator::apply(const at::Tensor& x, const at::Tensor& y) const {

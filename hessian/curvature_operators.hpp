@@ -47,11 +47,11 @@ class DerivedOperator : public LinearOperator {
 class ScaledOperator : public DerivedOperator {
  public:
   ScaledOperator(const LinearOperator& base, at::Tensor d)
-      : DerivedOperator(base), d_(std::move(d)) {}
+      : DerivedOperator(base), scaling_(std::move(d)) {}
   void apply(const at::Tensor& x, const at::Tensor& y) const override;
 
  private:
-  at::Tensor d_;
+  at::Tensor scaling_;
 };
 
 // A[index, index]: the rows and columns of some elements, for example those of one head. One

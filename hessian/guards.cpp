@@ -175,11 +175,14 @@ class SymmetryBuilder {
 
 OperatorCheck check_operator(const LinearOperator& a, std::uint64_t seed) {
   const auto u = gaussian_probe(a, seed, 0), v = gaussian_probe(a, seed, 1);
+  // A v, A u and A (2 u - 3 v), which is 2 A u - 3 A v where A is linear
   const auto av = a(v), au = a(u);
   const auto mixed = a(2.0 * u - 3.0 * v);
   const double length = std::max(euclidean_norm(av), 1e-300);
   OperatorCheck check;
+  // |A v - A v| / |A v| of two products
   check.noise = euclidean_norm(a(v) - av) / length;
+  // |u^T A v - v^T A u| / (|u| |A v|)
   if (a.symmetric())
     check.asymmetry =
         std::abs(inner_product(u, av) - inner_product(v, au)) / (euclidean_norm(u) * length);
@@ -220,6 +223,8 @@ std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t mo
     const auto symmetry =
         SymmetryBuilder(layout, parameters.options(), [i](auto k) { return k == i; }).build()[i];
     if (before) before();
+    // The loss is constant along w(t) = exp(t D) w, so g . D w = 0 for all w; its derivative in w
+    // is H D w + D g = 0.
     curvature.hessian_product(all, symmetry.d * parameters, all, product);
     const auto expected = symmetry.d * curvature.gradient();
     const double size = euclidean_norm(product) + euclidean_norm(expected);

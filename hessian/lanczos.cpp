@@ -82,7 +82,7 @@ RitzValues ritz_values(const Tridiagonal& t) {
 }
 
 Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const LanczosOptions& options)
-    : a_(a),
+    : matrix_(a),
       options_(options),
       basis_(a.rows(), options.reorthogonalisation == Reorthogonalisation::none ? 2 : room(options),
              a.options()),
@@ -98,7 +98,7 @@ Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const Lanczos
 }
 
 double Lanczos::noise() const {
-  return std::max(options_.noise, kProductNoise * machine_epsilon(a_.options()));
+  return std::max(options_.noise, kProductNoise * machine_epsilon(matrix_.options()));
 }
 
 // w <- w - Q Q^T w, again where a pass has taken most of the norm away. Components
@@ -110,7 +110,7 @@ void Lanczos::orthogonalise(const at::Tensor& w) {
     const double before = norm;
     // c = Q^T w, of which |c_i| <= eps ||w|| is rounding.
     auto c = basis_.coefficients(w);
-    const double floor = machine_epsilon(a_.options()) * norm;
+    const double floor = machine_epsilon(matrix_.options()) * norm;
     for (double& component : c) component = std::abs(component) > floor ? component : 0.0;
     // w <- w - Q c
     basis_.subtract(c, w);
@@ -122,12 +122,12 @@ void Lanczos::orthogonalise(const at::Tensor& w) {
 // Only along Ritz vectors that have converged to sqrt(eps): that is where orthogonality is lost.
 void Lanczos::orthogonalise_selectively(const at::Tensor& w) {
   if (steps() < 2) return;
-  const auto system = solve(t_);
-  const double converged = std::sqrt(machine_epsilon(a_.options())) * scale_of(t_);
+  const auto system = solve(tridiagonal_);
+  const double converged = std::sqrt(machine_epsilon(matrix_.options())) * scale_of(tridiagonal_);
   for (Eigen::Index i = 0; i < system.values.size(); ++i) {
     // beta_m |s_mi| <= sqrt(eps) ||T||: the Ritz vector y = Q s_i has converged.
     const auto last = std::abs(system.vectors(system.vectors.rows() - 1, i));
-    if (t_.beta.back() * last > converged) continue;
+    if (tridiagonal_.beta.back() * last > converged) continue;
     const auto ritz = basis_.combine(column(system.vectors, i));
     // w <- w - y (y^T w) / (y^T y)
     w.sub_(ritz, inner_product(ritz, w) / inner_product(ritz, ritz));
@@ -154,26 +154,28 @@ void Lanczos::receive(const at::Tensor& product) {
   const auto q = std::exchange(newest_, at::Tensor());
   // w <- w - beta_{j-1} q_{j-1}: before alpha_j, so that its rounding is taken away with it
   // (Paige).
-  if (!t_.beta.empty()) next_.sub_(basis_.vector(basis_.count() - 2), t_.beta.back());
+  if (!tridiagonal_.beta.empty())
+    next_.sub_(basis_.vector(basis_.count() - 2), tridiagonal_.beta.back());
   // alpha_j = q_j^T w
   const double alpha = inner_product(q, next_);
   require_input(std::isfinite(alpha), "step {} of Lanczos: q^T A q is {}", steps() + 1, alpha);
   // w <- w - alpha_j q_j
   next_.sub_(q, alpha);
-  t_.alpha.push_back(alpha);
+  tridiagonal_.alpha.push_back(alpha);
   // w <- (I - Q Q^T) w, which is w itself in exact arithmetic.
   if (options_.reorthogonalisation == Reorthogonalisation::full) orthogonalise(next_);
   // beta_j = ||w||
-  t_.beta.push_back(euclidean_norm(next_));
+  tridiagonal_.beta.push_back(euclidean_norm(next_));
   if (options_.reorthogonalisation == Reorthogonalisation::selective) {
     // w <- (I - Y Y^T) w, Y the converged Ritz vectors, which beta_j itself decides.
     orthogonalise_selectively(next_);
-    t_.beta.back() = euclidean_norm(next_);
+    tridiagonal_.beta.back() = euclidean_norm(next_);
   }
   // beta_j = 0 up to noise: span Q is invariant, A Q = Q T.
-  broke_down_ = t_.beta.back() <= kBreakdown * noise() * std::max(scale_of(t_), t_.beta.back());
+  broke_down_ = tridiagonal_.beta.back() <=
+                kBreakdown * noise() * std::max(scale_of(tridiagonal_), tridiagonal_.beta.back());
   // q_{j+1} = w / beta_j
-  if (!broke_down_) next_.div_(t_.beta.back());
+  if (!broke_down_) next_.div_(tridiagonal_.beta.back());
 }
 
 void Lanczos::extend(std::int64_t steps) {
@@ -183,7 +185,7 @@ void Lanczos::extend(std::int64_t steps) {
 
 std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
   while (!done()) {
-    a_.apply(direction(), next_);
+    matrix_.apply(direction(), next_);
     receive(next_);
     if (observe && !observe(steps())) break;
   }
@@ -193,7 +195,7 @@ std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
 std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confirm,
                                      double tolerance) const {
   const bool keeps_basis = options_.reorthogonalisation != Reorthogonalisation::none;
-  const auto system = solve(t_);
+  const auto system = solve(tridiagonal_);
   const double bound = convergence_bound(tolerance, noise(), system.values.cwiseAbs().maxCoeff());
   std::vector<RitzPair> pairs;
   for (const auto& [i, place] : outermost_places(system.values.size(), k, end)) {
@@ -201,12 +203,14 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confi
     pair.place = place;
     // ||A y - theta y|| = |beta_m s_mi| for y = Q s, as A Q = Q T + beta_m q_{m+1} e_m^T.
     pair.value = system.values[i];
-    pair.residual_bound = std::abs(t_.beta.back() * system.vectors(system.vectors.rows() - 1, i));
+    pair.residual_bound =
+        std::abs(tridiagonal_.beta.back() * system.vectors(system.vectors.rows() - 1, i));
     if (keeps_basis) {
       // y = Q s / ||Q s||, and its residual by a product of its own.
       pair.vector = basis_.combine(column(system.vectors, i));
       pair.vector.div_(euclidean_norm(pair.vector));
-      if (confirm) pair.residual = euclidean_norm(a_(pair.vector).sub_(pair.vector, pair.value));
+      if (confirm)
+        pair.residual = euclidean_norm(matrix_(pair.vector).sub_(pair.vector, pair.value));
     }
     pair.converged = std::max(pair.residual_bound, pair.residual) <= bound;
     pairs.push_back(std::move(pair));
@@ -238,11 +242,11 @@ void run_in_lockstep(const std::vector<Lanczos*>& processes, const LockstepProdu
 
 void Lanczos::save(const StateWriter& state) const {
   check_equal(newest_.defined(), false, "a product of the process is under way");
-  state.number("rows", a_.rows());
+  state.number("rows", matrix_.rows());
   state.number("reorthogonalisation", static_cast<std::int64_t>(options_.reorthogonalisation));
   state.number("broke_down", std::int64_t{broke_down_});
-  write_values(state, "alpha", t_.alpha, "diagonal of T");
-  write_values(state, "beta", t_.beta, "beside it");
+  write_values(state, "alpha", tridiagonal_.alpha, "diagonal of T");
+  write_values(state, "beta", tridiagonal_.beta, "beside it");
   state.array("basis", basis_.vectors(), "the vectors that are kept, one a row");
   state.array("next", next_, "the next vector");
 }
@@ -261,7 +265,7 @@ std::int64_t saved_steps(const StateReader& state, std::int64_t most) {
 }  // namespace
 
 void Lanczos::load(const StateReader& state) {
-  expect_number(state, "rows", a_.rows());
+  expect_number(state, "rows", matrix_.rows());
   expect_number(state, "reorthogonalisation",
                 static_cast<std::int64_t>(options_.reorthogonalisation));
   const auto steps = saved_steps(state, room(options_));
@@ -273,7 +277,7 @@ void Lanczos::load(const StateReader& state) {
   basis_.truncate(0);
   for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
   read_into(state, "next", next_);
-  t_ = {read_values(state, "alpha", steps), read_values(state, "beta", steps)};
+  tridiagonal_ = {read_values(state, "alpha", steps), read_values(state, "beta", steps)};
   broke_down_ = state.number("broke_down") != 0;
 }
 

@@ -94,10 +94,10 @@ class Lanczos {
   // Continues where it stopped. Returns the number of steps done.
   std::int64_t run(const std::function<bool(std::int64_t)>& observe = {});
 
-  std::int64_t steps() const { return static_cast<std::int64_t>(t_.alpha.size()); }
+  std::int64_t steps() const { return static_cast<std::int64_t>(tridiagonal_.alpha.size()); }
   // The space is invariant up to noise: T's eigenvalues are eigenvalues of A, quadrature is exact.
   bool broke_down() const { return broke_down_; }
-  const Tridiagonal& tridiagonal() const { return t_; }
+  const Tridiagonal& tridiagonal() const { return tridiagonal_; }
   // The k pairs at an end (both: k of each), the outermost first; with vectors where the process
   // keeps a basis, and with residuals where `confirm` (one product each). A start sees every
   // eigenvalue once, also one that repeats.
@@ -115,12 +115,12 @@ class Lanczos {
   void orthogonalise_selectively(const at::Tensor& w);
   double noise() const;
 
-  const LinearOperator& a_;
+  const LinearOperator& matrix_;
   LanczosOptions options_;
   KrylovBasis basis_;  // without reorthogonalisation the last two vectors
   at::Tensor next_;    // the next vector of the basis; scratch once it is in the basis
   at::Tensor newest_;  // the vector that A is being applied to; undefined between steps
-  Tridiagonal t_;
+  Tridiagonal tridiagonal_;
   bool broke_down_ = false;
 };
 

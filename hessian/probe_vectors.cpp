@@ -13,14 +13,8 @@ constexpr std::uint64_t kStreams = std::uint64_t{1} << 50;
 }  // namespace
 
 std::uint64_t probe_seed(std::uint64_t seed, ProbeStream stream) {
-  switch (stream) {
-    case ProbeStream::lanczos:
-      return seed;
-    case ProbeStream::trace:
-      return seed + 1;
-    default:
-      return stream_seed(seed, RandomStream::probe, kStreams, static_cast<std::uint64_t>(stream));
-  }
+  if (stream == ProbeStream::lanczos) return seed;
+  return stream_seed(seed, RandomStream::probe, kStreams, static_cast<std::uint64_t>(stream));
 }
 
 at::Generator probe_generator(std::uint64_t seed, std::uint64_t a, std::uint64_t b) {

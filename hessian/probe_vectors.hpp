@@ -10,10 +10,8 @@
 
 namespace blockwise {
 
-// What a measurement draws vectors for. Two purposes never share their vectors, under any seeds,
-// but for these: `lanczos` and `trace` are numbered as the first recorded runs had them, which go
-// on with the same bits; the trace's vectors are made from the bits of the Lanczos starts of the
-// seed behind. Guards and the spectrum behind Adam's diagonal use the Lanczos starts on purpose.
+// What a measurement draws vectors for. Two purposes never share their vectors, under any seeds;
+// guards and the spectrum behind Adam's diagonal use the Lanczos starts on purpose.
 enum class ProbeStream : std::uint64_t {
   lanczos,         // starts, whose number is the probe's
   trace,           // traces and Frobenius norms

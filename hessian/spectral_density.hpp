@@ -33,7 +33,7 @@ struct SpectralDensity {
   // tr f(A) / n: mean over probes, with their error and the means of what every quadrature may be
   // below and above its limit (integral_bounds(); infinite where residuals are not known).
   Estimate mean_of(const SpectrumIntegrand& f) const;
-  // The same of the quadratures as they are.
+  // Mean over probes of sum_i weight_i f(node_i), without what lies beyond their limit.
   SampleMean probe_mean(const std::function<double(double)>& f) const;
   double smallest() const;
   double largest() const;

@@ -36,11 +36,11 @@ std::int64_t eigenpair_basis(const EigenpairOptions& options, std::int64_t rows)
 
 ThickRestart::ThickRestart(const LinearOperator& a, const at::Tensor& start,
                            const EigenpairOptions& options)
-    : a_(a),
+    : matrix_(a),
       options_(options),
       basis_(a.rows(), eigenpair_basis(options, a.rows()), a.options()),
       next_(start.clone()),
-      s_(Eigen::MatrixXd::Zero(basis_.capacity(), basis_.capacity())) {
+      projected_(Eigen::MatrixXd::Zero(basis_.capacity(), basis_.capacity())) {
   require_input(a.symmetric(), "Lanczos needs a symmetric operator");
   const double length = euclidean_norm(next_);
   require_input(length > 0.0 && std::isfinite(length), "a Lanczos start of norm {}", length);
@@ -72,7 +72,7 @@ void ThickRestart::examine() {
   converged_ = has_converged(solver);
   const bool unchanged = starts_ > 1 && are_near(found_, wanted_values(solver), bound());
   copies_found_ =
-      basis_.count() == a_.rows() || (converged_ && unchanged && is_next_behind(solver));
+      basis_.count() == matrix_.rows() || (converged_ && unchanged && is_next_behind(solver));
   ended_ = copies_found_ || products_ >= options_.most_products;
   if (ended_) return;
   if (invariant || (converged_ && !unchanged)) {
@@ -84,7 +84,7 @@ void ThickRestart::examine() {
 
 // S y = theta y on the basis so far.
 ThickRestart::Solver ThickRestart::solve() const {
-  return Solver(s_.topLeftCorner(basis_.count(), basis_.count()));
+  return Solver(projected_.topLeftCorner(basis_.count(), basis_.count()));
 }
 
 // Projections on the whole basis are the new row and column of S, exact also after a restart.
@@ -92,7 +92,7 @@ void ThickRestart::step() {
   // V <- [V v], w = A v
   basis_.append(next_, 1.0);
   const auto place = basis_.count() - 1;
-  a_.apply(basis_.vector(place), next_);
+  matrix_.apply(basis_.vector(place), next_);
   const double norm = euclidean_norm(next_);
   require_input(std::isfinite(norm), "||A v|| is {}", norm);
   Eigen::VectorXd sum = Eigen::VectorXd::Zero(basis_.count());
@@ -106,8 +106,8 @@ void ThickRestart::step() {
     if (residual_ > kTakesAway * norm) break;
   }
   // S gets V^T A v as its last column and row.
-  s_.block(0, place, basis_.count(), 1) = sum;
-  s_.block(place, 0, 1, basis_.count()) = sum.transpose();
+  projected_.block(0, place, basis_.count(), 1) = sum;
+  projected_.block(place, 0, 1, basis_.count()) = sum.transpose();
   // max |S_ij| so far stands for ||S||; the next v is r / ||r||.
   scale_ = std::max(scale_, sum.cwiseAbs().maxCoeff());
   if (residual_ > 0.0) next_.div_(residual_);
@@ -115,7 +115,7 @@ void ThickRestart::step() {
 
 // Of a residual: what noise alone leaves of it.
 double ThickRestart::floor() const {
-  return kNoiseFactor * std::max(options_.noise, machine_epsilon(a_.options())) * scale_;
+  return kNoiseFactor * std::max(options_.noise, machine_epsilon(matrix_.options())) * scale_;
 }
 
 double ThickRestart::bound() const { return std::max(options_.tolerance * scale_, floor()); }
@@ -162,12 +162,12 @@ void ThickRestart::keep(const Solver& solver, std::int64_t at_each_end) {
   std::ranges::sort(places, {}, &RitzPlace::index);
   const auto count = static_cast<Eigen::Index>(places.size());
   Eigen::MatrixXd rotation(m, count);
-  s_.setZero();
+  projected_.setZero();
   for (Eigen::Index k = 0; k < count; ++k) {
     const auto place = places[static_cast<std::size_t>(k)].index;
     // Columns y_k of the rotation;  S becomes diag(theta_k).
     rotation.col(k) = solver.eigenvectors().col(place);
-    s_(k, k) = solver.eigenvalues()[place];
+    projected_(k, k) = solver.eigenvalues()[place];
   }
   // V <- V [y_1 .. y_count]
   basis_.rotate(rotation.data(), count);
@@ -187,7 +187,7 @@ void ThickRestart::start_again(const Solver& solver) {
   keep(solver, options_.pairs);
   const auto generator = probe_generator(options_.seed, ProbePlace::further_start,
                                          static_cast<std::uint64_t>(starts_++));
-  next_.copy_(gaussian(a_.rows(), generator, at::kDouble));
+  next_.copy_(gaussian(matrix_.rows(), generator, at::kDouble));
   // v <- (I - V V^T) v / ||.||, twice for orthogonality to rounding.
   for (int pass = 0; pass < 2; ++pass) {
     basis_.subtract(basis_.coefficients(next_), next_);
@@ -208,7 +208,7 @@ EigenpairResult ThickRestart::result() const {
     pair.residual_bound = residual_ * std::abs(y[y.size() - 1]);
     pair.vector = basis_.combine({y.data(), y.data() + y.size()});
     pair.vector.div_(euclidean_norm(pair.vector));
-    pair.residual = euclidean_norm(a_(pair.vector).sub_(pair.vector, pair.value));
+    pair.residual = euclidean_norm(matrix_(pair.vector).sub_(pair.vector, pair.value));
     // Of a pair from an earlier start the residual's bound is no longer known.
     pair.residual_bound = std::max(pair.residual_bound, starts_ > 1 ? pair.residual : 0.0);
     pair.converged = pair.residual <= 2.0 * bound();
@@ -220,7 +220,7 @@ EigenpairResult ThickRestart::result() const {
 // ---- saving -------------------------------------------------------------------------------------
 
 void ThickRestart::save(const StateWriter& state) const {
-  state.number("rows", a_.rows());
+  state.number("rows", matrix_.rows());
   state.number("capacity", basis_.capacity());
   state.number("products", products_);
   state.number("restarts", restarts_);
@@ -230,7 +230,7 @@ void ThickRestart::save(const StateWriter& state) const {
   state.number("ended", std::int64_t{ended_});
   write_values(state, "scales", {residual_, scale_}, "norm of the residual, largest entry of S");
   const auto m = basis_.capacity();
-  const auto s = at::from_blob(const_cast<double*>(s_.data()), {m, m}, at::kDouble);
+  const auto s = at::from_blob(const_cast<double*>(projected_.data()), {m, m}, at::kDouble);
   state.array("s", s, "projected operator");
   if (!found_.empty()) {
     write_values(state, "found", found_, "the wanted pairs' values when the present start began");
@@ -240,7 +240,7 @@ void ThickRestart::save(const StateWriter& state) const {
 }
 
 void ThickRestart::load(const StateReader& state) {
-  expect_number(state, "rows", a_.rows());
+  expect_number(state, "rows", matrix_.rows());
   expect_number(state, "capacity", basis_.capacity());
   products_ = read_count(state, "products", options_.most_products);
   restarts_ = read_count(state, "restarts", products_);
@@ -253,7 +253,7 @@ void ThickRestart::load(const StateReader& state) {
   residual_ = scales[0];
   scale_ = scales[1];
   const auto m = basis_.capacity();
-  read_into(state, "s", at::from_blob(s_.data(), {m, m}, at::kDouble));
+  read_into(state, "s", at::from_blob(projected_.data(), {m, m}, at::kDouble));
   const auto basis = read_rows_like(state, "basis", next_, basis_.capacity());
   require_input(!ended_ || basis.size(0) > 0, "{}: it has ended without a vector", state.place());
   basis_.truncate(0);

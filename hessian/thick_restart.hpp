@@ -58,11 +58,11 @@ class ThickRestart {
   std::vector<double> wanted_values(const Solver& solver) const;
   Solver solve() const;
 
-  const LinearOperator& a_;
+  const LinearOperator& matrix_;
   const EigenpairOptions options_;
   KrylovBasis basis_;
   at::Tensor next_;
-  Eigen::MatrixXd s_;  // V^T A V
+  Eigen::MatrixXd projected_;  // V^T A V
   double residual_ = 0.0;
   double scale_ = 0.0;
   std::int64_t products_ = 0;

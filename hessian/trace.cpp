@@ -200,30 +200,32 @@ class ExchangeableTrace {
   // H = Q^T A Q from Z = A Q, V = Q^T Omega, R^-T, and w_i^T A w_i from Omega and Y.
   ExchangeableTrace(const at::Tensor& q, const at::Tensor& r, const at::Tensor& z,
                     const at::Tensor& omega, const at::Tensor& y)
-      : k_(r.size(1)),
-        r_(matrix(r)),
-        h_(matrix(q.t().mm(z))),
-        v_(matrix(q.t().mm(omega))),
-        inverse_(r_.transpose().triangularView<Eigen::Lower>().solve(
-            Eigen::MatrixXd::Identity(k_, k_))) {
+      : probe_count_(r.size(1)),
+        triangle_(matrix(r)),
+        projected_(matrix(q.t().mm(z))),
+        probes_inside_(matrix(q.t().mm(omega))),
+        inverse_(triangle_.transpose().triangularView<Eigen::Lower>().solve(
+            Eigen::MatrixXd::Identity(probe_count_, probe_count_))) {
     const auto products = (omega * y).sum(0).contiguous();
-    diagonal_ = Eigen::Map<const Eigen::VectorXd>(products.data_ptr<double>(), k_);
+    diagonal_ = Eigen::Map<const Eigen::VectorXd>(products.data_ptr<double>(), probe_count_);
   }
 
   // The estimate of probe i from the range without the probes in `out`, i among them.
   double estimate(Eigen::Index i, const std::vector<Eigen::Index>& out) const {
     // P = Q (I - B B^T) Q^T:  tr(P A P) = tr H - tr(B^T H B)
     const auto b = directions(out);
-    const double range = h_.trace() - (b.transpose() * h_ * b).trace();
+    const double range = projected_.trace() - (b.transpose() * projected_ * b).trace();
     // u = (I - B B^T) v_i, the coordinates of P w_i;  with A w_i = Q r_i:
     // w^T (I - P) A (I - P) w = w^T A w - 2 u^T r_i + u^T H u
-    const Eigen::VectorXd inside = v_.col(i) - b * (b.transpose() * v_.col(i));
-    return range + diagonal_[i] - 2.0 * inside.dot(r_.col(i)) + inside.dot(h_ * inside);
+    const Eigen::VectorXd inside =
+        probes_inside_.col(i) - b * (b.transpose() * probes_inside_.col(i));
+    return range + diagonal_[i] - 2.0 * inside.dot(triangle_.col(i)) +
+           inside.dot(projected_ * inside);
   }
 
   RunningMean estimates() const {
     RunningMean mean;
-    for (Eigen::Index i = 0; i < k_; ++i) mean.add(estimate(i, {i}));
+    for (Eigen::Index i = 0; i < probe_count_; ++i) mean.add(estimate(i, {i}));
     return mean;
   }
 
@@ -231,12 +233,12 @@ class ExchangeableTrace {
   double jackknife_error() const {
     RunningMean without;
     // t_(i) = mean over j != i of the estimate of probe j without the columns of both
-    for (Eigen::Index i = 0; i < k_; ++i) {
+    for (Eigen::Index i = 0; i < probe_count_; ++i) {
       double sum = 0.0;
-      for (Eigen::Index j = 0; j < k_; ++j) sum += j == i ? 0.0 : estimate(j, {i, j});
-      without.add(sum / static_cast<double>(k_ - 1));
+      for (Eigen::Index j = 0; j < probe_count_; ++j) sum += j == i ? 0.0 : estimate(j, {i, j});
+      without.add(sum / static_cast<double>(probe_count_ - 1));
     }
-    return without.standard_error() * static_cast<double>(k_ - 1);
+    return without.standard_error() * static_cast<double>(probe_count_ - 1);
   }
 
  private:
@@ -248,7 +250,7 @@ class ExchangeableTrace {
 
   // Orthonormal columns that span those of R^-T.
   Eigen::MatrixXd directions(const std::vector<Eigen::Index>& out) const {
-    Eigen::MatrixXd b(k_, static_cast<Eigen::Index>(out.size()));
+    Eigen::MatrixXd b(probe_count_, static_cast<Eigen::Index>(out.size()));
     for (std::size_t c = 0; c < out.size(); ++c) {
       const auto column = static_cast<Eigen::Index>(c);
       // Gram-Schmidt: b_c <- b_c - b_k (b_k . b_c), normalised
@@ -261,8 +263,8 @@ class ExchangeableTrace {
     return b;
   }
 
-  Eigen::Index k_;
-  Eigen::MatrixXd r_, h_, v_, inverse_;
+  Eigen::Index probe_count_;
+  Eigen::MatrixXd triangle_, projected_, probes_inside_, inverse_;
   Eigen::VectorXd diagonal_;
 };
 

@@ -47,12 +47,11 @@ at::Tensor momentum_tensors(const at::Tensor& w, const at::Tensor& g, const at::
   return take_step(w, m, size);
 }
 
-at::Tensor adam_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                        const at::Tensor& v, const AdamOptions& options, const StepScope& scope,
+at::Tensor adam_tensors(const AdamTensors& x, const AdamOptions& options, const StepScope& scope,
                         const StepSize& size) {
-  m.mul_(options.beta1).add_(g, 1.0 - options.beta1);
+  x.m.mul_(options.beta1).add_(x.g, 1.0 - options.beta1);
   const auto bias = options.second_moment(scope.step).bias;
-  return take_step(w, m / v.sqrt().div_(std::sqrt(bias)).add_(options.eps), size);
+  return take_step(x.w, x.m / x.v.sqrt().div_(std::sqrt(bias)).add_(options.eps), size);
 }
 
 }  // namespace blockwise

@@ -26,14 +26,17 @@ struct AdamOptions {
   StepSize size(const StepScope& scope, double weight_decay) const;
 };
 
-// One step of some elements in plain tensor operations, given the second moment v of every one (any
-// shape that broadcasts against w). w, g and m have one shape; v is up to date. Returns the sum of
-// (w_new - w_old)^2.
-at::Tensor adam_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
-                        const at::Tensor& v, const AdamOptions& options, const StepScope& scope,
+// Some elements: w, g and m have one shape, v, up to date, any that broadcasts against it.
+struct AdamTensors {
+  at::Tensor w, g, m, v;
+};
+
+// One step of them in plain tensor operations. Returns the sum of (w_new - w_old)^2.
+at::Tensor adam_tensors(const AdamTensors& x, const AdamOptions& options, const StepScope& scope,
                         const StepSize& size);
 
-// The same with v = 1 and no eps: a step along the average of gradients.
+// A step along the average of gradients, Adam's with v = 1 and no eps. Returns the sum of
+// (w_new - w_old)^2.
 at::Tensor momentum_tensors(const at::Tensor& w, const at::Tensor& g, const at::Tensor& m,
                             double beta1, const StepSize& size);
 

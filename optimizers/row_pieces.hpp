@@ -11,8 +11,9 @@ namespace blockwise {
 // are whole within it.
 Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::int64_t rows);
 
-// The same of its partition; state begins at 0. A section with labels or groups, or one that is
-// merged, must lie within the rows or outside: UpdateRule::rows_together() says where cuts are.
+// Those rows of the parameter's partition; state begins at 0. A section with labels or groups, or
+// one that is merged, must lie within the rows or outside: UpdateRule::rows_together() says where
+// cuts are.
 TensorPartition partition_rows(const TensorPartition& partition, std::int64_t begin,
                                std::int64_t rows);
 

@@ -22,7 +22,8 @@ at::Tensor section_rates(const ParameterStep& parameter, std::size_t section);
 // Of the whole tensor, [rows, columns]; undefined where they are 1.
 at::Tensor element_rates(const ParameterStep& parameter);
 
-// The same times a factor of the whole tensor, 0-d of float64: what a rule makes of its rate.
+// element_rates() times a factor of the whole tensor, 0-d of float64: what a rule makes of its
+// rate.
 at::Tensor scaled_rates(const ParameterStep& parameter, const at::Tensor& factor);
 
 // How far a step goes: w <- (1 - rate shrink) w - rate size direction.
@@ -35,14 +36,15 @@ struct StepSize {
 // Returns the sum of (w_new - w_old)^2, 0-d of float64.
 at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const StepSize& step);
 
-// The same with decay after the step: w <- (1 - rate shrink) (w - rate size direction).
+// Decay after the step: w <- (1 - rate shrink) (w - rate size direction). Returns what take_step()
+// does.
 at::Tensor step_then_decay(const at::Tensor& w, const at::Tensor& direction, const StepSize& step);
 
 // For kernels: the rates of a section, null where they are 1. `map` must outlive the pointer.
 const kernels::RateMap* rate_map(const ParameterStep& parameter, std::size_t section,
                                  kernels::RateMap& map);
 
-// The same for a kernel that goes over whole tensors: true where it must go section by section.
+// Whether rates differ within a tensor, so that a kernel must go section by section.
 bool has_rates(const ParameterStep& parameter);
 
 }  // namespace blockwise

@@ -54,7 +54,7 @@ class UpdateRule {
   // The step in plain tensor operations, on any device. Returns the sum of (w_new - w_old)^2 as a
   // 0-d tensor of float64 on the device.
   virtual at::Tensor update(const ParameterStep& parameter, const StepScope& scope) const = 0;
-  // The same where there is a kernel for it, otherwise null.
+  // The step in one pass over memory where there is a kernel for these types, otherwise null.
   virtual const FusedStep* fused(const KernelKey&) const { return nullptr; }
 };
 

@@ -27,48 +27,51 @@ constexpr std::uint64_t kProblemSeed = 20240602;
 class MarkovTokens : public Dataset {
  public:
   MarkovTokens(const MarkovOptions& options, std::uint64_t seed)
-      : o_(options), sampler_(seed, options.tokens, options.sequence_length) {
-    const auto v = o_.vocab_size;
+      : options_(options), sampler_(seed, options.tokens, options.sequence_length) {
+    const auto v = options_.vocab_size;
     auto generator = make_generator(kProblemSeed, RandomStream::data);
-    const auto logits = at::randn({v * v, v}, generator, at::kDouble).mul_(o_.sharpness);
+    const auto logits = at::randn({v * v, v}, generator, at::kDouble).mul_(options_.sharpness);
     const auto cumulative = at::softmax(logits, 1).cumsum(1).contiguous();
-    auto text = at::empty({o_.tokens + o_.validation_tokens}, at::kLong);
+    auto text = at::empty({options_.tokens + options_.validation_tokens}, at::kLong);
     write(text.data_ptr<std::int64_t>(), text.numel(), cumulative.data_ptr<double>());
-    train_ = text.narrow(0, 0, o_.tokens);
-    validation_ = text.narrow(0, o_.tokens, o_.validation_tokens);
+    train_ = text.narrow(0, 0, options_.tokens);
+    validation_ = text.narrow(0, options_.tokens, options_.validation_tokens);
   }
 
   DataShape shape() const override {
-    return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
+    return {DataShape::Inputs::tokens, options_.vocab_size, 0, options_.sequence_length};
   }
 
   Batch training_examples(std::int64_t first, std::int64_t count) const override {
     return windows(train_, count, [&](std::int64_t i) { return sampler_.position(first + i); });
   }
 
-  std::int64_t sequential_size() const override { return (o_.tokens - 1) / o_.sequence_length; }
+  std::int64_t sequential_size() const override {
+    return (options_.tokens - 1) / options_.sequence_length;
+  }
 
   Batch sequential_examples(std::int64_t first, std::int64_t count) const override {
-    return windows(train_, count, [&](std::int64_t i) { return (first + i) * o_.sequence_length; });
+    return windows(train_, count,
+                   [&](std::int64_t i) { return (first + i) * options_.sequence_length; });
   }
 
   ExamplePlace place(ExampleOrder order, std::int64_t index) const override {
     const bool sequential = order == ExampleOrder::sequential;
-    return {"", sequential ? index * o_.sequence_length : sampler_.position(index)};
+    return {"", sequential ? index * options_.sequence_length : sampler_.position(index)};
   }
 
   std::int64_t validation_size() const override {
-    return (o_.validation_tokens - 1) / o_.sequence_length;
+    return (options_.validation_tokens - 1) / options_.sequence_length;
   }
 
   Batch validation_examples(std::int64_t first, std::int64_t count) const override {
     return windows(validation_, count,
-                   [&](std::int64_t i) { return (first + i) * o_.sequence_length; });
+                   [&](std::int64_t i) { return (first + i) * options_.sequence_length; });
   }
 
  private:
   void write(std::int64_t* text, std::int64_t count, const double* cumulative) const {
-    const auto v = o_.vocab_size;
+    const auto v = options_.vocab_size;
     const auto stream = stream_seed(kProblemSeed, RandomStream::data, 1);
     std::int64_t row = 0;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -85,13 +88,13 @@ class MarkovTokens : public Dataset {
   Batch windows(const at::Tensor& text, std::int64_t count, const Position& position) const {
     std::vector<at::Tensor> inputs, targets;
     for (std::int64_t i = 0; i < count; ++i) {
-      inputs.push_back(text.narrow(0, position(i), o_.sequence_length));
-      targets.push_back(text.narrow(0, position(i) + 1, o_.sequence_length));
+      inputs.push_back(text.narrow(0, position(i), options_.sequence_length));
+      targets.push_back(text.narrow(0, position(i) + 1, options_.sequence_length));
     }
     return {at::stack(inputs), at::stack(targets)};
   }
 
-  MarkovOptions o_;
+  MarkovOptions options_;
   WindowSampler sampler_;
   at::Tensor train_, validation_;
 };
@@ -104,35 +107,36 @@ class MarkovTokensSpec : public DatasetSpec {
   }
 
   void visit(FieldVisitor& v) override {
-    v.integer({"vocab_size", "number of tokens"}, o_.vocab_size, {2, 256});
-    v.integer({"sequence_length", "tokens per example"}, o_.sequence_length, {1, 1 << 16});
-    v.integer({"tokens", "length of the training text"}, o_.tokens, {3, 1 << 26});
-    v.integer({"validation_tokens", "length of the validation text"}, o_.validation_tokens,
+    v.integer({"vocab_size", "number of tokens"}, options_.vocab_size, {2, 256});
+    v.integer({"sequence_length", "tokens per example"}, options_.sequence_length, {1, 1 << 16});
+    v.integer({"tokens", "length of the training text"}, options_.tokens, {3, 1 << 26});
+    v.integer({"validation_tokens", "length of the validation text"}, options_.validation_tokens,
               {2, 1 << 24});
     v.real({"sharpness", "standard deviation of the table's logits; 0: every token is as likely"},
-           o_.sharpness, {0.0, 100.0});
-    v.check("tokens", o_.tokens > o_.sequence_length
+           options_.sharpness, {0.0, 100.0});
+    v.check("tokens", options_.tokens > options_.sequence_length
                           ? ""
-                          : fmt::format("{} are less than a window of {} and a target", o_.tokens,
-                                        o_.sequence_length));
-    v.check("validation_tokens", o_.validation_tokens > o_.sequence_length
-                                     ? ""
-                                     : fmt::format("{} are less than a window of {} and a target",
-                                                   o_.validation_tokens, o_.sequence_length));
+                          : fmt::format("{} are less than a window of {} and a target",
+                                        options_.tokens, options_.sequence_length));
+    v.check("validation_tokens",
+            options_.validation_tokens > options_.sequence_length
+                ? ""
+                : fmt::format("{} are less than a window of {} and a target",
+                              options_.validation_tokens, options_.sequence_length));
   }
 
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
-    return std::make_unique<MarkovTokens>(o_, seed);
+    return std::make_unique<MarkovTokens>(options_, seed);
   }
   DataShape stated_shape() const override {
-    return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
+    return {DataShape::Inputs::tokens, options_.vocab_size, 0, options_.sequence_length};
   }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<MarkovTokensSpec>(*this);
   }
 
  private:
-  MarkovOptions o_;
+  MarkovOptions options_;
 };
 
 }  // namespace

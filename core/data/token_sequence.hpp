@@ -29,7 +29,7 @@ class TokenSequence {
   const std::vector<TokenFile>& files() const { return files_; }
   // Tokens begin .. begin + count - 1, across the borders of shards. O(log files) and the copy.
   void copy(std::int64_t begin, std::int64_t count, std::int64_t* out) const;
-  // The same, with kIgnoredTarget in place of those that do not count.
+  // Those tokens with kIgnoredTarget in the place of each that does not count.
   void copy_targets(std::int64_t begin, std::int64_t count, std::int64_t* out) const;
   // Whether a file has a mask.
   bool masked() const;

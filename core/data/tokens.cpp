@@ -138,30 +138,33 @@ std::int64_t vocabulary_of(const TokenOptions& options, const fs::path& token_fi
   return read_token_manifest(token_file).vocab_size;
 }
 
+// The files of each split; `further` as options.validations names them.
+struct SplitFiles {
+  std::vector<fs::path> train, validation, test;
+  std::vector<std::vector<fs::path>> further;
+};
+
 class TokenDataset : public Dataset {
  public:
-  TokenDataset(const TokenOptions& options, const std::vector<fs::path>& train,
-               const std::vector<fs::path>& validation,
-               const std::vector<std::vector<fs::path>>& further, const std::vector<fs::path>& test,
-               std::uint64_t seed)
-      : train_(train, layout(options)),
-        validation_(validation, layout(options)),
+  TokenDataset(const TokenOptions& options, const SplitFiles& files, std::uint64_t seed)
+      : train_(files.train, layout(options)),
+        validation_(files.validation, layout(options)),
         length_(options.sequence_length),
-        vocab_size_(vocabulary_of(options, train.front())),
+        vocab_size_(vocabulary_of(options, files.train.front())),
         sampler_(seed, at_least_a_window(options.train, train_, length_), length_) {
     at_least_a_window(options.validation, validation_, length_);
     train_.check_vocabulary(vocab_size_);
     validation_.check_vocabulary(vocab_size_);
     validation_size_ = examples_of(validation_, options);
-    for (std::size_t i = 0; i < further.size(); ++i) {
+    for (std::size_t i = 0; i < files.further.size(); ++i) {
       const auto& [name, place] = options.validations[i];
       names_.push_back(name);
-      further_.emplace_back(further[i], layout(options));
+      further_.emplace_back(files.further[i], layout(options));
       further_.back().check_vocabulary(vocab_size_);
       at_least_a_window(place, further_.back(), length_);
       further_sizes_.push_back(examples_of(further_.back(), options));
     }
-    if (!test.empty()) open_test(options, test);
+    if (!files.test.empty()) open_test(options, files.test);
   }
 
   DataShape shape() const override { return {DataShape::Inputs::tokens, vocab_size_, 0, length_}; }
@@ -283,59 +286,60 @@ class TokenDatasetSpec : public DatasetSpec {
 
   void visit(FieldVisitor& v) override {
     v.text({"train", "token file to train on; or a folder or a pattern with *, for shards", true},
-           o_.train);
-    v.text({"validation", "token file to evaluate on; the same", true}, o_.validation);
+           options_.train);
+    v.text({"validation", "token file to evaluate on; the same", true}, options_.validation);
     v.text_map({"validations",
                 "further token files to evaluate on, NAME: FILE each; recorded by name, what "
                 "is chosen and reported goes by `validation`"},
-               o_.validations);
+               options_.validations);
     v.text({"test",
             "token file that no choice sees: a run's loss on it after the last step; the same"},
-           o_.test);
+           options_.test);
     v.choice({"format",
               "auto: llm.c's files, whose header says all; without header, little-endian: "
               "raw_uint16 (nanoGPT's) and raw_uint32"},
-             o_.format, token_layout_names());
-    v.integer({"sequence_length", "tokens per example"}, o_.sequence_length, {1, 1 << 20});
+             options_.format, token_layout_names());
+    v.integer({"sequence_length", "tokens per example"}, options_.sequence_length, {1, 1 << 20});
     v.integer(
         {"validation_tokens", "tokens of each evaluation, the file's first ones; 0 means all"},
-        o_.validation_tokens, {0, std::int64_t{1} << 40});
+        options_.validation_tokens, {0, std::int64_t{1} << 40});
     v.integer({"vocab_size",
                "0 takes it from manifest.json beside the training file, or else from model.from"},
-              o_.vocab_size, {0, kMaxVocabSize});
+              options_.vocab_size, {0, kMaxVocabSize});
   }
 
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
-    const auto train = require_files(o_.train), validation = require_files(o_.validation);
-    require_apart(o_, train, validation);
-    std::vector<Files> further, all = {train, validation};
-    for (const auto& [name, place] : o_.validations) {
-      further.push_back(require_files(place));
-      require_apart(o_, train, further.back());
+    SplitFiles files{require_files(options_.train), require_files(options_.validation), {}, {}};
+    require_apart(options_, files.train, files.validation);
+    std::vector<Files> all = {files.train, files.validation};
+    for (const auto& [name, place] : options_.validations) {
+      files.further.push_back(require_files(place));
+      require_apart(options_, files.train, files.further.back());
     }
-    const auto test = test_files(o_, train, validation);
-    all.insert(all.end(), further.begin(), further.end());
-    all.push_back(test);
+    files.test = test_files(options_, files.train, files.validation);
+    all.insert(all.end(), files.further.begin(), files.further.end());
+    all.push_back(files.test);
     require_one_tokenizer(all);
-    return std::make_unique<TokenDataset>(o_, train, validation, further, test, seed);
+    return std::make_unique<TokenDataset>(options_, files, seed);
   }
   DataShape stated_shape() const override {
-    return {DataShape::Inputs::tokens, o_.vocab_size, 0, o_.sequence_length};
+    return {DataShape::Inputs::tokens, options_.vocab_size, 0, options_.sequence_length};
   }
   void assume_classes(std::int64_t classes) override {
-    if (o_.vocab_size == 0 && !input_exists(folder() / "manifest.json")) o_.vocab_size = classes;
+    if (options_.vocab_size == 0 && !input_exists(folder() / "manifest.json"))
+      options_.vocab_size = classes;
   }
   fs::path folder() const override {
     std::error_code unknown;
-    return fs::is_directory(o_.train, unknown) ? fs::path(o_.train)
-                                               : fs::path(o_.train).parent_path();
+    return fs::is_directory(options_.train, unknown) ? fs::path(options_.train)
+                                                     : fs::path(options_.train).parent_path();
   }
   std::unique_ptr<DatasetSpec> clone() const override {
     return std::make_unique<TokenDatasetSpec>(*this);
   }
 
  private:
-  TokenOptions o_;
+  TokenOptions options_;
 };
 
 }  // namespace

@@ -84,16 +84,18 @@ struct Hdf5File::Handle {
   void put_text_attribute(const std::string& object, const std::string& name,
                           std::string_view text);
   std::string attribute_text(hid_t attribute, const std::string& what) const;
-  DatasetId create_dataset(const std::string& path, hid_t type, hid_t space, hid_t properties,
-                           std::string_view units, std::string_view doc);
-  void create_column(const std::string& path, hid_t type, std::span<const hsize_t> row,
-                     std::string_view units, std::string_view doc);
-  void create_filled(const std::string& path, hid_t type, hid_t space, const void* values,
-                     std::string_view units, std::string_view doc);
+  // What every data set is made with.
+  struct Label {
+    const std::string& path;
+    std::string_view units, doc;
+  };
+  DatasetId create_dataset(const Label& label, hid_t type, hid_t space, hid_t properties);
+  // `row`: the extents of one row, none for a plain column.
+  void create_column(const Label& label, hid_t type, std::span<const hsize_t> row);
+  void create_filled(const Label& label, hid_t type, hid_t space, const void* values);
   void append(const std::string& path, hid_t type, const void* values, hsize_t count);
-  void write_array(const std::string& path, hid_t type, const void* values, std::size_t count,
-                   const std::vector<std::int64_t>& shape, std::string_view units,
-                   std::string_view doc);
+  void write_array(const Label& label, hid_t type, const void* values, std::size_t count,
+                   const std::vector<std::int64_t>& shape);
   void read_array(const std::string& path, hid_t type, void* values, std::size_t count) const;
   void overwrite(const std::string& path, hid_t type, const void* value);
 
@@ -280,9 +282,9 @@ std::string Hdf5File::Handle::attribute_text(hid_t attribute, const std::string&
   return text;
 }
 
-DatasetId Hdf5File::Handle::create_dataset(const std::string& name, hid_t type, hid_t space,
-                                           hid_t properties, std::string_view units,
-                                           std::string_view doc) {
+DatasetId Hdf5File::Handle::create_dataset(const Label& label, hid_t type, hid_t space,
+                                           hid_t properties) {
+  const auto& [name, units, doc] = label;
   DatasetId dataset(written(
       H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT), name));
   put_text_attribute(name, "units", units);
@@ -290,10 +292,7 @@ DatasetId Hdf5File::Handle::create_dataset(const std::string& name, hid_t type, 
   return dataset;
 }
 
-// `row`: the extents of one row, none for a plain column.
-void Hdf5File::Handle::create_column(const std::string& name, hid_t type,
-                                     std::span<const hsize_t> row, std::string_view units,
-                                     std::string_view doc) {
+void Hdf5File::Handle::create_column(const Label& label, hid_t type, std::span<const hsize_t> row) {
   hsize_t width = 1;
   for (const auto size : row) width *= size;
   std::vector<hsize_t> size = {0}, most = {H5S_UNLIMITED};
@@ -304,25 +303,23 @@ void Hdf5File::Handle::create_column(const std::string& name, hid_t type,
   const SpaceId space(H5Screate_simple(rank, size.data(), most.data()));
   const PropertiesId properties(H5Pcreate(H5P_DATASET_CREATE));
   H5Pset_chunk(properties, rank, chunk.data());
-  written(create_dataset(name, type, space, properties, units, doc).close(), name);
+  written(create_dataset(label, type, space, properties).close(), label.path);
 }
 
-void Hdf5File::Handle::create_filled(const std::string& name, hid_t type, hid_t space,
-                                     const void* values, std::string_view units,
-                                     std::string_view doc) {
-  auto dataset = create_dataset(name, type, space, H5P_DEFAULT, units, doc);
-  written(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), name);
-  written(dataset.close(), name);
+void Hdf5File::Handle::create_filled(const Label& label, hid_t type, hid_t space,
+                                     const void* values) {
+  auto dataset = create_dataset(label, type, space, H5P_DEFAULT);
+  written(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), label.path);
+  written(dataset.close(), label.path);
 }
 
-void Hdf5File::Handle::write_array(const std::string& name, hid_t type, const void* values,
-                                   std::size_t count, const std::vector<std::int64_t>& shape,
-                                   std::string_view units, std::string_view doc) {
+void Hdf5File::Handle::write_array(const Label& label, hid_t type, const void* values,
+                                   std::size_t count, const std::vector<std::int64_t>& shape) {
   const std::vector<hsize_t> sizes(shape.begin(), shape.end());
   const SpaceId space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr));
   check_equal(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)), count,
-              "elements of the array " + name);
-  create_filled(name, type, space, values, units, doc);
+              "elements of the array " + label.path);
+  create_filled(label, type, space, values);
 }
 
 void Hdf5File::Handle::read_array(const std::string& name, hid_t type, void* values,
@@ -625,18 +622,18 @@ bool Hdf5File::has(const std::string& path) const {
 
 void Hdf5File::create_real_column(const std::string& path, std::string_view units,
                                   std::string_view doc) {
-  handle_->create_column(path, H5T_IEEE_F64LE, {}, units, doc);
+  handle_->create_column({path, units, doc}, H5T_IEEE_F64LE, {});
 }
 
 void Hdf5File::create_real_rows(const std::string& path, std::int64_t width, std::string_view units,
                                 std::string_view doc) {
   const auto size = static_cast<hsize_t>(width);
-  handle_->create_column(path, H5T_IEEE_F64LE, {&size, 1}, units, doc);
+  handle_->create_column({path, units, doc}, H5T_IEEE_F64LE, {&size, 1});
 }
 
 void Hdf5File::create_integer_column(const std::string& path, std::string_view units,
                                      std::string_view doc) {
-  handle_->create_column(path, H5T_STD_I64LE, {}, units, doc);
+  handle_->create_column({path, units, doc}, H5T_STD_I64LE, {});
 }
 
 void Hdf5File::append(const std::string& path, std::span<const double> values) {
@@ -673,7 +670,7 @@ void Hdf5File::write_text_column(const std::string& path, const std::vector<std:
   for (const auto& value : values) packed += fitted(value, capacity);
   const hsize_t count = values.size();
   const SpaceId space(H5Screate_simple(1, &count, nullptr));
-  handle_->create_filled(path, text_type(capacity), space, packed.data(), units, doc);
+  handle_->create_filled({path, units, doc}, text_type(capacity), space, packed.data());
 }
 
 std::vector<std::string> Hdf5File::text_column(const std::string& path) const {
@@ -689,13 +686,13 @@ std::vector<std::string> Hdf5File::text_column(const std::string& path) const {
 void Hdf5File::write_array(const std::string& path, std::span<const float> values,
                            const std::vector<std::int64_t>& shape, std::string_view units,
                            std::string_view doc) {
-  handle_->write_array(path, H5T_IEEE_F32LE, values.data(), values.size(), shape, units, doc);
+  handle_->write_array({path, units, doc}, H5T_IEEE_F32LE, values.data(), values.size(), shape);
 }
 
 void Hdf5File::write_array(const std::string& path, std::span<const double> values,
                            const std::vector<std::int64_t>& shape, std::string_view units,
                            std::string_view doc) {
-  handle_->write_array(path, H5T_IEEE_F64LE, values.data(), values.size(), shape, units, doc);
+  handle_->write_array({path, units, doc}, H5T_IEEE_F64LE, values.data(), values.size(), shape);
 }
 
 void Hdf5File::overwrite_array(const std::string& path, std::span<const double> values) {
@@ -725,8 +722,8 @@ void Hdf5File::read_array(const std::string& path, std::span<double> values) con
 void Hdf5File::create_text(const std::string& path, std::string_view text, std::size_t capacity,
                            std::string_view doc) {
   const SpaceId scalar(H5Screate(H5S_SCALAR));
-  handle_->create_filled(path, text_type(capacity), scalar, fitted(text, capacity).data(), "text",
-                         doc);
+  handle_->create_filled({path, "text", doc}, text_type(capacity), scalar,
+                         fitted(text, capacity).data());
 }
 
 void Hdf5File::write_text(const std::string& path, std::string_view text) {
@@ -744,7 +741,7 @@ std::string Hdf5File::text(const std::string& path) const {
 void Hdf5File::create_integer(const std::string& path, std::int64_t value, std::string_view units,
                               std::string_view doc) {
   const SpaceId scalar(H5Screate(H5S_SCALAR));
-  handle_->create_filled(path, H5T_STD_I64LE, scalar, &value, units, doc);
+  handle_->create_filled({path, units, doc}, H5T_STD_I64LE, scalar, &value);
 }
 
 void Hdf5File::write_integer(const std::string& path, std::int64_t value) {
@@ -764,7 +761,7 @@ void Hdf5File::create_enum(const std::string& path, const std::vector<std::strin
   }
   const SpaceId scalar(H5Screate(H5S_SCALAR));
   const auto stored = static_cast<std::int8_t>(value);
-  handle_->create_filled(path, type, scalar, &stored, "enumeration", doc);
+  handle_->create_filled({path, "enumeration", doc}, type, scalar, &stored);
 }
 
 void Hdf5File::write_enum(const std::string& path, std::int64_t value) {

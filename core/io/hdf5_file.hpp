@@ -64,7 +64,7 @@ class Hdf5File {
   // One-dimensional, extendible, chunked (1024 rows), empty at first.
   void create_real_column(const std::string& path, std::string_view units, std::string_view doc);
   void create_integer_column(const std::string& path, std::string_view units, std::string_view doc);
-  // The same with `width` numbers in each row; append() and real_column() take and give them row by
+  // A column with `width` numbers in each row; append() and real_column() take and give them row by
   // row.
   void create_real_rows(const std::string& path, std::int64_t width, std::string_view units,
                         std::string_view doc);

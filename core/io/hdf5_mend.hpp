@@ -15,7 +15,7 @@ bool is_marked_open(const std::filesystem::path& path);
 // open_for_appending(). Returns whether there was anything to mend.
 bool mend_hdf5(const std::filesystem::path& path);
 
-// The same where the lock of the file's folder is free, so that no writer of ours is at work; where
+// Mends the file where the lock of its folder is free, so that no writer of ours is at work; where
 // that cannot be known, or the folder cannot be written to, the file stays as it is.
 bool mend_abandoned_hdf5(const std::filesystem::path& path) noexcept;
 

@@ -41,20 +41,21 @@ std::string prefix(std::int64_t layer) { return fmt::format("transformer.h.{}.",
 class Gpt2LayoutBuilder {
  public:
   explicit Gpt2LayoutBuilder(const Gpt2Options& options)
-      : o_(options),
+      : options_(options),
         residual_std_(options.init_std / std::sqrt(2.0 * static_cast<double>(options.n_layer))) {}
 
   ParameterLayout build() {
-    auto& embedding = builder_.matrix("transformer.wte.weight", ParameterRole::token_embedding, -1,
-                                      o_.sizes.vocab_size, o_.n_embd, o_.init_std);
-    if (o_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
+    auto& embedding =
+        builder_.matrix("transformer.wte.weight", ParameterRole::token_embedding, -1,
+                        {options_.sizes.vocab_size, options_.n_embd}, options_.init_std);
+    if (options_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
     builder_.matrix("transformer.wpe.weight", ParameterRole::position_embedding, -1,
-                    o_.sizes.block_size, o_.n_embd, o_.init_std);
-    for (std::int64_t layer = 0; layer < o_.n_layer; ++layer) add_layer(layer);
+                    {options_.sizes.block_size, options_.n_embd}, options_.init_std);
+    for (std::int64_t layer = 0; layer < options_.n_layer; ++layer) add_layer(layer);
     norm("transformer.ln_f", -1);
-    if (!o_.tie_word_embeddings) {
-      builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1, o_.sizes.vocab_size, o_.n_embd,
-                      o_.init_std);
+    if (!options_.tie_word_embeddings) {
+      builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1,
+                      {options_.sizes.vocab_size, options_.n_embd}, options_.init_std);
     }
     return builder_.finish();
   }
@@ -62,43 +63,43 @@ class Gpt2LayoutBuilder {
  private:
   void add_layer(std::int64_t layer) {
     const auto p = prefix(layer);
-    const std::int64_t width = o_.n_embd;
-    const Heads heads{o_.n_head, width / o_.n_head, Heads::Axis::rows, 1};
+    const std::int64_t width = options_.n_embd;
+    const Heads heads{options_.n_head, width / options_.n_head, Heads::Axis::rows, 1};
     norm(p + "ln_1", layer);
     auto& qkv = linear(p + "attn.c_attn", ParameterRole::other, layer, 3 * width, width);
     qkv.sections = {{ParameterRole::query, width, heads},
                     {ParameterRole::key, width, heads},
                     {ParameterRole::value, width, heads}};
     auto& output = linear(p + "attn.c_proj", ParameterRole::attention_output, layer, width, width);
-    output.heads = {o_.n_head, width / o_.n_head, Heads::Axis::columns, 1};
+    output.heads = {options_.n_head, width / options_.n_head, Heads::Axis::columns, 1};
     output.initialization.scale = residual_std_;
     // These two names match none of the published package's: it takes the tensors whole.
     qkv.released = output.released = ReleasedTreatment::whole;
     norm(p + "ln_2", layer);
-    linear(p + "mlp.c_fc", ParameterRole::mlp_in, layer, o_.mlp_width(), width);
-    linear(p + "mlp.c_proj", ParameterRole::mlp_out, layer, width, o_.mlp_width())
+    linear(p + "mlp.c_fc", ParameterRole::mlp_in, layer, options_.mlp_width(), width);
+    linear(p + "mlp.c_proj", ParameterRole::mlp_out, layer, width, options_.mlp_width())
         .initialization.scale = residual_std_;
   }
 
   Parameter& linear(const std::string& name, ParameterRole role, std::int64_t layer,
                     std::int64_t out, std::int64_t in) {
-    auto& weight = builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
+    auto& weight = builder_.matrix(name + ".weight", role, layer, {out, in}, options_.init_std);
     weight.stored_transposed = true;  // Hugging Face's Conv1D
-    if (o_.bias) bias(name, layer, out);
+    if (options_.bias) bias(name, layer, out);
     return weight;
   }
 
   void norm(const std::string& name, std::int64_t layer) {
-    builder_.vector(name + ".weight", ParameterRole::norm, layer, o_.n_embd,
+    builder_.vector(name + ".weight", ParameterRole::norm, layer, options_.n_embd,
                     Initialization::Kind::ones);
-    if (o_.bias) bias(name, layer, o_.n_embd);
+    if (options_.bias) bias(name, layer, options_.n_embd);
   }
 
   void bias(const std::string& name, std::int64_t layer, std::int64_t size) {
     builder_.vector(name + ".bias", ParameterRole::bias, layer, size, Initialization::Kind::zeros);
   }
 
-  const Gpt2Options& o_;
+  const Gpt2Options& options_;
   double residual_std_;
   LayoutBuilder builder_;
 };

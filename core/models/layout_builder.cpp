@@ -5,30 +5,29 @@
 namespace blockwise {
 
 Parameter& LayoutBuilder::matrix(const std::string& name, ParameterRole role, std::int64_t layer,
-                                 std::int64_t rows, std::int64_t columns,
-                                 double standard_deviation) {
-  auto& block = blocks_.emplace_back();
-  block.name = name;
-  block.role = role;
-  block.layer = layer;
-  block.shape = {rows, columns};
-  block.initialization = {Initialization::Kind::normal, standard_deviation};
-  return block;
+                                 Size size, double standard_deviation) {
+  auto& parameter = parameters_.emplace_back();
+  parameter.name = name;
+  parameter.role = role;
+  parameter.layer = layer;
+  parameter.shape = {size.rows, size.columns};
+  parameter.initialization = {Initialization::Kind::normal, standard_deviation};
+  return parameter;
 }
 
 Parameter& LayoutBuilder::vector(const std::string& name, ParameterRole role, std::int64_t layer,
                                  std::int64_t size, Initialization::Kind start) {
-  auto& block = blocks_.emplace_back();
-  block.name = name;
-  block.role = role;
-  block.layer = layer;
-  block.shape = {size};
-  block.initialization.kind = start;
-  return block;
+  auto& parameter = parameters_.emplace_back();
+  parameter.name = name;
+  parameter.role = role;
+  parameter.layer = layer;
+  parameter.shape = {size};
+  parameter.initialization.kind = start;
+  return parameter;
 }
 
 ParameterLayout LayoutBuilder::finish() const {
-  return ParameterLayout({blocks_.begin(), blocks_.end()});
+  return ParameterLayout({parameters_.begin(), parameters_.end()});
 }
 
 void TokenSizes::visit(FieldVisitor& v) {

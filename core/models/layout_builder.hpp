@@ -1,5 +1,5 @@
-// What the model families share when they describe themselves: a list of parameter blocks in the
-// making, and the two sizes of a model that reads tokens.
+// What the model families share when they describe themselves: a list of parameters in the making,
+// and the two sizes of a model that reads tokens.
 #pragma once
 
 #include <deque>
@@ -11,16 +11,19 @@ namespace blockwise {
 
 class LayoutBuilder {
  public:
-  // References stay valid while blocks are added. Matrices are [rows, columns] = [out, in] and
+  // References stay valid while more are added. Matrices are [rows, columns] = [out, in] and
   // start as N(0, standard_deviation^2).
-  Parameter& matrix(const std::string& name, ParameterRole role, std::int64_t layer,
-                    std::int64_t rows, std::int64_t columns, double standard_deviation);
+  struct Size {
+    std::int64_t rows, columns;
+  };
+  Parameter& matrix(const std::string& name, ParameterRole role, std::int64_t layer, Size size,
+                    double standard_deviation);
   Parameter& vector(const std::string& name, ParameterRole role, std::int64_t layer,
                     std::int64_t size, Initialization::Kind start);
   ParameterLayout finish() const;
 
  private:
-  std::deque<Parameter> blocks_;
+  std::deque<Parameter> parameters_;
 };
 
 // vocab_size and block_size: 0 takes what the data set has.

@@ -46,43 +46,45 @@ std::string prefix(std::int64_t layer) { return fmt::format("model.layers.{}.", 
 class LlamaLayoutBuilder {
  public:
   explicit LlamaLayoutBuilder(const LlamaOptions& options)
-      : o_(options),
+      : options_(options),
         residual_std_(options.init_std / std::sqrt(2.0 * static_cast<double>(options.n_layer))) {}
 
   ParameterLayout build() {
-    auto& embedding = builder_.matrix("model.embed_tokens.weight", ParameterRole::token_embedding,
-                                      -1, o_.sizes.vocab_size, o_.n_embd, o_.init_std);
-    if (o_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
-    for (std::int64_t layer = 0; layer < o_.n_layer; ++layer) add_layer(layer);
-    norm("model.norm", -1, o_.n_embd);
-    if (!o_.tie_word_embeddings) {
-      builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1, o_.sizes.vocab_size, o_.n_embd,
-                      o_.init_std);
+    auto& embedding =
+        builder_.matrix("model.embed_tokens.weight", ParameterRole::token_embedding, -1,
+                        {options_.sizes.vocab_size, options_.n_embd}, options_.init_std);
+    if (options_.tie_word_embeddings) embedding.tied_names = {"lm_head.weight"};
+    for (std::int64_t layer = 0; layer < options_.n_layer; ++layer) add_layer(layer);
+    norm("model.norm", -1, options_.n_embd);
+    if (!options_.tie_word_embeddings) {
+      builder_.matrix("lm_head.weight", ParameterRole::lm_head, -1,
+                      {options_.sizes.vocab_size, options_.n_embd}, options_.init_std);
     }
     return builder_.finish();
   }
 
  private:
   void add_layer(std::int64_t layer) {
-    norm(prefix(layer) + "input_layernorm", layer, o_.n_embd);
+    norm(prefix(layer) + "input_layernorm", layer, options_.n_embd);
     add_attention(prefix(layer) + "self_attn.", layer);
-    norm(prefix(layer) + "post_attention_layernorm", layer, o_.n_embd);
+    norm(prefix(layer) + "post_attention_layernorm", layer, options_.n_embd);
     add_mlp(prefix(layer) + "mlp.", layer);
   }
 
   void add_attention(const std::string& p, std::int64_t layer) {
-    const std::int64_t dim = o_.head_width();
-    const Heads queries{o_.n_head, dim, Heads::Axis::rows, 1};
-    const Heads keys{o_.kv_heads(), dim, Heads::Axis::rows, o_.n_head / o_.kv_heads()};
+    const std::int64_t dim = options_.head_width();
+    const Heads queries{options_.n_head, dim, Heads::Axis::rows, 1};
+    const Heads keys{options_.kv_heads(), dim, Heads::Axis::rows,
+                     options_.n_head / options_.kv_heads()};
     projection(p + "q_proj", ParameterRole::query, layer, queries);
     projection(p + "k_proj", ParameterRole::key, layer, keys);
     projection(p + "v_proj", ParameterRole::value, layer, keys);
-    auto& output =
-        weight(p + "o_proj", ParameterRole::attention_output, layer, o_.n_embd, o_.n_head * dim);
-    output.heads = {o_.n_head, dim, Heads::Axis::columns, 1};
+    auto& output = weight(p + "o_proj", ParameterRole::attention_output, layer, options_.n_embd,
+                          options_.n_head * dim);
+    output.heads = {options_.n_head, dim, Heads::Axis::columns, 1};
     output.initialization.scale = residual_std_;
-    if (o_.output_bias) bias(p + "o_proj", layer, o_.n_embd);
-    if (o_.qk_norm) {
+    if (options_.output_bias) bias(p + "o_proj", layer, options_.n_embd);
+    if (options_.qk_norm) {
       norm(p + "q_norm", layer, dim);
       norm(p + "k_norm", layer, dim);
     }
@@ -91,24 +93,24 @@ class LlamaLayoutBuilder {
   void projection(const std::string& name, ParameterRole role, std::int64_t layer,
                   const Heads& heads) {
     const auto rows = heads.count * heads.dim;
-    weight(name, role, layer, rows, o_.n_embd).heads = heads;
-    if (o_.qkv_bias) bias(name, layer, rows);
+    weight(name, role, layer, rows, options_.n_embd).heads = heads;
+    if (options_.qkv_bias) bias(name, layer, rows);
   }
 
   void add_mlp(const std::string& p, std::int64_t layer) {
-    weight(p + "gate_proj", ParameterRole::mlp_gate, layer, o_.mlp_width(), o_.n_embd);
-    weight(p + "up_proj", ParameterRole::mlp_in, layer, o_.mlp_width(), o_.n_embd);
-    weight(p + "down_proj", ParameterRole::mlp_out, layer, o_.n_embd, o_.mlp_width())
+    weight(p + "gate_proj", ParameterRole::mlp_gate, layer, options_.mlp_width(), options_.n_embd);
+    weight(p + "up_proj", ParameterRole::mlp_in, layer, options_.mlp_width(), options_.n_embd);
+    weight(p + "down_proj", ParameterRole::mlp_out, layer, options_.n_embd, options_.mlp_width())
         .initialization.scale = residual_std_;
-    if (!o_.mlp_bias) return;
-    bias(p + "gate_proj", layer, o_.mlp_width());
-    bias(p + "up_proj", layer, o_.mlp_width());
-    bias(p + "down_proj", layer, o_.n_embd);
+    if (!options_.mlp_bias) return;
+    bias(p + "gate_proj", layer, options_.mlp_width());
+    bias(p + "up_proj", layer, options_.mlp_width());
+    bias(p + "down_proj", layer, options_.n_embd);
   }
 
   Parameter& weight(const std::string& name, ParameterRole role, std::int64_t layer,
                     std::int64_t out, std::int64_t in) {
-    return builder_.matrix(name + ".weight", role, layer, out, in, o_.init_std);
+    return builder_.matrix(name + ".weight", role, layer, {out, in}, options_.init_std);
   }
 
   void norm(const std::string& name, std::int64_t layer, std::int64_t width) {
@@ -120,7 +122,7 @@ class LlamaLayoutBuilder {
     builder_.vector(name + ".bias", ParameterRole::bias, layer, size, Initialization::Kind::zeros);
   }
 
-  const LlamaOptions& o_;
+  const LlamaOptions& options_;
   double residual_std_;
   LayoutBuilder builder_;
 };

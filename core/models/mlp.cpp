@@ -62,48 +62,49 @@ class MlpSpec : public ModelSpec {
   }
 
   void visit(FieldVisitor& v) override {
-    v.integer({"inputs", "features of an example; 0 takes the data's"}, o_.inputs, {0, 1 << 24});
-    v.integer({"classes", "outputs; 0 takes the data's"}, o_.classes, {0, 1 << 24});
-    v.integer_list({"hidden", "widths of the hidden layers"}, o_.hidden, {1, 1 << 20});
-    v.choice({"activation", "between the layers"}, o_.activation,
+    v.integer({"inputs", "features of an example; 0 takes the data's"}, options_.inputs,
+              {0, 1 << 24});
+    v.integer({"classes", "outputs; 0 takes the data's"}, options_.classes, {0, 1 << 24});
+    v.integer_list({"hidden", "widths of the hidden layers"}, options_.hidden, {1, 1 << 20});
+    v.choice({"activation", "between the layers"}, options_.activation,
              {"relu", "tanh", "gelu", "linear"});
-    v.boolean({"bias", "biases in the linear layers"}, o_.bias);
+    v.boolean({"bias", "biases in the linear layers"}, options_.bias);
   }
 
   void adapt_to(const DataShape& data) override {
     require_input(data.inputs == DataShape::Inputs::vectors,
                   "model mlp reads vectors, the data set has tokens");
-    if (o_.inputs == 0) o_.inputs = data.features;
-    if (o_.classes == 0) o_.classes = data.classes;
-    require_input(o_.inputs == data.features, "model.inputs is {}, the data has {} features",
-                  o_.inputs, data.features);
-    require_input(o_.classes >= data.classes, "model.classes is {}, the data has {} classes",
-                  o_.classes, data.classes);
+    if (options_.inputs == 0) options_.inputs = data.features;
+    if (options_.classes == 0) options_.classes = data.classes;
+    require_input(options_.inputs == data.features, "model.inputs is {}, the data has {} features",
+                  options_.inputs, data.features);
+    require_input(options_.classes >= data.classes, "model.classes is {}, the data has {} classes",
+                  options_.classes, data.classes);
   }
 
   std::int64_t context_length() const override { return 0; }
 
   ParameterLayout layout() const override {
     require_input(
-        o_.inputs > 0 && o_.classes > 0,
+        options_.inputs > 0 && options_.classes > 0,
         "model mlp: inputs is {} and classes is {}: give both, or a data set to take them "
         "from",
-        o_.inputs, o_.classes);
+        options_.inputs, options_.classes);
     LayoutBuilder builder;
-    std::int64_t in = o_.inputs;
-    for (std::size_t i = 0; i <= o_.hidden.size(); ++i) {
-      const bool last = i == o_.hidden.size();
-      const std::int64_t out = last ? o_.classes : o_.hidden[i];
-      const bool halves = o_.activation == "relu" || o_.activation == "gelu";
+    std::int64_t in = options_.inputs;
+    for (std::size_t i = 0; i <= options_.hidden.size(); ++i) {
+      const bool last = i == options_.hidden.size();
+      const std::int64_t out = last ? options_.classes : options_.hidden[i];
+      const bool halves = options_.activation == "relu" || options_.activation == "gelu";
       const double gain = !last && halves ? std::sqrt(2.0) : 1.0;
       const auto layer = static_cast<std::int64_t>(i);
       // These names match none of the published package's: it takes the tensors whole.
       builder
           .matrix(fmt::format("layers.{}.weight", i),
-                  last ? ParameterRole::mlp_out : ParameterRole::mlp_in, layer, out, in,
+                  last ? ParameterRole::mlp_out : ParameterRole::mlp_in, layer, {out, in},
                   gain / std::sqrt(static_cast<double>(in)))
           .released = ReleasedTreatment::whole;
-      if (o_.bias) {
+      if (options_.bias) {
         builder.vector(fmt::format("layers.{}.bias", i), ParameterRole::bias, layer, out,
                        Initialization::Kind::zeros);
       }
@@ -113,12 +114,12 @@ class MlpSpec : public ModelSpec {
   }
 
   std::unique_ptr<Model> build(const ParameterStore& store) const override {
-    return std::make_unique<Mlp>(o_, store);
+    return std::make_unique<Mlp>(options_, store);
   }
   std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<MlpSpec>(*this); }
 
  private:
-  MlpOptions o_;
+  MlpOptions options_;
 };
 
 }  // namespace

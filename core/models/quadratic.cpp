@@ -87,22 +87,23 @@ class QuadraticSpec : public ModelSpec {
   }
 
   void visit(FieldVisitor& v) override {
-    v.integer({"blocks", "dense blocks of the Hessian, a tensor each"}, o_.blocks, {1, 1000});
-    v.integer({"block_size", "parameters of a block"}, o_.block_size, {1, 2000});
-    v.real({"condition", "largest eigenvalue; the smallest one is 1"}, o_.condition, {1.0, 1e12});
+    v.integer({"blocks", "dense blocks of the Hessian, a tensor each"}, options_.blocks, {1, 1000});
+    v.integer({"block_size", "parameters of a block"}, options_.block_size, {1, 2000});
+    v.real({"condition", "largest eigenvalue; the smallest one is 1"}, options_.condition,
+           {1.0, 1e12});
     v.real({"block_condition", "ratio of the largest to the smallest one of a block"},
-           o_.block_condition, {1.0, 1e12});
-    v.integer({"problem", "number of the random rotations"}, o_.problem,
+           options_.block_condition, {1.0, 1e12});
+    v.integer({"problem", "number of the random rotations"}, options_.problem,
               {0, std::numeric_limits<std::int64_t>::max()});
-    v.check("block_condition",
-            o_.block_condition <= o_.condition
-                ? ""
-                : fmt::format("{} is above model.condition, {}", o_.block_condition, o_.condition));
-    v.check("block_size", o_.blocks * o_.block_size <= kMostParameters
+    v.check("block_condition", options_.block_condition <= options_.condition
+                                   ? ""
+                                   : fmt::format("{} is above model.condition, {}",
+                                                 options_.block_condition, options_.condition));
+    v.check("block_size", options_.blocks * options_.block_size <= kMostParameters
                               ? ""
                               : fmt::format("{} x {} blocks are above {} parameters, whose whole "
                                             "matrix is held",
-                                            o_.block_size, o_.blocks, kMostParameters));
+                                            options_.block_size, options_.blocks, kMostParameters));
   }
 
   void adapt_to(const DataShape& data) override {
@@ -113,22 +114,22 @@ class QuadraticSpec : public ModelSpec {
 
   ParameterLayout layout() const override {
     LayoutBuilder builder;
-    for (std::int64_t b = 0; b < o_.blocks; ++b) {
-      builder.matrix(tensor_name(b), ParameterRole::other, b, o_.block_size, 1, 1.0).released =
-          ReleasedTreatment::whole;
+    for (std::int64_t b = 0; b < options_.blocks; ++b) {
+      builder.matrix(tensor_name(b), ParameterRole::other, b, {options_.block_size, 1}, 1.0)
+          .released = ReleasedTreatment::whole;
     }
     return builder.finish();
   }
 
   std::unique_ptr<Model> build(const ParameterStore& store) const override {
-    return std::make_unique<Quadratic>(o_, store);
+    return std::make_unique<Quadratic>(options_, store);
   }
   std::unique_ptr<ModelSpec> clone() const override {
     return std::make_unique<QuadraticSpec>(*this);
   }
 
  private:
-  QuadraticOptions o_;
+  QuadraticOptions options_;
 };
 
 }  // namespace

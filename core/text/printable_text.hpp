@@ -11,7 +11,7 @@ namespace blockwise {
 // change the direction or break the line as \u{NNNN}. Other UTF-8 stays as it is.
 std::string printable(std::string_view text);
 
-// The same of text with lines: line feeds and tabs stay.
+// Text of several lines, written out as by printable() but for line feeds and tabs, which stay.
 std::string printable_lines(std::string_view text);
 
 // What forbids the text as the name of a run, a sweep, a group or a member, which becomes a folder

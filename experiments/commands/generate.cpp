@@ -64,12 +64,12 @@ int generate_command(const GenerateOptions& options) {
   const auto last = last_tokens(options, loaded.source);
   install_stop_handlers("token");
   print(options.prompt);
-  sample(*loaded.model, tokenizer->encode(options.prompt), layer_count(spec.layout()),
-         spec.context_length(), device, options.sampling, [&](std::int64_t token) {
-           if (std::find(last.begin(), last.end(), token) != last.end()) return false;
-           print(tokenizer->decode(token));
-           return !stop_requested();
-         });
+  const Writer writer{*loaded.model, layer_count(spec.layout()), spec.context_length(), device};
+  sample(writer, tokenizer->encode(options.prompt), options.sampling, [&](std::int64_t token) {
+    if (std::find(last.begin(), last.end(), token) != last.end()) return false;
+    print(tokenizer->decode(token));
+    return !stop_requested();
+  });
   print(tokenizer->finish());
   print("\n");
   return stop_requested() ? kExitInterrupted : kExitFinished;

@@ -119,19 +119,18 @@ std::string gib(std::int64_t bytes) {
   return fmt::format("{:.3f} GiB", double(bytes) / double(1 << 30));
 }
 
-// What the Lanczos steps and probes that are asked for can resolve, for the largest block.
+// What the Lanczos steps and probes that are asked for can resolve, for the largest part.
 void print_density_plan(const ResolvedSpectrum& spectrum) {
   const auto& h = spectrum.config.hessian;
   if (h.exact || h.lanczos.steps == 0) return;
   const auto steps = spectrum.plan.measurement.lanczos_steps;
   if (steps < h.lanczos.steps) {
-    print_words(
-        fmt::format("Lanczos: {} steps instead of {}, the largest block has {} parameters\n", steps,
-                    h.lanczos.steps, steps));
+    print_words(fmt::format("Lanczos: {} steps instead of {}, the largest part has {} parameters\n",
+                            steps, h.lanczos.steps, steps));
   }
   std::int64_t rows = 0;
-  for (const auto& block : spectrum.plan.measurement.tables.blocks) {
-    rows = std::max(rows, block.size());
+  for (const auto& part : spectrum.plan.measurement.tables.parts) {
+    rows = std::max(rows, part.size());
   }
   constexpr double kError = 0.01, kFailure = 0.05;
   const auto cost = density_cost(rows, kError, kFailure);
@@ -145,10 +144,10 @@ void print_density_plan(const ResolvedSpectrum& spectrum) {
 void print_plan(const ResolvedSpectrum& spectrum) {
   const auto& plan = spectrum.plan;
   std::int64_t elements = 0;
-  for (const auto& block : plan.measurement.tables.blocks) elements += block.size();
+  for (const auto& part : plan.measurement.tables.parts) elements += part.size();
   auto text = fmt::format(
-      "{} blocks with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
-      plan.measurement.tables.blocks.size(), elements, spectrum.layout.size(),
+      "{} parts with {} of {} parameters; at most {} products, about {:.0f} gradients\n",
+      plan.measurement.tables.parts.size(), elements, spectrum.layout.size(),
       plan.measurement.products, plan.measurement.gradients);
   if (spectrum.points.size() > 1) {
     text += fmt::format("that at each of {} models, steps {} to {}\n", spectrum.points.size(),
@@ -160,13 +159,13 @@ void print_plan(const ResolvedSpectrum& spectrum) {
   print_density_plan(spectrum);
 }
 
-// The row of the largest or smallest eigenvalue of a block at a step. Of a matrix all are there, in
+// The row of the largest or smallest eigenvalue of a part at a step. Of a matrix all are there, in
 // descending order.
 const EigenvalueRow* end_of(const SpectrumOutcome& outcome, const SummaryRow& of, bool largest) {
-  const auto last = outcome.tables.blocks[static_cast<std::size_t>(of.block)].size() - 1;
+  const auto last = outcome.tables.parts[static_cast<std::size_t>(of.part)].size() - 1;
   const EigenvalueRow* found = nullptr;
   for (const auto& row : outcome.rows.eigenvalues) {
-    if (row.block != of.block || row.step != of.step) continue;
+    if (row.part != of.part || row.step != of.step) continue;
     if (row.index == 0 && (largest || last == 0)) found = &row;
     if (!largest && (row.index == -1 || row.index == last)) found = &row;
   }
@@ -225,17 +224,17 @@ void print_symmetries(const SpectrumOutcome& outcome) {
 }
 
 void print_table(const SpectrumOutcome& outcome, const HessianConfig& config, std::size_t width) {
-  std::vector<TableColumn> columns = {key_column("block"),          value_column("elements"),
+  std::vector<TableColumn> columns = {key_column("part"),           value_column("elements"),
                                       value_column("smallest"),     value_column("largest"),
                                       value_column("trace [95 %]"), value_column("noise")};
   const bool several = outcome.tables.points.size() > 1;
   if (several) columns.insert(columns.begin(), key_column("step"));
   TextTable table(std::move(columns));
   for (const auto& row : outcome.rows.summary) {
-    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    const auto& part = outcome.tables.parts[static_cast<std::size_t>(row.part)];
     std::vector<std::string> cells = {
-        block.name,
-        fmt::format("{}", block.size()),
+        part.name,
+        fmt::format("{}", part.size()),
         pair_text(end_of(outcome, row, false), false),
         pair_text(end_of(outcome, row, true), true),
         with_interval(row.trace, row.trace_low, row.trace_high),
@@ -270,19 +269,19 @@ std::string function_text(const FunctionRow& row) {
 void print_functions(const SpectrumOutcome& outcome) {
   const bool several = outcome.tables.points.size() > 1;
   for (const auto& row : outcome.rows.functions) {
-    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    const auto& part = outcome.tables.parts[static_cast<std::size_t>(row.part)];
     print_words(fmt::format(
-        "{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", block.name,
+        "{}{}: {} {}\n", several ? fmt::format("step {}, ", row.step) : "", part.name,
         outcome.tables.functions[static_cast<std::size_t>(row.function)], function_text(row)));
   }
 }
 
 void print_preconditioning(const SpectrumOutcome& outcome) {
   for (const auto& row : outcome.rows.preconditioning) {
-    const auto& block = outcome.tables.blocks[static_cast<std::size_t>(row.block)];
+    const auto& part = outcome.tables.parts[static_cast<std::size_t>(row.part)];
     print_words(fmt::format(
         "{}: condition number {:.3g} [{:.3g}, {:.3g}], under Adam {:.3g} [{:.3g}, {:.3g}]\n",
-        block.name, row.condition, row.condition_low, row.condition_high, row.condition_adam,
+        part.name, row.condition, row.condition_low, row.condition_high, row.condition_adam,
         row.condition_adam_low, row.condition_adam_high));
   }
 }
@@ -292,33 +291,33 @@ nlohmann::ordered_json number(double value) {
 }
 
 void print_json(const SpectrumOutcome& outcome) {
-  nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
+  nlohmann::ordered_json parts = nlohmann::ordered_json::array();
   for (const auto& row : outcome.rows.summary) {
-    const auto b = static_cast<std::size_t>(row.block);
+    const auto b = static_cast<std::size_t>(row.part);
     const auto* low = end_of(outcome, row, false);
     const auto* high = end_of(outcome, row, true);
     const auto converged = [](const EigenvalueRow* end) {
       return end != nullptr && end->converged != 0;
     };
-    blocks.push_back({{"step", row.step},
-                      {"name", outcome.tables.blocks[b].name},
-                      {"elements", outcome.tables.blocks[b].size()},
-                      {"loss", number(row.loss)},
-                      {"smallest", number(low == nullptr ? NAN : low->value)},
-                      {"smallest_converged", converged(low)},
-                      {"largest", number(high == nullptr ? NAN : high->value)},
-                      {"largest_converged", converged(high)},
-                      {"copies_found", row.copies_found == 1},
-                      {"trace", number(row.trace)},
-                      {"trace_error", number(row.trace_error)},
-                      {"trace_low", number(row.trace_low)},
-                      {"trace_high", number(row.trace_high)},
-                      {"products", row.products}});
+    parts.push_back({{"step", row.step},
+                     {"name", outcome.tables.parts[b].name},
+                     {"elements", outcome.tables.parts[b].size()},
+                     {"loss", number(row.loss)},
+                     {"smallest", number(low == nullptr ? NAN : low->value)},
+                     {"smallest_converged", converged(low)},
+                     {"largest", number(high == nullptr ? NAN : high->value)},
+                     {"largest_converged", converged(high)},
+                     {"copies_found", row.copies_found == 1},
+                     {"trace", number(row.trace)},
+                     {"trace_error", number(row.trace_error)},
+                     {"trace_low", number(row.trace_low)},
+                     {"trace_high", number(row.trace_high)},
+                     {"products", row.products}});
   }
   const nlohmann::ordered_json word = {
       {"state", run_state_names()[static_cast<std::size_t>(outcome.state)]},
       {"file", outcome.file},
-      {"blocks", blocks}};
+      {"blocks", parts}};
   fmt::print("{}\n", json_text(word));
 }
 
@@ -395,7 +394,7 @@ CommandAction add_spectrum_options(CLI::App& verb) {
       ->check(CLI::Range(1, 1 << 20));
   add_set_option(verb, options->assignments);
   verb.add_flag("--exact", options->exact,
-                "each block as a matrix with all its eigenvalues (up to 5000 parameters)");
+                "each part as a matrix with all its eigenvalues (up to 5000 parameters)");
   verb.add_option("--precision", options->precision, "fp32 or fp64, all the way");
   verb.add_option("--output", options->output,
                   "folder; default: that of the run or the YAML, and -spectrum");

@@ -45,9 +45,9 @@ std::vector<ConfigLine> nested(const std::vector<ConfigLine>& lines) {
   std::vector<std::string> sections;
   std::map<std::string, std::vector<ConfigLine>> keys;
   for (const auto& key : hessian_keys()) {
-    const auto* line = find(lines, key.former);
-    if (line == nullptr) line = find(lines, key.now);
-    if (line == nullptr) continue;
+    const auto line = std::ranges::find_if(
+        lines, [&](const auto& each) { return present_key(each.path) == key.now; });
+    if (line == lines.end()) continue;
     const auto section = section_of(key.now);
     if (!keys.contains(section)) sections.push_back(section);
     keys[section].push_back({section == "hessian" ? 2u : 4u, std::string(key.now), line->value});

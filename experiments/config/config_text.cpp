@@ -133,7 +133,7 @@ constexpr std::array<std::string_view, 24> kLaterFields = {"data.validations: {}
                                                            "model.rope_scaling.attention_factor: 0",
                                                            "hessian.order: sampled",
                                                            "hessian.models: []",
-                                                           "hessian.blocks.names: []",
+                                                           "hessian.parts.names: []",
                                                            "hessian.pairs.vectors: 0",
                                                            "trainer.divergence_factor: 100",
                                                            "trainer.overfit_batches: 0",

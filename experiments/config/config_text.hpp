@@ -20,7 +20,7 @@ std::string experiment_yaml(RunConfig config);
 // for the partition and the rates, without fields that came later than a run and stand at what was
 // done before there were such: a new field does not change the hash of older runs.
 std::string config_hash(RunConfig config);
-// The same of a configuration as text, and of the content of the files, one behind the other.
+// The hash of a configuration as text and of the content of its files, one behind the other.
 std::string config_hash(const ConfigLines& config, const std::string& files);
 std::string named_files(const RunConfig& config);
 // Whether a key that came later than some runs stands at what was done before there was one.

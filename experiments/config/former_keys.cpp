@@ -17,11 +17,11 @@ const std::vector<FormerKey>& hessian_keys() {
       {"hessian.batch_size", "hessian.batch_size"},
       {"hessian.order", "hessian.order"},
       {"hessian.models", "hessian.models"},
-      {"hessian.each", "hessian.blocks.each"},
-      {"hessian.names", "hessian.blocks.names"},
-      {"hessian.roles", "hessian.blocks.roles"},
-      {"hessian.layers", "hessian.blocks.layers"},
-      {"hessian.index", "hessian.blocks.index"},
+      {"hessian.each", "hessian.parts.each"},
+      {"hessian.names", "hessian.parts.names"},
+      {"hessian.roles", "hessian.parts.roles"},
+      {"hessian.layers", "hessian.parts.layers"},
+      {"hessian.index", "hessian.parts.index"},
       {"hessian.lanczos_steps", "hessian.lanczos.steps"},
       {"hessian.probes", "hessian.lanczos.probes"},
       {"hessian.reorthogonalisation", "hessian.lanczos.reorthogonalisation"},
@@ -54,6 +54,10 @@ const std::vector<FormerKey>& hessian_keys() {
 }
 
 std::string present_key(const std::string& path) {
+  const auto& [former, now] = kRenamedSection;
+  if (path == former || path.starts_with(fmt::format("{}.", former))) {
+    return fmt::format("{}{}", now, path.substr(former.size()));
+  }
   const auto found = std::ranges::find(hessian_keys(), path, &FormerKey::former);
   return found == hessian_keys().end() ? path : std::string(found->now);
 }

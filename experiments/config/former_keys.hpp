@@ -14,6 +14,8 @@ struct FormerKey {
 
 // Of the section `hessian`, all its keys, also those that stayed, in the order of before.
 const std::vector<FormerKey>& hessian_keys();
+// A section that has another name now, with all its keys.
+inline constexpr FormerKey kRenamedSection = {"hessian.blocks", "hessian.parts"};
 
 // The key that a path is now; itself where it has not moved.
 std::string present_key(const std::string& path);

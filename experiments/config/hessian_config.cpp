@@ -61,7 +61,7 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
 }
 
 void visit_sections(FieldVisitor& v, HessianConfig& c) {
-  visit_section(v, {"blocks", "the parts of the model that are looked at"}, c.blocks);
+  visit_section(v, {"parts", "of the model that are looked at"}, c.parts);
   visit_section(v, {"lanczos", "from random starts, for densities"}, c.lanczos);
   visit_section(v, {"pairs", "at the ends of the spectrum"}, c.pairs);
   visit_section(v, {"spectral", "traces of functions of the spectrum"}, c.spectral);
@@ -74,8 +74,8 @@ void visit_sections(FieldVisitor& v, HessianConfig& c) {
 void visit_switches(FieldVisitor& v, HessianConfig& c) {
   v.boolean({"guards", "check the products first: noise, symmetry, linearity, scaling symmetries"},
             c.guards);
-  v.boolean({"exact", "each block as a matrix with all its eigenvalues, where it fits"}, c.exact);
-  v.boolean({"distances", "Jensen-Shannon distances between the blocks' spectra"}, c.distances);
+  v.boolean({"exact", "each part as a matrix with all its eigenvalues, where it fits"}, c.exact);
+  v.boolean({"distances", "Jensen-Shannon distances between the parts' spectra"}, c.distances);
   v.boolean({"preconditioning", "condition numbers before and after Adam's diagonal"},
             c.preconditioning);
   v.integer({"seed", "of the probes"}, c.seed, {0, std::numeric_limits<std::int64_t>::max()});
@@ -123,7 +123,7 @@ std::vector<std::size_t> named_tensors(const ParameterLayout& layout,
       tensors.insert(t);
       found = true;
     }
-    require_input(found, "hessian.blocks.names: '{}' is the name of none of the {} tensors; {}",
+    require_input(found, "hessian.parts.names: '{}' is the name of none of the {} tensors; {}",
                   pattern, layout.parameters().size(), suggestions(layout, pattern));
   }
   return {tensors.begin(), tensors.end()};
@@ -131,8 +131,8 @@ std::vector<std::size_t> named_tensors(const ParameterLayout& layout,
 
 }  // namespace
 
-void HessianBlocksConfig::visit(FieldVisitor& v) {
-  v.choice({"each", "one block per"}, each, block_kind_names());
+void HessianPartsConfig::visit(FieldVisitor& v) {
+  v.choice({"each", "one part per"}, each, part_kind_names());
   v.text_list({"names",
                "only tensors with such a name: shell patterns with * ? [a-z], each of which must "
                "match one; empty: all"},
@@ -147,15 +147,15 @@ void HessianBlocksConfig::visit(FieldVisitor& v) {
 void LanczosConfig::visit(FieldVisitor& v) {
   v.integer(
       {"steps",
-       "per probe; 0: no Lanczos; a block of fewer parameters has as many steps as parameters; "
+       "per probe; 0: no Lanczos; a part of fewer parameters has as many steps as parameters; "
        "functions add steps while their quadrature is not right, up to four times as many"},
       steps, {0, kMany});
-  v.integer({"probes", "random starts per block, for densities with error bars"}, probes,
+  v.integer({"probes", "random starts per part, for densities with error bars"}, probes,
             {1, kMany});
   v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
            reorthogonalisation, kReorthogonalisations);
   v.integer({"save_every", "Lanczos steps between saved states"}, save_every, {1, kMany});
-  v.integer({"lockstep", "blocks whose Lanczos runs side by side, sharing graphs; a basis each"},
+  v.integer({"lockstep", "parts whose Lanczos runs side by side, sharing graphs; a basis each"},
             lockstep, {1, kMany});
 }
 
@@ -172,7 +172,7 @@ void PairsConfig::visit(FieldVisitor& v) {
   v.real({"tolerance", "residual over norm of a pair that counts as converged"}, tolerance,
          {0.0, 1.0, true, false});
   v.integer({"vectors",
-             "of `spectrum`: eigenvectors of each block that are written, those of the reported "
+             "of `spectrum`: eigenvectors of each part that are written, those of the reported "
              "pairs with the largest |eigenvalue|; at most `count`, with exact any number"},
             vectors, {0, kMany});
 }
@@ -185,7 +185,7 @@ void SpectralConfig::visit(FieldVisitor& v) {
 }
 
 void TraceConfig::visit(FieldVisitor& v) {
-  v.integer({"products", "per block at most, for trace and Frobenius norm; 0: none"}, products,
+  v.integer({"products", "per part at most, for trace and Frobenius norm; 0: none"}, products,
             {0, kMany});
   v.choice({"method", "plain probes, or a range found first and probes for the rest"}, method,
            kTraceMethods);
@@ -194,14 +194,14 @@ void TraceConfig::visit(FieldVisitor& v) {
 
 void DiagonalConfig::visit(FieldVisitor& v) {
   v.integer({"products",
-             "per block at most, for its diagonal and the norms of its rows, all written; 0: none"},
+             "per part at most, for its diagonal and the norms of its rows, all written; 0: none"},
             products, {0, kMany});
   v.real({"error", kStops}, error, {kNever, 1.0});
 }
 
 void CouplingsConfig::visit(FieldVisitor& v) {
   v.integer({"products",
-             "per block, for the norms of all off-diagonal blocks; with exact one per column, "
+             "per part, for the norms of all off-diagonal blocks; with exact one per column, "
              "whatever the number; 0: none"},
             products, {0, kMany});
 }
@@ -249,13 +249,10 @@ bool HessianConfig::due(std::int64_t step) const {
   return (every > 0 && step % every == 0) || std::ranges::count(at_steps, step) > 0;
 }
 
-BlockSelection HessianConfig::selection(const ParameterLayout& layout) const {
-  BlockSelection selection{block_kind(blocks.each),
-                           {},
-                           blocks.layers,
-                           blocks.index,
-                           named_tensors(layout, blocks.names)};
-  for (const auto& role : blocks.roles) selection.roles.push_back(role_from_name(role));
+PartSelection HessianConfig::selection(const ParameterLayout& layout) const {
+  PartSelection selection{
+      part_kind(parts.each), {}, parts.layers, parts.index, named_tensors(layout, parts.names)};
+  for (const auto& role : parts.roles) selection.roles.push_back(role_from_name(role));
   return selection;
 }
 

@@ -8,7 +8,7 @@
 #include "core/base/fields.hpp"
 #include "core/dataset.hpp"
 #include "hessian/eigenpairs.hpp"
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 #include "hessian/trace.hpp"
 
 namespace blockwise {
@@ -17,7 +17,7 @@ namespace blockwise {
 // (former_keys.hpp).
 
 // Which parts of the model are looked at by themselves.
-struct HessianBlocksConfig {
+struct HessianPartsConfig {
   std::string each = "model";
   std::vector<std::string> names;
   std::vector<std::string> roles;
@@ -84,7 +84,7 @@ struct HessianConfig {
   std::int64_t batch_size = 8;
   std::string order = "sampled";
   std::vector<std::string> models;
-  HessianBlocksConfig blocks;
+  HessianPartsConfig parts;
   LanczosConfig lanczos;
   PairsConfig pairs;
   SpectralConfig spectral;
@@ -104,7 +104,7 @@ struct HessianConfig {
   bool while_training() const { return every > 0 || !at_steps.empty(); }
   bool due(std::int64_t step) const;
   // Throws InputError where no tensor has a name that one of `names` asks for.
-  BlockSelection selection(const ParameterLayout& layout) const;
+  PartSelection selection(const ParameterLayout& layout) const;
   ExampleOrder example_order() const;
   CurvatureKind curvature_kind() const;
   ProductMethod product_method() const;

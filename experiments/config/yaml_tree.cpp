@@ -50,11 +50,25 @@ void move_key(YamlDocument::Tree& tree, YAML::Node hessian, const FormerKey& key
   tree.hints.push_back(moved_text(place, std::string(key.former)));
 }
 
+void rename_section(YamlDocument::Tree& tree, YAML::Node hessian, const FormerKey& key) {
+  const auto name = std::string(key.former.substr(key.former.find('.') + 1));
+  const auto now = std::string(key.now.substr(key.now.find('.') + 1));
+  YAML::Node section = std::as_const(hessian)[name];
+  if (!section.IsDefined()) return;
+  const auto place = tree.place(section.Mark(), std::string(key.former));
+  require_input(!std::as_const(hessian)[now].IsDefined(), "{}: {} is now {}, which is there, too",
+                place, key.former, key.now);
+  hessian[now] = section;
+  hessian.remove(name);
+  tree.hints.push_back(moved_text(place, std::string(key.former)));
+}
+
 }  // namespace
 
 void move_former_keys(YamlDocument::Tree& tree) {
   const YAML::Node hessian = std::as_const(tree.root)["hessian"];
   if (!hessian.IsDefined() || !hessian.IsMap()) return;
+  rename_section(tree, hessian, kRenamedSection);
   for (const auto& key : hessian_keys()) move_key(tree, hessian, key);
 }
 

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <chrono>
 
-#include "experiments/curvature/block_eigenpairs.hpp"
-#include "experiments/curvature/block_estimates.hpp"
-#include "experiments/curvature/block_preconditioning.hpp"
-#include "experiments/curvature/block_probes.hpp"
-#include "experiments/curvature/block_truth.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
 #include "experiments/curvature/hessian_relations.hpp"
+#include "experiments/curvature/part_eigenpairs.hpp"
+#include "experiments/curvature/part_estimates.hpp"
+#include "experiments/curvature/part_preconditioning.hpp"
+#include "experiments/curvature/part_probes.hpp"
+#include "experiments/curvature/part_truth.hpp"
 #include "hessian/product_memory.hpp"
 
 namespace blockwise {
@@ -31,10 +31,10 @@ HessianRows symmetry_rows(const MeasurementScope& scope) {
   return rows;
 }
 
-// From random vectors: the group's probes side by side, then block by block what is asked for
+// From random vectors: the group's probes side by side, then part by part what is asked for
 // beside them. False: stopped.
-bool estimate_blocks(const MeasurementScope& scope, MeasurementProgress& progress,
-                     BlockGroup& group) {
+bool estimate_parts(const MeasurementScope& scope, MeasurementProgress& progress,
+                    PartGroup& group) {
   const auto& c = scope.config;
   for (std::int64_t p = 0; c.lanczos.steps > 0 && p < c.lanczos.probes && wants_probe(scope, group);
        ++p) {
@@ -52,14 +52,14 @@ bool estimate_blocks(const MeasurementScope& scope, MeasurementProgress& progres
   return true;
 }
 
-// Rows of the block are complete with its summary.
-void finish_block(const MeasurementScope& scope, BlockMeasurement& work) {
+// Rows of the part are complete with its summary.
+void finish_part(const MeasurementScope& scope, PartMeasurement& work) {
   auto& row = work.summary;
   const auto method = scope.config.product_method();
   row.gradients =
       static_cast<double>(row.products) * product_cost(method, scope.config.curvature_kind());
   if (is_difference(method) &&
-      first_of_subset(scope.tables.blocks, static_cast<std::size_t>(work.index))) {
+      first_of_subset(scope.tables.parts, static_cast<std::size_t>(work.index))) {
     row.gradients += calibration_cost(method);
   }
   row.peak_bytes = scope.sinks.peak_bytes ? scope.sinks.peak_bytes() : 0;
@@ -70,40 +70,40 @@ void finish_block(const MeasurementScope& scope, BlockMeasurement& work) {
 }
 
 // Blocks begin .. end - 1, those of an earlier attempt left out. False: stopped.
-bool measure_blocks(const MeasurementScope& scope, MeasurementProgress& progress, std::size_t begin,
-                    std::size_t end) {
+bool measure_parts(const MeasurementScope& scope, MeasurementProgress& progress, std::size_t begin,
+                   std::size_t end) {
   const auto start = Clock::now();
-  BlockGroup group;
+  PartGroup group;
   for (auto b = begin; b < end; ++b) {
-    if (progress.blocks.count(static_cast<std::int64_t>(b)) > 0) continue;
-    group.push_back(std::make_unique<BlockMeasurement>(scope, b));
-    check_block(scope, *group.back());
+    if (progress.parts.count(static_cast<std::int64_t>(b)) > 0) continue;
+    group.push_back(std::make_unique<PartMeasurement>(scope, b));
+    check_part(scope, *group.back());
   }
   if (scope.config.exact) {
     for (auto& work : group) measure_exactly(scope, progress, *work);
-  } else if (!estimate_blocks(scope, progress, group)) {
+  } else if (!estimate_parts(scope, progress, group)) {
     return false;
   }
   for (auto& work : group) {
     work->summary.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    finish_block(scope, *work);
+    finish_part(scope, *work);
   }
   return true;
 }
 
-SpectralDensity density_of(MeasurementProgress& progress, std::size_t block) {
+SpectralDensity density_of(MeasurementProgress& progress, std::size_t part) {
   SpectralDensity density;
-  for (const auto& [p, probe] : progress.quadratures[static_cast<std::int64_t>(block)]) {
+  for (const auto& [p, probe] : progress.quadratures[static_cast<std::int64_t>(part)]) {
     density.probes.push_back(probe);
   }
   return density;
 }
 
-// Of every pair of blocks whose spectra are there.
+// Of every pair of parts whose spectra are there.
 HessianRows distance_rows(const MeasurementScope& scope, MeasurementProgress& progress) {
   HessianRows rows;
-  for (std::size_t i = 0; i < scope.tables.blocks.size(); ++i) {
-    for (std::size_t j = i + 1; j < scope.tables.blocks.size(); ++j) {
+  for (std::size_t i = 0; i < scope.tables.parts.size(); ++i) {
+    for (std::size_t j = i + 1; j < scope.tables.parts.size(); ++j) {
       const auto p = density_of(progress, i), q = density_of(progress, j);
       if (p.probes.empty() || q.probes.empty()) continue;
       const double error = scope.config.exact ? 0.0 : jensen_shannon_error(p, q);
@@ -117,22 +117,22 @@ HessianRows distance_rows(const MeasurementScope& scope, MeasurementProgress& pr
   return rows;
 }
 
-// Guards; blocks, some side by side; then what relates blocks to each other and tensors to
+// Guards; parts, some side by side; then what relates parts to each other and tensors to
 // partitions. What an earlier attempt recorded is not measured again. False: stopped.
 bool measure(const MeasurementScope& scope, MeasurementProgress& progress) {
   const auto& config = scope.config;
   if (!scope.tables.symmetries.empty() && !progress.symmetries) {
     scope.sinks.rows(symmetry_rows(scope));
   }
-  const auto blocks = scope.tables.blocks.size();
+  const auto parts = scope.tables.parts.size();
   const auto side_by_side = static_cast<std::size_t>(config.lanczos.lockstep);
-  for (std::size_t b = 0; b < blocks; b += side_by_side) {
-    const auto end = std::min(blocks, b + side_by_side);
-    if (scope.stopped() || !measure_blocks(scope, progress, b, end)) return false;
+  for (std::size_t b = 0; b < parts; b += side_by_side) {
+    const auto end = std::min(parts, b + side_by_side);
+    if (scope.stopped() || !measure_parts(scope, progress, b, end)) return false;
   }
   if (config.distances && !progress.distances) scope.sinks.rows(distance_rows(scope, progress));
   if (scope.stopped()) return false;
-  for (std::size_t j = 0; j < blocks && config.couplings.products > 0; ++j) {
+  for (std::size_t j = 0; j < parts && config.couplings.products > 0; ++j) {
     if (progress.couplings.count(static_cast<std::int64_t>(j)) > 0) continue;
     if (scope.stopped()) return false;
     scope.sinks.rows(coupling_column(scope, j));

@@ -1,6 +1,6 @@
 // One measurement of the curvature at a model's present parameters, as the section `hessian` asks
-// for it: guards, then block by block Lanczos probes, pairs, traces, matrices; then what relates
-// blocks to each other and to partitions.
+// for it: guards, then part by part Lanczos probes, pairs, traces, matrices; then what relates
+// parts to each other and to partitions.
 #pragma once
 
 #include <filesystem>
@@ -20,13 +20,13 @@ namespace blockwise {
 // Where results go, part by part; called in the order of the work.
 struct MeasurementSinks {
   std::function<void(const HessianRows&)> rows;
-  std::function<void(std::size_t block, const at::Tensor& matrix)> matrix;  // exact only
-  std::function<void(std::size_t block, const DiagonalAndRowNorms&)> vectors;
+  std::function<void(std::size_t part, const at::Tensor& matrix)> matrix;  // exact only
+  std::function<void(std::size_t part, const DiagonalAndRowNorms&)> vectors;
   // After every product: what it was for. For progress only.
   std::function<void(const std::string&)> product;
   std::function<std::int64_t()> peak_bytes;  // of tensors so far
-  // The pairs with the largest |eigenvalue|, before the rows of their block.
-  std::function<void(std::size_t block, const std::vector<RitzPair>&)> eigenvectors;
+  // The pairs with the largest |eigenvalue|, before the rows of their part.
+  std::function<void(std::size_t part, const std::vector<RitzPair>&)> eigenvectors;
 };
 
 struct MeasurementTask {

@@ -17,23 +17,23 @@ namespace {
 EigenpairOptions own_solver(const HessianConfig& config) { return config.eigenpair_options(0.0); }
 
 // Of the pairs, beside the probes'.
-std::int64_t eigenpair_products(const HessianConfig& config, const HessianBlock& block) {
+std::int64_t eigenpair_products(const HessianConfig& config, const HessianPart& part) {
   if (config.pairs.count == 0) return 0;
-  const auto confirmed = std::min(2 * config.pairs.count, block.size());
-  if (pairs_from_matrix(config, block)) return block.size() + confirmed;
+  const auto confirmed = std::min(2 * config.pairs.count, part.size());
+  if (pairs_from_matrix(config, part)) return part.size() + confirmed;
   if (config.pairs.solver != "lanczos") return config.pairs.products + confirmed;
-  const auto steps = steps_of(config, block);
+  const auto steps = steps_of(config, part);
   return config.lanczos.reorthogonalisation == "none" ? 0 : std::min(confirmed, steps);
 }
 
-std::int64_t block_products(const HessianConfig& config, const HessianBlock& block) {
+std::int64_t part_products(const HessianConfig& config, const HessianPart& part) {
   std::int64_t products = config.guards ? kCheckProducts : 0;
-  if (config.exact) return products + block.size();
+  if (config.exact) return products + part.size();
   products +=
-      config.lanczos.probes * most_steps_of(config, block) + eigenpair_products(config, block);
+      config.lanczos.probes * most_steps_of(config, part) + eigenpair_products(config, part);
   products += config.trace.products + config.diagonal.products;
   if (config.preconditioning)
-    products += kDiagonalProducts + config.lanczos.probes * steps_of(config, block);
+    products += kDiagonalProducts + config.lanczos.probes * steps_of(config, part);
   return products;
 }
 
@@ -45,96 +45,96 @@ std::int64_t tensor_products(const HessianConfig& config, const Parameter& param
                                      {rules, config.energies.code_vectors, config.energies.codes}));
 }
 
-std::int64_t coupling_products(const HessianConfig& config, const HessianBlock& block) {
+std::int64_t coupling_products(const HessianConfig& config, const HessianPart& part) {
   if (config.couplings.products == 0) return 0;
-  return config.exact ? block.size() : config.couplings.products;
+  return config.exact ? part.size() : config.couplings.products;
 }
 
 // Lanczos vectors and those beside them, in bytes.
-std::int64_t basis_bytes(const HessianConfig& config, const HessianBlock& block) {
+std::int64_t basis_bytes(const HessianConfig& config, const HessianPart& part) {
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
   const bool keeps = config.lanczos.reorthogonalisation != "none";
-  auto bytes = ((keeps ? most_steps_of(config, block) : 2) + 3) * element;
-  if (pairs_from_matrix(config, block)) {
-    bytes = std::max(bytes, 3 * block.size() * 8);
+  auto bytes = ((keeps ? most_steps_of(config, part) : 2) + 3) * element;
+  if (pairs_from_matrix(config, part)) {
+    bytes = std::max(bytes, 3 * part.size() * 8);
   } else if (config.pairs.solver != "lanczos" && config.pairs.count > 0) {
-    const auto vectors = eigenpair_basis(own_solver(config), block.size()) + 3;
+    const auto vectors = eigenpair_basis(own_solver(config), part.size()) + 3;
     bytes = std::max(bytes, vectors * (config.pairs.solver == "spectra" ? 8 : element));
   }
   // Hutch++ and XTrace keep their sketches on the host in float64.
   if (config.trace.method != "hutchinson") bytes = std::max(bytes, 2 * config.trace.products * 8);
   return checked_product("hessian: bytes of a vector's elements x parameters",
-                         {bytes, block.size()});
+                         {bytes, part.size()});
 }
 
-void require_fit(const HessianConfig& config, const std::vector<HessianBlock>& blocks) {
-  for (const auto& block : blocks) {
-    require_input(!config.exact || block.size() <= kLargestDense,
-                  "hessian.exact: block '{}' has {} parameters, a matrix is made up to {}",
-                  block.name, block.size(), kLargestDense);
+void require_fit(const HessianConfig& config, const std::vector<HessianPart>& parts) {
+  for (const auto& part : parts) {
+    require_input(!config.exact || part.size() <= kLargestDense,
+                  "hessian.exact: part '{}' has {} parameters, a matrix is made up to {}",
+                  part.name, part.size(), kLargestDense);
     const bool own = config.pairs.solver != "lanczos" && config.pairs.count > 0;
-    if (own && !pairs_from_matrix(config, block)) {
-      eigenpair_basis(own_solver(config), block.size());
+    if (own && !pairs_from_matrix(config, part)) {
+      eigenpair_basis(own_solver(config), part.size());
     }
   }
 }
 
 }  // namespace
 
-std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block) {
-  return std::min(config.lanczos.steps, block.size());
+std::int64_t steps_of(const HessianConfig& config, const HessianPart& part) {
+  return std::min(config.lanczos.steps, part.size());
 }
 
-bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place) {
-  const auto& tensors = blocks[place].subset.parameters();
-  return std::none_of(blocks.begin(), blocks.begin() + std::ptrdiff_t(place),
+bool first_of_subset(const std::vector<HessianPart>& parts, std::size_t place) {
+  const auto& tensors = parts[place].subset.parameters();
+  return std::none_of(parts.begin(), parts.begin() + std::ptrdiff_t(place),
                       [&](const auto& before) { return before.subset.parameters() == tensors; });
 }
 
-bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block) {
+bool pairs_from_matrix(const HessianConfig& config, const HessianPart& part) {
   return config.pairs.solver != "lanczos" && config.pairs.count > 0 &&
-         block.size() <= std::min(2 * config.pairs.count, kLargestDense);
+         part.size() <= std::min(2 * config.pairs.count, kLargestDense);
 }
 
-std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block) {
-  const auto steps = steps_of(config, block);
+std::int64_t most_steps_of(const HessianConfig& config, const HessianPart& part) {
+  const auto steps = steps_of(config, part);
   if (config.spectral.functions.empty() || steps == 0) return steps;
-  return std::min(kFunctionDepth * config.lanczos.steps, block.size());
+  return std::min(kFunctionDepth * config.lanczos.steps, part.size());
 }
 
 bool wants_energies(const HessianConfig& config, const Parameter& parameter) {
   const auto role = [&](ParameterRole r) {
-    return config.blocks.roles.empty() || std::ranges::count(config.blocks.roles, role_name(r)) > 0;
+    return config.parts.roles.empty() || std::ranges::count(config.parts.roles, role_name(r)) > 0;
   };
   bool fits = role(parameter.role) && parameter.sections.empty();
   for (const auto& section : parameter.sections) fits = fits || role(section.role);
   const bool layer =
-      config.blocks.layers.empty() || std::ranges::count(config.blocks.layers, parameter.layer) > 0;
-  const bool name = config.blocks.names.empty() ||
-                    std::ranges::any_of(config.blocks.names,
+      config.parts.layers.empty() || std::ranges::count(config.parts.layers, parameter.layer) > 0;
+  const bool name = config.parts.names.empty() ||
+                    std::ranges::any_of(config.parts.names,
                                         [&](const auto& n) { return matches_name(parameter, n); });
   return !config.energies.partitions.empty() && fits && layer && name && parameter.is_matrix();
 }
 
 MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
   MeasurementPlan plan;
-  plan.tables.blocks = select_blocks(layout, config.selection(layout));
-  for (const auto& block : plan.tables.blocks) {
-    plan.lanczos_steps = std::max(plan.lanczos_steps, steps_of(config, block));
+  plan.tables.parts = select_parts(layout, config.selection(layout));
+  for (const auto& part : plan.tables.parts) {
+    plan.lanczos_steps = std::max(plan.lanczos_steps, steps_of(config, part));
   }
   plan.tables.rules = config.energies.partitions;
   plan.tables.functions = config.spectral.functions;
-  require_fit(config, plan.tables.blocks);
+  require_fit(config, plan.tables.parts);
   if (config.guards && config.curvature_kind() == CurvatureKind::hessian) {
     plan.tables.symmetries = checked_symmetry_names(layout);
     plan.products += std::ssize(plan.tables.symmetries);
   }
-  for (const auto& block : plan.tables.blocks) {
-    const auto of_block = block_products(config, block) + coupling_products(config, block);
-    plan.products = checked_sum("hessian: products", plan.products, of_block);
-    plan.basis_bytes = std::max(plan.basis_bytes, basis_bytes(config, block));
+  for (const auto& part : plan.tables.parts) {
+    const auto of_part = part_products(config, part) + coupling_products(config, part);
+    plan.products = checked_sum("hessian: products", plan.products, of_part);
+    plan.basis_bytes = std::max(plan.basis_bytes, basis_bytes(config, part));
   }
-  const auto side_by_side = std::min(config.lanczos.lockstep, std::ssize(plan.tables.blocks));
+  const auto side_by_side = std::min(config.lanczos.lockstep, std::ssize(plan.tables.parts));
   plan.basis_bytes =
       checked_product("hessian.lanczos.lockstep x bytes", {side_by_side, plan.basis_bytes});
   for (const auto& parameter : layout.parameters()) {
@@ -145,7 +145,7 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   plan.gradients = static_cast<double>(plan.products) *
                    product_cost(config.product_method(), config.curvature_kind());
   std::set<std::vector<std::size_t>> subsets;
-  for (const auto& block : plan.tables.blocks) subsets.insert(block.subset.parameters());
+  for (const auto& part : plan.tables.parts) subsets.insert(part.subset.parameters());
   plan.gradients += double(subsets.size()) * calibration_cost(config.product_method());
   return plan;
 }

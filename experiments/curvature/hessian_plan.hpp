@@ -10,29 +10,29 @@ namespace blockwise {
 inline constexpr std::int64_t kCheckProducts = 4;
 inline constexpr std::int64_t kDiagonalProducts = 40;
 
-// Lanczos steps per probe of a block.
-std::int64_t steps_of(const HessianConfig& config, const HessianBlock& block);
-// Whether a block has no more eigenvalues than a solver of its own is asked for: then they are
+// Lanczos steps per probe of a part.
+std::int64_t steps_of(const HessianConfig& config, const HessianPart& part);
+// Whether a part has no more eigenvalues than a solver of its own is asked for: then they are
 // taken from its matrix.
-bool pairs_from_matrix(const HessianConfig& config, const HessianBlock& block);
+bool pairs_from_matrix(const HessianConfig& config, const HessianPart& part);
 // At most, with those that functions may add: up to kFunctionDepth times as many.
 inline constexpr std::int64_t kFunctionDepth = 4;
-std::int64_t most_steps_of(const HessianConfig& config, const HessianBlock& block);
+std::int64_t most_steps_of(const HessianConfig& config, const HessianPart& part);
 // Whether the energies of partitions are measured on this tensor.
 bool wants_energies(const HessianConfig& config, const Parameter& parameter);
 
-// Whether no block before it has the same tensors: differences find their step once for both.
-bool first_of_subset(const std::vector<HessianBlock>& blocks, std::size_t place);
+// Whether no part before it has the same tensors: differences find their step once for both.
+bool first_of_subset(const std::vector<HessianPart>& parts, std::size_t place);
 
 struct MeasurementPlan {
   HessianTables tables;
   std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
   double gradients = 0;       // about, their cost
   std::int64_t basis_bytes = 0;
-  std::int64_t lanczos_steps = 0;  // per probe of the largest block
+  std::int64_t lanczos_steps = 0;  // per probe of the largest part
 };
 
-// Throws InputError where no block matches, or a block does not fit what is asked of it.
+// Throws InputError where no part matches, or a part does not fit what is asked of it.
 MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout);
 
 }  // namespace blockwise

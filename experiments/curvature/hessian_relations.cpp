@@ -15,7 +15,7 @@ namespace blockwise {
 HessianRows coupling_column(const MeasurementScope& scope, std::size_t j) {
   const CouplingPlan plan = {scope.config.couplings.products, scope.config.exact,
                              scope.seed(ProbeStream::couplings)};
-  const auto norms = squared_coupling_norms(scope.tables.blocks, scope.curvature, j, plan,
+  const auto norms = squared_coupling_norms(scope.tables.parts, scope.curvature, j, plan,
                                             scope.watch("couplings"));
   HessianRows rows;
   for (std::size_t i = 0; i < norms.size(); ++i) {
@@ -81,10 +81,10 @@ HessianRows tensor_energies(const MeasurementScope& scope, std::size_t tensor) {
   HessianRows rows;
   for (std::size_t r = 0; r < rules.size(); ++r) {
     const auto partition = make_partition(layout, rules[r]);
-    const auto& parts = partition.tensors()[tensor];
-    const auto labels = at::tensor(parts.labels(), at::kLong);
+    const auto& blocks = partition.tensors()[tensor];
+    const auto labels = at::tensor(blocks.labels(), at::kLong);
     EnergyRow row{scope.step, static_cast<std::int64_t>(tensor), static_cast<std::int64_t>(r),
-                  parts.block_count()};
+                  blocks.block_count()};
     fill_share(row, scope, a, evidence, labels);
     row.random_share = random_share(labels, row.blocks, evidence.diagonal_share);
     row.lift = coupling_lift(row.share, row.random_share);

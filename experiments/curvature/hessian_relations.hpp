@@ -1,11 +1,11 @@
-// What relates blocks to each other and tensors to partitions.
+// What relates parts to each other and tensors to partitions.
 #pragma once
 
-#include "experiments/curvature/block_measurement.hpp"
+#include "experiments/curvature/part_measurement.hpp"
 
 namespace blockwise {
 
-// ||H_ij||_F^2 of block j with every block i.
+// ||H_ij||_F^2 of part j with every part i.
 HessianRows coupling_column(const MeasurementScope& scope, std::size_t j);
 
 // Of one tensor under every rule.

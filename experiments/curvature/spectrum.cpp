@@ -111,12 +111,12 @@ std::string group_of(const ResolvedSpectrum& spectrum, const MeasuredPoint& poin
 
 void create_arrays(Hdf5File& file, const ResolvedSpectrum& spectrum, const MeasuredPoint& point) {
   const auto& h = spectrum.config.hessian;
-  const auto& blocks = spectrum.plan.measurement.tables.blocks;
+  const auto& parts = spectrum.plan.measurement.tables.parts;
   const auto group = group_of(spectrum, point);
   if (spectrum.points.size() > 1) file.create_group(group);
-  if (h.exact) create_exact_matrices(file, group, blocks);
-  if (h.diagonal.products > 0) create_vectors(file, group, blocks);
-  if (h.pairs.vectors > 0) create_eigenvectors(file, group, blocks, h.pairs.vectors);
+  if (h.exact) create_exact_matrices(file, group, parts);
+  if (h.diagonal.products > 0) create_vectors(file, group, parts);
+  if (h.pairs.vectors > 0) create_eigenvectors(file, group, parts, h.pairs.vectors);
 }
 
 Hdf5File create_file(const ResolvedSpectrum& spectrum, const Provenance& provenance) {
@@ -246,13 +246,13 @@ bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const Measu
   const auto group = group_of(spectrum, point);
   const MeasurementSinks sinks = {
       [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
-      [&](std::size_t block, const at::Tensor& matrix) {
-        write_exact_matrix(file, group, block, matrix);
+      [&](std::size_t part, const at::Tensor& matrix) {
+        write_exact_matrix(file, group, part, matrix);
       },
-      [&](std::size_t block, const auto& vectors) { write_vectors(file, group, block, vectors); },
+      [&](std::size_t part, const auto& vectors) { write_vectors(file, group, part, vectors); },
       [&](const std::string& what) { hooks.product(++products, what); },
       [&] { return meter.peak_allocated(); },
-      [&](std::size_t block, const auto& pairs) { write_eigenvectors(file, group, block, pairs); }};
+      [&](std::size_t part, const auto& pairs) { write_eigenvectors(file, group, part, pairs); }};
   Curvature curvature(
       *model, *store,
       hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),

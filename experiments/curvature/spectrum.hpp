@@ -38,7 +38,7 @@ struct ResolvedSpectrum {
   std::vector<std::string> models;  // of the points, in words: "step 400 of the run runs/x"
 };
 
-// Throws InputError where the batches do not exist, no block matches, a matrix would be too large,
+// Throws InputError where the batches do not exist, no part matches, a matrix would be too large,
 // models have different tensors, or the plan does not fit into the memory that is available.
 ResolvedSpectrum resolve_spectrum(RunConfig config);
 

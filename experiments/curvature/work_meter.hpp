@@ -13,7 +13,7 @@ namespace blockwise {
 
 struct WorkCount {
   std::int64_t products = 0;      // with an operator
-  std::int64_t passes = 0;        // with the model: a product with the blocks of n tensors has n
+  std::int64_t passes = 0;        // with the model: a product with the parts of n tensors has n
   std::int64_t calibrations = 0;  // operators whose differences look for a step
   std::int64_t examples = 0;      // whose gradients are taken
   std::int64_t units = 0;         // of progress

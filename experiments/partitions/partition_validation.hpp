@@ -21,7 +21,7 @@ struct PartitionValidation {
   double share_half_width = 0.0;  // of 95 %: Student's t over the vectors
   double cosine() const;
   double relative_error() const;
-  // The same two for the gradient in the place of v, see partition_fidelity.hpp.
+  // Cosine and relative error with the gradient in the place of v, see partition_fidelity.hpp.
   double gradient_cosine = 0.0, gradient_cosine_error = 0.0;
   double gradient_relative_error = 0.0, gradient_relative_error_error = 0.0;
   // Of 95 %, from the jackknife over codes.

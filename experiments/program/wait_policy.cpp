@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "experiments/commands/own_program.hpp"
+
 namespace {
 
 constexpr char kPassive[] = "OMP_WAIT_POLICY=passive";
@@ -31,7 +33,7 @@ void start_over_with_passive_waiting(int, char** arguments, char** environment) 
   if (extended == nullptr) return;
   std::memcpy(extended, environment, count * sizeof(char*));
   extended[count] = const_cast<char*>(kPassive);
-  ::execve("/proc/self/exe", arguments, extended);
+  ::execve(blockwise::kOwnProgram, arguments, extended);
   std::free(extended);  // no /proc, or the like: go on as we are
 }
 

@@ -44,7 +44,7 @@ void HessianRows::append(const HessianRows& more) {
 void create_hessian_tables(Hdf5File& file, const ParameterLayout& layout,
                            const HessianTables& tables) {
   file.create_group("/hessian");
-  write_blocks(file, tables.blocks);
+  write_parts(file, tables.parts);
   write_parameters(file, layout);
   write_examples(file, tables.examples);
   write_points(file, tables.points);

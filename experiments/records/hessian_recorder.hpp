@@ -7,7 +7,7 @@
 #include "core/io/hdf5_file.hpp"
 #include "experiments/records/hessian_rows.hpp"
 #include "experiments/records/measured_objects.hpp"
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 
 namespace blockwise {
 
@@ -16,7 +16,7 @@ double known(double end);
 
 // What does not change, and what the numbers in the rows refer to.
 struct HessianTables {
-  std::vector<HessianBlock> blocks;
+  std::vector<HessianPart> parts;
   std::vector<std::string> symmetries;
   std::vector<std::string> rules;
   std::vector<std::string> functions;

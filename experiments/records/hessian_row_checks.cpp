@@ -3,7 +3,7 @@
 namespace blockwise {
 
 HessianExtents extents_of(const HessianTables& tables, const ParameterLayout& layout) {
-  return {{HessianObjects::blocks, std::ssize(tables.blocks)},
+  return {{HessianObjects::parts, std::ssize(tables.parts)},
           {HessianObjects::symmetries, std::ssize(tables.symmetries)},
           {HessianObjects::rules, std::ssize(tables.rules)},
           {HessianObjects::functions, std::ssize(tables.functions)},

@@ -1,4 +1,4 @@
-// Rows of /hessian that come from a file: their numbers of blocks, rules and so on are used as
+// Rows of /hessian that come from a file: their numbers of parts, rules and so on are used as
 // places in tables, so they are checked before.
 #pragma once
 

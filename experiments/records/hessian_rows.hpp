@@ -18,7 +18,7 @@ inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // What numbers in the rows refer to: columns of tables that are written once.
 struct HessianObjects {
-  static constexpr const char* blocks = "/hessian/blocks/elements";
+  static constexpr const char* parts = "/hessian/blocks/elements";
   static constexpr const char* symmetries = "/hessian/symmetry_names/name";
   static constexpr const char* rules = "/hessian/rules/name";
   static constexpr const char* functions = "/hessian/function_names/name";
@@ -32,12 +32,12 @@ constexpr RowColumn<Row> step_column() {
 }
 template <typename Row>
 constexpr RowColumn<Row> block_column() {
-  return {"block", &Row::block, "1", "row of /hessian/blocks", refers_to(HessianObjects::blocks)};
+  return {"block", &Row::part, "1", "row of /hessian/blocks", refers_to(HessianObjects::parts)};
 }
 
-// A block: what a measurement of it took, and its single numbers.
+// A part: what a measurement of it took, and its single numbers.
 struct SummaryRow {
-  std::int64_t step = 0, block = 0;
+  std::int64_t step = 0, part = 0;
   double loss = kUnknown, gradient_norm = kUnknown, noise = kUnknown, asymmetry = kUnknown,
          nonlinearity = kUnknown;
   std::int64_t products = 0;
@@ -83,9 +83,9 @@ struct Table<SummaryRow> {
        "1: eigenvalues that repeat are listed as often; 0: one start may have seen them once"}};
 };
 
-// One random start of a block.
+// One random start of a part.
 struct ProbeRow {
-  std::int64_t step = 0, block = 0, probe = 0, lanczos_steps = 0, broke_down = 0;
+  std::int64_t step = 0, part = 0, probe = 0, lanczos_steps = 0, broke_down = 0;
 };
 template <>
 struct Table<ProbeRow> {
@@ -101,7 +101,7 @@ struct Table<ProbeRow> {
 
 // A node of a probe's quadrature.
 struct QuadratureRow {
-  std::int64_t step = 0, block = 0, probe = 0;
+  std::int64_t step = 0, part = 0, probe = 0;
   double node = kUnknown, weight = kUnknown, residual = kUnknown;
 };
 template <>
@@ -117,9 +117,9 @@ struct Table<QuadratureRow> {
       {"residual", &R::residual, "1", "an eigenvalue lies this near to the node"}};
 };
 
-// A pair of a block.
+// A pair of a part.
 struct EigenvalueRow {
-  std::int64_t step = 0, block = 0, index = 0;
+  std::int64_t step = 0, part = 0, index = 0;
   double value = kUnknown, residual_bound = kUnknown, residual = kUnknown;
   std::int64_t converged = -1;
 };
@@ -165,10 +165,9 @@ struct Table<CouplingRow> {
   using R = CouplingRow;
   static constexpr RowColumn<R> columns[] = {
       step_column<R>(),
-      {"row_block", &R::row_block, "1", "row of /hessian/blocks",
-       refers_to(HessianObjects::blocks)},
+      {"row_block", &R::row_block, "1", "row of /hessian/blocks", refers_to(HessianObjects::parts)},
       {"column_block", &R::column_block, "1", "row of /hessian/blocks",
-       refers_to(HessianObjects::blocks)},
+       refers_to(HessianObjects::parts)},
       {"squared_norm", &R::squared_norm, "1", "squared Frobenius norm of the block between them"},
       {"squared_norm_error", &R::squared_norm_error, "1", "its standard error; 0: exact"},
       {"squared_norm_low", &R::squared_norm_low, "1", "its 95 % interval, Student's t"},
@@ -186,10 +185,9 @@ struct Table<DistanceRow> {
   using R = DistanceRow;
   static constexpr RowColumn<R> columns[] = {
       step_column<R>(),
-      {"row_block", &R::row_block, "1", "row of /hessian/blocks",
-       refers_to(HessianObjects::blocks)},
+      {"row_block", &R::row_block, "1", "row of /hessian/blocks", refers_to(HessianObjects::parts)},
       {"column_block", &R::column_block, "1", "row of /hessian/blocks",
-       refers_to(HessianObjects::blocks)},
+       refers_to(HessianObjects::parts)},
       {"jensen_shannon", &R::jensen_shannon, "nats",
        "Jensen-Shannon divergence of the spectra, 512 cells of asinh(x / median |x|)"},
       {"jensen_shannon_error", &R::jensen_shannon_error, "nats",
@@ -199,7 +197,7 @@ struct Table<DistanceRow> {
 };
 
 struct PreconditioningRow {
-  std::int64_t step = 0, block = 0;
+  std::int64_t step = 0, part = 0;
   double tau = kUnknown, tau_error = kUnknown, condition = kUnknown, condition_adam = kUnknown,
          ratio = kUnknown, ratio_error = kUnknown, left_out = kUnknown;
   double tau_half_width = kUnknown, condition_low = kUnknown, condition_high = kUnknown,
@@ -258,9 +256,9 @@ struct Table<EnergyRow> {
        "half of the share's 95 % interval, Student's t"}};
 };
 
-// tr f of a block.
+// tr f of a part.
 struct FunctionRow {
-  std::int64_t step = 0, block = 0, function = 0;
+  std::int64_t step = 0, part = 0, function = 0;
   double value = kUnknown, error = kUnknown;
   std::int64_t probes = 0;
   double quadrature_error = kUnknown, low = kUnknown, high = kUnknown;

@@ -24,11 +24,11 @@ void overwrite(Hdf5File& file, const std::string& path, const at::Tensor& values
   file.overwrite_array(path, {data.data_ptr<double>(), static_cast<std::size_t>(data.numel())});
 }
 
-std::string group_of(const std::string& group, const char* kind, std::size_t block) {
-  return fmt::format("{}/{}/{}", group, kind, block);
+std::string group_of(const std::string& group, const char* kind, std::size_t part) {
+  return fmt::format("{}/{}/{}", group, kind, part);
 }
 
-// A vector of a block, [n].
+// A vector of a part, [n].
 struct VectorArray {
   const char* name;
   const char* doc;
@@ -52,38 +52,38 @@ constexpr const char* kSamples = "samples";
 }  // namespace
 
 void create_exact_matrices(Hdf5File& file, const std::string& group,
-                           const std::vector<HessianBlock>& blocks) {
+                           const std::vector<HessianPart>& parts) {
   file.create_group(group + "/exact");
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
+  for (std::size_t b = 0; b < parts.size(); ++b) {
     const auto place = group_of(group, "exact", b);
     file.create_group(place);
-    create_array(file, place + "/matrix", {blocks[b].size(), blocks[b].size()},
+    create_array(file, place + "/matrix", {parts[b].size(), parts[b].size()},
                  "the block, row-major; NaN until it is computed");
   }
 }
 
-void write_exact_matrix(Hdf5File& file, const std::string& group, std::size_t block,
+void write_exact_matrix(Hdf5File& file, const std::string& group, std::size_t part,
                         const at::Tensor& matrix) {
-  overwrite(file, group_of(group, "exact", block) + "/matrix", matrix);
+  overwrite(file, group_of(group, "exact", part) + "/matrix", matrix);
 }
 
 void create_vectors(Hdf5File& file, const std::string& group,
-                    const std::vector<HessianBlock>& blocks) {
+                    const std::vector<HessianPart>& parts) {
   file.create_group(group + "/vectors");
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
+  for (std::size_t b = 0; b < parts.size(); ++b) {
     const auto place = group_of(group, "vectors", b);
     file.create_group(place);
     for (const auto& array : kVectors) {
-      create_array(file, fmt::format("{}/{}", place, array.name), {blocks[b].size()}, array.doc);
+      create_array(file, fmt::format("{}/{}", place, array.name), {parts[b].size()}, array.doc);
     }
     create_array(file, fmt::format("{}/{}", place, kSamples), {1},
                  "products behind every value: the diagonal's t has one degree of freedom less");
   }
 }
 
-void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
+void write_vectors(Hdf5File& file, const std::string& group, std::size_t part,
                    const DiagonalAndRowNorms& vectors) {
-  const auto place = group_of(group, "vectors", block);
+  const auto place = group_of(group, "vectors", part);
   for (const auto& array : kVectors) {
     const auto path = fmt::format("{}/{}", place, array.name);
     // A file that an earlier version began has no intervals.
@@ -94,25 +94,25 @@ void write_vectors(Hdf5File& file, const std::string& group, std::size_t block,
 }
 
 void create_eigenvectors(Hdf5File& file, const std::string& group,
-                         const std::vector<HessianBlock>& blocks, std::int64_t count) {
+                         const std::vector<HessianPart>& parts, std::int64_t count) {
   file.create_group(group + "/eigenvectors");
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
+  for (std::size_t b = 0; b < parts.size(); ++b) {
     const auto place = group_of(group, "eigenvectors", b);
-    const auto k = std::min(count, blocks[b].size());
+    const auto k = std::min(count, parts[b].size());
     file.create_group(place);
     create_array(file, place + "/value", {k}, "eigenvalues by descending magnitude; NaN: none");
     create_array(file, place + "/residual", {k}, "|Au - value u| by one more product; 0: exact");
     file.create_group(place + "/vector");
     for (std::int64_t i = 0; i < k; ++i) {
-      create_array(file, fmt::format("{}/vector/{}", place, i), {blocks[b].size()},
+      create_array(file, fmt::format("{}/vector/{}", place, i), {parts[b].size()},
                    "eigenvector of unit norm, up to its sign, in the order of the block's pieces");
     }
   }
 }
 
-void write_eigenvectors(Hdf5File& file, const std::string& group, std::size_t block,
+void write_eigenvectors(Hdf5File& file, const std::string& group, std::size_t part,
                         const std::vector<RitzPair>& pairs) {
-  const auto place = group_of(group, "eigenvectors", block);
+  const auto place = group_of(group, "eigenvectors", part);
   const auto size = file.array_shape(place + "/value").at(0);
   auto values = at::full({size}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
   auto residuals = values.clone();

@@ -5,29 +5,29 @@
 namespace blockwise {
 namespace {
 
-// A block with one of its pieces.
+// A part with one of its pieces.
 struct PieceRow {
-  std::int64_t block;
-  const BlockPiece* piece;
+  std::int64_t part;
+  const PartPiece* piece;
 };
 
-std::vector<PieceRow> all_pieces(const std::vector<HessianBlock>& blocks) {
+std::vector<PieceRow> all_pieces(const std::vector<HessianPart>& parts) {
   std::vector<PieceRow> rows;
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    for (const auto& piece : blocks[b].pieces)
+  for (std::size_t b = 0; b < parts.size(); ++b) {
+    for (const auto& piece : parts[b].pieces)
       rows.push_back({static_cast<std::int64_t>(b), &piece});
   }
   return rows;
 }
 
-void write_pieces(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+void write_pieces(Hdf5File& file, const std::vector<HessianPart>& parts) {
   const std::string group = "/hessian/pieces";
-  const auto rows = all_pieces(blocks);
+  const auto rows = all_pieces(parts);
   file.create_group(group);
   const auto column = [&](const std::string& name, const char* doc, const auto& value) {
     write_numbers(file, group + "/" + name, rows, doc, value);
   };
-  column("block", "row of /hessian/blocks", [](auto& r) { return r.block; });
+  column("block", "row of /hessian/blocks", [](auto& r) { return r.part; });
   column("tensor", "row of /hessian/parameters",
          [](auto& r) { return static_cast<std::int64_t>(r.piece->tensor); });
   column("row", "first row, of the tensor as a matrix", [](auto& r) { return r.piece->row; });
@@ -78,38 +78,38 @@ void write_sections(Hdf5File& file, const ParameterLayout& layout) {
 
 }  // namespace
 
-void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks) {
+void write_parts(Hdf5File& file, const std::vector<HessianPart>& parts) {
   const std::string group = "/hessian/blocks";
   file.create_group(group);
-  write_texts(file, group + "/name", blocks, "block", [](auto& b) { return b.name; });
-  write_texts(file, group + "/role", blocks, "role, empty where mixed",
+  write_texts(file, group + "/name", parts, "block", [](auto& b) { return b.name; });
+  write_texts(file, group + "/role", parts, "role, empty where mixed",
               [](auto& b) { return b.role; });
-  write_numbers(file, group + "/layer", blocks, "layer, -1: none or several",
+  write_numbers(file, group + "/layer", parts, "layer, -1: none or several",
                 [](auto& b) { return b.layer; });
-  write_numbers(file, group + "/index", blocks, "head, row or column, -1: none",
+  write_numbers(file, group + "/index", parts, "head, row or column, -1: none",
                 [](auto& b) { return b.index; });
-  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
-  write_pieces(file, blocks);
+  write_numbers(file, group + "/elements", parts, "parameters", [](auto& b) { return b.size(); });
+  write_pieces(file, parts);
 }
 
 void write_parameters(Hdf5File& file, const ParameterLayout& layout) {
   const std::string group = "/hessian/parameters";
-  const auto& blocks = layout.parameters();
+  const auto& parts = layout.parameters();
   file.create_group(group);
-  write_texts(file, group + "/name", blocks, "tensor, as Hugging Face names it",
+  write_texts(file, group + "/name", parts, "tensor, as Hugging Face names it",
               [](auto& b) { return b.name; });
-  write_texts(file, group + "/role", blocks, "role", [](auto& b) { return role_name(b.role); });
-  write_numbers(file, group + "/layer", blocks, "layer, -1: none", [](auto& b) { return b.layer; });
-  write_numbers(file, group + "/offset", blocks, "first element in the parameter vector",
+  write_texts(file, group + "/role", parts, "role", [](auto& b) { return role_name(b.role); });
+  write_numbers(file, group + "/layer", parts, "layer, -1: none", [](auto& b) { return b.layer; });
+  write_numbers(file, group + "/offset", parts, "first element in the parameter vector",
                 [](auto& b) { return b.offset; });
-  write_numbers(file, group + "/elements", blocks, "parameters", [](auto& b) { return b.size(); });
-  write_texts(file, group + "/shape", blocks, "sizes, row-major in the parameter vector",
+  write_numbers(file, group + "/elements", parts, "parameters", [](auto& b) { return b.size(); });
+  write_texts(file, group + "/shape", parts, "sizes, row-major in the parameter vector",
               [](auto& b) { return fmt::format("[{}]", fmt::join(b.shape, ", ")); });
-  write_numbers(file, group + "/transposed", blocks,
+  write_numbers(file, group + "/transposed", parts,
                 "1: Hugging Face's tensor is the transpose, of shape [in, out]; 0: the same",
                 [](auto& b) { return std::int64_t{b.stored_transposed}; });
   file.create_group("/hessian/tensors");
-  write_texts(file, "/hessian/tensors/name", blocks, "tensor", [](auto& b) { return b.name; });
+  write_texts(file, "/hessian/tensors/name", parts, "tensor", [](auto& b) { return b.name; });
   write_sections(file, layout);
 }
 

@@ -1,4 +1,4 @@
-// What the numbers of a measurement refer to, written once into /hessian: blocks and the elements
+// What the numbers of a measurement refer to, written once into /hessian: parts and the elements
 // that they are made of, parameters as Hugging Face has them, heads, examples, models.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include "core/dataset.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/parameters/parameter_layout.hpp"
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 
 namespace blockwise {
 
@@ -30,9 +30,9 @@ struct MeasuredPoint {
   std::string model;  // a path; empty: a fresh one, or the run itself
 };
 
-// /hessian/blocks and /hessian/pieces: block b is its pieces one after the other, each a rectangle
+// /hessian/blocks and /hessian/pieces: part b is its pieces one after the other, each a rectangle
 // of a tensor as a matrix [rows, product of the rest], row by row.
-void write_blocks(Hdf5File& file, const std::vector<HessianBlock>& blocks);
+void write_parts(Hdf5File& file, const std::vector<HessianPart>& parts);
 // /hessian/parameters, /hessian/tensors (their names alone) and /hessian/sections, the parts of
 // tensors with one role and heads.
 void write_parameters(Hdf5File& file, const ParameterLayout& layout);

@@ -20,7 +20,7 @@ struct ProgressState {
 // last parts go where at most `width` columns are there; below 50 so does the bar. Its blocks are
 // ASCII characters unless `unicode`.
 std::string progress_line(const ProgressState& state, std::size_t width, bool unicode);
-// The same without a bar, and all of it: a line of a log.
+// All parts whatever the width, without a bar: a line of a log.
 std::string progress_log_line(const ProgressState& state);
 
 }  // namespace blockwise

@@ -34,9 +34,9 @@ std::int64_t sample_token(const at::Tensor& logits, const SamplingOptions& optio
   return tokens[drawn.item<std::int64_t>()].item<std::int64_t>();
 }
 
-void sample(const Model& model, const std::vector<std::int64_t>& prompt, std::int64_t layers,
-            std::int64_t context_length, at::Device device, const SamplingOptions& options,
-            const std::function<bool(std::int64_t)>& emit) {
+void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
+            const SamplingOptions& options, const std::function<bool(std::int64_t)>& emit) {
+  const auto& [model, layers, context_length, device] = writer;
   at::NoGradGuard no_grad;
   const auto given = static_cast<std::int64_t>(prompt.size());
   require_input(given >= 1, "the prompt is empty");

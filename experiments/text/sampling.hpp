@@ -25,11 +25,18 @@ struct SamplingOptions {
 std::int64_t sample_token(const at::Tensor& logits, const SamplingOptions& options,
                           at::Generator& generator);
 
-// Continues `prompt` (not empty) by options.tokens tokens, or until the prompt and they fill
-// `context_length`. `emit` gets each token and may return false to stop. The n-th token depends on
+// A model that writes text.
+struct Writer {
+  const Model& model;
+  std::int64_t layers;
+  std::int64_t context_length;  // in tokens
+  at::Device device;
+};
+
+// Continues `prompt` (not empty) by options.tokens tokens, or until the prompt and they fill the
+// context. `emit` gets each token and may return false to stop. The n-th token depends on
 // the model, the prompt, the options and the seed alone.
-void sample(const Model& model, const std::vector<std::int64_t>& prompt, std::int64_t layers,
-            std::int64_t context_length, at::Device device, const SamplingOptions& options,
-            const std::function<bool(std::int64_t)>& emit);
+void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
+            const SamplingOptions& options, const std::function<bool(std::int64_t)>& emit);
 
 }  // namespace blockwise

@@ -52,8 +52,8 @@ struct Continuation {
 Continuation continue_run(const std::string& place, const RunIdentity& past,
                           const WantedRun& wanted, std::int64_t steps);
 
-// The same for those that have a sentence of their own: how it goes on, or what makes it another
-// run ("optimizer.beta2 is 0.95 there and 0.9 here").
+// For callers with a sentence of their own: how the run goes on, or what makes it another run
+// ("optimizer.beta2 is 0.95 there and 0.9 here").
 struct JudgedRun {
   std::optional<Continuation> going;
   std::string another;

@@ -31,8 +31,8 @@ std::filesystem::path find_checkpoint(const std::filesystem::path& from);
 Fork open_fork(const std::filesystem::path& from, const WantedRun& wanted,
                const ParameterLayout& layout);
 
-// The same fork again, for a process that was killed before its first checkpoint. Throws InputError
-// where the checkpoint is another one by now.
+// The fork that a run started from, again, for a process that was killed before its first
+// checkpoint. Throws InputError where the checkpoint is another one by now.
 Fork reopen_fork(const RunOrigin& origin, const WantedRun& wanted, const ParameterLayout& layout);
 
 // Throws InputError where a folder's run did not start from what `from` says.

@@ -53,9 +53,8 @@ void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model&
 }
 
 // Bytes at the peak of a step with what stays allocated all along.
-std::int64_t step_peak(TrainerConfig trainer, const DataShape& shape, const Model& model,
-                       const ParameterStore& store, MetaMemory& memory, bool checkpointing) {
-  trainer.activation_checkpointing = checkpointing;
+std::int64_t step_peak(const TrainerConfig& trainer, const DataShape& shape, const Model& model,
+                       const ParameterStore& store, MetaMemory& memory) {
   memory.reset_peak();
   run_step(trainer, shape, model, store);
   return memory.peak();
@@ -141,8 +140,11 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.rules = rule_shares(optimizer.rules(), layout);
   plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
   plan.note = rehearse([&] {
-    plan.peak_bytes_without_checkpointing = step_peak(trainer, shape, *model, store, memory, false);
-    plan.peak_bytes_with_checkpointing = step_peak(trainer, shape, *model, store, memory, true);
+    auto without = trainer, with = trainer;
+    without.activation_checkpointing = false;
+    with.activation_checkpointing = true;
+    plan.peak_bytes_without_checkpointing = step_peak(without, shape, *model, store, memory);
+    plan.peak_bytes_with_checkpointing = step_peak(with, shape, *model, store, memory);
   });
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
                                                      : plan.peak_bytes_without_checkpointing;

@@ -24,7 +24,7 @@ struct MemoryPlan {
   std::int64_t master_bytes = 0;      // of the optimizer's: float32 masters of bfloat16 parameters
   std::int64_t activation_bytes = 0;  // at the peak of a step, all that is not listed above
   std::int64_t peak_bytes = 0;
-  // The same step without and with activation checkpointing, whatever the configuration says.
+  // The peaks of a step without and with activation checkpointing, whatever the configuration says.
   std::int64_t peak_bytes_without_checkpointing = 0;
   std::int64_t peak_bytes_with_checkpointing = 0;
   std::int64_t checkpoint_bytes = 0;  // tensors in the files of one checkpoint

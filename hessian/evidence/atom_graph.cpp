@@ -50,6 +50,7 @@ at::Tensor weights_of(const at::Tensor& rows) {
 }
 
 at::Tensor symmetric(const at::Tensor& x, const at::Tensor& rows) {
+  // The mean weighted with the inverse variances: (w_ij x_ij + w_ji x_ji) / (w_ij + w_ji)
   const auto w = weights_of(rows);
   return (x * w + (x * w).t()) / (w + w.t());
 }
@@ -67,13 +68,13 @@ double pairs(double n) { return n * (n - 1.0) / 2.0; }
 class Grouping {
  public:
   explicit Grouping(const AtomGraph& graph)
-      : n_(graph.links.size(0)), links_(normalised(graph.links, graph.rows)) {
+      : atom_count_(graph.links.size(0)), links_(normalised(graph.links, graph.rows)) {
     for (const auto& map : graph.null) null_.push_back(normalised(map, graph.rows));
     peaks_ = normalised(graph.peaks, graph.rows);
     links_.fill_diagonal_(0.0);
     total_ = links_.sum().item<double>();
     const auto strengths = links_.sum(1);
-    for (std::int64_t i = 0; i < n_; ++i) {
+    for (std::int64_t i = 0; i < atom_count_; ++i) {
       groups_.push_back({i});
       strength_.push_back(std::max(0.0, strengths[i].item<double>()));
     }
@@ -91,11 +92,13 @@ class Grouping {
  private:
   using Group = std::vector<std::int64_t>;
 
+  // l_ij = ||A_ij||^2 / sqrt(r_i r_j), with r_i = ||A_i||^2 what row i holds
   static at::Tensor normalised(const at::Tensor& map, const at::Tensor& rows) {
     const auto scale = (rows.unsqueeze(0) * rows.unsqueeze(1)).sqrt();
     return at::where(scale > 0.0, map / scale.clamp_min(1e-300), at::zeros_like(map));
   }
 
+  // sum of l_ij over i in a, j in b
   static double between(const at::Tensor& map, const Group& a, const Group& b) {
     const auto view = map.accessor<double, 2>();
     double sum = 0.0;
@@ -124,6 +127,8 @@ class Grouping {
       sum += value;
       squares += value * value;
     }
+    // Mean m and deviation d over the maps of foreign signs. Bernstein's bound for a form in random
+    // signs: l > m + d sqrt(2 x) + 2 peak x with probability at most exp(-x).
     const double count = double(null_.size());
     const double mean = sum / count;
     const double deviation = std::sqrt(std::max(0.0, squares / count - mean * mean));
@@ -170,7 +175,7 @@ class Grouping {
     bool moved = true;
     for (int round = 0; moved && round < 100; ++round) {
       moved = false;
-      for (std::int64_t atom = 0; atom < n_; ++atom) moved = move(atom) || moved;
+      for (std::int64_t atom = 0; atom < atom_count_; ++atom) moved = move(atom) || moved;
     }
     std::erase_if(groups_, [](const Group& g) { return g.empty(); });
   }
@@ -193,7 +198,7 @@ class Grouping {
   }
 
   std::vector<std::int64_t> numbers() const {
-    std::vector<std::int64_t> of_atom(std::size_t(n_), -1);
+    std::vector<std::int64_t> of_atom(std::size_t(atom_count_), -1);
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       for (const auto atom : groups_[g]) of_atom[std::size_t(atom)] = std::int64_t(g);
     }
@@ -204,7 +209,7 @@ class Grouping {
     return of_atom;
   }
 
-  std::int64_t n_;
+  std::int64_t atom_count_;
   at::Tensor links_, peaks_;
   std::vector<at::Tensor> null_;
   double total_ = 0.0;
@@ -275,6 +280,7 @@ AtomGraph atom_graph(const LinearOperator& a, const at::Tensor& labels, std::int
 std::vector<std::int64_t> group_atoms(const AtomGraph& graph) { return Grouping(graph).run(); }
 
 double adjusted_rand(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  // Hubert and Arabie: (both - expected) / (most - expected), expected = n_a n_b / n of pairs
   const auto counts = count_pairs(a, b);
   const double expected = counts.all > 0.0 ? counts.a * counts.b / counts.all : 0.0;
   const double most = (counts.a + counts.b) / 2.0;

@@ -64,6 +64,7 @@ double ratio(const at::Tensor& a, const at::Tensor& b) {
 
 // Inner products of different estimates.
 at::Tensor products(const std::vector<at::Tensor>& x) {
+  // x_g . x_h; the diagonal, where an estimate's noise meets itself, is left out.
   const auto rows = at::stack(x);
   const auto all = rows.mm(rows.t());
   return all - at::diag(all.diagonal());
@@ -74,6 +75,7 @@ double jackknife_error(const at::Tensor& left, const at::Tensor& whole) {
   const auto count = left.size(0);
   double mean = 0.0, squares = 0.0;
   for (std::int64_t g = 0; g < count; ++g) {
+    // t_(g): the ratio without all products of estimate g
     auto keep = at::ones({count, count}, at::kDouble);
     keep.select(0, g).zero_();
     keep.select(1, g).zero_();
@@ -81,6 +83,7 @@ double jackknife_error(const at::Tensor& left, const at::Tensor& whole) {
     mean += without / double(count);
     squares += without * without;
   }
+  // sqrt((n - 1) / n sum_g (t_(g) - mean)^2)
   squares = std::max(0.0, squares - double(count) * mean * mean);
   return std::sqrt(squares * double(count - 1) / double(count));
 }
@@ -97,11 +100,13 @@ Inside inside_log_variance(const std::vector<at::Tensor>& v, const PartitionSect
   const StructureFit fit(section, used);
   std::vector<at::Tensor> centred, inside;
   for (const auto& estimate : v) {
+    // x = log v; x - mean(x), and x - what the structure makes of it
     const auto x = at::where(seen, estimate, at::ones_like(estimate)).log();
     centred.push_back((used * (x - x.sum() / elements)).reshape({-1}));
     inside.push_back((used * (x - fit.of(x, additive_fit))).reshape({-1}));
   }
   const auto whole = products(centred), left = products(inside);
+  // sum over g != h of x_g . x_h is unbiased for G (G - 1) n times the variance.
   const double terms = double(v.size() * (v.size() - 1)) * elements;
   return {ratio(left, whole), jackknife_error(left, whole),
           std::max(0.0, left.sum().item<double>() / terms)};
@@ -112,6 +117,7 @@ double signal_to_noise(const at::Tensor& v, const PartitionSection& section) {
   if (used.sum().item<double>() == 0.0) return std::numeric_limits<double>::quiet_NaN();
   const StructureFit fit(section, used);
   const auto fitted = fit.of(v, multiplicative_fit);
+  // Per block: |fit|^2 / |v - fit|^2
   const auto signal = fit.sums(fitted.square()), noise = fit.sums((v - fitted).square());
   const auto spread = noise.gt(kRounding * kRounding * signal).nonzero().squeeze(1);
   if (spread.numel() == 0) return std::numeric_limits<double>::infinity();

@@ -9,7 +9,7 @@ namespace blockwise {
 
 PartitionProbes::PartitionProbes(const LinearOperator& a, std::vector<VectorSection> sections,
                                  std::vector<EnergyLevel> levels, const CodePlan& plan)
-    : a_(a), sections_(std::move(sections)), levels_(std::move(levels)), plan_(plan) {
+    : matrix_(a), sections_(std::move(sections)), levels_(std::move(levels)), plan_(plan) {
   require_input(plan.vectors >= 2 && plan.codes >= 2,
                 "{} vectors with {} codes each, at least 2 of both are needed", plan.vectors,
                 plan.codes);
@@ -46,24 +46,27 @@ at::Tensor PartitionProbes::section_sums(const at::Tensor& x) const {
 void PartitionProbes::probe(std::int64_t vector, const std::function<void()>& observe) {
   // Signs are drawn on the host, the same for every device; sums of vectors stay where the products
   // are.
-  const auto device = a_.options().device();
-  const auto v = signs(a_.columns(), plan_.seed, vector, 0).to(device);
+  const auto device = matrix_.options().device();
+  const auto v = signs(matrix_.columns(), plan_.seed, vector, 0).to(device);
   auto diagonal = at::zeros_like(v);
   for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
     const auto& level = levels_[static_cast<std::size_t>(l)];
     auto sum = at::zeros_like(v);
     auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
     for (std::int64_t k = 0; k < plan_.codes; ++k) {
+      // y^k = s^k . A (s^k . v), one sign per block of this level
       const auto code =
           signs(level.block_count, plan_.seed, vector, 1 + l * plan_.codes + k).to(device);
       const auto coded = code.index_select(0, level.labels);
-      const auto y = a_((coded * v).to(a_.options())).to(at::kDouble).mul_(coded);
+      const auto y = matrix_((coded * v).to(matrix_.options())).to(at::kDouble).mul_(coded);
       sum += y;
       squares += section_sums(y.square());
       if (observe) observe();
     }
+    // mean over k != l of y^k . y^l, section by section: unbiased for the energy inside the blocks
     const double pairs = double(plan_.codes * (plan_.codes - 1));
     inside_[l][vector].copy_((section_sums(sum.square()) - squares) / pairs);
+    // v . y^k has the mean diag(A) whatever the code: the mean over codes and levels
     diagonal.addcmul_(sum, v, 1.0 / double(plan_.codes * std::ssize(levels_)));
   }
   diagonal_sums_.select(0, vector % kDiagonalGroups) += diagonal;
@@ -84,11 +87,14 @@ at::Tensor PartitionProbes::diagonal_error() const {
     means.push_back(diagonal_sums_[g] / double(vectors_of(g)));
     sum += means.back();
   }
+  // With the group means d_g, S = sum_g d_g:  sum over g != h of d_g . d_h = |S|^2 - sum_g |d_g|^2,
+  // and without group g, |S - d_g|^2 - sum_h |d_h|^2 + |d_g|^2.
   auto squares = at::zeros({std::ssize(sections_)}, at::kDouble);
   for (const auto& mean : means) squares += section_sums(mean.square());
   for (const auto& mean : means) {
     without.push_back(section_sums((sum - mean).square()) - squares + section_sums(mean.square()));
   }
+  // Jackknife: sqrt((n - 1) / n sum_g (t_(g) - mean)^2) = sqrt((n - 1) var)
   const auto estimates = at::stack(without) / double((groups - 1) * (groups - 2));
   return (estimates.var(0, /*unbiased=*/false) * double(groups - 1)).sqrt();
 }
@@ -99,6 +105,7 @@ PartitionEnergies PartitionProbes::result() const {
   for (std::int64_t l = 0; l < std::ssize(levels_); ++l) {
     energies.inside.push_back(inside_[l].narrow(0, 0, done_));
   }
+  // mean over v != w of d_v . d_w = (|sum_v d_v|^2 - sum_v |d_v|^2) / (n (n - 1))
   const double pairs = double(done_ * std::max<std::int64_t>(1, done_ - 1));
   energies.diagonal = (section_sums(diagonal_sums_.sum(0).square()) - diagonal_squares_) / pairs;
   energies.diagonal_error = diagonal_error();
@@ -110,7 +117,7 @@ PartitionEnergies PartitionProbes::result() const {
 }
 
 void PartitionProbes::save(const StateWriter& state) const {
-  state.number("rows", a_.rows());
+  state.number("rows", matrix_.rows());
   state.number("sections", std::ssize(sections_));
   state.number("levels", std::ssize(levels_));
   state.number("done", done_);
@@ -121,7 +128,7 @@ void PartitionProbes::save(const StateWriter& state) const {
 }
 
 void PartitionProbes::load(const StateReader& state) {
-  expect_number(state, "rows", a_.rows());
+  expect_number(state, "rows", matrix_.rows());
   expect_number(state, "sections", std::ssize(sections_));
   expect_number(state, "levels", std::ssize(levels_));
   const auto done = read_count(state, "done", plan_.vectors);

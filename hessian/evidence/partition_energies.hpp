@@ -68,7 +68,7 @@ class PartitionProbes {
   std::int64_t vectors_of(std::int64_t group) const;
   at::Tensor diagonal_error() const;
 
-  const LinearOperator& a_;
+  const LinearOperator& matrix_;
   std::vector<VectorSection> sections_;
   std::vector<EnergyLevel> levels_;
   CodePlan plan_;

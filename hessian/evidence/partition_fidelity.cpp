@@ -22,10 +22,13 @@ at::Tensor code_signs(std::int64_t count, std::uint64_t seed, std::int64_t code)
 std::pair<double, double> fidelity(const at::Tensor& gram, const at::Tensor& along, double square,
                                    const at::Tensor& used) {
   const auto k = double(used.numel());
+  // |B x|^2 for the block-diagonal part B of A: mean over k != l of a_k . a_l
   const auto g = gram.index_select(0, used).index_select(1, used);
   const double inside =
       (g.sum().item<double>() - g.diagonal().sum().item<double>()) / (k * (k - 1.0));
+  // B x . A x: mean over k of a_k . A x
   const double both = along.index_select(0, used).mean().item<double>();
+  // cos = B x . A x / (|B x| |A x|),  error = |A x - B x| / |A x|
   const double length = std::sqrt(std::max(inside, 0.0) * square);
   return {length > 0.0 ? std::clamp(both / length, -1.0, 1.0) : 0.0,
           std::sqrt(std::max(0.0, square - 2.0 * both + inside) / square)};
@@ -56,6 +59,7 @@ PartitionFidelity partition_fidelity(const LinearOperator& a, const at::Tensor& 
   require_input(square > 0.0, "the matrix takes this vector to 0");
   std::vector<at::Tensor> coded;
   for (std::int64_t k = 0; k < codes; ++k) {
+    // a_k = s . A (s . x): B x plus what s turns to noise of mean 0
     const auto s = code_signs(block_count, seed, k).index_select(0, labels);
     coded.push_back(product(s * host).mul_(s));
   }

@@ -29,16 +29,31 @@ struct MatrixView {
   std::int64_t rows;
   std::int64_t columns;
   const RateMap* rates = nullptr;
+
+  // `n` elements from number `at` on.
+  Run run(std::int64_t at, std::int64_t n, const float* element_rates) const {
+    return {w + at, g + at, m == nullptr ? m : m + at, n, element_rates};
+  }
+};
+
+struct TileShape {
+  std::int64_t rows, columns;
+};
+
+// Which of `count` blocks each element belongs to.
+struct LabelView {
+  const std::int32_t* labels;
+  std::int64_t count;
 };
 
 // v: rows * columns values.
 double adam_per_element(const MatrixView& matrix, float* v, const AdamStep& step, Workspace& space);
 
-// v: one value per tile of tile_rows x tile_columns, row-major over tiles:
+// v: one value per tile, row-major over tiles:
 //   v_b <- beta2 v_b + (1 - beta2) mean over the tile of g'^2
 // (Zhang et al., arXiv 2406.16793, Algorithm 1).
-double adam_tiles(const MatrixView& matrix, float* v, std::int64_t tile_rows,
-                  std::int64_t tile_columns, const AdamStep& step, Workspace& space);
+double adam_tiles(const MatrixView& matrix, float* v, const TileShape& tile, const AdamStep& step,
+                  Workspace& space);
 
 // Groups of group_rows rows. v: r (rows values), then c (groups x columns values):
 //   r_i <- beta2 r_i + (1 - beta2) mean_j g'_ij^2,  c_j <- beta2 c_j + (1 - beta2) mean_i g'_ij^2
@@ -47,9 +62,9 @@ double adam_tiles(const MatrixView& matrix, float* v, std::int64_t tile_rows,
 double adam_factored(const MatrixView& matrix, float* v, std::int64_t group_rows,
                      const AdamStep& step, Workspace& space);
 
-// v: one value per label; labels: rows * columns numbers in [0, label_count).
-double adam_labels(const MatrixView& matrix, float* v, const std::int32_t* labels,
-                   std::int64_t label_count, const AdamStep& step, Workspace& space);
+// v: one value per label; labels: rows * columns numbers in [0, count).
+double adam_labels(const MatrixView& matrix, float* v, const LabelView& blocks,
+                   const AdamStep& step, Workspace& space);
 
 // No v, the root of it taken as 1: w <- decay w - step_size m.
 double momentum_step(const MatrixView& matrix, const AdamStep& step, Workspace& space);

@@ -42,6 +42,12 @@ std::int64_t rows_per_chunk(std::int64_t band_rows, std::int64_t columns) {
                   std::max(ceil_divide(kChunk, columns), ceil_divide(band_rows, kChunksPerBand)));
 }
 
+// Numbers from begin on: rows, or elements.
+struct Range {
+  std::int64_t begin, count;
+  std::int64_t end() const { return begin + count; }
+};
+
 // The tiles of a matrix as the loops need them.
 struct TileGrid {
   std::int64_t rows, columns;
@@ -50,95 +56,108 @@ struct TileGrid {
   std::int64_t chunk_rows;     // rows that one task reduces; a chunk never crosses a band
   std::int64_t chunks_per_band;
 
-  TileGrid(std::int64_t rows_, std::int64_t columns_, std::int64_t tile_rows_,
-           std::int64_t tile_columns_)
-      : rows(rows_),
-        columns(columns_),
-        tile_rows(std::min(tile_rows_, rows_)),
-        tile_columns(std::min(tile_columns_, columns_)),
+  TileGrid(const MatrixView& x, const TileShape& tile)
+      : rows(x.rows),
+        columns(x.columns),
+        tile_rows(std::min(tile.rows, x.rows)),
+        tile_columns(std::min(tile.columns, x.columns)),
         bands(ceil_divide(rows, tile_rows)),
         across(ceil_divide(columns, tile_columns)),
         chunk_rows(rows_per_chunk(tile_rows, columns)),
         chunks_per_band(ceil_divide(tile_rows, chunk_rows)) {}
 
-  std::int64_t band_begin(std::int64_t band) const { return band * tile_rows; }
-  std::int64_t band_rows(std::int64_t band) const {
-    return std::min(tile_rows, rows - band_begin(band));
+  Range band_rows(std::int64_t band) const {
+    const auto begin = band * tile_rows;
+    return {begin, std::min(tile_rows, rows - begin)};
   }
   std::int64_t chunks() const { return bands * chunks_per_band; }
-  // First row and number of rows of a chunk; none where the last band is shorter.
-  std::pair<std::int64_t, std::int64_t> chunk(std::int64_t index) const {
-    const std::int64_t band = index / chunks_per_band;
+  // None where the last band is shorter.
+  Range chunk(std::int64_t index) const {
+    const auto band = band_rows(index / chunks_per_band);
     const std::int64_t first = (index % chunks_per_band) * chunk_rows;
-    return {band_begin(band) + first,
-            std::max<std::int64_t>(0, std::min(chunk_rows, band_rows(band) - first))};
+    return {band.begin + first,
+            std::max<std::int64_t>(0, std::min(chunk_rows, band.count - first))};
   }
   std::int64_t tile_width(std::int64_t tile) const {
     return std::min(tile_columns, columns - tile * tile_columns);
   }
 };
 
-// Sums of squares of rows [begin, begin + count), one per tile along the columns, added to sums.
-void reduce_rows(const MatrixView& x, const TileGrid& grid, std::int64_t begin, std::int64_t count,
-                 float scale, double* sums, float* column_sums) {
+// Sums of squares along the columns: in double, and in float of the rows since the last fold.
+struct ColumnSums {
+  double* total;
+  float* rows;
+};
+
+// One band of tiles: sums of squares, second moments and their roots, one of each per tile.
+struct Band {
+  std::int64_t number;
+  const double* sums;
+  float* v;
+  float* roots;
+};
+
+// Sums of squares of some rows, one per tile along the columns, added to sums.total.
+void reduce_rows(const MatrixView& x, const TileGrid& grid, Range rows, const ColumnSums& sums,
+                 float scale) {
   if (grid.tile_columns == 1) {
-    std::fill_n(column_sums, grid.columns, 0.0f);
-    for (std::int64_t i = begin; i < begin + count; ++i) {
-      add_squares(x.g + i * x.columns, x.columns, scale, column_sums);
+    std::fill_n(sums.rows, grid.columns, 0.0f);
+    for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
+      add_squares(x.g + i * x.columns, x.columns, scale, sums.rows);
     }
-    for (std::int64_t j = 0; j < grid.columns; ++j) sums[j] += static_cast<double>(column_sums[j]);
+    for (std::int64_t j = 0; j < grid.columns; ++j) {
+      sums.total[j] += static_cast<double>(sums.rows[j]);
+    }
     return;
   }
-  for (std::int64_t i = begin; i < begin + count; ++i) {
+  for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
     const float* row = x.g + i * x.columns;
     for (std::int64_t t = 0; t < grid.across; ++t) {
-      sums[t] += sum_squares(row + t * grid.tile_columns, grid.tile_width(t), scale);
+      sums.total[t] += sum_squares(row + t * grid.tile_columns, grid.tile_width(t), scale);
     }
   }
 }
 
-// v of a band's tiles from their sums of squares; roots[t] = sqrt(v_t).
-void update_band_moments(const TileGrid& grid, std::int64_t band, const double* sums, float* v,
-                         float* roots, const AdamStep& step) {
+// v and its roots from the sums of squares.
+void update_band_moments(const TileGrid& grid, const Band& band, const AdamStep& step) {
+  const auto rows = grid.band_rows(band.number).count;
   for (std::int64_t t = 0; t < grid.across; ++t) {
-    const auto count = static_cast<double>(grid.band_rows(band) * grid.tile_width(t));
-    float& value = v[band * grid.across + t];
-    value = second_moment(value, static_cast<float>(sums[t] / count), step);
-    roots[t] = std::sqrt(value);
+    const auto count = static_cast<double>(rows * grid.tile_width(t));
+    band.v[t] = second_moment(band.v[t], static_cast<float>(band.sums[t] / count), step);
+    band.roots[t] = std::sqrt(band.v[t]);
   }
 }
 
-// Elements [at, at + count) of the matrix with one denominator.
-double uniform_run(const MatrixView& x, std::int64_t at, std::int64_t count, float denominator,
+// Some elements of the matrix with one denominator.
+double uniform_run(const MatrixView& x, Range elements, float denominator, const AdamStep& step) {
+  const auto [begin, count] = elements;
+  return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+    return adam_uniform(x.run(elements.begin + offset, size, rates), denominator, step);
+  });
+}
+
+// The same with a root of the second moment per element.
+double columns_run(const MatrixView& x, Range elements, const float* roots, float root_scale,
                    const AdamStep& step) {
-  return over_rates(x.rates, at, count, [&](auto offset, auto size, const float* rates) {
-    const auto i = at + offset;
-    return adam_uniform(x.w + i, x.g + i, x.m + i, size, denominator, rates, step);
+  const auto [begin, count] = elements;
+  return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+    return adam_columns(x.run(elements.begin + offset, size, rates), roots + offset, root_scale,
+                        step);
   });
 }
 
-// The same with a root of the second moment per element of the run.
-double columns_run(const MatrixView& x, std::int64_t at, std::int64_t count, const float* roots,
-                   float root_scale, const AdamStep& step) {
-  return over_rates(x.rates, at, count, [&](auto offset, auto size, const float* rates) {
-    const auto i = at + offset;
-    return adam_columns(x.w + i, x.g + i, x.m + i, size, roots + offset, root_scale, rates, step);
-  });
-}
-
-double update_rows(const MatrixView& x, const TileGrid& grid, std::int64_t begin,
-                   std::int64_t count, const float* band_v, const float* roots,
+double update_rows(const MatrixView& x, const TileGrid& grid, Range rows, const Band& band,
                    const AdamStep& step) {
   double moved = 0.0;
-  for (std::int64_t i = begin; i < begin + count; ++i) {
+  for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
     const std::int64_t at = i * x.columns;
     if (grid.tile_columns == 1) {
-      moved += columns_run(x, at, x.columns, roots, step.inverse_root_bias, step);
+      moved += columns_run(x, {at, x.columns}, band.roots, step.inverse_root_bias, step);
       continue;
     }
     for (std::int64_t t = 0; t < grid.across; ++t) {
-      moved += uniform_run(x, at + t * grid.tile_columns, grid.tile_width(t),
-                           denominator(band_v[t], step.inverse_root_bias, step), step);
+      moved += uniform_run(x, {at + t * grid.tile_columns, grid.tile_width(t)},
+                           denominator(band.v[t], step.inverse_root_bias, step), step);
     }
   }
   return moved;
@@ -158,16 +177,17 @@ double tiles_in_cache(const MatrixView& x, float* v, const TileGrid& grid, const
     double* sums = space.tile_sums.data() + task * grid.across;
     float* roots = space.roots.data() + 2 * task * grid.across;
     double moved = 0.0;
-    for (std::int64_t band = task * per_task; band < std::min(grid.bands, (task + 1) * per_task);
-         ++band) {
-      const std::int64_t begin = grid.band_begin(band), count = grid.band_rows(band);
+    for (std::int64_t number = task * per_task;
+         number < std::min(grid.bands, (task + 1) * per_task); ++number) {
+      const auto rows = grid.band_rows(number);
       std::fill_n(sums, grid.across, 0.0);
-      for (std::int64_t i = 0; i < count; i += grid.chunk_rows) {
-        reduce_rows(x, grid, begin + i, std::min(grid.chunk_rows, count - i), step.gradient_scale,
-                    sums, roots + grid.across);
+      for (std::int64_t i = 0; i < rows.count; i += grid.chunk_rows) {
+        reduce_rows(x, grid, {rows.begin + i, std::min(grid.chunk_rows, rows.count - i)},
+                    {sums, roots + grid.across}, step.gradient_scale);
       }
-      update_band_moments(grid, band, sums, v, roots, step);
-      moved += update_rows(x, grid, begin, count, v + band * grid.across, roots, step);
+      const Band band{number, sums, v + number * grid.across, roots};
+      update_band_moments(grid, band, step);
+      moved += update_rows(x, grid, rows, band, step);
     }
     return moved;
   });
@@ -189,49 +209,48 @@ double tiles_in_two_sweeps(const MatrixView& x, float* v, const TileGrid& grid,
   space.tile_sums.assign(static_cast<std::size_t>(grid.chunks()) * width, 0.0);
   space.roots.resize(static_cast<std::size_t>(grid.chunks()) * width);
   parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto [begin, count] = grid.chunk(chunk);
-    reduce_rows(x, grid, begin, count, step.gradient_scale,
-                space.tile_sums.data() + chunk * grid.across,
-                space.roots.data() + chunk * grid.across);
+    const auto slot = chunk * grid.across;
+    reduce_rows(x, grid, grid.chunk(chunk),
+                {space.tile_sums.data() + slot, space.roots.data() + slot}, step.gradient_scale);
     return 0.0;
   });
-  for (std::int64_t band = 0; band < grid.bands; ++band) {
-    double* sums = sum_over_chunks(grid, band, space);
-    update_band_moments(grid, band, sums, v, space.roots.data() + band * grid.across, step);
+  const auto band_of = [&](std::int64_t number, const double* sums) {
+    const auto slot = number * grid.across;
+    return Band{number, sums, v + slot, space.roots.data() + slot};
+  };
+  for (std::int64_t number = 0; number < grid.bands; ++number) {
+    update_band_moments(grid, band_of(number, sum_over_chunks(grid, number, space)), step);
   }
   return parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto [begin, count] = grid.chunk(chunk);
-    const std::int64_t band = chunk / grid.chunks_per_band;
-    return update_rows(x, grid, begin, count, v + band * grid.across,
-                       space.roots.data() + band * grid.across, step);
+    const auto band = band_of(chunk / grid.chunks_per_band, nullptr);
+    return update_rows(x, grid, grid.chunk(chunk), band, step);
   });
 }
 
-// One chunk of a factored section: the rows' factors are complete here, the columns' sums are
+// One chunk of a factored section: the rows' factors r are complete here, the columns' sums are
 // partial.
-void reduce_factors(const MatrixView& x, std::int64_t begin, std::int64_t count, float* r,
-                    double* column_totals, float* column_sums, const AdamStep& step) {
-  std::fill_n(column_sums, x.columns, 0.0f);
-  for (std::int64_t i = begin; i < begin + count; ++i) {
+void reduce_factors(const MatrixView& x, Range rows, float* r, const ColumnSums& sums,
+                    const AdamStep& step) {
+  std::fill_n(sums.rows, x.columns, 0.0f);
+  for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
     const float* row = x.g + i * x.columns;
     const double mean =
         sum_squares(row, x.columns, step.gradient_scale) / static_cast<double>(x.columns);
     r[i] = second_moment(r[i], static_cast<float>(mean), step);
-    add_squares(row, x.columns, step.gradient_scale, column_sums);
+    add_squares(row, x.columns, step.gradient_scale, sums.rows);
   }
-  for (std::int64_t j = 0; j < x.columns; ++j) column_totals[j] = column_sums[j];
+  for (std::int64_t j = 0; j < x.columns; ++j) sums.total[j] = sums.rows[j];
 }
 
-// c, its roots and the mean of r of one group. v_ij = r_i c_j / mean(r), so the root of the whole
-// is sqrt(r_i) times sqrt(c_j / mean(r)); an all-zero group has v = 0, not 0 / 0.
-void finish_group(const MatrixView& x, const TileGrid& grid, std::int64_t group, const double* sums,
-                  const float* r, float* c, float* roots, const AdamStep& step) {
-  const std::int64_t begin = grid.band_begin(group), count = grid.band_rows(group);
-  const double mean_r = std::accumulate(r + begin, r + begin + count, 0.0) / double(count);
-  for (std::int64_t j = 0; j < x.columns; ++j) {
-    float& value = c[group * x.columns + j];
-    value = second_moment(value, static_cast<float>(sums[j] / double(count)), step);
-    roots[j] = mean_r > 0.0 ? static_cast<float>(std::sqrt(value / mean_r)) : 0.0f;
+// c (the band's v), its roots and the mean of r of one group. v_ij = r_i c_j / mean(r), so the root
+// of the whole is sqrt(r_i) times sqrt(c_j / mean(r)); an all-zero group has v = 0, not 0 / 0.
+void finish_group(const TileGrid& grid, const Band& band, const float* r, const AdamStep& step) {
+  const auto rows = grid.band_rows(band.number);
+  const double mean_r = std::accumulate(r + rows.begin, r + rows.end(), 0.0) / double(rows.count);
+  for (std::int64_t j = 0; j < grid.columns; ++j) {
+    float& value = band.v[j];
+    value = second_moment(value, static_cast<float>(band.sums[j] / double(rows.count)), step);
+    band.roots[j] = mean_r > 0.0 ? static_cast<float>(std::sqrt(value / mean_r)) : 0.0f;
   }
 }
 
@@ -241,20 +260,20 @@ double adam_per_element(const MatrixView& x, float* v, const AdamStep& step, Wor
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
     return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
       const auto i = begin + offset;
-      return adam_elements(x.w + i, x.g + i, x.m + i, v + i, size, rates, step);
+      return adam_elements(x.run(i, size, rates), v + i, step);
     });
   });
 }
 
 double momentum_step(const MatrixView& x, const AdamStep& step, Workspace& space) {
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
-    return uniform_run(x, begin, count, 1.0f, step);
+    return uniform_run(x, {begin, count}, 1.0f, step);
   });
 }
 
-double adam_tiles(const MatrixView& x, float* v, std::int64_t tile_rows, std::int64_t tile_columns,
-                  const AdamStep& step, Workspace& space) {
-  const TileGrid grid(x.rows, x.columns, tile_rows, tile_columns);
+double adam_tiles(const MatrixView& x, float* v, const TileShape& tile, const AdamStep& step,
+                  Workspace& space) {
+  const TileGrid grid(x, tile);
   if (grid.tile_rows * grid.columns <= kBandInCache) {
     return tiles_in_cache(x, v, grid, step, space);
   }
@@ -263,38 +282,40 @@ double adam_tiles(const MatrixView& x, float* v, std::int64_t tile_rows, std::in
 
 double adam_factored(const MatrixView& x, float* v, std::int64_t group_rows, const AdamStep& step,
                      Workspace& space) {
-  const TileGrid grid(x.rows, x.columns, group_rows, 1);
+  const TileGrid grid(x, {group_rows, 1});
   float* r = v;
   float* c = v + x.rows;
   const auto slots = static_cast<std::size_t>(grid.chunks() * x.columns);
   space.tile_sums.assign(slots, 0.0);
   space.roots.resize(slots);
   parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto [begin, count] = grid.chunk(chunk);
-    reduce_factors(x, begin, count, r, space.tile_sums.data() + chunk * x.columns,
-                   space.roots.data() + chunk * x.columns, step);
+    const auto slot = chunk * x.columns;
+    reduce_factors(x, grid.chunk(chunk), r,
+                   {space.tile_sums.data() + slot, space.roots.data() + slot}, step);
     return 0.0;
   });
   for (std::int64_t group = 0; group < grid.bands; ++group) {
-    finish_group(x, grid, group, sum_over_chunks(grid, group, space), r, c,
-                 space.roots.data() + group * x.columns, step);
+    const auto slot = group * x.columns;
+    const double* sums = sum_over_chunks(grid, group, space);
+    finish_group(grid, {group, sums, c + slot, space.roots.data() + slot}, r, step);
   }
   return parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto [begin, count] = grid.chunk(chunk);
+    const auto rows = grid.chunk(chunk);
     const float* roots = space.roots.data() + chunk / grid.chunks_per_band * x.columns;
     double moved = 0.0;
-    for (std::int64_t i = begin; i < begin + count; ++i) {
-      moved += columns_run(x, i * x.columns, x.columns, roots,
+    for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
+      moved += columns_run(x, {i * x.columns, x.columns}, roots,
                            std::sqrt(r[i]) * step.inverse_root_bias, step);
     }
     return moved;
   });
 }
 
-double adam_labels(const MatrixView& x, float* v, const std::int32_t* labels,
-                   std::int64_t label_count, const AdamStep& step, Workspace& space) {
+double adam_labels(const MatrixView& x, float* v, const LabelView& blocks, const AdamStep& step,
+                   Workspace& space) {
   const std::int64_t n = x.rows * x.columns;
-  const auto values = static_cast<std::size_t>(label_count);
+  const auto [labels, count] = blocks;
+  const auto values = static_cast<std::size_t>(count);
   space.tile_sums.assign(2 * values, 0.0);  // sums of squares, then counts
   for (std::int64_t i = 0; i < n; ++i) {
     const float g = x.g[i] * step.gradient_scale;
@@ -308,19 +329,18 @@ double adam_labels(const MatrixView& x, float* v, const std::int32_t* labels,
     space.roots[b] = std::sqrt(v[b]);
   }
   float* roots = space.roots.data() + values;
-  return over_chunks(n, space, [&](std::int64_t begin, std::int64_t count) {
-    for (std::int64_t i = begin; i < begin + count; ++i) {
-      roots[i] = space.roots[static_cast<std::size_t>(labels[i])];
+  return over_chunks(n, space, [&](std::int64_t begin, std::int64_t size) {
+    for (std::int64_t i = begin; i < begin + size; ++i) {
+      roots[i] = space.roots[static_cast<std::size_t>(blocks.labels[i])];
     }
-    return columns_run(x, begin, count, roots + begin, step.inverse_root_bias, step);
+    return columns_run(x, {begin, size}, roots + begin, step.inverse_root_bias, step);
   });
 }
 
 double sgd_momentum(const MatrixView& x, const SgdStep& step, Workspace& space) {
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
     return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
-      const auto i = begin + offset;
-      return sgd(x.w + i, x.g + i, x.m + i, size, rates, step);
+      return sgd(x.run(begin + offset, size, rates), step);
     });
   });
 }
@@ -328,8 +348,7 @@ double sgd_momentum(const MatrixView& x, const SgdStep& step, Workspace& space) 
 double gradient_descent(const MatrixView& x, const SgdStep& step, Workspace& space) {
   return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
     return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
-      const auto i = begin + offset;
-      return descend(x.w + i, x.g + i, size, rates, step);
+      return descend(x.run(begin + offset, size, rates), step);
     });
   });
 }

@@ -57,20 +57,25 @@ struct SgdStep {
   }
 };
 
+// n elements one behind the other.
+struct Run {
+  float* w;
+  const float* g;
+  float* m;  // the average of gradients, or the momentum buffer
+  std::int64_t n;
+  const float* rates = nullptr;
+};
+
 // Second moment per element: v <- beta2 v + (1 - beta2) g'^2, d = sqrt(v) inverse_root_bias + eps.
-double adam_elements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                     const float* rates, const AdamStep& step);
+double adam_elements(const Run& run, float* v, const AdamStep& step);
 // One denominator for the run.
-double adam_uniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                    const float* rates, const AdamStep& step);
+double adam_uniform(const Run& run, float denominator, const AdamStep& step);
 // d_j = roots[j] * root_scale + eps.
-double adam_columns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                    float root_scale, const float* rates, const AdamStep& step);
-// momentum buffer b <- momentum b + g'; w <- decay w - lr b (or - lr (g' + momentum b), Nesterov).
-double sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
-           const SgdStep& step);
-// w <- decay w - lr g', without a buffer.
-double descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& step);
+double adam_columns(const Run& run, const float* roots, float root_scale, const AdamStep& step);
+// m <- momentum m + g'; w <- decay w - lr m (or - lr (g' + momentum m), Nesterov).
+double sgd(const Run& run, const SgdStep& step);
+// w <- decay w - lr g'; m is not looked at.
+double descend(const Run& run, const SgdStep& step);
 
 // Sum of (scale * g)^2.
 double sum_squares(const float* g, std::int64_t n, float scale);

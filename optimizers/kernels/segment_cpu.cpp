@@ -84,16 +84,23 @@ hn::Vec<D> move_vector(D d, float* w, hn::Vec<D> size, hn::Vec<D> direction, hn:
   return hn::Mul(delta, delta);
 }
 
-// m and w of one vector with the given denominator; returns (w_new - w_old)^2.
-template <class D, class Rate>
-hn::Vec<D> adam_vector(D d, std::int64_t i, float* w, hn::Vec<D> g, float* m,
-                       hn::Vec<D> denominator, const Rate& rate, const AdamStep& s) {
-  const auto momentum = hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, m + i),
-                                   hn::Mul(hn::Set(d, s.one_minus_beta1), g));
-  hn::StoreU(momentum, d, m + i);
-  return move_vector(d, w + i, rate.scaled(d, i, s.step_size), hn::Div(momentum, denominator),
-                     rate.decay(d, i, s));
-}
+// m and w of a run's vectors.
+template <class Rate>
+struct AdamMove {
+  const Run& run;
+  const Rate& rate;
+  const AdamStep& s;
+
+  // Of the vector at element i, with the given denominator; returns (w_new - w_old)^2.
+  template <class D>
+  hn::Vec<D> operator()(D d, std::int64_t i, hn::Vec<D> g, hn::Vec<D> denominator) const {
+    const auto momentum = hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, run.m + i),
+                                     hn::Mul(hn::Set(d, s.one_minus_beta1), g));
+    hn::StoreU(momentum, d, run.m + i);
+    return move_vector(d, run.w + i, rate.scaled(d, i, s.step_size), hn::Div(momentum, denominator),
+                       rate.decay(d, i, s));
+  }
+};
 
 template <class D>
 hn::Vec<D> scaled(D d, const float* g, float scale) {
@@ -105,62 +112,60 @@ hn::Vec<D> next_second_moment(D d, hn::Vec<D> v, hn::Vec<D> square, const AdamSt
   return hn::MulAdd(hn::Set(d, s.beta2), v, hn::Mul(hn::Set(d, s.one_minus_beta2), square));
 }
 
-double AdamElements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                    const float* rates, const AdamStep& s) {
-  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
-    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto gradient = scaled(d, g + i, s.gradient_scale);
+double AdamElements(const Run& run, float* v, const AdamStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    const AdamMove move{run, rate, s};
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto gradient = scaled(d, run.g + i, s.gradient_scale);
       const auto moment =
           next_second_moment(d, hn::LoadU(d, v + i), hn::Mul(gradient, gradient), s);
       hn::StoreU(moment, d, v + i);
       const auto denominator =
           hn::MulAdd(hn::Sqrt(moment), hn::Set(d, s.inverse_root_bias), hn::Set(d, s.eps));
-      return adam_vector(d, i, w, gradient, m, denominator, rate, s);
+      return move(d, i, gradient, denominator);
     });
   });
 }
 
-double AdamUniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                   const float* rates, const AdamStep& s) {
-  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
-    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-      return adam_vector(d, i, w, scaled(d, g + i, s.gradient_scale), m, hn::Set(d, denominator),
-                         rate, s);
+double AdamUniform(const Run& run, float denominator, const AdamStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    const AdamMove move{run, rate, s};
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
+      return move(d, i, scaled(d, run.g + i, s.gradient_scale), hn::Set(d, denominator));
     });
   });
 }
 
-double AdamColumns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                   float root_scale, const float* rates, const AdamStep& s) {
-  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
-    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+double AdamColumns(const Run& run, const float* roots, float root_scale, const AdamStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    const AdamMove move{run, rate, s};
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
       const auto denominator =
           hn::MulAdd(hn::LoadU(d, roots + i), hn::Set(d, root_scale), hn::Set(d, s.eps));
-      return adam_vector(d, i, w, scaled(d, g + i, s.gradient_scale), m, denominator, rate, s);
+      return move(d, i, scaled(d, run.g + i, s.gradient_scale), denominator);
     });
   });
 }
 
-double Sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
-           const SgdStep& s) {
-  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
-    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto gradient = scaled(d, g + i, s.gradient_scale);
+double Sgd(const Run& run, const SgdStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto gradient = scaled(d, run.g + i, s.gradient_scale);
       const auto mu = hn::Set(d, s.momentum);
-      const auto buffer = hn::MulAdd(mu, hn::LoadU(d, b + i), gradient);
-      hn::StoreU(buffer, d, b + i);
+      const auto buffer = hn::MulAdd(mu, hn::LoadU(d, run.m + i), gradient);
+      hn::StoreU(buffer, d, run.m + i);
       const auto direction = s.nesterov ? hn::MulAdd(mu, buffer, gradient) : buffer;
-      return move_vector(d, w + i, rate.scaled(d, i, s.learning_rate), direction,
+      return move_vector(d, run.w + i, rate.scaled(d, i, s.learning_rate), direction,
                          rate.decay(d, i, s));
     });
   });
 }
 
-double Descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& s) {
-  return with_rates(rates, [&](const auto& rate) HWY_ATTR {
-    return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-      return move_vector(d, w + i, rate.scaled(d, i, s.learning_rate),
-                         scaled(d, g + i, s.gradient_scale), rate.decay(d, i, s));
+double Descend(const Run& run, const SgdStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
+      return move_vector(d, run.w + i, rate.scaled(d, i, s.learning_rate),
+                         scaled(d, run.g + i, s.gradient_scale), rate.decay(d, i, s));
     });
   });
 }
@@ -212,28 +217,22 @@ HWY_EXPORT(SecondMoment);
 HWY_EXPORT(Denominator);
 HWY_EXPORT(TargetName);
 
-double adam_elements(float* w, const float* g, float* m, float* v, std::int64_t n,
-                     const float* rates, const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamElements)(w, g, m, v, n, rates, step);
+double adam_elements(const Run& run, float* v, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamElements)(run, v, step);
 }
 
-double adam_uniform(float* w, const float* g, float* m, std::int64_t n, float denominator,
-                    const float* rates, const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamUniform)(w, g, m, n, denominator, rates, step);
+double adam_uniform(const Run& run, float denominator, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamUniform)(run, denominator, step);
 }
 
-double adam_columns(float* w, const float* g, float* m, std::int64_t n, const float* roots,
-                    float root_scale, const float* rates, const AdamStep& step) {
-  return HWY_DYNAMIC_DISPATCH(AdamColumns)(w, g, m, n, roots, root_scale, rates, step);
+double adam_columns(const Run& run, const float* roots, float root_scale, const AdamStep& step) {
+  return HWY_DYNAMIC_DISPATCH(AdamColumns)(run, roots, root_scale, step);
 }
 
-double sgd(float* w, const float* g, float* b, std::int64_t n, const float* rates,
-           const SgdStep& step) {
-  return HWY_DYNAMIC_DISPATCH(Sgd)(w, g, b, n, rates, step);
-}
+double sgd(const Run& run, const SgdStep& step) { return HWY_DYNAMIC_DISPATCH(Sgd)(run, step); }
 
-double descend(float* w, const float* g, std::int64_t n, const float* rates, const SgdStep& step) {
-  return HWY_DYNAMIC_DISPATCH(Descend)(w, g, n, rates, step);
+double descend(const Run& run, const SgdStep& step) {
+  return HWY_DYNAMIC_DISPATCH(Descend)(run, step);
 }
 
 double sum_squares(const float* g, std::int64_t n, float scale) {

@@ -38,16 +38,20 @@ class CodeTable {
 // s: of each block of `block` values the one that is largest in size, with its sign, so that it is
 // kept exactly whatever its sign. (Maps of the literature end at 1 and above -1: with s = max |x|
 // the size of a negative largest value shrinks at every step.) One byte per code.
+struct Codes {
+  std::uint8_t* codes;
+  float* scales;
+};
 void encode_8bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
-                 std::uint8_t* codes, float* scales);
-void decode_8bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
-                 std::int64_t n, std::int64_t block, float* x);
+                 const Codes& stored);
+void decode_8bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x);
 
 // Two codes per byte, the first in the low half; block is even.
 void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
-                 std::uint8_t* codes, float* scales);
-void decode_4bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
-                 std::int64_t n, std::int64_t block, float* x);
+                 const Codes& stored);
+void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x);
 
 // Companded 8 bits in blocks of kCompandedBlock with the scale in bf16, rounded up so that nothing
 // exceeds it.

@@ -113,39 +113,39 @@ std::uint8_t CodeTable::code(float x) const {
 }
 
 void encode_8bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
-                 std::uint8_t* codes, float* scales) {
+                 const Codes& stored) {
   over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
-    const Scaling scaled(scales[number] = signed_largest(x, begin, end));
-    for (auto i = begin; i < end; ++i) codes[i] = table.code(scaled(x[i]));
+    const Scaling scaled(stored.scales[number] = signed_largest(x, begin, end));
+    for (auto i = begin; i < end; ++i) stored.codes[i] = table.code(scaled(x[i]));
   });
 }
 
-void decode_8bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
-                 std::int64_t n, std::int64_t block, float* x) {
+void decode_8bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x) {
   over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) x[i] = table.value(codes[i]) * scales[number];
+    for (auto i = begin; i < end; ++i) x[i] = table.value(stored.codes[i]) * stored.scales[number];
   });
 }
 
 void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
-                 std::uint8_t* codes, float* scales) {
+                 const Codes& stored) {
   over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
-    const Scaling scaled(scales[number] = signed_largest(x, begin, end));
+    const Scaling scaled(stored.scales[number] = signed_largest(x, begin, end));
     for (auto i = begin; i < end; i += 2) {
       const int low = table.code(scaled(x[i]));
       const int high = i + 1 < end ? table.code(scaled(x[i + 1])) : 0;
-      codes[i / 2] = static_cast<std::uint8_t>(low | (high << 4));
+      stored.codes[i / 2] = static_cast<std::uint8_t>(low | (high << 4));
     }
   });
 }
 
-void decode_4bit(const CodeTable& table, const std::uint8_t* codes, const float* scales,
-                 std::int64_t n, std::int64_t block, float* x) {
+void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x) {
   over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) {
-      const auto both = codes[i / 2];
+      const auto both = stored.codes[i / 2];
       const auto code = static_cast<std::uint8_t>(i % 2 == 0 ? both & 15U : both >> 4);
-      x[i] = table.value(code) * scales[number];
+      x[i] = table.value(code) * stored.scales[number];
     }
   });
 }

@@ -103,7 +103,7 @@ class AdamMini : public UpdateRule, public FusedStep {
       }
       const auto v =
           update_moment(g, values_of(p, section), section, options_.second_moment(scope.step));
-      moved += adam_tensors(w, g, m, v, options_, scope, size);
+      moved += adam_tensors({w, g, m, v}, options_, scope, size);
     }
     return moved;
   }
@@ -145,13 +145,13 @@ class AdamMini : public UpdateRule, public FusedStep {
       case Structure::Kind::elements:
         return kernels::adam_per_element(matrix, v, step, space);
       case Structure::Kind::tiles:
-        return kernels::adam_tiles(matrix, v, structure.tile_rows, structure.tile_columns, step,
+        return kernels::adam_tiles(matrix, v, {structure.tile_rows, structure.tile_columns}, step,
                                    space);
       case Structure::Kind::factored:
         return kernels::adam_factored(matrix, v, structure.tile_rows, step, space);
       case Structure::Kind::labels:
-        return kernels::adam_labels(matrix, v, structure.labels.data(), structure.label_count, step,
-                                    space);
+        return kernels::adam_labels(matrix, v, {structure.labels.data(), structure.label_count},
+                                    step, space);
       case Structure::Kind::none:
         return kernels::momentum_step(matrix, step, space);
     }

@@ -41,7 +41,7 @@ class AdamW : public UpdateRule, public FusedStep {
     v.mul_(moment.keep).addcmul_(g, g, moment.add);
     auto size = options_.size(scope, p.weight_decay);
     size.rate = element_rates(p);
-    return adam_tensors(as_matrix(p, p.weight), g, m, v, options_, scope, size);
+    return adam_tensors({as_matrix(p, p.weight), g, m, v}, options_, scope, size);
   }
 
  private:

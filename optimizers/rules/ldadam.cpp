@@ -70,7 +70,7 @@ class LdAdam : public UpdateRule {
     const auto turned = low.right ? m.mm(turn) : turn.mm(m);
     e.copy_(a - low.lift(r, basis))
         .add_(low.lift(m, last) - low.lift(turned, basis), b1 / (1.0 - b1));
-    if (scope.step > 1) turn_moments(m, v, turned, turn, low, t);
+    if (scope.step > 1) turn_moments({m, v}, turned, turn, low, t);
     m.mul_(b1).add_(r, 1.0 - b1);
     v.mul_(b2).addcmul_(r, r, 1.0 - b2);
     const auto root = (v / (1.0 - std::pow(b2, t))).sqrt_().add_(options_.eps);
@@ -89,8 +89,13 @@ class LdAdam : public UpdateRule {
     return std::get<0>(at::linalg_qr(b.mm(b.t().mm(last))));
   }
 
-  void turn_moments(const at::Tensor& m, const at::Tensor& v, const at::Tensor& turned,
-                    const at::Tensor& turn, const LowRank& low, double t) const {
+  struct Moments {
+    at::Tensor m, v;
+  };
+
+  void turn_moments(const Moments& moments, const at::Tensor& turned, const at::Tensor& turn,
+                    const LowRank& low, double t) const {
+    const auto& [m, v] = moments;
     const double c1 = 1.0 - std::pow(options_.beta1, t - 1.0);
     const double c2 = 1.0 - std::pow(options_.beta2, t - 1.0);
     const auto squares = turn.square();

@@ -53,6 +53,10 @@ CodeTable::Zero zero_of(StateUse use) {
   return use == StateUse::average ? CodeTable::Zero::plain : CodeTable::Zero::for_zero_only;
 }
 
+kernels::Codes codes_of(const std::vector<at::Tensor>& stored) {
+  return {stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>()};
+}
+
 // ---- codecs ------------------------------------------------------------------------------------
 
 class Dynamic8bit : public StateCodec {
@@ -64,13 +68,13 @@ class Dynamic8bit : public StateCodec {
     return {{"codes", size, at::kByte}, {"scales", pieces(size, kBlock), at::kFloat}};
   }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
-    kernels::decode_8bit(table_, stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>(),
-                         values.numel(), kBlock, values.data_ptr<float>());
+    kernels::decode_8bit(table_, codes_of(stored), values.numel(), kBlock,
+                         values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
               std::uint64_t) const override {
     kernels::encode_8bit(table_, values.data_ptr<float>(), values.numel(), kBlock,
-                         stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>());
+                         codes_of(stored));
   }
 
  private:
@@ -87,13 +91,13 @@ class Dynamic4bit : public StateCodec {
     return {{"codes", pieces(size, 2), at::kByte}, {"scales", pieces(size, kBlock), at::kFloat}};
   }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
-    kernels::decode_4bit(table_, stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>(),
-                         values.numel(), kBlock, values.data_ptr<float>());
+    kernels::decode_4bit(table_, codes_of(stored), values.numel(), kBlock,
+                         values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
               std::uint64_t) const override {
     kernels::encode_4bit(table_, values.data_ptr<float>(), values.numel(), kBlock,
-                         stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>());
+                         codes_of(stored));
   }
 
  private:

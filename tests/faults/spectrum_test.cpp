@@ -21,13 +21,13 @@ Contents read_spectrum(const fs::path& folder) {
   c["config.yaml"] = read_text_file(folder / "config.yaml");
   c["state"] = fmt::format("{}", file.enum_value("/status/state"));
   for (const auto& s : rows.summary) {
-    c["summary"] += fmt::format("{} {} {} {}\n", s.block, s.loss, s.gradient_norm, s.trace);
+    c["summary"] += fmt::format("{} {} {} {}\n", s.part, s.loss, s.gradient_norm, s.trace);
   }
   for (const auto& q : rows.quadrature) {
-    c["quadrature"] += fmt::format("{} {} {} {}\n", q.block, q.probe, q.node, q.weight);
+    c["quadrature"] += fmt::format("{} {} {} {}\n", q.part, q.probe, q.node, q.weight);
   }
   for (const auto& e : rows.eigenvalues) {
-    c["eigenvalues"] += fmt::format("{} {} {}\n", e.block, e.index, e.value);
+    c["eigenvalues"] += fmt::format("{} {} {}\n", e.part, e.index, e.value);
   }
   return c;
 }

@@ -38,7 +38,7 @@ void add_rows(Contents& c, const RunResult& run) {
     c["evaluations"] += fmt::format("{} {} {} {}\n", e.step, e.tokens, e.loss, e.perplexity);
   }
   for (const auto& h : run.hessian.summary) {
-    c["curvature"] += fmt::format("{} {} {} {}\n", h.step, h.block, h.loss, h.gradient_norm);
+    c["curvature"] += fmt::format("{} {} {} {}\n", h.step, h.part, h.loss, h.gradient_norm);
   }
   for (const auto& q : run.hessian.quadrature) {
     c["quadrature"] += fmt::format("{} {} {} {}\n", q.step, q.probe, q.node, q.weight);

@@ -11,7 +11,7 @@
 #include "core/partition/partition_rules.hpp"
 #include "hessian/block_energies.hpp"
 #include "hessian/dense.hpp"
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_curvature.hpp"
 
@@ -21,8 +21,8 @@ using namespace blockwise::testing;
 namespace {
 
 struct Setup : SmallCurvature {
-  std::vector<HessianBlock> select(BlockSelection selection) const {
-    return select_blocks(store.layout(), selection);
+  std::vector<HessianPart> select(PartSelection selection) const {
+    return select_parts(store.layout(), selection);
   }
 };
 
@@ -50,18 +50,18 @@ Planted planted(double noise, std::int64_t groups = 8) {
 
 }  // namespace
 
-TEST_CASE("Blocks cover what they name, and their operators are blocks of the Hessian") {
+TEST_CASE("Parts cover what they name, and their operators are blocks of the Hessian") {
   const Setup s;
   const CurvatureOperator whole(*s.curvature, CurvatureKind::hessian,
                                 ParameterSubset(s.store.layout()));
   const auto dense = to_dense(whole);
-  for (const auto each : {BlockKind::model, BlockKind::layer, BlockKind::role, BlockKind::tensor}) {
+  for (const auto each : {PartKind::model, PartKind::layer, PartKind::role, PartKind::tensor}) {
     std::int64_t elements = 0;
     for (const auto& block : s.select({.each = each})) elements += block.size();
     CHECK(elements == s.store.layout().size());
   }
   const auto head = s.select(
-      {.each = BlockKind::head, .roles = {ParameterRole::key}, .layers = {1}, .index = {1}});
+      {.each = PartKind::head, .roles = {ParameterRole::key}, .layers = {1}, .index = {1}});
   REQUIRE(head.size() == 1);
   CHECK(head[0].name == "transformer.h.1.attn.c_attn.weight key head 1");
   const auto& c_attn =
@@ -70,18 +70,18 @@ TEST_CASE("Blocks cover what they name, and their operators are blocks of the He
   // Width 8, two heads of 4: rows 12 to 15 of the 24.
   const auto begin = c_attn.offset + 12 * 8;
   const auto expected = dense.narrow(0, begin, 32).narrow(1, begin, 32);
-  const auto found = to_dense(BlockOperator(*s.curvature, CurvatureKind::hessian, head[0]));
+  const auto found = to_dense(PartOperator(*s.curvature, CurvatureKind::hessian, head[0]));
   CHECK((found - expected).abs().max().item<double>() < 1e-10);
   const auto columns =
-      s.select({.each = BlockKind::column, .roles = {ParameterRole::lm_head}, .index = {2}});
+      s.select({.each = PartKind::column, .roles = {ParameterRole::lm_head}, .index = {2}});
   REQUIRE(columns.size() == 1);
   const auto& lm_head = s.store.layout().parameters()[s.store.layout().index_of("lm_head.weight")];
   const auto index = at::arange(11) * 8 + 2 + lm_head.offset;
   const auto block = dense.index_select(0, index).index_select(1, index);
-  const auto column = to_dense(BlockOperator(*s.curvature, CurvatureKind::hessian, columns[0]));
+  const auto column = to_dense(PartOperator(*s.curvature, CurvatureKind::hessian, columns[0]));
   CHECK((column - block).abs().max().item<double>() < 1e-10);
-  CHECK_THROWS_WITH(s.select({.each = BlockKind::tensor, .roles = {ParameterRole::router}}),
-                    Contains("no block matches; the model has the roles attention_output, bias") &&
+  CHECK_THROWS_WITH(s.select({.each = PartKind::tensor, .roles = {ParameterRole::router}}),
+                    Contains("no part matches; the model has the roles attention_output, bias") &&
                         Contains("layers 0 to 1"));
 }
 

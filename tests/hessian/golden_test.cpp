@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "hessian/curvature_operators.hpp"
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 #include "tests/support/set_fields.hpp"

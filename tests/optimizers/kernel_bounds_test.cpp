@@ -83,14 +83,14 @@ TEST_CASE("A step per tile stays inside its buffers, at the edges too") {
              {1, 1}, {1, 65}, {65, 1}, {2, 3}, {8, 8}, {7, 9}, {64, 64}, {1000, 1000}}) {
       check_bounds(rows, columns, tiles(rows, tile_rows) * tiles(columns, tile_columns),
                    [&](Guarded& x) {
-                     return kernels::adam_tiles(x.view(), x.v.data(), tile_rows, tile_columns,
+                     return kernels::adam_tiles(x.view(), x.v.data(), {tile_rows, tile_columns},
                                                 adam_step(), x.space);
                    });
     }
   });
   // Bands above the cache's size: two sweeps, the last band ragged.
   check_bounds(700, 401, 2, [](Guarded& x) {
-    return kernels::adam_tiles(x.view(), x.v.data(), 699, 401, adam_step(), x.space);
+    return kernels::adam_tiles(x.view(), x.v.data(), {699, 401}, adam_step(), x.space);
   });
 }
 
@@ -105,7 +105,8 @@ TEST_CASE("Factored and labelled moments stay inside their buffers") {
     check_bounds(rows, columns, count, [&](Guarded& x) {
       const GuardedBuffer<std::int32_t> labels(all_labels(rows * columns, count),
                                                GuardedBuffer<std::int32_t>::Against::end);
-      return kernels::adam_labels(x.view(), x.v.data(), labels.data(), count, adam_step(), x.space);
+      return kernels::adam_labels(x.view(), x.v.data(), {labels.data(), count}, adam_step(),
+                                  x.space);
     });
   });
 }

@@ -87,7 +87,7 @@ void check_tiles(std::int64_t rows, std::int64_t columns, std::int64_t tile_rows
   const auto expected =
       oracles::adam_tiles(p.matrix(), wide(p.v), adam_step(), tile_rows, tile_columns);
   check(p, expected,
-        kernels::adam_tiles(p.view(), p.v.data(), tile_rows, tile_columns, adam_step(), p.space));
+        kernels::adam_tiles(p.view(), p.v.data(), {tile_rows, tile_columns}, adam_step(), p.space));
 }
 
 void check_factored(std::int64_t rows, std::int64_t columns, std::int64_t group) {
@@ -109,7 +109,7 @@ void check_labels(std::int64_t rows, std::int64_t columns, std::int64_t count) {
         return std::size_t(labels[std::size_t(i * columns + j)]);
       });
   check(p, expected,
-        kernels::adam_labels(p.view(), p.v.data(), labels.data(), count, adam_step(), p.space));
+        kernels::adam_labels(p.view(), p.v.data(), {labels.data(), count}, adam_step(), p.space));
 }
 
 void check_sgd(std::int64_t n, bool nesterov) {
@@ -221,8 +221,10 @@ TEST_CASE("An all-zero gradient and moment gives no update, not 0 / 0") {
   run([](Problem& p,
          const auto& s) { return kernels::adam_per_element(p.view(), p.v.data(), s, p.space); },
       n * n);
-  run([](Problem& p,
-         const auto& s) { return kernels::adam_tiles(p.view(), p.v.data(), 2, 6, s, p.space); },
+  run(
+      [](Problem& p, const auto& s) {
+        return kernels::adam_tiles(p.view(), p.v.data(), {2, 6}, s, p.space);
+      },
       3);
   run([](Problem& p,
          const auto& s) { return kernels::adam_factored(p.view(), p.v.data(), 3, s, p.space); },
@@ -247,14 +249,18 @@ TEST_CASE("Results do not depend on the number of threads") {
   const auto s = adam_step();
   same("elements",
        [&](Problem& p) { return kernels::adam_per_element(p.view(), p.v.data(), s, p.space); });
-  same("rows",
-       [&](Problem& p) { return kernels::adam_tiles(p.view(), p.v.data(), 1, 401, s, p.space); });
-  same("heads",
-       [&](Problem& p) { return kernels::adam_tiles(p.view(), p.v.data(), 64, 401, s, p.space); });
-  same("columns",
-       [&](Problem& p) { return kernels::adam_tiles(p.view(), p.v.data(), 900, 1, s, p.space); });
-  same("whole",
-       [&](Problem& p) { return kernels::adam_tiles(p.view(), p.v.data(), 900, 401, s, p.space); });
+  same("rows", [&](Problem& p) {
+    return kernels::adam_tiles(p.view(), p.v.data(), {1, 401}, s, p.space);
+  });
+  same("heads", [&](Problem& p) {
+    return kernels::adam_tiles(p.view(), p.v.data(), {64, 401}, s, p.space);
+  });
+  same("columns", [&](Problem& p) {
+    return kernels::adam_tiles(p.view(), p.v.data(), {900, 1}, s, p.space);
+  });
+  same("whole", [&](Problem& p) {
+    return kernels::adam_tiles(p.view(), p.v.data(), {900, 401}, s, p.space);
+  });
   same("factored",
        [&](Problem& p) { return kernels::adam_factored(p.view(), p.v.data(), 64, s, p.space); });
   same("norm", [&](Problem& p) { return kernels::squared_norm(p.g.data(), 900 * 401, p.space); });

@@ -15,7 +15,7 @@ from studies.program import program
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
 
 MODEL = (
-    "--model", GPT2, "--precision", "fp64", "--set", f"hessian.blocks.names=[{PROJECTION}]",
+    "--model", GPT2, "--precision", "fp64", "--set", f"hessian.parts.names=[{PROJECTION}]",
     "--set", "hessian.lanczos.steps=0",
 )  # fmt: skip
 

@@ -93,7 +93,7 @@ def attention(tmp_path_factory: pytest.TempPathFactory, tokens: Path) -> Spectru
     """The four tensors of a layer's attention, exactly, with three eigenvectors each."""
     return measure(
         tmp_path_factory.mktemp("attention"), tokens, "--model", GPT2, "--exact",
-        "--precision", "fp64", "--set", "hessian.blocks.names=[transformer.h.0.attn.*]",
+        "--precision", "fp64", "--set", "hessian.parts.names=[transformer.h.0.attn.*]",
         "--set", "hessian.pairs.vectors=3",
     )  # fmt: skip
 
@@ -190,7 +190,7 @@ def test_heads_stand_together_and_have_lines(
 
 
 def test_several_models_give_a_course(tokens: Path, tmp_path: Path) -> None:
-    names = ("--set", "hessian.blocks.names=[transformer.ln_f.*]", "--set", "hessian.pairs.vectors=1")
+    names = ("--set", "hessian.parts.names=[transformer.ln_f.*]", "--set", "hessian.pairs.vectors=1")
     moved = tmp_path / "moved"
     moved.mkdir()
     shutil.copy(GPT2 / "config.json", moved)

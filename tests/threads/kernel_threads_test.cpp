@@ -56,7 +56,7 @@ TEST_CASE("Every structure's step on several threads, twice at once") {
            {1, kColumns}, {64, kColumns}, {kRows, 1}, {7, 9}, {1, 1}, {kRows, kColumns}}) {
     INFO("tiles of " << rows << " x " << columns);
     check_at_once([&, rows = rows, columns = columns](Problem& p) {
-      return kernels::adam_tiles(p.view(), p.v.data(), rows, columns, s, p.space);
+      return kernels::adam_tiles(p.view(), p.v.data(), {rows, columns}, s, p.space);
     });
   }
   for (const std::int64_t group : {1, 64, 1000}) {
@@ -67,7 +67,7 @@ TEST_CASE("Every structure's step on several threads, twice at once") {
   std::vector<std::int32_t> labels;
   for (std::int64_t i = 0; i < kRows * kColumns; ++i) labels.push_back(std::int32_t(i % 1000));
   check_at_once([&](Problem& p) {
-    return kernels::adam_labels(p.view(), p.v.data(), labels.data(), 1000, s, p.space);
+    return kernels::adam_labels(p.view(), p.v.data(), {labels.data(), 1000}, s, p.space);
   });
 }
 
@@ -76,8 +76,8 @@ TEST_CASE("Bands above the cache's size on several threads") {
   std::vector<float> w = draw(1, rows * kColumns), m = draw(3, rows * kColumns), v = draw(4, 2);
   const auto g = draw(2, rows * kColumns);
   kernels::Workspace space;
-  CHECK(kernels::adam_tiles({w.data(), g.data(), m.data(), rows, kColumns}, v.data(), 1090,
-                            kColumns, adam_step(), space) > 0.0);
+  CHECK(kernels::adam_tiles({w.data(), g.data(), m.data(), rows, kColumns}, v.data(),
+                            {1090, kColumns}, adam_step(), space) > 0.0);
 }
 
 TEST_CASE("Sums and rates per block on several threads, twice at once") {

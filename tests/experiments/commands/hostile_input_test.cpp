@@ -98,7 +98,7 @@ struct Measured : SmallRunFolder {
   Measured() : SmallRunFolder(3) { REQUIRE(spectrum().exit_code == 0); }
   ProgramResult spectrum() const {
     return run({"spectrum", "--no-figure", "--output", (folder / "spectrum").string(), "--set",
-                "hessian.blocks.each=tensor", "--set", "hessian.blocks.roles=[key,norm]", "--set",
+                "hessian.parts.each=tensor", "--set", "hessian.parts.roles=[key,norm]", "--set",
                 "hessian.lanczos.steps=4", "--set", "hessian.lanczos.probes=1"});
   }
   fs::path file() const { return folder / "spectrum/spectrum.h5"; }

@@ -442,7 +442,7 @@ TEST_CASE("Greedy sampling with the cache takes the tokens that whole passes wou
   const std::vector<std::int64_t> prompt = {3, 1, 4};
   const auto context_length = loaded.source.spec->context_length();
   std::vector<std::int64_t> found;
-  sample(*loaded.model, prompt, 2, context_length, at::kCPU, {.temperature = 0.0, .tokens = 6},
+  sample({*loaded.model, 2, context_length, at::kCPU}, prompt, {.temperature = 0.0, .tokens = 6},
          [&](std::int64_t token) {
            found.push_back(token);
            return true;

@@ -152,7 +152,7 @@ TEST_CASE("search-lr: a stop ends within a product, and what goes on ends alike"
 TEST_CASE("spectrum: a stop in any part ends within a product, and what goes on ends alike",
           "[stop]") {
   const SmallRunFolder small(4);
-  const std::vector<std::string> common = {"hessian.blocks.names=['*norm*']",
+  const std::vector<std::string> common = {"hessian.parts.names=['*norm*']",
                                            "hessian.couplings.products=2", "hessian.distances=true",
                                            "hessian.preconditioning=true"};
   const std::vector<std::string> estimated = {"hessian.lanczos.steps=4",
@@ -233,7 +233,7 @@ TEST_CASE("spectrum: a stop within an exact block, or an estimate, loses none of
                std::vector<std::string>{"hessian.trace.products=100", "hessian.lanczos.steps=0"},
                std::vector<std::string>{"hessian.diagonal.products=60", "hessian.lanczos.steps=0"});
   INFO(what.front());
-  std::vector<std::string> settings = {"hessian.blocks.names=['*q_proj*']", "hessian.guards=false"};
+  std::vector<std::string> settings = {"hessian.parts.names=['*q_proj*']", "hessian.guards=false"};
   settings.insert(settings.end(), what.begin(), what.end());
   const auto measure = [&](const std::string& output, Passes& passes) {
     auto spectrum = resolve_spectrum(config_of(small, output, settings));

@@ -25,11 +25,11 @@ std::string hash_with(const std::string& setting) {
 }  // namespace
 
 TEST_CASE("A key that came later does not change the hash of older runs") {
-  // Recorded from the program before it had the keys hessian.blocks.names, order, vectors and
+  // Recorded from the program before it had the keys hessian.parts.names, order, vectors and
   // models: a run of that time is continued only under this hash.
   CHECK(hash_with("") == "bf182ddbe650e0d2");
   CHECK(hash_with("hessian.order=sampled") == hash_with(""));
-  for (const std::string setting : {"hessian.order=sequential", "hessian.blocks.names=[a]",
+  for (const std::string setting : {"hessian.order=sequential", "hessian.parts.names=[a]",
                                     "hessian.pairs.vectors=1", "hessian.models=[a]", "seed=2"}) {
     INFO(setting);
     CHECK(hash_with(setting) != hash_with(""));

@@ -93,14 +93,14 @@ TEST_CASE("Former keys: each is the key that it is now, in files, in flags and t
 TEST_CASE(
     "Former keys: a text of any version has the keys of now, and that of before for its hash") {
   const auto config = document_of(
-                          "hessian: {blocks: {each: tensor}, lanczos: {steps: 5}, "
+                          "hessian: {parts: {each: tensor}, lanczos: {steps: 5}, "
                           "spectral: {functions: [absolute]}}\n")
                           .run_config();
   const ConfigLines now(to_yaml(config));
   const ConfigLines before(now.former_yaml());
   for (const auto* lines : {&now, &before}) {
     CHECK(lines->value("hessian.lanczos.steps") == "5");
-    CHECK(lines->value("hessian.blocks.each") == "tensor");
+    CHECK(lines->value("hessian.parts.each") == "tensor");
     CHECK(lines->value("hessian.lanczos_steps").empty());
     CHECK(lines->former_yaml() == now.former_yaml());
     const auto back = YamlDocument::parse(lines->yaml(), "run.h5").run_config();
@@ -114,6 +114,26 @@ TEST_CASE(
     REQUIRE(next != std::string::npos);
     place = next;
   }
+}
+
+TEST_CASE("Former keys: a section of another name is the same section, in every place") {
+  const auto expected = document_of("hessian: {parts: {each: row, index: [3]}}\n");
+  auto in_file = document_of("hessian: {blocks: {each: row, index: [3]}}\n");
+  auto by_key = document_of(""), whole = document_of("hessian: {parts: {each: head}}\n");
+  by_key.set("hessian.blocks.each=row");
+  by_key.set("hessian.blocks.index=[3]");
+  whole.set("hessian.blocks={each: row, index: [3]}");
+  for (const auto* document : {&in_file, &by_key, &whole}) {
+    CHECK(to_yaml(document->run_config()) == to_yaml(expected.run_config()));
+    CHECK_THAT(document->moved_note(), Contains("is now hessian.parts"));
+  }
+  const auto yaml = to_yaml(expected.run_config());
+  auto before = yaml;
+  before.replace(before.find("  parts:"), 8, "  blocks:");
+  CHECK(ConfigLines(before).former_yaml() == ConfigLines(yaml).former_yaml());
+  CHECK(ConfigLines(before).value("hessian.parts.each") == "row");
+  CHECK_THAT(input_error([] { document_of("hessian: {blocks: {each: row}, parts: {}}\n"); }),
+             Contains("x.yaml:6:19: hessian.blocks is now hessian.parts, which is there, too"));
 }
 
 TEST_CASE("Former keys: both names in one file, and what is wrong with a value, have their place") {
@@ -146,7 +166,7 @@ TEST_CASE("Former keys: a flag of either name wins over a file of the other") {
 TEST_CASE("Former keys: a note names three and counts the rest") {
   const auto document = document_of(
       "hessian: {lanczos_steps: 3, probes: 2, each: tensor, codes: 3, trace_products: 4}\n");
-  CHECK_THAT(document.moved_note(), Contains("hessian.each is now hessian.blocks.each; ") &&
+  CHECK_THAT(document.moved_note(), Contains("hessian.each is now hessian.parts.each; ") &&
                                         Contains("; and 2 more, see `blockwise list hessian`"));
   CHECK(document_of("hessian: {lanczos: {steps: 3}}\n").moved_note().empty());
 }

@@ -58,8 +58,8 @@ at::Tensor array(const Hdf5File& file, const std::string& path) {
   return values;
 }
 
-std::string block_path(const char* kind, std::int64_t block, const std::string& name) {
-  return fmt::format("/hessian/{}/{}/{}", kind, block, name);
+std::string block_path(const char* kind, std::int64_t part, const std::string& name) {
+  return fmt::format("/hessian/{}/{}/{}", kind, part, name);
 }
 
 std::vector<std::int64_t> tokens_of(const fs::path& path) {
@@ -69,18 +69,18 @@ std::vector<std::int64_t> tokens_of(const fs::path& path) {
   return tokens;
 }
 
-// Tensor and number in it of every element of a block, as the file tells them.
+// Tensor and number in it of every element of a part, as the file tells them.
 std::vector<std::pair<std::int64_t, std::int64_t>> elements_of(const Hdf5File& file,
-                                                               std::int64_t block) {
+                                                               std::int64_t part) {
   const auto column = [&](const std::string& name) {
     return file.integer_column("/hessian/pieces/" + name);
   };
   const auto shapes = file.text_column("/hessian/parameters/shape");
-  const auto blocks = column("block"), tensors = column("tensor"), row = column("row"),
+  const auto parts = column("block"), tensors = column("tensor"), row = column("row"),
              rows = column("rows"), first = column("column"), columns = column("columns");
   std::vector<std::pair<std::int64_t, std::int64_t>> elements;
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
-    if (blocks[i] != block) continue;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i] != part) continue;
     const auto shape = nlohmann::json::parse(shapes[static_cast<std::size_t>(tensors[i])]);
     const auto width = shape.size() > 1 ? shape[1].get<std::int64_t>() : 1;
     for (auto r = row[i]; r < row[i] + rows[i]; ++r) {
@@ -145,7 +145,7 @@ TEST_CASE("Eigenvectors are those of the exact matrix, whichever solver finds th
   }
 }
 
-TEST_CASE("A block says which elements it is made of: its matrix is that part of the whole one") {
+TEST_CASE("A part says which elements it is made of: its matrix is that part of the whole one") {
   const Prepared p;
   const std::string roles = "roles=[query,attention_output,norm]";
   const auto whole = p.measured({roles}, {"--exact", "--precision", "fp64"});
@@ -155,9 +155,9 @@ TEST_CASE("A block says which elements it is made of: its matrix is that part of
   for (const std::string each : {"each=head", "each=column", "each=tensor"}) {
     INFO(each);
     const auto file = p.measured({each, roles, "index=[1]"}, {"--exact", "--precision", "fp64"});
-    const auto blocks = std::ssize(file.text_column("/hessian/blocks/name"));
-    REQUIRE(blocks > 0);
-    for (std::int64_t b = 0; b < blocks; ++b) {
+    const auto parts = std::ssize(file.text_column("/hessian/blocks/name"));
+    REQUIRE(parts > 0);
+    for (std::int64_t b = 0; b < parts; ++b) {
       std::vector<std::int64_t> places;
       for (const auto& element : elements_of(file, b)) {
         places.push_back(std::ranges::find(all, element) - all.begin());
@@ -234,19 +234,19 @@ TEST_CASE("Blocks by the names of tensors") {
   REQUIRE(names.size() == 4);
   CHECK(names.front() == "model.layers.0.input_layernorm.weight");
   CHECK_THAT(p.errors({"names=[\"*.self_atn.*\"]"}),
-             Contains("hessian.blocks.names: '*.self_atn.*' is the name of none of the") &&
+             Contains("hessian.parts.names: '*.self_atn.*' is the name of none of the") &&
                  Contains("near it are 'model.layers.0.self_attn."));
   CHECK_THAT(p.errors({"names=[\"*norm*\", \"*.xyz_completely_different\"]"}),
              Contains("'*.xyz_completely_different' is the name of none"));
-  CHECK_THAT(p.errors({"names=[\"*norm*\"]", "roles=[key]"}), Contains("no block matches"));
+  CHECK_THAT(p.errors({"names=[\"*norm*\"]", "roles=[key]"}), Contains("no part matches"));
 }
 
-TEST_CASE("More Lanczos steps than a block has parameters are as many as it has") {
+TEST_CASE("More Lanczos steps than a part has parameters are as many as it has") {
   const Prepared p;
   const auto result = p.spectrum({"each=row", "roles=[key]", "lanczos_steps=80", "index=[0,1]"});
   INFO(result.errors);
   REQUIRE(result.exit_code == 0);
-  CHECK_THAT(result.output, Contains("16 steps instead of 80, the largest block has 16") &&
+  CHECK_THAT(result.output, Contains("16 steps instead of 80, the largest part has 16") &&
                                 Contains("densities: 16 steps"));
   const auto rows =
       read_hessian_rows(Hdf5File::open_for_reading(p.folder / "spectrum/spectrum.h5"));
@@ -254,7 +254,7 @@ TEST_CASE("More Lanczos steps than a block has parameters are as many as it has"
   for (const auto& row : rows.probes) CHECK(row.lanczos_steps <= 16);
 }
 
-TEST_CASE("A block with fewer eigenvalues than pairs that are asked for gives all it has") {
+TEST_CASE("A part with fewer eigenvalues than pairs that are asked for gives all it has") {
   const Prepared p;
   const std::vector<std::string> what = {"each=row", "roles=[query]", "index=[2]",
                                          "lanczos_steps=0", "eigenpairs=9"};
@@ -367,8 +367,8 @@ TEST_CASE("Where a model is given, errors name the flag that sets what is wrong"
     const auto missing = run_program({verb, "--model", nothing, "--tokens", train});
     CHECK_THAT(missing.errors, Contains("nothing.bin") && Contains("--model"));
   }
-  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.blocks.roles=[router]"}),
-             Contains("no block matches") && Contains("--set hessian.blocks.roles=VALUE"));
+  CHECK_THAT(spectrum({"--sequence-length", "16", "--set", "hessian.parts.roles=[router]"}),
+             Contains("no part matches") && Contains("--set hessian.parts.roles=VALUE"));
   CHECK_THAT(error({"eval", "--tokens", train, "--sequence-length", "64"}),
              Contains("--sequence-length is 64, the model reads at most 16 tokens"));
   CHECK_THAT(error({"partition", p.config, "--set", "hessian.order=sequential"},

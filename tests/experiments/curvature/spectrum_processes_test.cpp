@@ -30,9 +30,9 @@ TEST_CASE("A spectrum that another process goes on with names both, and where th
   measure("2");  // finished: nothing to do
   CHECK(processes() == Rows{{1, 1}});
   auto file = Hdf5File::open_for_appending(output / "spectrum.h5");
-  const auto blocks = std::ssize(file.integer_column("/hessian/blocks/elements"));
+  const auto parts = std::ssize(file.integer_column("/hessian/blocks/elements"));
   file.write_enum("/status/state", static_cast<std::int64_t>(RunState::interrupted));
   file.close();
   measure("2");
-  CHECK(processes() == Rows{{1, 1}, {blocks + 1, 2}});
+  CHECK(processes() == Rows{{1, 1}, {parts + 1, 2}});
 }

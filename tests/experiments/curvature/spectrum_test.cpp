@@ -59,13 +59,13 @@ void check_same(const HessianRows& a, const HessianRows& b) {
 
 }  // namespace
 
-TEST_CASE("spectrum: matrices, eigenvalues and traces of blocks are one truth") {
+TEST_CASE("spectrum: matrices, eigenvalues and traces of parts are one truth") {
   const Prepared p;
   const auto result = p.spectrum({"each=tensor", "roles=[norm,key]", "partitions=[per_row]"},
                                  {"--exact", "--precision", "fp64"});
   INFO(result.errors);
   REQUIRE(result.exit_code == 0);
-  CHECK_THAT(result.output, Contains("4 blocks with"));
+  CHECK_THAT(result.output, Contains("4 parts with"));
   const auto file = p.file();
   const auto rows = read_hessian_rows(file);
   const auto names = file.text_column("/hessian/blocks/name");
@@ -84,7 +84,7 @@ TEST_CASE("spectrum: matrices, eigenvalues and traces of blocks are one truth") 
       }
     }
     for (const auto& row : rows.eigenvalues) {
-      if (row.block == static_cast<std::int64_t>(b)) eigenvalues += row.value;
+      if (row.part == static_cast<std::int64_t>(b)) eigenvalues += row.value;
     }
     CHECK(asymmetry < 1e-12);
     CHECK(eigenvalues == Approx(trace).margin(1e-10));
@@ -171,11 +171,11 @@ TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
     return read_hessian_rows(p.file());
   };
   const auto exact = measure({functions, "coupling_products=2"}, {"--exact"});
-  // Of block i, by its eigenvalues.
-  const auto spectrum_of = [&](std::int64_t block) {
+  // Of part i, by its eigenvalues.
+  const auto spectrum_of = [&](std::int64_t part) {
     std::vector<double> values;
     for (const auto& row : exact.eigenvalues) {
-      if (row.block == block) values.push_back(row.value);
+      if (row.part == part) values.push_back(row.value);
     }
     return values;
   };
@@ -195,7 +195,7 @@ TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
   for (std::size_t i = 0; i < 10; ++i) {
     const auto& truth = exact.functions[i];
     const auto& row = estimated.functions[i];
-    INFO("function " << truth.function << " of block " << truth.block);
+    INFO("function " << truth.function << " of block " << truth.part);
     CHECK(truth.error == 0.0);
     CHECK(row.probes == 12);
     CHECK((truth.low == truth.value && truth.high == truth.value && truth.converged == 1));
@@ -229,7 +229,7 @@ TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
                                 "eigen_products=2000", "eigensolver=" + solver});
     REQUIRE(pairs.eigenvalues.size() == 8);
     for (const auto& row : pairs.eigenvalues) {
-      const auto values = spectrum_of(row.block);
+      const auto values = spectrum_of(row.part);
       const auto place = row.index >= 0 ? row.index : std::ssize(values) + row.index;
       CHECK(row.value == Approx(values[static_cast<std::size_t>(place)]).epsilon(1e-6));
     }
@@ -326,8 +326,8 @@ TEST_CASE("spectrum: in lockstep the numbers stay what they are alone") {
   REQUIRE(p.spectrum(together_settings).exit_code == 0);
   const auto together = read_hessian_rows(p.file());
   const auto order = [](HessianRows& rows) {
-    std::ranges::stable_sort(rows.quadrature, {}, &QuadratureRow::block);
-    std::ranges::stable_sort(rows.eigenvalues, {}, &EigenvalueRow::block);
+    std::ranges::stable_sort(rows.quadrature, {}, &QuadratureRow::part);
+    std::ranges::stable_sort(rows.eigenvalues, {}, &EigenvalueRow::part);
   };
   auto sorted = together;
   order(sorted);
@@ -355,7 +355,7 @@ TEST_CASE("spectrum: bad input is one sentence") {
     CHECK(result.exit_code == 2);
     return result.errors;
   };
-  CHECK_THAT(error({"roles=[router]"}), Contains("no block matches; the model has the roles"));
+  CHECK_THAT(error({"roles=[router]"}), Contains("no part matches; the model has the roles"));
   CHECK_THAT(error({"roles=[qeury]"}), Contains("did you mean 'query'"));
   CHECK_THAT(error({"kind=fisher", "method=finite_difference"}), Contains("for the Hessian only"));
   CHECK_THAT(error({"functions=[log_determinant]", "damping=0"}),
@@ -394,7 +394,7 @@ TEST_CASE("Probes of a run change nothing of it, and are continued") {
                                              "--set",
                                              "hessian.at_steps=[1]",
                                              "--set",
-                                             "hessian.blocks.each=layer",
+                                             "hessian.parts.each=layer",
                                              "--set",
                                              "hessian.lanczos.steps=5",
                                              "--set",

@@ -15,7 +15,7 @@ using blockwise::testing::Contains;
 TEST_CASE("spectrum: a stop that is asked for ends it before that product, and is named") {
   const SmallRunFolder small(4);
   auto document = YamlDocument::load(small.config);
-  for (const auto* setting : {"hessian.blocks.names=['*norm*']", "hessian.guards=false",
+  for (const auto* setting : {"hessian.parts.names=['*norm*']", "hessian.guards=false",
                               "hessian.lanczos.steps=0", "hessian.diagonal.products=20"}) {
     document.set(setting);
   }

@@ -158,5 +158,5 @@ TEST_CASE("Hessian tables: extents are those of the file's own tables") {
   auto file = new_file(folder / "a.h5");
   const auto extents = read_hessian_extents(file);
   CHECK(extents.size() == 5);
-  CHECK(extents.at(HessianObjects::blocks) == 0);
+  CHECK(extents.at(HessianObjects::parts) == 0);
 }

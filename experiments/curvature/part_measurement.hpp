@@ -1,4 +1,4 @@
-// One block of the Hessian while it is measured, and what the parts of a measurement share.
+// One part of the Hessian while it is measured, and what the parts of a measurement share.
 #pragma once
 
 #include <filesystem>
@@ -33,8 +33,8 @@ struct MeasurementScope : MeasurementTask {
   // Whether a process left its state there in an earlier attempt.
   bool has_state() const { return !state.empty() && input_exists(state); }
   void forget_state() const;
-  // Where the products with a block are kept; empty where no state is.
-  std::filesystem::path products_file(std::size_t block) const;
+  // Where the products with a part are kept; empty where no state is.
+  std::filesystem::path products_file(std::size_t part) const;
 };
 
 // What is there already, of this attempt and of earlier ones at the same step. Blocks, couplings
@@ -42,18 +42,18 @@ struct MeasurementScope : MeasurementTask {
 struct MeasurementProgress {
   MeasurementProgress(const HessianRows& done, std::int64_t step);
 
-  std::set<std::int64_t> blocks, couplings, energies;
-  std::map<std::pair<std::int64_t, std::int64_t>, ProbeRow> probes;        // by block and probe
-  std::map<std::int64_t, std::map<std::int64_t, Quadrature>> quadratures;  // block, then probe
+  std::set<std::int64_t> parts, couplings, energies;
+  std::map<std::pair<std::int64_t, std::int64_t>, ProbeRow> probes;        // by part and probe
+  std::map<std::int64_t, std::map<std::int64_t, Quadrature>> quadratures;  // part, then probe
   bool symmetries = false, distances = false;
 };
 
-struct BlockMeasurement {
-  BlockMeasurement(const MeasurementScope& scope, std::size_t place);
+struct PartMeasurement {
+  PartMeasurement(const MeasurementScope& scope, std::size_t place);
 
-  const HessianBlock& block;
+  const HessianPart& part;
   std::int64_t index;
-  BlockOperator plain;
+  PartOperator plain;
   StoppableOperator a;
   KeptProducts kept;  // of `a`, for what has no state of its own that it could save
   OperatorCheck check;
@@ -63,15 +63,15 @@ struct BlockMeasurement {
   SpectralDensity density;
 };
 
-// The block's part of the gradient, [block.size()].
-at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block);
+// The part's part of the gradient, [part.size()].
+at::Tensor part_gradient(Curvature& curvature, const HessianPart& part);
 
 // The guards, where they are asked for (kCheckProducts products), loss and gradient. The noise is
 // what a product gets wrong: what two of the same vector differ by, and of differences their error.
-void check_block(const MeasurementScope& scope, BlockMeasurement& work);
+void check_part(const MeasurementScope& scope, PartMeasurement& work);
 
 // Their residuals are by products that are off by `product_error`, which is added.
-void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
+void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t part,
                const std::vector<RitzPair>& pairs, double product_error);
 
 }  // namespace blockwise

@@ -1,13 +1,13 @@
-// A block as a matrix.
+// A part as a matrix.
 #pragma once
 
-#include "experiments/curvature/block_measurement.hpp"
+#include "experiments/curvature/part_measurement.hpp"
 
 namespace blockwise {
 
 // Matrix (to the sink `matrix`), spectrum, trace, norm, functions and preconditioning without
 // error: n products and O(n^3), 8 n^2 bytes.
 void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progress,
-                     BlockMeasurement& work);
+                     PartMeasurement& work);
 
 }  // namespace blockwise

@@ -1,4 +1,4 @@
-#include "experiments/curvature/block_estimates.hpp"
+#include "experiments/curvature/part_estimates.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ constexpr double kSmallShare = 0.01, kSmallBesideProbes = 0.5;
 
 }  // namespace
 
-bool wants_probe(const MeasurementScope& scope, const BlockGroup& group) {
+bool wants_probe(const MeasurementScope& scope, const PartGroup& group) {
   const auto wants = [&](const auto& work) {
     if (std::ssize(work->density.probes) < kFewestProbes) return true;
     return std::ranges::any_of(scope.config.spectral.functions, [&](const auto& name) {
@@ -30,9 +30,9 @@ bool wants_probe(const MeasurementScope& scope, const BlockGroup& group) {
   return std::ranges::any_of(group, wants);
 }
 
-void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
+void record_functions(const MeasurementScope& scope, PartMeasurement& work,
                       const SpectralDensity& density) {
-  const auto n = static_cast<double>(work.block.size());
+  const auto n = static_cast<double>(work.part.size());
   for (std::size_t f = 0; f < scope.config.spectral.functions.size(); ++f) {
     auto share = density.mean_of(
         spectral_function(scope.config.spectral.functions[f]).with(scope.config.spectral.damping));
@@ -51,7 +51,7 @@ void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
   }
 }
 
-void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
+void estimate_trace(const MeasurementScope& scope, PartMeasurement& work) {
   const auto both = trace_and_norm(
       work.kept,
       {scope.config.trace.products, scope.config.trace.error, scope.seed(ProbeStream::trace)},
@@ -69,7 +69,7 @@ void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work) {
   row.products += both.trace.products;
 }
 
-void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work) {
+void estimate_vectors(const MeasurementScope& scope, PartMeasurement& work) {
   const auto found = diagonal_and_row_norms(
       work.kept, {scope.config.diagonal.products, scope.config.diagonal.error,
                   scope.seed(ProbeStream::diagonal)});

@@ -1,16 +1,16 @@
-#include "experiments/curvature/block_truth.hpp"
+#include "experiments/curvature/part_truth.hpp"
 
 #include <ATen/ATen.h>
 
-#include "experiments/curvature/block_eigenvectors.hpp"
-#include "experiments/curvature/block_estimates.hpp"
-#include "experiments/curvature/block_preconditioning.hpp"
+#include "experiments/curvature/part_eigenvectors.hpp"
+#include "experiments/curvature/part_estimates.hpp"
+#include "experiments/curvature/part_preconditioning.hpp"
 #include "hessian/dense.hpp"
 
 namespace blockwise {
 
 void measure_exactly(const MeasurementScope& scope, MeasurementProgress& progress,
-                     BlockMeasurement& work) {
+                     PartMeasurement& work) {
   const auto matrix = to_dense(work.kept);
   if (scope.sinks.matrix) scope.sinks.matrix(static_cast<std::size_t>(work.index), matrix);
   // Eigenvectors cost several times the eigenvalues.

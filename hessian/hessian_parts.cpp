@@ -1,4 +1,4 @@
-#include "hessian/hessian_blocks.hpp"
+#include "hessian/hessian_parts.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -25,7 +25,7 @@ struct Piece {
   std::string name() const {
     return fused ? fmt::format("{} {}", parameter->name, role_name(role)) : parameter->name;
   }
-  BlockPiece whole() const { return {tensor, row_begin, rows, 0, columns()}; }
+  PartPiece whole() const { return {tensor, row_begin, rows, 0, columns()}; }
 };
 
 std::vector<Piece> pieces_of(const ParameterLayout& layout) {
@@ -50,39 +50,39 @@ bool wanted(const std::vector<T>& list, const T& value) {
   return list.empty() || std::ranges::count(list, value) > 0;
 }
 
-// A block while it is put together.
+// A part while it is put together.
 struct Draft {
   std::string name, role;
   std::int64_t layer = -1, index = -1;
-  std::vector<BlockPiece> pieces;
+  std::vector<PartPiece> pieces;
 };
 
 // Numbers of a piece's elements in its tensor of `columns` columns, row by row.
-at::Tensor elements_of(const BlockPiece& piece, std::int64_t columns) {
+at::Tensor elements_of(const PartPiece& piece, std::int64_t columns) {
   const auto rows = at::arange(piece.row, piece.row + piece.rows, at::kLong) * columns;
   const auto places = at::arange(piece.column, piece.column + piece.columns, at::kLong);
   return (rows.unsqueeze(1) + places).flatten();
 }
 
-HessianBlock finished(const ParameterLayout& layout, const Draft& draft) {
+HessianPart finished(const ParameterLayout& layout, const Draft& draft) {
   std::set<std::size_t> tensors;
   for (const auto& piece : draft.pieces) tensors.insert(piece.tensor);
   const std::vector<std::size_t> chosen(tensors.begin(), tensors.end());
-  HessianBlock block{
+  HessianPart part{
       draft.name, draft.role,  draft.layer, draft.index, ParameterSubset(layout, chosen),
       {},         draft.pieces};
-  std::vector<at::Tensor> parts;
+  std::vector<at::Tensor> elements;
   for (const auto& piece : draft.pieces) {
     const auto place = std::ranges::find(chosen, piece.tensor) - chosen.begin();
-    const auto elements = elements_of(piece, layout.parameters()[piece.tensor].columns());
-    parts.push_back(elements + block.subset.offset(static_cast<std::size_t>(place)));
+    const auto of_tensor = elements_of(piece, layout.parameters()[piece.tensor].columns());
+    elements.push_back(of_tensor + part.subset.offset(static_cast<std::size_t>(place)));
   }
-  const auto all = at::cat(parts);
-  if (all.numel() < block.subset.size()) block.within = all;
-  return block;
+  const auto all = at::cat(elements);
+  if (all.numel() < part.subset.size()) part.within = all;
+  return part;
 }
 
-Draft part_of(const Piece& piece, const char* what, std::int64_t index, const BlockPiece& part) {
+Draft part_of(const Piece& piece, const char* what, std::int64_t index, const PartPiece& part) {
   return {fmt::format("{} {} {}", piece.name(), what, index),
           std::string(role_name(piece.role)),
           piece.parameter->layer,
@@ -91,7 +91,7 @@ Draft part_of(const Piece& piece, const char* what, std::int64_t index, const Bl
 }
 
 // `thick` rows or columns from `begin` on.
-BlockPiece slice(BlockPiece whole, bool of_rows, std::int64_t begin, std::int64_t thick) {
+PartPiece slice(PartPiece whole, bool of_rows, std::int64_t begin, std::int64_t thick) {
   auto& first = of_rows ? whole.row : whole.column;
   auto& count = of_rows ? whole.rows : whole.columns;
   first += begin;
@@ -99,11 +99,10 @@ BlockPiece slice(BlockPiece whole, bool of_rows, std::int64_t begin, std::int64_
   return whole;
 }
 
-void add_parts(std::vector<Draft>& drafts, const Piece& piece, const BlockSelection& selection) {
+void add_parts(std::vector<Draft>& drafts, const Piece& piece, const PartSelection& selection) {
   const auto whole = piece.whole();
-  const bool heads = selection.each == BlockKind::head;
-  const bool rows =
-      heads ? piece.heads.axis == Heads::Axis::rows : selection.each == BlockKind::row;
+  const bool heads = selection.each == PartKind::head;
+  const bool rows = heads ? piece.heads.axis == Heads::Axis::rows : selection.each == PartKind::row;
   const auto thick = heads ? piece.heads.dim : 1;
   const auto count = heads ? piece.heads.count : rows ? whole.rows : whole.columns;
   const char* what = heads ? "head" : rows ? "row" : "column";
@@ -113,7 +112,7 @@ void add_parts(std::vector<Draft>& drafts, const Piece& piece, const BlockSelect
   }
 }
 
-std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const BlockSelection& selection) {
+std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const PartSelection& selection) {
   std::vector<Draft> drafts;
   std::map<std::string, std::size_t> places;
   const auto add_to = [&](const std::string& name, const std::string& role, std::int64_t layer,
@@ -126,16 +125,16 @@ std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const BlockSelect
     const std::string role(role_name(piece.role));
     const auto layer = piece.parameter->layer;
     switch (selection.each) {
-      case BlockKind::model:
+      case PartKind::model:
         add_to("all", "", -1, piece);
         break;
-      case BlockKind::layer:
+      case PartKind::layer:
         add_to(layer < 0 ? "outside the layers" : fmt::format("layer {}", layer), "", layer, piece);
         break;
-      case BlockKind::role:
+      case PartKind::role:
         add_to(role, role, -1, piece);
         break;
-      case BlockKind::tensor:
+      case PartKind::tensor:
         add_to(piece.name(), role, layer, piece);
         break;
       default:
@@ -158,59 +157,59 @@ std::string what_there_is(const ParameterLayout& layout) {
 
 }  // namespace
 
-const std::vector<std::string>& block_kind_names() {
+const std::vector<std::string>& part_kind_names() {
   static const std::vector<std::string> names = {"model", "layer", "role",  "tensor",
                                                  "head",  "row",   "column"};
   return names;
 }
 
-BlockKind block_kind(const std::string& name) {
-  const auto& names = block_kind_names();
+PartKind part_kind(const std::string& name) {
+  const auto& names = part_kind_names();
   const auto found = std::ranges::find(names, name);
   require_input(found != names.end(), "'{}' is none of {}", name, fmt::join(names, ", "));
-  return static_cast<BlockKind>(found - names.begin());
+  return static_cast<PartKind>(found - names.begin());
 }
 
-at::Tensor HessianBlock::embed(const at::Tensor& x) const {
+at::Tensor HessianPart::embed(const at::Tensor& x) const {
   if (!within.defined()) return x;
   return at::zeros({subset.size()}, x.options()).index_copy_(0, within.to(x.device()), x);
 }
 
-at::Tensor HessianBlock::extract(const at::Tensor& packed) const {
+at::Tensor HessianPart::extract(const at::Tensor& packed) const {
   return within.defined() ? packed.index_select(0, within.to(packed.device())) : packed;
 }
 
-at::Tensor HessianBlock::of_parts(const std::vector<at::Tensor>& parts) const {
+at::Tensor HessianPart::of_tensors(const std::vector<at::Tensor>& tensors) const {
   std::vector<at::Tensor> chosen;
-  for (const auto tensor : subset.parameters()) chosen.push_back(parts[tensor]);
+  for (const auto tensor : subset.parameters()) chosen.push_back(tensors[tensor]);
   auto packed = at::empty({subset.size()}, chosen.front().options());
   subset.pack(chosen, packed);
   return extract(packed);
 }
 
-std::vector<HessianBlock> select_blocks(const ParameterLayout& layout,
-                                        const BlockSelection& selection) {
+std::vector<HessianPart> select_parts(const ParameterLayout& layout,
+                                      const PartSelection& selection) {
   auto pieces = pieces_of(layout);
   std::erase_if(pieces, [&](const Piece& piece) {
     return !wanted(selection.roles, piece.role) ||
            !wanted(selection.layers, piece.parameter->layer) ||
            !wanted(selection.tensors, piece.tensor);
   });
-  std::vector<HessianBlock> blocks;
-  for (const auto& draft : drafts_of(pieces, selection)) blocks.push_back(finished(layout, draft));
-  require_input(!blocks.empty(),
-                "hessian: no block matches; {} (hessian.blocks.roles, layers, index or "
+  std::vector<HessianPart> parts;
+  for (const auto& draft : drafts_of(pieces, selection)) parts.push_back(finished(layout, draft));
+  require_input(!parts.empty(),
+                "hessian: no part matches; {} (hessian.parts.roles, layers, index or "
                 "names)",
                 what_there_is(layout));
-  return blocks;
+  return parts;
 }
 
-BlockOperator::BlockOperator(Curvature& curvature, CurvatureKind kind, const HessianBlock& block)
-    : whole_(curvature, kind, block.subset), block_(block) {}
+PartOperator::PartOperator(Curvature& curvature, CurvatureKind kind, const HessianPart& part)
+    : whole_(curvature, kind, part.subset), part_(part) {}
 
-void BlockOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
-  if (!block_.within.defined()) return whole_.apply(x, y);
-  y.copy_(block_.extract(whole_(block_.embed(x))));
+void PartOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
+  if (!part_.within.defined()) return whole_.apply(x, y);
+  y.copy_(part_.extract(whole_(part_.embed(x))));
 }
 
 }  // namespace blockwise

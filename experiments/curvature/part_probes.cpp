@@ -1,4 +1,4 @@
-#include "experiments/curvature/block_probes.hpp"
+#include "experiments/curvature/part_probes.hpp"
 
 #include <ATen/ATen.h>
 
@@ -6,17 +6,17 @@
 #include <string>
 
 #include "core/io/hdf5_state.hpp"
-#include "experiments/curvature/block_eigenvectors.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
+#include "experiments/curvature/part_eigenvectors.hpp"
 #include "hessian/probe_vectors.hpp"
 #include "hessian/spectral_function.hpp"
 
 namespace blockwise {
 namespace {
 
-// The blocks whose probe `number` is run, with a process each.
+// The parts whose probe `number` is run, with a process each.
 struct ProbeProcesses {
-  std::vector<BlockMeasurement*> works;
+  std::vector<PartMeasurement*> works;
   std::vector<std::unique_ptr<Lanczos>> processes;
   std::int64_t number;
 
@@ -25,19 +25,19 @@ struct ProbeProcesses {
   }
 };
 
-std::string state_group(const MeasurementScope& scope, const BlockMeasurement& work,
+std::string state_group(const MeasurementScope& scope, const PartMeasurement& work,
                         std::int64_t p) {
   return fmt::format("/step-{}-block-{}-probe-{}", scope.step, work.index, p);
 }
 
 // Its start depends on the seed and p alone; a state that was left is taken up.
-std::unique_ptr<Lanczos> make_process(const MeasurementScope& scope, BlockMeasurement& work,
+std::unique_ptr<Lanczos> make_process(const MeasurementScope& scope, PartMeasurement& work,
                                       std::int64_t p) {
   const auto generator =
       probe_generator(scope.seed(ProbeStream::lanczos), static_cast<std::uint64_t>(p));
-  const auto start = gaussian(work.block.size(), generator, work.a.options());
-  const LanczosOptions options{steps_of(scope.config, work.block),
-                               most_steps_of(scope.config, work.block),
+  const auto start = gaussian(work.part.size(), generator, work.a.options());
+  const LanczosOptions options{steps_of(scope.config, work.part),
+                               most_steps_of(scope.config, work.part),
                                scope.config.lanczos_reorthogonalisation(), work.check.noise};
   auto process = std::make_unique<Lanczos>(work.a, start, options);
   if (scope.has_state()) {
@@ -61,8 +61,8 @@ void save(const MeasurementScope& scope, const ProbeProcesses& probes) {
 }
 
 // Whether the quadrature is right for every function that is asked for.
-bool suffices(const MeasurementScope& scope, const BlockMeasurement& work, const Lanczos& process) {
-  const DepthGoal goal = {work.block.size(), scope.config.lanczos.probes,
+bool suffices(const MeasurementScope& scope, const PartMeasurement& work, const Lanczos& process) {
+  const DepthGoal goal = {work.part.size(), scope.config.lanczos.probes,
                           scope.config.spectral.error, scope.smallest_possible()};
   const auto quadrature = gauss_quadrature(process.tridiagonal());
   return std::ranges::all_of(scope.config.spectral.functions, [&](const auto& name) {
@@ -76,7 +76,7 @@ bool deepen(const MeasurementScope& scope, const ProbeProcesses& probes) {
   bool any = false;
   for (std::size_t i = 0; i < probes.works.size(); ++i) {
     auto& process = *probes.processes[i];
-    const auto most = most_steps_of(scope.config, probes.works[i]->block);
+    const auto most = most_steps_of(scope.config, probes.works[i]->part);
     if (process.steps() >= most || process.broke_down()) continue;
     if (suffices(scope, *probes.works[i], process)) continue;
     process.extend(next_depth(process.steps(), most));
@@ -85,9 +85,9 @@ bool deepen(const MeasurementScope& scope, const ProbeProcesses& probes) {
   return any;
 }
 
-// products[k] = A directions[k] for block which[k]. Of several blocks of the Hessian every batch's
+// products[k] = A directions[k] for part which[k]. Of several parts of the Hessian every batch's
 // graph serves all.
-void multiply(const MeasurementScope& scope, const std::vector<BlockMeasurement*>& works,
+void multiply(const MeasurementScope& scope, const std::vector<PartMeasurement*>& works,
               const std::vector<std::size_t>& which, const std::vector<at::Tensor>& directions,
               std::vector<at::Tensor>& products) {
   const bool shared = which.size() > 1 && scope.config.curvature_kind() == CurvatureKind::hessian;
@@ -98,15 +98,15 @@ void multiply(const MeasurementScope& scope, const std::vector<BlockMeasurement*
       work.a.apply(directions[k], products[k]);
       continue;
     }
-    const auto& subset = work.block.subset;
-    packed.push_back({subset, work.block.embed(directions[k]), subset,
+    const auto& subset = work.part.subset;
+    packed.push_back({subset, work.part.embed(directions[k]), subset,
                       at::empty({subset.size()}, work.a.options())});
   }
   if (!shared) return;
   scope.curvature.hessian_products(packed);
   for (std::size_t k = 0; k < which.size(); ++k) {
-    products[k].copy_(works[which[k]]->block.extract(packed[k].y));
-    scope.tell_product(works[which[k]]->block.name);
+    products[k].copy_(works[which[k]]->part.extract(packed[k].y));
+    scope.tell_product(works[which[k]]->part.name);
   }
 }
 
@@ -129,8 +129,8 @@ bool run_to_depth(const MeasurementScope& scope, const ProbeProcesses& probes) {
   return go_on;
 }
 
-// What a block's sums take of a probe, of this attempt or an earlier one.
-void count_probe(const MeasurementScope& scope, BlockMeasurement& work, const ProbeRow& row,
+// What a part's sums take of a probe, of this attempt or an earlier one.
+void count_probe(const MeasurementScope& scope, PartMeasurement& work, const ProbeRow& row,
                  const Quadrature& quadrature) {
   work.density.probes.push_back(quadrature);
   work.summary.products += row.lanczos_steps;
@@ -142,7 +142,7 @@ void count_probe(const MeasurementScope& scope, BlockMeasurement& work, const Pr
 }
 
 // The process as rows: its quadrature, and of the first probe the pairs.
-HessianRows rows_of_probe(const MeasurementScope& scope, BlockMeasurement& work,
+HessianRows rows_of_probe(const MeasurementScope& scope, PartMeasurement& work,
                           const Lanczos& process, const ProbeRow& probe,
                           const Quadrature& quadrature) {
   HessianRows rows;
@@ -162,7 +162,7 @@ HessianRows rows_of_probe(const MeasurementScope& scope, BlockMeasurement& work,
 
 }  // namespace
 
-bool run_probe(const MeasurementScope& scope, MeasurementProgress& progress, BlockGroup& group,
+bool run_probe(const MeasurementScope& scope, MeasurementProgress& progress, PartGroup& group,
                std::int64_t p) {
   ProbeProcesses probes{{}, {}, p};
   for (auto& work : group) {

@@ -1,4 +1,4 @@
-#include "experiments/curvature/block_preconditioning.hpp"
+#include "experiments/curvature/part_preconditioning.hpp"
 
 #include <ATen/ATen.h>
 
@@ -16,8 +16,8 @@ constexpr double kLeftOut = 0.05;  // of a quadrature, see condition_number()
 constexpr double kDeviations = 2.0;
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
 
-at::Tensor adam_scale(Curvature& curvature, const HessianBlock& block) {
-  return block_gradient(curvature, block).abs().add_(kAdamEps).rsqrt_();
+at::Tensor adam_scale(Curvature& curvature, const HessianPart& part) {
+  return part_gradient(curvature, part).abs().add_(kAdamEps).rsqrt_();
 }
 
 struct LogInterval {
@@ -55,18 +55,18 @@ LogConditions log_conditions(const SpectralDensity& density) {
 
 }  // namespace
 
-void estimate_preconditioning(const MeasurementScope& scope, BlockMeasurement& work) {
+void estimate_preconditioning(const MeasurementScope& scope, PartMeasurement& work) {
   const auto diagonal =
       diagonal_share(work.kept, {kDiagonalProducts, 0.0, scope.seed(ProbeStream::diagonal_share)});
   work.summary.products += diagonal.products;
   if (work.density.probes.empty()) return;
-  const ScaledOperator scaled(work.kept, adam_scale(scope.curvature, work.block));
+  const ScaledOperator scaled(work.kept, adam_scale(scope.curvature, work.part));
   const auto probes = std::ssize(work.density.probes);
   const auto after = spectral_density(
       scaled,
-      {steps_of(scope.config, work.block), probes, scope.seed(ProbeStream::lanczos),
+      {steps_of(scope.config, work.part), probes, scope.seed(ProbeStream::lanczos),
        scope.config.lanczos_reorthogonalisation(), work.check.noise, scope.smallest_possible()});
-  work.summary.products += probes * steps_of(scope.config, work.block);
+  work.summary.products += probes * steps_of(scope.config, work.part);
   const auto before = log_conditions(work.density), after_adam = log_conditions(after);
   std::vector<double> ratios;
   for (std::size_t k = 0; k < after_adam.values.size(); ++k) {
@@ -90,9 +90,9 @@ void estimate_preconditioning(const MeasurementScope& scope, BlockMeasurement& w
   work.rows.preconditioning.push_back(row);
 }
 
-void exact_preconditioning(const MeasurementScope& scope, BlockMeasurement& work,
+void exact_preconditioning(const MeasurementScope& scope, PartMeasurement& work,
                            const at::Tensor& matrix, const Quadrature& spectrum) {
-  const auto d = adam_scale(scope.curvature, work.block).to(at::kCPU, at::kDouble);
+  const auto d = adam_scale(scope.curvature, work.part).to(at::kCPU, at::kDouble);
   const auto scaled = d.unsqueeze(1) * matrix * d.unsqueeze(0);
   const auto values = symmetric_eigenvalues(scaled);
   const Quadrature after{values, spectrum.weights, spectrum.residuals};

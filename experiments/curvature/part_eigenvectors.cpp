@@ -1,4 +1,4 @@
-#include "experiments/curvature/block_eigenvectors.hpp"
+#include "experiments/curvature/part_eigenvectors.hpp"
 
 #include <ATen/ATen.h>
 
@@ -19,7 +19,7 @@ bool wanted(const MeasurementScope& scope) {
 
 }  // namespace
 
-void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement& work,
+void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           std::vector<RitzPair> pairs) {
   if (!wanted(scope)) return;
   sort_by_magnitude(pairs);
@@ -29,7 +29,7 @@ void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement&
   scope.sinks.eigenvectors(static_cast<std::size_t>(work.index), pairs);
 }
 
-void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement& work,
+void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           const Eigensystem& spectrum) {
   if (!wanted(scope)) return;
   std::vector<RitzPair> pairs;

@@ -1,20 +1,21 @@
-// Which eigenvectors of a block are handed on.
+// Which eigenvectors of a part are handed on.
 #pragma once
 
 #include <vector>
 
-#include "experiments/curvature/block_measurement.hpp"
+#include "experiments/curvature/part_measurement.hpp"
 #include "hessian/dense.hpp"
 
 namespace blockwise {
 
 // Of the pairs that were found at both ends the `vectors` with the largest |eigenvalue|, in that
 // order, to the sink `eigenvectors`. Nothing where none are asked for.
-void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement& work,
+void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           std::vector<RitzPair> pairs);
 
-// The same of a block that was made a matrix; `spectrum` is its whole eigensystem.
-void hand_on_eigenvectors(const MeasurementScope& scope, const BlockMeasurement& work,
+// Of a part that was made a matrix: its largest pairs, to that sink; `spectrum` is its whole
+// eigensystem.
+void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           const Eigensystem& spectrum);
 
 }  // namespace blockwise

@@ -1,10 +1,10 @@
-#include "experiments/curvature/block_eigenpairs.hpp"
+#include "experiments/curvature/part_eigenpairs.hpp"
 
 #include <ATen/ATen.h>
 
 #include "core/io/hdf5_state.hpp"
-#include "experiments/curvature/block_eigenvectors.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
+#include "experiments/curvature/part_eigenvectors.hpp"
 #include "hessian/dense_eigenpairs.hpp"
 #include "hessian/probe_vectors.hpp"
 #include "hessian/spectra_eigenpairs.hpp"
@@ -14,7 +14,7 @@ namespace blockwise {
 namespace {
 
 // No pairs where it was stopped.
-EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
+EigenpairResult restarted(const MeasurementScope& scope, PartMeasurement& work,
                           const at::Tensor& start, const EigenpairOptions& options) {
   const auto group = fmt::format("/step-{}-block-{}-pairs", scope.step, work.index);
   ThickRestart process(work.a, start, options);
@@ -35,14 +35,14 @@ EigenpairResult restarted(const MeasurementScope& scope, BlockMeasurement& work,
 
 }  // namespace
 
-bool find_eigenpairs(const MeasurementScope& scope, BlockMeasurement& work) {
+bool find_eigenpairs(const MeasurementScope& scope, PartMeasurement& work) {
   const auto start =
-      gaussian(work.block.size(),
+      gaussian(work.part.size(),
                probe_generator(scope.seed(ProbeStream::lanczos), ProbePlace::eigenpair_start),
                work.a.options());
   const auto options = scope.config.eigenpair_options(work.check.noise);
   const bool ours = scope.config.pairs.solver == "thick_restart";
-  const auto found = pairs_from_matrix(scope.config, work.block)
+  const auto found = pairs_from_matrix(scope.config, work.part)
                          ? dense_eigenpairs(work.kept, options)
                      : ours ? restarted(scope, work, start, options)
                             : spectra_eigenpairs(work.kept, start, options,

@@ -1,4 +1,4 @@
-#include "experiments/curvature/block_measurement.hpp"
+#include "experiments/curvature/part_measurement.hpp"
 
 #include <ATen/ATen.h>
 
@@ -21,21 +21,21 @@ void MeasurementScope::forget_state() const {
   if (!state.empty()) std::filesystem::remove(state);
 }
 
-std::filesystem::path MeasurementScope::products_file(std::size_t block) const {
+std::filesystem::path MeasurementScope::products_file(std::size_t part) const {
   if (state.empty()) return {};
-  return state.parent_path() / fmt::format("products-{}-{}.bin", step, block);
+  return state.parent_path() / fmt::format("products-{}-{}.bin", step, part);
 }
 
 MeasurementProgress::MeasurementProgress(const HessianRows& done, std::int64_t step) {
   for (const auto& row : done.summary) {
-    if (row.step == step) blocks.insert(row.block);
+    if (row.step == step) parts.insert(row.part);
   }
   for (const auto& row : done.probes) {
-    if (row.step == step) probes[{row.block, row.probe}] = row;
+    if (row.step == step) probes[{row.part, row.probe}] = row;
   }
   for (const auto& row : done.quadrature) {
     if (row.step != step) continue;
-    auto& probe = quadratures[row.block][row.probe];
+    auto& probe = quadratures[row.part][row.probe];
     probe.nodes.push_back(row.node);
     probe.weights.push_back(row.weight);
     if (!std::isnan(row.residual)) probe.residuals.push_back(row.residual);
@@ -59,21 +59,21 @@ double MeasurementScope::smallest_possible() const {
              : 0.0;
 }
 
-BlockMeasurement::BlockMeasurement(const MeasurementScope& scope, std::size_t place)
-    : block(scope.tables.blocks[place]),
+PartMeasurement::PartMeasurement(const MeasurementScope& scope, std::size_t place)
+    : part(scope.tables.parts[place]),
       index(static_cast<std::int64_t>(place)),
-      plain(scope.curvature, scope.config.curvature_kind(), block),
-      a(plain, scope.watch(block.name)),
-      kept(a, scope.products_file(place), fmt::format("step {} block {}", scope.step, block.name),
-           [&scope, this] { scope.tell_product(block.name); }),
-      density{{}, block.size(), scope.smallest_possible()} {}
+      plain(scope.curvature, scope.config.curvature_kind(), part),
+      a(plain, scope.watch(part.name)),
+      kept(a, scope.products_file(place), fmt::format("step {} block {}", scope.step, part.name),
+           [&scope, this] { scope.tell_product(part.name); }),
+      density{{}, part.size(), scope.smallest_possible()} {}
 
-at::Tensor block_gradient(Curvature& curvature, const HessianBlock& block) {
+at::Tensor part_gradient(Curvature& curvature, const HessianPart& part) {
   const ParameterSubset all(curvature.store().layout());
-  return block.of_parts(all.views(curvature.gradient()));
+  return part.of_tensors(all.views(curvature.gradient()));
 }
 
-void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
+void check_part(const MeasurementScope& scope, PartMeasurement& work) {
   auto& row = work.summary;
   if (scope.config.guards) {
     work.check = check_operator(work.a, scope.seed(ProbeStream::lanczos));
@@ -83,22 +83,22 @@ void check_block(const MeasurementScope& scope, BlockMeasurement& work) {
     row.products += kCheckProducts;
   }
   if (scope.curvature.uses_differences()) {
-    const auto& step = scope.curvature.difference_step(work.block.subset);
+    const auto& step = scope.curvature.difference_step(work.part.subset);
     work.product_error = step.error;
     row.difference_error = step.typical_error;
     row.noise = std::fmax(row.noise, step.typical_error);  // NaN without guards
   }
   row.step = scope.step;
-  row.block = work.index;
+  row.part = work.index;
   row.loss = scope.curvature.loss();
-  row.gradient_norm = block_gradient(scope.curvature, work.block).norm().item<double>();
+  row.gradient_norm = part_gradient(scope.curvature, work.part).norm().item<double>();
 }
 
-void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t block,
+void add_pairs(HessianRows& rows, std::int64_t step, std::int64_t part,
                const std::vector<RitzPair>& pairs, double product_error) {
   for (const auto& pair : pairs) {
     rows.eigenvalues.push_back(
-        {step, block, pair.place, pair.value, pair.residual_bound + product_error,
+        {step, part, pair.place, pair.value, pair.residual_bound + product_error,
          pair.residual < 0.0 ? kUnknown : pair.residual + product_error, pair.converged});
   }
 }

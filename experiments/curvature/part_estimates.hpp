@@ -1,24 +1,24 @@
-// What of a block is estimated from random vectors: traces of functions from the densities, trace
+// What of a part is estimated from random vectors: traces of functions from the densities, trace
 // and Frobenius norm, diagonal and row norms.
 #pragma once
 
-#include "experiments/curvature/block_probes.hpp"
+#include "experiments/curvature/part_probes.hpp"
 
 namespace blockwise {
 
 // As long as some function's standard error is above the share of its value that was asked for
 // (`function_error`), and for the first 10 probes: the error of fewer is luck.
-bool wants_probe(const MeasurementScope& scope, const BlockGroup& group);
+bool wants_probe(const MeasurementScope& scope, const PartGroup& group);
 
 // tr f(H) = n mean of f over `density`, per function asked for. A spectrum that is not a density's
 // but the truth has one probe and no error.
-void record_functions(const MeasurementScope& scope, BlockMeasurement& work,
+void record_functions(const MeasurementScope& scope, PartMeasurement& work,
                       const SpectralDensity& density);
 
 // At most `trace_products` products.
-void estimate_trace(const MeasurementScope& scope, BlockMeasurement& work);
+void estimate_trace(const MeasurementScope& scope, PartMeasurement& work);
 
 // At most `diagonal_products` products; results go to the sink `vectors`.
-void estimate_vectors(const MeasurementScope& scope, BlockMeasurement& work);
+void estimate_vectors(const MeasurementScope& scope, PartMeasurement& work);
 
 }  // namespace blockwise
