@@ -93,7 +93,7 @@ class SlimAdam : public UpdateRule, public FusedStep {
       auto* v = p.state.data(1) + part.first;
       moved += part.values() == part.rows * part.columns
                    ? kernels::adam_per_element(matrix, v, step, scope.space)
-                   : kernels::adam_tiles(matrix, v, part.tile_rows, part.tile_columns, step,
+                   : kernels::adam_tiles(matrix, v, {part.tile_rows, part.tile_columns}, step,
                                          scope.space);
     }
     return moved;
@@ -112,7 +112,7 @@ class SlimAdam : public UpdateRule, public FusedStep {
       v.mul_(moment.keep).add_(means(part, part.of(g).square()), moment.add);
       auto size = options_.adam.size(scope, p.weight_decay);
       if (rates.defined()) size.rate = part.of(rates);
-      moved += adam_tensors(part.of(w), part.of(g), part.of(m), v, options_.adam, scope, size);
+      moved += adam_tensors({part.of(w), part.of(g), part.of(m), v}, options_.adam, scope, size);
     }
     return moved;
   }
