@@ -129,7 +129,7 @@ void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
 }
 
 StepScope Optimizer::scope(const RuleSet::Member& member) {
-  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, workspace_};
+  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, workspace_, draws_};
 }
 
 void Optimizer::update_parameter(std::size_t i) {

@@ -61,6 +61,9 @@ class Optimizer {
   // Continues after `steps` steps from saved state; see StateStore::load().
   void load_state(std::int64_t steps, const NamedTensors& state);
 
+  // What rules draw is taken from here instead of the seed; to be kept alive.
+  void use_draws(GivenDraws& draws) { draws_ = &draws; }
+
   // Uses the rules' tensor operations on the CPU too; for tests that compare the two forms.
   void use_tensor_operations() { fused_ = false; }
 
@@ -78,6 +81,7 @@ class Optimizer {
   StateStore state_;
   Clipping clipping_;
   std::uint64_t seed_;
+  GivenDraws* draws_ = nullptr;
   std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place
   CodedSteps coded_;

@@ -13,12 +13,15 @@
 
 namespace blockwise {
 
+class GivenDraws;
+
 struct StepScope {
   std::int64_t step = 0;        // 1 at the first step
   double learning_rate = 0.0;   // scheduled
   double gradient_scale = 1.0;  // the clipping factor, applied to the gradient as it is read
   std::uint64_t seed = 0;       // of what a rule draws; see core/base/random_stream.hpp
   kernels::Workspace& space;
+  GivenDraws* draws = nullptr;  // in the place of what the seed gives; see random_draws.hpp
 };
 
 struct ParameterStep {

@@ -39,6 +39,7 @@ class Reader {
     }
     require(!parameters.empty(), "no tensor is called param/NAME, so there is no parameter");
     recording_.layout = ParameterLayout(std::move(parameters));
+    recording_.path = file_.path;
     check_descriptions();
     for (const auto& [key, tensor] : file_.tensors) {
       if (!key.starts_with("param/")) place(key, tensor);
@@ -113,23 +114,49 @@ class Reader {
     return 0;
   }
 
+  // KIND/NUMBER/NAME
+  struct Place {
+    std::int64_t number;
+    std::size_t parameter;
+  };
+
   void place(const std::string& key, const at::Tensor& tensor) {
     if (key == "schedule") return set_schedule(tensor);
+    const auto kind = key.substr(0, key.find('/'));
+    if (kind == "grad") return add_gradient(key, place_of(key, "step"), tensor);
+    if (kind == "random") return add_draw(key, tensor);
+    require(false, "'{}' is none of param/NAME, grad/STEP/NAME, random/DRAW/NAME and schedule",
+            key);
+  }
+
+  Place place_of(const std::string& key, std::string_view what) const {
     const auto first = key.find('/');
     const auto second = first == std::string::npos ? first : key.find('/', first + 1);
-    const auto kind = key.substr(0, first);
-    require(second != std::string::npos && kind == "grad",
-            "'{}' is none of param/NAME, grad/STEP/NAME and schedule", key);
+    require(second != std::string::npos, "'{}' is not {}/{}/NAME", key, key.substr(0, first),
+            what == "step" ? "STEP" : "DRAW");
     const auto text = key.substr(first + 1, second - first - 1);
     const auto number = positive(text, kMostSteps);
-    require(number.has_value(), "'{}': the step is '{}', a number from 1 to {} is needed", key,
+    require(number.has_value(), "'{}': the {} is '{}', a number from 1 to {} is needed", key, what,
             text, kMostSteps);
-    const auto i = index_of(key, key.substr(second + 1));
-    auto& step = step_at(*number);
-    const auto& shape = recording_.layout.parameters()[i].shape;
+    return {*number, index_of(key, key.substr(second + 1))};
+  }
+
+  void add_gradient(const std::string& key, const Place& at, const at::Tensor& tensor) {
+    const auto& shape = recording_.layout.parameters()[at.parameter].shape;
     require(tensor.sizes() == at::IntArrayRef(shape), "'{}' has the shape [{}], its parameter [{}]",
             key, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
-    step.gradients[i] = checked(key, tensor);
+    auto& gradient = step_at(at.number).gradients[at.parameter];
+    require(!gradient.defined(), "'{}' is there twice, with its step written in another way", key);
+    gradient = checked(key, tensor);
+  }
+
+  // Its shape is known to the rule alone.
+  void add_draw(const std::string& key, const at::Tensor& tensor) {
+    const auto at = place_of(key, "draw");
+    const auto& name = recording_.layout.parameters()[at.parameter].name;
+    const auto added =
+        recording_.draws.emplace(fmt::format("random/{}/{}", at.number, name), tensor).second;
+    require(added, "'{}' is there twice, with its draw written in another way", key);
   }
 
   Recording::Step& step_at(std::int64_t number) {

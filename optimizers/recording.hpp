@@ -1,8 +1,12 @@
 // Recording: parameters and a sequence of their gradients from any program, as a safetensors file:
 //   param/NAME         the parameter before the first step
 //   grad/STEP/NAME     its gradient at step 1, 2, ...; every parameter has one at every step
+//   random/DRAW/NAME   optional: what a rule draws for the parameter, draw 1, 2, ..., in the shape
+//   in
+//                      which it draws; see random_draws.hpp
 //   schedule           [steps], optional: factors of the learning rate
-// Any floating-point dtype; values are taken as float32. What a parameter is to its model is said
+// Any floating-point dtype; values are taken as float32. Draws of whole numbers have an integer
+// dtype. What a parameter is to its model is said
 // in the file's metadata, or by the caller, never read from its name:
 //   role/NAME          one of role_names(); `other` where nothing is said: a hidden matrix where
 //   the
@@ -30,6 +34,8 @@ struct Recording {
   ParameterLayout layout;
   std::vector<at::Tensor> weights;
   std::vector<Step> steps;
+  std::map<std::string, at::Tensor> draws;  // by key, random/DRAW/NAME
+  std::string path;
 };
 
 // said: `role/NAME` and `heads/NAME`, over the file's metadata. Tensors share the file's mapping.

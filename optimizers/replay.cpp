@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "optimizers/optimizer.hpp"
+#include "optimizers/random_draws.hpp"
 
 namespace blockwise {
 
@@ -14,6 +15,8 @@ Replay replay(const Recording& recording, const OptimizerConfig& config, std::ui
   ParameterStore store(recording.layout, at::kCPU);
   for (std::size_t i = 0; i < parameters.size(); ++i) store.master(i).copy_(recording.weights[i]);
   Optimizer optimizer(config, store, seed);
+  GivenDraws draws(recording.path, recording.draws);
+  if (!recording.draws.empty()) optimizer.use_draws(draws);
   Replay outcome;
   for (std::size_t s = 0; s < recording.steps.size(); ++s) {
     const auto& step = recording.steps[s];
@@ -28,6 +31,7 @@ Replay replay(const Recording& recording, const OptimizerConfig& config, std::ui
                                    store.master(i).clone());
     }
   }
+  draws.require_all_used();
   for (const auto& [name, tensor] : optimizer.state().by_parameter()) {
     outcome.tensors.emplace_back("state/" + name, tensor.clone());
   }

@@ -108,7 +108,8 @@ CommandAction add_replay_options(CLI::App& verb) {
                   "repeated")
       ->take_all()
       ->allow_extra_args(false);
-  verb.add_option("--seed", options->seed, "of what a rule draws")
+  verb.add_option("--seed", options->seed,
+                  "of what a rule draws, where the file has no random/DRAW/NAME")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 62))
       ->capture_default_str();
   verb.add_option(

@@ -92,7 +92,8 @@ class Galore : public UpdateRule {
     const ParameterStep step{low.parameter, low.partition,           at::zeros_like(gradient),
                              gradient,      State(std::move(state)), 0.0,
                              nullptr};
-    const StepScope inner{scope.step, scope.learning_rate, 1.0, scope.seed, scope.space};
+    auto inner = scope;
+    inner.gradient_scale = 1.0;
     if (const auto* fused = inner_->fused(KernelKey::of(step))) {
       fused->apply(step, inner);
     } else {

@@ -84,8 +84,8 @@ class Soap : public UpdateRule {
     const auto m = p.state.load(0), v = p.state.load(1);
     options_.adam.average(m, v, rotated(g, left, right));
     // The first step is not counted.
-    const StepScope counted{scope.step - 1, scope.learning_rate, scope.gradient_scale, scope.seed,
-                            scope.space};
+    auto counted = scope;
+    --counted.step;
     const auto moved = options_.adam.step(
         p, counted, rotated_back(options_.adam.direction(m, v), left, right), 1.0);
     average_factors(g, left, right);

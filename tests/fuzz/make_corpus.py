@@ -182,6 +182,8 @@ def recordings() -> None:
     tensors |= {f"{kind}/a/b": vector for kind in ("param", "grad/1", "grad/2")}
     roles = {"role/w": "query", "heads/w": "2", "role/a/b": "norm"}
     write("recording", "roles.safetensors", safetensors(tensors, roles))
+    draws = {"random/1/w": ("F32", [2, 4], 32), "random/2/a/b": ("I64", [2], 16)}
+    write("recording", "draws.safetensors", safetensors(tensors | draws, roles))
     one = {"param/w": matrix, "grad/1/w": matrix}
     write("recording", "one.safetensors", safetensors(one, metadata=None))
 

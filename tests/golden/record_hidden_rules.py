@@ -10,9 +10,8 @@ Dominator-Index/RMNP a662ebc, OptimAI-Lab/Minimalist_LLM_Pretraining f5bd4e7, zq
 zqOuO/FOAM 13769c7, fzmushko/FRUGAL c7ebe4c, IST-DASLab/LDAdam f3c5daf, nikhilvyas/SOAP a1e5535.
 
 `table`, `head` and `vector` have torch.optim.AdamW beside the rule, where a rule does not take them
-itself. What a rule draws is what blockwise draws with seed 0 (draw()). Muon's kin multiply in
-bfloat16; here the conversion to it is taken out. Every singular vector's largest component is made
-positive.
+itself. What a rule draws, from its own generator, is recorded. Muon's kin multiply in bfloat16; here
+the conversion to it is taken out. Every singular vector's largest component is made positive.
 """
 
 import importlib
@@ -49,21 +48,13 @@ def package_file(package, file):
     return importlib.import_module(f"{package}.{file}")
 
 
-def mixed(x):
-    x = (x + 0x9E3779B97F4A7C15) % 2**64
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
-    return x ^ (x >> 31)
+class Draws(dict):
+    """What a rule draws, by the keys of a recording: random/DRAW/NAME."""
 
-
-def generator(name, number):
-    """core/base/random_stream.hpp: seed 0, the stream of rules, the parameter's place, the draw."""
-    names = list(SHAPES)
-    offset = sum(torch.Size(SHAPES[n]).numel() for n in names[:names.index(name)])
-    state = mixed(0)
-    for part in (7, offset, number):
-        state = mixed(state ^ part)
-    return torch.Generator().manual_seed(state)
+    def add(self, name, values):
+        number = sum(key.endswith("/" + name) for key in self) + 1
+        self[f"random/{number}/{name}"] = values.numpy().copy()
+        return values
 
 
 def rest(parameters, names=("table", "vector", "head")):
@@ -128,20 +119,19 @@ def record_fira():
 def apollo(name, options, group, **more):
     module = package_file("apollo_torch", "apollo")
     projections = sys.modules["apollo_torch.random_projector"]
-    draws = {}
+    draws, plain = Draws(), projections.stable_randn
 
-    def our_draw(shape, seed, device, dtype):
-        # The package counts its seeds by parameter; here the shape tells which is asked for.
+    def recorded(shape, **how):
+        # The shape tells which parameter's it is.
         parameter = "wide" if shape[0] == SHAPES["wide"][0] else "tall"
-        number = draws.setdefault(parameter, 0)
-        draws[parameter] = number + 1
-        return torch.randn(shape, generator=generator(parameter, number))
+        return draws.add(parameter, plain(shape, **how))
 
-    projections.stable_randn = our_draw
+    projections.stable_randn = recorded
     record(name, "apollo-torch 1.0.3", options,
            beside(lambda hidden: module.AdamW(
                [{"params": hidden, "update_proj_gap": 4, "proj": "random", "proj_type": "std",
-                 **group}], lr=RATE, weight_decay=DECAY, **more)))
+                 **group}], lr=RATE, weight_decay=DECAY, **more)), draws)
+    projections.stable_randn = plain
 
 
 def record_apollo():
@@ -205,16 +195,15 @@ def record_frugal():
     sys.modules["frugal"] = package
     module = importlib.import_module("frugal.adamw")
     coordinates = importlib.import_module("frugal.coordinate_projector").CoordinateProjector
-    draws = {}
+    draws, plain = Draws(), coordinates._get_indices
 
-    def our_draw(self, total_length, device):
+    def recorded(self, *how):
         parameter = next(n for n in HIDDEN if SHAPES[n] == tuple(self.grad_shape))
-        number = draws.setdefault(parameter, 0)
-        draws[parameter] = number + 1
-        order = torch.randperm(total_length, generator=generator(parameter, number))
-        return order[:int(total_length * self.density)]
+        return draws.add(parameter, plain(self, *how))
 
-    coordinates._get_indices = our_draw
+    coordinates._get_indices = recorded
+
+    torch.manual_seed(0)
 
     def make(p):
         hidden = [p[n] for n in HIDDEN]
@@ -223,7 +212,7 @@ def record_frugal():
             lr=RATE, weight_decay=DECAY, no_deprecation_warning=True), rest(p)]
 
     record("frugal", "fzmushko/FRUGAL c7ebe4c, coord_choice columns",
-           {"density": 0.5, "update_every": 4}, make)
+           {"density": 0.5, "update_every": 4}, make, draws)
 
 
 def record_soap():

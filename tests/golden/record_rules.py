@@ -49,7 +49,7 @@ SCHEDULE = np.array([1.0 - 0.05 * step for step in range(STEPS)])
 def write_safetensors(path, tensors, metadata):
     header, data = {"__metadata__": metadata}, b""
     for name, values in tensors.items():
-        dtype = {"float32": "F32", "float64": "F64"}[str(values.dtype)]
+        dtype = {"float32": "F32", "float64": "F64", "int64": "I64"}[str(values.dtype)]
         header[name] = {"dtype": dtype, "shape": list(values.shape),
                         "data_offsets": [len(data), len(data) + values.nbytes]}
         data += values.tobytes()
@@ -58,12 +58,13 @@ def write_safetensors(path, tensors, metadata):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
-def record(name, reference, options, make, random=None):
-    """make(parameters by name) gives optimizers; all of them step."""
+def record(name, reference, options, make, draws=None):
+    """make(parameters by name) gives optimizers; all of them step. draws: of all parameters, by key
+    (see optimizers/recording.hpp), filled while they step."""
     parameters = {n: torch.nn.Parameter(torch.from_numpy(w.copy())) for n, w in WEIGHTS.items()}
     optimizers = make(parameters)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    tensors = dict(random or {})
+    tensors = {}
     for step in range(STEPS):
         for n, parameter in parameters.items():
             parameter.grad = torch.from_numpy(GRADIENTS[step][n].copy())
@@ -73,7 +74,7 @@ def record(name, reference, options, make, random=None):
             optimizer.step()
         for n, parameter in parameters.items():
             tensors[f"param/{step + 1}/{n}"] = parameter.detach().numpy().copy()
-    save(name, reference, options, tensors)
+    save(name, reference, options, tensors | (draws or {}))
 
 
 def record_formula(name, paper, options, rule):

@@ -129,6 +129,61 @@ TEST_CASE("replay: what is no recording is refused by tensor") {
   }
 }
 
+TEST_CASE("replay: what a rule draws is what is recorded") {
+  auto tensors = good_tensors();
+  const auto with = [&](const NamedTensors& draws) {
+    auto all = tensors;
+    all.insert(all.end(), draws.begin(), draws.end());
+    return all;
+  };
+  const auto replayed = [](const NamedTensors& all, const nlohmann::json& rule, int seed) {
+    const File file(all);
+    const auto outcome = replay(read_recording(file.path), optimizer_config(rule), seed);
+    return std::map<std::string, at::Tensor>(outcome.tensors.begin(), outcome.tensors.end())
+        .at("param/2/a/w");
+  };
+  // Two steps by the sign, 0.1 each, outside the column that is drawn.
+  const nlohmann::json frugal{
+      {"rule", "frugal"}, {"density", 0.34}, {"learning_rate", 0.1}, {"beta2", 0.99}};
+  const auto columns = [](std::vector<std::int64_t> of) { return at::tensor(of); };
+  const auto drawn = replayed(with({{"random/1/a/w", columns({2})}}), frugal, 7);
+  CHECK(at::allclose(drawn.narrow(1, 0, 2), at::full({4, 2}, 0.8)));
+  CHECK_FALSE(at::allclose(drawn.narrow(1, 2, 1), at::full({4, 1}, 0.8)));
+  CHECK(at::equal(drawn, replayed(with({{"random/1/a/w", columns({2})}}), frugal, 8)));
+  const nlohmann::json apollo{{"rule", "apollo"}, {"rank", 1}, {"learning_rate", 0.1}};
+  const auto along = replayed(with({{"random/01/a/w", at::ones({1, 3}, at::kDouble)}}), apollo, 0);
+  CHECK(at::equal(along, replayed(with({{"random/1/a/w", at::ones({1, 3})}}), apollo, 1)));
+  CHECK_FALSE(at::equal(along, replayed(tensors, apollo, 1)));
+
+  const auto refused = [&](const NamedTensors& draws, const nlohmann::json& rule) {
+    return input_error([&] { replayed(with(draws), rule, 0); });
+  };
+  auto soon = apollo;
+  soon["update_every"] = 1;
+  const auto ones = at::ones({1, 3});
+  CHECK_THAT(refused({{"random/1/a/w", at::ones({3, 1})}}, apollo),
+             Contains("'random/1/a/w' has the shape [3, 1], the rule draws [1, 3]"));
+  CHECK_THAT(refused({{"random/1/a/w", ones}}, soon),
+             Contains("'random/2/a/w' is missing: the rule draws [1, 3]"));
+  CHECK_THAT(refused({{"random/1/a/w", ones}, {"random/2/a/w", ones}}, apollo),
+             Contains("'random/2/a/w' is not drawn in any step"));
+  CHECK_THAT(refused({{"random/1/a/w", ones}, {"random/1/b", ones}}, apollo),
+             Contains("'random/1/b' is not drawn in any step"));
+  CHECK_THAT(refused({{"random/1/a/w", ones.to(at::kInt)}}, apollo), Contains("is Int"));
+  CHECK_THAT(refused({{"random/1/a/w", ones / 0.0}}, apollo), Contains("not finite"));
+  CHECK_THAT(refused({{"random/1/a/w", at::ones({1})}}, frugal), Contains("is Float"));
+  CHECK_THAT(refused({{"random/1/a/w", columns({3})}}, frugal), Contains("0 to 2 are allowed"));
+  CHECK_THAT(refused({{"random/1/a/w", columns({-1})}}, frugal), Contains("has -1 to -1"));
+  auto twice = frugal;
+  twice["density"] = 0.67;
+  CHECK_THAT(refused({{"random/1/a/w", columns({1, 1})}}, twice), Contains("has a number twice"));
+  CHECK_THAT(refused({{"random/1/c", ones}}, apollo), Contains("'param/c'"));
+  CHECK_THAT(refused({{"random/0/a/w", ones}}, apollo), Contains("the draw is '0'"));
+  CHECK_THAT(refused({{"random/a", ones}}, apollo), Contains("'random/a' is not random/DRAW/NAME"));
+  CHECK_THAT(refused({{"random/1/a/w", ones}, {"random/01/a/w", ones}}, apollo),
+             Contains("is there twice"));
+}
+
 TEST_CASE("replay: a schedule, roles and heads that do not fit are refused") {
   const auto with_schedule = [](const at::Tensor& values) {
     auto tensors = good_tensors();

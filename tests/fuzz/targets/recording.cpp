@@ -11,4 +11,7 @@ FUZZ_TARGET(bytes) {
   for (const auto& step : recording.steps) {
     check_equal(step.gradients.size(), recording.weights.size(), "gradients of a step");
   }
+  for (const auto& [key, draw] : recording.draws) {
+    check_equal(key.starts_with("random/") && draw.defined(), true, "a draw");
+  }
 }
