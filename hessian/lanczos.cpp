@@ -192,7 +192,7 @@ std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
   return steps();
 }
 
-std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confirm,
+std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, Residuals residuals,
                                      double tolerance) const {
   const bool keeps_basis = options_.reorthogonalisation != Reorthogonalisation::none;
   const auto system = solve(tridiagonal_);
@@ -209,7 +209,7 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, bool confi
       // y = Q s / ||Q s||, and its residual by a product of its own.
       pair.vector = basis_.combine(column(system.vectors, i));
       pair.vector.div_(euclidean_norm(pair.vector));
-      if (confirm)
+      if (residuals == Residuals::computed)
         pair.residual = euclidean_norm(matrix_(pair.vector).sub_(pair.vector, pair.value));
     }
     pair.converged = std::max(pair.residual_bound, pair.residual) <= bound;

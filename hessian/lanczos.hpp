@@ -99,9 +99,10 @@ class Lanczos {
   bool broke_down() const { return broke_down_; }
   const Tridiagonal& tridiagonal() const { return tridiagonal_; }
   // The k pairs at an end (both: k of each), the outermost first; with vectors where the process
-  // keeps a basis, and with residuals where `confirm` (one product each). A start sees every
-  // eigenvalue once, also one that repeats.
-  std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, bool confirm,
+  // keeps a basis, and with residuals where they are computed (one product each). A start sees
+  // every eigenvalue once, also one that repeats.
+  enum class Residuals { bounded, computed };
+  std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, Residuals residuals,
                               double tolerance = 1e-6) const;
 
   // The whole state, so that a stopped process goes on with the same bits: arrays alpha, beta,

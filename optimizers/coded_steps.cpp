@@ -48,7 +48,7 @@ CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
   make_states(parameters.device());
 }
 
-// Nothing where the pieces' state does not begin at blocks of the codecs, or is not the whole's.
+// Nothing where a codec does not code pieces, or their state does not begin at its blocks.
 std::vector<CodedSteps::Piece> CodedSteps::cut(std::size_t i, const UpdateRule& rule,
                                                const Parameter& parameter,
                                                const TensorPartition& partition) const {
@@ -73,8 +73,10 @@ std::vector<CodedSteps::Piece> CodedSteps::cut(std::size_t i, const UpdateRule& 
 bool CodedSteps::is_aligned(std::size_t i, const std::vector<Piece>& pieces) const {
   return std::ranges::all_of(pieces, [&](const Piece& piece) {
     for (std::size_t k = 0; k < piece.state_begin.size(); ++k) {
-      const bool coded = state_.codec(i, k) != nullptr;
-      if (coded && piece.state_begin[k] % StateCodec::kAlignment != 0) return false;
+      const auto* codec = state_.codec(i, k);
+      if (codec == nullptr) continue;
+      if (piece.state_begin[k] % StateCodec::kAlignment != 0) return false;
+      if (!codec->codes_pieces() && pieces.size() > 1) return false;
     }
     return true;
   });

@@ -13,6 +13,9 @@
 namespace blockwise {
 namespace {
 
+// Behind the numbers of all tensors of state.
+constexpr std::uint64_t kMasterRounding = std::uint64_t{1} << 20;
+
 bool decays(const OptimizerConfig& config, ParameterRole role) {
   return std::ranges::count(config.no_decay, role_name(role)) == 0;
 }
@@ -51,6 +54,10 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
     require_local_rules("optimizer.state is not fp32",
                         "needs the state of several tensors at once");
   }
+  if (store.splits_masters()) {
+    require_local_rules("trainer.master_weights is not fp32",
+                        "needs the weights of several tensors at once");
+  }
   for (std::size_t m = 0; m < rules_.members().size(); ++m) {
     auto& parts = parts_.emplace_back();
     for (const auto i : rules_.members()[m].parameters) {
@@ -64,7 +71,7 @@ ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i)
   const auto& parameter = store_.layout().parameters()[i];
   return {parameter,
           partition_.tensors()[i],
-          store_.master(i),
+          store_.splits_masters() ? at::Tensor() : store_.master(i),
           store_.releases_gradients() ? at::Tensor() : store_.gradient(i),
           state_.of(i),
           decays(config, parameter.role) ? config.weight_decay : 0.0,
@@ -134,7 +141,9 @@ StepScope Optimizer::scope(const RuleSet::Member& member) {
 
 void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
-  const auto& part = parts_[part_[i].first][part_[i].second];
+  auto& part = parts_[part_[i].first][part_[i].second];
+  part.weight = store_.open_master(i);
+  state_.begin_use(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
   const auto step = [&](const ParameterStep& piece) {
     if (fused != nullptr) {
@@ -145,14 +154,15 @@ void Optimizer::update_parameter(std::size_t i) {
       sum = sum.defined() ? sum + moved : moved;
     }
   };
+  const auto rounding =
+      stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
   if (coded_.has(i)) {
-    const auto rounding =
-        stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
     coded_.run(i, part, rounding, step);
   } else {
     step(part);
   }
-  store_.publish(i);
+  state_.end_use(i);
+  store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
 }
 
 StepReport Optimizer::end_step() {

@@ -242,17 +242,24 @@ class Reader {
 };
 
 // The header's text, padded with spaces so that the data starts at a multiple of 8 bytes.
-std::string header_text(const NamedTensors& tensors,
+std::size_t bytes_of(const LateTensor& tensor) {
+  std::size_t elements = 1;
+  for (const auto extent : tensor.shape) elements *= static_cast<std::size_t>(extent);
+  return elements * c10::elementSize(tensor.type);
+}
+
+std::string header_text(const std::vector<LateTensor>& tensors,
                         const std::map<std::string, std::string>& metadata) {
   Json json = Json::object();
   if (!metadata.empty()) json["__metadata__"] = metadata;
   std::size_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    check_equal(json.contains(name), false, "a tensor named '" + name + "' is there already");
-    const auto end = offset + tensor.nbytes();
-    json[name] = {{"dtype", dtype_name(tensor.scalar_type())},
-                  {"shape", tensor.sizes().vec()},
-                  {"data_offsets", {offset, end}}};
+  for (const auto& tensor : tensors) {
+    check_equal(json.contains(tensor.name), false,
+                "a tensor named '" + tensor.name + "' is there already");
+    const auto end = offset + bytes_of(tensor);
+    json[tensor.name] = {{"dtype", dtype_name(tensor.type)},
+                         {"shape", tensor.shape},
+                         {"data_offsets", {offset, end}}};
     offset = end;
   }
   auto text = json.dump();
@@ -273,10 +280,20 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) { return Rea
 
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
+  std::vector<LateTensor> late;
+  for (const auto& [name, tensor] : tensors) {
+    late.push_back(
+        {name, tensor.sizes().vec(), tensor.scalar_type(), [&tensor] { return tensor; }});
+  }
+  write_safetensors(path, late, metadata);
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<LateTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
   const auto header = header_text(tensors, metadata);
   const std::uint64_t length = header.size();
   std::size_t size = sizeof(length) + header.size();
-  for (const auto& [name, tensor] : tensors) size += tensor.nbytes();
+  for (const auto& tensor : tensors) size += bytes_of(tensor);
   MappedWriter file(path, size);
   auto* place = file.bytes().data();
   const auto append = [&place](const void* data, std::size_t bytes) {
@@ -285,8 +302,9 @@ void write_safetensors(const std::filesystem::path& path, const NamedTensors& te
   };
   append(&length, sizeof(length));
   append(header.data(), header.size());
-  for (const auto& [name, tensor] : tensors) {
-    const auto data = tensor.detach().to(at::kCPU).contiguous();
+  for (const auto& tensor : tensors) {
+    const auto data = tensor.make().detach().to(at::kCPU).contiguous();
+    check_equal(data.nbytes(), bytes_of(tensor), "bytes of " + tensor.name);
     append(data.data_ptr(), data.nbytes());
   }
   file.commit();

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -37,6 +38,16 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path);
 // file appears whole or not at all, synced. Throws std::runtime_error with the system's reason
 // (disk full).
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+// A tensor that is made when its turn to be written comes.
+struct LateTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  at::ScalarType type = at::kFloat;
+  std::function<at::Tensor()> make;
+};
+void write_safetensors(const std::filesystem::path& path, const std::vector<LateTensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace blockwise

@@ -220,8 +220,8 @@ at::Tensor twice_differentiable_gelu(const at::Tensor& x) { return Activation<Ge
 
 at::Tensor twice_differentiable_silu(const at::Tensor& x) { return Activation<Silu>::apply(x); }
 
-at::Tensor twice_differentiable_normalization(const at::Tensor& x, double eps, bool centred) {
-  return Normalization::apply(x, eps, centred);
+at::Tensor twice_differentiable_normalization(const at::Tensor& x, double eps, NormKind kind) {
+  return Normalization::apply(x, eps, /*centred=*/kind == NormKind::layer);
 }
 
 at::Tensor twice_differentiable_softmax(const at::Tensor& scores, const at::Tensor& hidden) {

@@ -15,12 +15,13 @@ at::Tensor twice_differentiable_gelu_tanh(const at::Tensor& x);
 at::Tensor twice_differentiable_gelu(const at::Tensor& x);
 at::Tensor twice_differentiable_silu(const at::Tensor& x);
 
-// z = (x - mean) / sqrt(variance + eps) over the last axis, or x / sqrt(mean square + eps) where
-// not `centred`. With r the reciprocal root, c(a) = mean(a z), m(a) = mean(a) (0 where not
-// centred):
+// Over the last axis: z = (x - mean) / sqrt(variance + eps) of a layer norm, x / sqrt(mean square +
+// eps) of an RMS norm. With r the reciprocal root, c(a) = mean(a z), m(a) = mean(a), which is 0 for
+// an RMS norm:
 //   J a = r (a - m(a) - z c(a)), symmetric;  d/ds = J u,
 //   d/dx = -r ( z mean(u . J s) + c(s) J u + c(u) J s )
-at::Tensor twice_differentiable_normalization(const at::Tensor& x, double eps, bool centred);
+enum class NormKind { layer, rms };
+at::Tensor twice_differentiable_normalization(const at::Tensor& x, double eps, NormKind kind);
 
 // p = softmax of the scores over the last axis, 0 where hidden is true. With a = u - sum(p u) and
 // b = s - sum(p s):  d/ds = p a,  d/dx = p (a b - sum(p a b)).

@@ -21,7 +21,7 @@ at::Tensor Linear::operator()(const at::Tensor& x, const ForwardContext& context
 // LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32.
 at::Tensor LayerNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
   if (context.twice_differentiable) {
-    const auto y = twice_differentiable_normalization(x, eps, /*centred=*/true) * gain;
+    const auto y = twice_differentiable_normalization(x, eps, NormKind::layer) * gain;
     return bias.defined() ? y + bias : y;
   }
   const auto offset = bias.defined() ? bias.to(gain.scalar_type()) : bias;
@@ -32,7 +32,7 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x, const ForwardContext& cont
 // and the result must not widen what follows.
 at::Tensor RmsNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
   if (context.twice_differentiable) {
-    return twice_differentiable_normalization(x, eps, /*centred=*/false) * gain;
+    return twice_differentiable_normalization(x, eps, NormKind::rms) * gain;
   }
   if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
   return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());

@@ -4,7 +4,8 @@
 //
 // In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies
 // of most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
-// publish() carries an update over. Nothing else of the program sees a difference.
+// publish() carries an update over. Masters may be kept in fewer bytes (master_weights.hpp): then
+// there are no flat parameters, and a master is float32 only while it is updated.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/parameters/master_weights.hpp"
 #include "core/parameters/parameter_layout.hpp"
 
 namespace blockwise {
@@ -23,6 +25,7 @@ namespace blockwise {
 struct MixedPrecision {
   std::vector<ParameterRole> keep;
   std::vector<std::string> keep_tensors = {};
+  MasterWeights masters = MasterWeights::fp32;  // of what has a copy
 };
 
 // Kept: in one flat buffer, where micro-batches add up. Released: no buffer at all; the backward
@@ -32,31 +35,42 @@ enum class Gradients { kept, released };
 class ParameterStore {
  public:
   // Both buffers are zero at first. Cost: 2 * layout.size() elements of the given dtype, half of it
-  // where gradients are released, and 2 bytes for each element that has a copy. Throws InputError
-  // for a tensor that is kept by a name which the layout does not have, and where the device has
-  // less memory than that, before any of it is taken.
+  // where gradients are released, and 2 bytes for each element that has a copy, whose master takes
+  // what its format says; split masters take float32 memory for the largest tensor, too. Throws
+  // InputError for a tensor that is kept by a name which the layout does not have, for split
+  // masters on another device than the CPU, and where the device has less memory than that, before
+  // any of it is taken.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
                  Gradients gradients = Gradients::kept);
 
   const ParameterLayout& layout() const { return layout_; }
   at::Device device() const { return parameters_.device(); }
-  // [n] flat buffers; writing them writes the model.
-  const at::Tensor& parameters() const { return parameters_; }
+  // [n] flat buffers; writing them writes the model. The first is not there where masters are
+  // split.
+  const at::Tensor& parameters() const;
   const at::Tensor& gradients() const { return gradients_; }  // undefined where released
   bool releases_gradients() const { return !gradients_.defined(); }
   std::int64_t gradient_bytes() const;
   // Leaf tensors that require gradients, in the layout's order and shapes.
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
   const at::Tensor& tensor(std::string_view name) const { return tensors_[layout_.index_of(name)]; }
-  // Views of the flat buffers in a parameter's shape, without autograd.
-  const at::Tensor& master(std::size_t parameter) const { return masters_[parameter]; }
-  // The second only of gradients that are kept.
+  // The value of a master in the parameter's shape, without autograd: a view of the flat buffer,
+  // or, of a split one, a copy.
+  at::Tensor master(std::size_t parameter) const;
+  // Takes a value of any dtype and carries it over to what the model computes with. Splitting
+  // rounds to the nearest.
+  void set_master(std::size_t parameter, const at::Tensor& value);
+  // A master to be updated in place, until publish() of the same parameter: the view, or, of a
+  // split one, memory that all parameters share.
+  at::Tensor open_master(std::size_t parameter);
+  // Carries masters over to what the model computes with; nothing to do without mixed precision.
+  // seed: of stochastic rounding, another one at every step.
+  void publish(std::size_t parameter, std::uint64_t seed = 0);
+  bool splits_masters() const { return !parameters_.defined(); }
+  // View of a flat buffer in the parameter's shape; only of gradients that are kept.
   const at::Tensor& gradient(std::size_t parameter) const { return gradient_views_[parameter]; }
-  // Copies masters to what the model computes with; nothing to do without mixed precision.
-  void publish(std::size_t parameter);
-  void publish();
-  // Bytes of what the model computes with, and of the masters that are not that.
+  // Bytes of what the model computes with, and of what is kept for masters beside it.
   std::int64_t compute_bytes() const;
   std::int64_t master_bytes() const;
 
@@ -72,11 +86,18 @@ class ParameterStore {
  private:
   at::Tensor view(const at::Tensor& flat, std::size_t parameter) const;
   bool has_copy(std::size_t parameter) const;
+  bool is_split(std::size_t parameter) const { return !masters_[parameter].defined(); }
+  void make_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
+  void make_split_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
+  void make_tensor(std::size_t parameter, const at::TensorOptions& options);
 
   ParameterLayout layout_;
+  MasterWeights format_ = MasterWeights::fp32;
   at::Tensor parameters_;
   at::Tensor gradients_;
-  std::vector<at::Tensor> masters_;
+  std::vector<at::Tensor> masters_;  // undefined where split
+  std::vector<SplitMaster> splits_;  // whose weights are tensors_; empty where nothing is split
+  at::Tensor opened_;                // float32, of the largest that is split
   std::vector<at::Tensor> gradient_views_;
   std::vector<at::Tensor> tensors_;
 };

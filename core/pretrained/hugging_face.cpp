@@ -323,9 +323,8 @@ void read_hugging_face_weights(const fs::path& folder, ParameterStore& store) {
   reader.find_all(store.layout());
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
     const auto& parameter = store.layout().parameters()[i];
-    store.master(i).copy_(reader.find(parameter));
+    store.set_master(i, reader.find(parameter));
   }
-  store.publish();
 }
 
 void write_hugging_face(const fs::path& folder, const ModelSpec& spec, const ParameterStore& store,

@@ -132,12 +132,12 @@ void read_llm_c_weights(const std::filesystem::path& file, ParameterStore& store
       const auto source = at::from_blob(data, stack.shape, at::TensorOptions().dtype(h.dtype));
       const auto name =
           stack.last.empty() ? stack.first : fmt::format("{}{}{}", stack.first, layer, stack.last);
-      const auto& master = store.master(layout.index_of(name));
-      master.copy_(source.narrow(0, 0, master.size(0)));
+      const auto parameter = layout.index_of(name);
+      const auto rows = store.tensors()[parameter].size(0);
+      store.set_master(parameter, source.narrow(0, 0, rows));
       data += source.nbytes();
     }
   }
-  store.publish();
 }
 
 }  // namespace blockwise

@@ -114,12 +114,15 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 24> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 27> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
+                                                           "trainer.master_weights: fp32",
                                                            "optimizer.block_lr: \"\"",
                                                            "optimizer.clip_by: norm",
                                                            "optimizer.state: ",
+                                                           "optimizer.state.resident_mb: 0",
+                                                           "optimizer.state.folder: \"\"",
                                                            "optimizer.state.first_moments: fp32",
                                                            "optimizer.state.second_moments: fp32",
                                                            "optimizer.state.smallest: 4096",

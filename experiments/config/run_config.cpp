@@ -88,6 +88,15 @@ void visit_computation(FieldVisitor& v, TrainerConfig& c) {
             "fp32; bf16: bfloat16 weights and activations, float32 masters and gradients; "
             "bf16_autocast: float32 weights, bfloat16 products"},
            c.precision, {"fp32", "bf16", "bf16_autocast"});
+  v.choice({"master_weights",
+            "bf16: fp32, or beside each bfloat16 weight lossless_16bit: 2 bytes, all bits; "
+            "residual_8bit: 1 byte, 16 bits of mantissa; kahan: 2 bytes, a compensation; "
+            "stochastic, none: nothing, rounded at random or to the nearest"},
+           c.master_weights, master_weights_names());
+  v.check("master_weights",
+          c.master_weights == "fp32" || c.precision == "bf16"
+              ? ""
+              : fmt::format("is {}, which is for precision bf16", c.master_weights));
   v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, c.float32_roles,
                 role_names());
   v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
@@ -131,6 +140,7 @@ std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
   if (precision != "bf16") return std::nullopt;
   MixedPrecision mixed;
   mixed.keep_tensors = float32_tensors;
+  mixed.masters = master_weights_from_name(master_weights);
   for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
   return mixed;
 }

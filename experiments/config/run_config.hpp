@@ -44,6 +44,7 @@ struct TrainerConfig {
   double divergence_loss = 0.0;
   double divergence_factor = 100.0;
   std::string precision = "fp32";
+  std::string master_weights = "fp32";
   std::vector<std::string> float32_roles = {"norm"};
   std::vector<std::string> float32_tensors;
   bool activation_checkpointing = false;

@@ -152,8 +152,8 @@ HessianRows rows_of_probe(const MeasurementScope& scope, PartMeasurement& work,
                                quadrature.weights[i], quadrature.residuals[i]});
   }
   if (probe.probe == 0 && scope.config.pairs.solver == "lanczos") {
-    const auto pairs = process.pairs(scope.config.pairs.count, SpectrumEnd::both, /*confirm=*/true,
-                                     scope.config.pairs.tolerance);
+    const auto pairs = process.pairs(scope.config.pairs.count, SpectrumEnd::both,
+                                     Lanczos::Residuals::computed, scope.config.pairs.tolerance);
     add_pairs(rows, scope.step, work.index, pairs, work.product_error);
     hand_on_eigenvectors(scope, work, pairs);
   }

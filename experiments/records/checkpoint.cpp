@@ -24,10 +24,13 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kFiles[] = {kParametersFile, "optimizer.safetensors"};
 
-NamedTensors parameter_tensors(const ParameterStore& store) {
-  NamedTensors tensors;
+// One at a time: of split masters there are values only for the moment.
+std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
+  std::vector<LateTensor> tensors;
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    tensors.emplace_back(store.layout().parameters()[i].name, store.master(i));
+    const auto& parameter = store.layout().parameters()[i];
+    tensors.push_back(
+        {parameter.name, parameter.shape, at::kFloat, [&store, i] { return store.master(i); }});
   }
   return tensors;
 }
@@ -122,11 +125,10 @@ void copy_parameters(const fs::path& folder, ParameterStore& store) {
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
     const auto& name = store.layout().parameters()[i].name;
     const auto& tensor = saved.tensor(name);
-    require_input(tensor.sizes() == store.master(i).sizes(),
+    require_input(tensor.sizes() == store.tensors()[i].sizes(),
                   "{}: '{}' has another shape than the model's", saved.path, name);
-    store.master(i).copy_(tensor);
+    store.set_master(i, tensor);
   }
-  store.publish();
 }
 
 // -1 where the name is no checkpoint's.

@@ -115,6 +115,9 @@ std::int64_t MemoryPlan::optimizer_bytes() const {
 std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
     const Optimizer& optimizer, const ParameterStore& store) {
   auto kinds = optimizer.state().bytes();
+  if (optimizer.state().is_bounded()) {
+    kinds = {{"resident_state", optimizer.state().resident_bytes()}};
+  }
   if (store.master_bytes() > 0) kinds.emplace_back("master_weights", store.master_bytes());
   return kinds;
 }
@@ -146,12 +149,17 @@ MemoryPlan plan_memory(RunConfig config) {
     plan.peak_bytes_without_checkpointing = step_peak(without, shape, *model, store, memory);
     plan.peak_bytes_with_checkpointing = step_peak(with, shape, *model, store, memory);
   });
+  // What is in a file was counted as if it were in memory.
+  std::int64_t state_bytes = 0;
+  for (const auto& [kind, bytes] : optimizer.state().bytes()) state_bytes += bytes;
+  const auto away = state_bytes - optimizer.state().resident_bytes();
+  plan.peak_bytes_without_checkpointing -= away;
+  plan.peak_bytes_with_checkpointing -= away;
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing
                                                      : plan.peak_bytes_without_checkpointing;
   plan.activation_bytes =
       plan.peak_bytes - plan.parameter_bytes - plan.gradient_bytes - plan.optimizer_bytes();
-  plan.checkpoint_bytes = static_cast<std::int64_t>(store.parameters().nbytes()) +
-                          plan.optimizer_bytes() - plan.master_bytes;
+  plan.checkpoint_bytes = 4 * layout.size() + state_bytes;
   plan.flops_per_token = 6.0 * multiplying_parameters(layout) +
                          12.0 * double(shape.sequence_length) * query_width(layout);
   return plan;

@@ -124,6 +124,15 @@ class Run {
   RunRecorder recorder_;
 };
 
+// State that is not in memory is beside the run's file, unless the configuration says where.
+OptimizerConfig with_state_in(OptimizerConfig config, const fs::path& folder) {
+  if (config.state.is_paged() && config.state.folder.empty()) {
+    fs::create_directories(folder);
+    config.state.folder = folder.string();
+  }
+  return config;
+}
+
 Run::Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at::Device device,
          int threads)
     : run_(run),
@@ -137,7 +146,8 @@ Run::Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at:
       store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
              trainer_.gradient_storage()),
       model_(run.config.model.spec->build(store_)),
-      optimizer_(run.config.optimizer, store_, static_cast<std::uint64_t>(run.config.seed)),
+      optimizer_(with_state_in(run.config.optimizer, folder_), store_,
+                 static_cast<std::uint64_t>(run.config.seed)),
       micro_batches_(trainer_.global_batch_tokens /
                      (trainer_.micro_batch_size * run.data->shape().sequence_length)),
       tokens_per_step_(trainer_.global_batch_tokens),
@@ -418,7 +428,7 @@ void Run::measure() {
   ParameterStore store(run_.layout, device_, config.dtype());
   {
     at::NoGradGuard no_grad;
-    store.parameters().copy_(store_.parameters());
+    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store.set_master(i, store_.master(i));
   }
   const auto model = run_.config.model.spec->build(store);
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
@@ -445,6 +455,7 @@ void Run::checkpoint() {
   const auto data = run_.config.data.spec->folder().string();
   write_checkpoint(folder_, step_, keep,
                    {start_.identity, *run_.config.model.spec, data, store_, optimizer_});
+  optimizer_.state().evict();
   mark_best();
 }
 
@@ -460,7 +471,10 @@ RunOutcome Run::end(RunState state, const std::string& message) {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.set_status(state, message, step_);
   recorder_.close();
-  return {state, step_, training_loss_, validation_loss_, message};
+  const auto* pages = optimizer_.state().pages();
+  return {state,          step_,
+          training_loss_, validation_loss_,
+          message,        pages != nullptr ? std::optional(pages->report()) : std::nullopt};
 }
 
 // Whatever checkpoint_every says: the next process goes on from here.

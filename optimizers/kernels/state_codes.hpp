@@ -53,6 +53,47 @@ void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::in
 void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
                  float* x);
 
+// float8_e4m3fn of x / s, to the nearest and of two equally near the even one; s = max |x| / 448 of
+// each block. With for_zero_only x > 0 is at least the smallest value, 2^-9.
+inline constexpr float kLargestFp8 = 448.0F;
+std::uint8_t to_fp8(float x);  // |x| at most kLargestFp8
+float from_fp8(std::uint8_t bits);
+void encode_fp8(const float* x, std::int64_t n, std::int64_t block, CodeTable::Zero zero,
+                const Codes& stored);
+void decode_fp8(const Codes& stored, std::int64_t n, std::int64_t block, float* x);
+
+// Any values in [-1, 1], ascending, as close to each other as they like: codes by bisection. s: as
+// |x| is largest, which makes the ends -1 and 1 useful.
+class Codebook {
+ public:
+  explicit Codebook(std::span<const float> ascending);  // 256
+  float value(std::uint8_t code) const { return values_[code]; }
+  std::uint8_t code(float x) const;
+
+ private:
+  std::array<float, 256> values_{};
+  std::array<float, 256> midpoints_{};
+};
+void encode_codebook(const Codebook& book, const float* x, std::int64_t n, std::int64_t block,
+                     const Codes& stored);
+void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, std::int64_t block,
+                     float* x);
+
+// A matrix x >= 0, row-major, in two codes per byte, the first in the low half, with a scale per
+// row and per column, r_i = max_j x_ij and c_j = max_i x_ij: the code of x_ij / min(r_i, c_j).
+struct CodeShape {
+  std::int64_t rows, columns;
+};
+struct RankOneCodes {
+  std::uint8_t* codes;
+  float* rows;
+  float* columns;
+};
+void encode_rank1(const CodeTable& table, const float* x, const CodeShape& shape,
+                  const RankOneCodes& stored);
+void decode_rank1(const CodeTable& table, const RankOneCodes& stored, const CodeShape& shape,
+                  float* x);
+
 // Companded 8 bits in blocks of kCompandedBlock with the scale in bf16, rounded up so that nothing
 // exceeds it.
 //   softsign: y = x / s, z = 2 y / (1 + |y|), code = round(127 z); back y = z / (2 - |z|)

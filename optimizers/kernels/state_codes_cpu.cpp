@@ -150,6 +150,118 @@ void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, st
   });
 }
 
+std::uint8_t to_fp8(float x) {
+  const auto sign = static_cast<std::uint8_t>((bits_of(x) >> 24) & 0x80U);
+  const float size = std::abs(x);
+  // Below 2^-6 steps of 2^-9, which are the bits themselves.
+  if (size < 0x1p-6F) return sign | static_cast<std::uint8_t>(std::nearbyint(size * 0x1p9F));
+  // Half of the last kept bit, and a little less where that bit is even.
+  const auto bits = bits_of(size);
+  const auto rounded_up = bits + 0x7FFFFU + ((bits >> 20) & 1U);
+  // The exponent's bias is 7, not 127.
+  return sign | static_cast<std::uint8_t>((rounded_up >> 20) - (120U << 3));
+}
+
+float from_fp8(std::uint8_t bits) {
+  const std::uint32_t size = bits & 0x7FU;
+  const float value =
+      size < 8 ? static_cast<float>(size) * 0x1p-9F : float_of((size + (120U << 3)) << 20);
+  return (bits & 0x80U) != 0 ? -value : value;
+}
+
+void encode_fp8(const float* x, std::int64_t n, std::int64_t block, CodeTable::Zero zero,
+                const Codes& stored) {
+  const std::uint8_t least = zero == CodeTable::Zero::for_zero_only ? 1 : 0;
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const float most = largest(x, begin, end);
+    stored.scales[number] = most / kLargestFp8;
+    const Scaling scaled(most);
+    for (auto i = begin; i < end; ++i) {
+      const auto code = to_fp8(std::clamp(scaled(x[i]), -1.0F, 1.0F) * kLargestFp8);
+      stored.codes[i] = x[i] > 0.0F ? std::max(code, least) : code;
+    }
+  });
+}
+
+void decode_fp8(const Codes& stored, std::int64_t n, std::int64_t block, float* x) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) x[i] = from_fp8(stored.codes[i]) * stored.scales[number];
+  });
+}
+
+Codebook::Codebook(std::span<const float> ascending) {
+  std::copy_n(ascending.begin(), values_.size(), values_.begin());
+  midpoints_.fill(std::numeric_limits<float>::infinity());
+  for (std::size_t i = 0; i + 1 < values_.size(); ++i) {
+    midpoints_[i] = 0.5F * (values_[i] + values_[i + 1]);
+  }
+}
+
+std::uint8_t Codebook::code(float x) const {
+  std::size_t code = 0;
+  for (std::size_t half = 128; half > 0; half /= 2) {
+    if (x > midpoints_[code + half - 1]) code += half;
+  }
+  return static_cast<std::uint8_t>(code);
+}
+
+void encode_codebook(const Codebook& book, const float* x, std::int64_t n, std::int64_t block,
+                     const Codes& stored) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    const Scaling scaled(stored.scales[number] = largest(x, begin, end));
+    for (auto i = begin; i < end; ++i) stored.codes[i] = book.code(scaled(x[i]));
+  });
+}
+
+void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, std::int64_t block,
+                     float* x) {
+  over_blocks(n, block, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) x[i] = book.value(stored.codes[i]) * stored.scales[number];
+  });
+}
+
+void encode_rank1(const CodeTable& table, const float* x, const CodeShape& shape,
+                  const RankOneCodes& stored) {
+  const auto [rows, columns] = shape;
+  const bool many = rows * columns > kTask;
+  parallel_loop(rows, many, [&](std::int64_t i) {
+    stored.rows[i] = largest(x, i * columns, (i + 1) * columns);
+  });
+  // Runs of columns, each down all rows.
+  constexpr std::int64_t kRun = 256;
+  parallel_loop((columns + kRun - 1) / kRun, many, [&](std::int64_t run) {
+    const auto begin = run * kRun, end = std::min(columns, begin + kRun);
+    std::fill(stored.columns + begin, stored.columns + end, 0.0F);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (auto j = begin; j < end; ++j) {
+        stored.columns[j] = std::max(stored.columns[j], x[i * columns + j]);
+      }
+    }
+  });
+  const auto code = [&](std::int64_t at) {
+    const float scale = std::min(stored.rows[at / columns], stored.columns[at % columns]);
+    return static_cast<int>(table.code(Scaling(scale)(x[at])));
+  };
+  over_tasks(rows * columns, [&](std::int64_t begin, std::int64_t end) {
+    for (auto at = begin; at < end; at += 2) {
+      const int high = at + 1 < end ? code(at + 1) : 0;
+      stored.codes[at / 2] = static_cast<std::uint8_t>(code(at) | (high << 4));
+    }
+  });
+}
+
+void decode_rank1(const CodeTable& table, const RankOneCodes& stored, const CodeShape& shape,
+                  float* x) {
+  const auto columns = shape.columns;
+  over_tasks(shape.rows * columns, [&](std::int64_t begin, std::int64_t end) {
+    for (auto at = begin; at < end; ++at) {
+      const auto both = stored.codes[at / 2];
+      const auto code = static_cast<std::uint8_t>(at % 2 == 0 ? both & 15U : both >> 4);
+      x[at] = table.value(code) * std::min(stored.rows[at / columns], stored.columns[at % columns]);
+    }
+  });
+}
+
 void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales) {
   over_blocks(n, kCompandedBlock, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
     scales[number] = bf16_above(largest(x, begin, end));

@@ -38,14 +38,17 @@ void add(Extents& extents, const StoredPart& part) {
       checked_sum("values of the optimizer's state", entry->second.size, part.size);
 }
 
-void require_memory(const Extents& kinds, at::Device device) {
+std::int64_t bytes_of(const Extent& extent) {
+  const auto width = static_cast<std::int64_t>(c10::elementSize(extent.type));
+  return checked_product("bytes of the optimizer", {extent.size, width});
+}
+
+std::int64_t bytes_of(const Extents& kinds) {
   std::int64_t bytes = 0;
   for (const auto& [name, extent] : kinds) {
-    const auto width = static_cast<std::int64_t>(c10::elementSize(extent.type));
-    bytes = checked_sum("bytes of the optimizer", bytes,
-                        checked_product("bytes of the optimizer", {extent.size, width}));
+    bytes = checked_sum("bytes of the optimizer", bytes, bytes_of(extent));
   }
-  require_available(bytes, device, "the optimizer's state");
+  return bytes;
 }
 
 const at::Tensor* find(const NamedTensors& tensors, const std::string& name) {
@@ -91,24 +94,38 @@ StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<St
     auto& codecs = codecs_.emplace_back();
     for (const auto& spec : of_parameter) codecs.push_back(format.codec(spec));
   }
-  make_buffers(device);
+  require_input(!format.is_paged() || device.is_cpu() || device.is_meta(),
+                "optimizer.state.resident_mb: only 0 on the device {}", device.str());
+  resident_bound_ = format.resident_bytes();
+  make_buffers(device, format);
+  cut_buffers();
   make_states();
 }
 
-void StateStore::make_buffers(at::Device device) {
+void StateStore::make_buffers(at::Device device, const StateFormat& format) {
   Extents kinds;
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
       for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) add(kinds, part);
     }
   }
-  require_memory(kinds, device);
-  std::map<std::string, std::pair<std::size_t, std::int64_t>> next;  // buffer, first free value
+  const auto bytes = bytes_of(kinds);
+  const bool paged = format.is_paged() && device.is_cpu();
+  require_available(paged ? std::min(bytes, resident_bound_) : bytes, device,
+                    "the optimizer's state");
   for (const auto& [name, extent] : kinds) {
-    next[name] = {buffers_.size(), 0};
-    buffers_.emplace_back(
-        name, at::zeros({extent.size}, at::TensorOptions().dtype(extent.type).device(device)));
+    const auto options = at::TensorOptions().dtype(extent.type);
+    buffers_.emplace_back(name, paged ? at::empty({extent.size}, options.device(at::kMeta))
+                                      : at::zeros({extent.size}, options.device(device)));
   }
+  if (paged) page_buffers(format);
+}
+
+// Which values of the buffers belong to which parameter.
+void StateStore::cut_buffers() {
+  std::map<std::string, std::pair<std::size_t, std::int64_t>> next;  // buffer, first free value
+  for (std::size_t b = 0; b < buffers_.size(); ++b) next[buffers_[b].first] = {b, 0};
+  stored_.clear();
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     auto& of_parameter = stored_.emplace_back(specs_[i].size());
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
@@ -119,6 +136,62 @@ void StateStore::make_buffers(at::Device device) {
       }
     }
   }
+}
+
+// The number of the buffer that a tensor is a view of.
+std::size_t StateStore::buffer_with(const at::Tensor& view) const {
+  const auto found = std::ranges::find_if(
+      buffers_, [&](const auto& buffer) { return buffer.second.is_alias_of(view); });
+  return static_cast<std::size_t>(found - buffers_.begin());
+}
+
+// Puts the buffers, which are sizes so far, into a file, each from a page's beginning on.
+void StateStore::page_buffers(const StateFormat& format) {
+  constexpr std::int64_t kAligned = 1 << 16;  // a multiple of every system's page
+  std::vector<std::int64_t> begin;
+  std::int64_t end = 0;
+  for (const auto& [name, buffer] : buffers_) {
+    begin.push_back(end);
+    end += (static_cast<std::int64_t>(buffer.nbytes()) + kAligned - 1) / kAligned * kAligned;
+  }
+  cut_buffers();
+  std::vector<std::vector<ByteRange>> uses(specs_.size());
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    for (const auto& parts : stored_[i]) {
+      for (const auto& part : parts) {
+        const auto width = static_cast<std::int64_t>(part.element_size());
+        const auto b = buffer_with(part);
+        uses[i].push_back(
+            {begin[b] + part.storage_offset() * width, static_cast<std::int64_t>(part.nbytes())});
+      }
+    }
+  }
+  pages_ = std::make_shared<StatePages>(format.folder.empty() ? "." : format.folder, end,
+                                        std::move(uses), resident_bound_);
+  for (std::size_t b = 0; b < buffers_.size(); ++b) {
+    auto& buffer = buffers_[b].second;
+    buffer = at::from_blob(
+        pages_->data() + begin[b], buffer.sizes(), [pages = pages_](void*) {},
+        at::TensorOptions().dtype(buffer.scalar_type()));
+  }
+}
+
+void StateStore::begin_use(std::size_t i) const {
+  if (pages_) pages_->begin_use(i);
+}
+
+void StateStore::end_use(std::size_t i) const {
+  if (pages_) pages_->end_use(i);
+}
+
+void StateStore::evict() const {
+  if (pages_) pages_->evict_all();
+}
+
+std::int64_t StateStore::resident_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& [name, size] : this->bytes()) bytes += size;
+  return resident_bound_ > 0 ? std::min(bytes, resident_bound_) : bytes;
 }
 
 // Views of the buffers.

@@ -14,6 +14,7 @@
 #include "core/parameters/parameter_layout.hpp"
 #include "optimizers/state/state.hpp"
 #include "optimizers/state/state_format.hpp"
+#include "optimizers/state/state_pages.hpp"
 #include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
@@ -24,7 +25,8 @@ class StateStore {
  public:
   // specs: by parameter of the layout. Zeros on the device. Throws InputError where the device has
   // less memory than that, before any of it is taken, where parameters keep state of one name in
-  // two types, and for a format other than fp32 on a device that has no codecs.
+  // two types, for a format other than fp32 or a bound on resident state on another device than the
+  // CPU, and what StatePages throws.
   StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
              at::Device device, const StateFormat& format = {});
 
@@ -45,6 +47,17 @@ class StateStore {
   void encode(std::size_t parameter, std::size_t k, std::int64_t begin, const at::Tensor& values,
               std::uint64_t seed) const;
 
+  // Around a parameter's update; nothing to do for state that is in memory.
+  void begin_use(std::size_t parameter) const;
+  void end_use(std::size_t parameter) const;
+  // Leaves the memory that may be left.
+  void evict() const;
+  // Null where all state is in memory.
+  const StatePages* pages() const { return pages_.get(); }
+  bool is_bounded() const { return resident_bound_ > 0; }
+  // Of state in memory, at most.
+  std::int64_t resident_bytes() const;
+
   // Every name once, with the buffer of all parameters' values.
   const NamedTensors& buffers() const { return buffers_; }
   std::vector<std::pair<std::string, std::int64_t>> bytes() const;
@@ -62,7 +75,10 @@ class StateStore {
     std::size_t parameter, number;
     const at::Tensor* values;
   };
-  void make_buffers(at::Device device);
+  void make_buffers(at::Device device, const StateFormat& format);
+  void cut_buffers();
+  void page_buffers(const StateFormat& format);
+  std::size_t buffer_with(const at::Tensor& view) const;
   void make_states();
   std::vector<at::Tensor> stored(std::size_t parameter, std::size_t k, std::int64_t begin,
                                  std::int64_t size) const;
@@ -71,6 +87,8 @@ class StateStore {
   std::vector<std::string> names_;  // of the layout
   std::vector<std::vector<StateSpec>> specs_;
   std::vector<std::vector<std::shared_ptr<const StateCodec>>> codecs_;  // null for float32
+  std::shared_ptr<StatePages> pages_;                                   // before the buffers in it
+  std::int64_t resident_bound_ = 0;                                     // 0: none
   NamedTensors buffers_;
   // By parameter and number of the state: the tensor, or the parts of its stored form.
   std::vector<std::vector<std::vector<at::Tensor>>> stored_;

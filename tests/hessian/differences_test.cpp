@@ -68,7 +68,7 @@ Extremes extremes(const LinearOperator& h) {
   process.run([](std::int64_t) { return true; });
   Extremes found;
   double low = 0.0, high = 0.0;
-  for (const auto& pair : process.pairs(1, SpectrumEnd::both, false)) {
+  for (const auto& pair : process.pairs(1, SpectrumEnd::both, Lanczos::Residuals::bounded)) {
     if (pair.value > high) found.largest = pair.vector, high = pair.value;
     if (pair.value < low) found.smallest = pair.vector, low = pair.value;
   }

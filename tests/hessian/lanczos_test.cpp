@@ -124,7 +124,7 @@ TEST_CASE("Pairs at both ends are those of the dense matrix and of Spectra") {
   Lanczos lanczos(a, gaussian({200}, 5), {.steps = 80});
   lanczos.run();
   const auto expected = symmetric_eigenvalues(to_dense(a));
-  const auto pairs = lanczos.pairs(2, SpectrumEnd::both, /*confirm=*/true);
+  const auto pairs = lanczos.pairs(2, SpectrumEnd::both, Lanczos::Residuals::computed);
   REQUIRE(pairs.size() == 4);
   CHECK(pairs[0].value == Approx(expected[199]).epsilon(1e-10));
   CHECK(pairs[1].value == Approx(expected[0]).epsilon(1e-10));
@@ -180,7 +180,7 @@ TEST_CASE("Random matrices have their edges and spikes") {
   }());
   Lanczos mp(covariance, gaussian({d}, 12), {.steps = 200});
   mp.run();
-  const auto pairs = mp.pairs(2, SpectrumEnd::both, false);
+  const auto pairs = mp.pairs(2, SpectrumEnd::both, Lanczos::Residuals::bounded);
   // Fluctuations: edges n^(-2/3) times the width, the spike n^(-1/2) times l sqrt(2); three of
   // them.
   CHECK(std::abs(pairs[0].value - 4.333) < 3.0 * 4.0 * std::sqrt(2.0 / double(n)));
@@ -205,7 +205,7 @@ TEST_CASE("Random matrices have their edges and spikes") {
   const DenseOperator wigner(spiked_matrix);
   Lanczos process(wigner, gaussian({1000}, 14), {.steps = 120});
   process.run();
-  const auto top = process.pairs(1, SpectrumEnd::largest, false)[0];
+  const auto top = process.pairs(1, SpectrumEnd::largest, Lanczos::Residuals::bounded)[0];
   CHECK(top.value == Approx(2.9).margin(0.1));
   CHECK(std::pow(top.vector[0].item<double>(), 2) == Approx(0.84).margin(0.05));
 }
@@ -338,7 +338,7 @@ TEST_CASE("Ends that have not converged are marked by every solver") {
   check(thick_restart_eigenpairs(a, gaussian({400}, 7), options));
   Lanczos lanczos(a, gaussian({400}, 7), {.steps = 40});
   lanczos.run();
-  check({lanczos.pairs(2, SpectrumEnd::both, /*confirm=*/true, 1e-6), false});
+  check({lanczos.pairs(2, SpectrumEnd::both, Lanczos::Residuals::computed, 1e-6), false});
 }
 
 TEST_CASE("A thick restart that was stopped goes on with the same bits") {

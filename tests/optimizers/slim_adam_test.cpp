@@ -98,8 +98,8 @@ TEST_CASE("slim_adam: fused tensors keep their sections where state is stored in
   const nlohmann::json fields = {{"rule", "slim_adam"}};
   const nlohmann::json coded_fields = {{"rule", "slim_adam"}, {"state", coded}};
   const Run run(coded_fields), plain(fields);
-  // Steps of a root that is 2^-9 off, three of them.
-  CHECK(at::allclose(run.store.parameters(), plain.store.parameters(), 0.0, 3e-2 / 512));
+  // Three steps, each by a root that is 2^-8 off: rounding at random goes up to a whole 2^-7.
+  CHECK(at::allclose(run.store.parameters(), plain.store.parameters(), 0.0, 3e-2 / 256));
 }
 
 TEST_CASE("slim_adam: a role is averaged in one way") {

@@ -3,12 +3,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
 
 #include "optimizers/kernels/state_codes.hpp"
+#include "optimizers/state/codecs/codebook.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 #include "tests/support/set_fields.hpp"
@@ -19,6 +21,11 @@ using namespace blockwise::testing;
 namespace {
 
 using Stored = std::vector<at::Tensor>;
+
+std::shared_ptr<const StateCodec> codec_of(const std::string& name, StateUse use,
+                                           std::vector<std::int64_t> shape = {1}) {
+  return make_state_codec(name, {"state", std::move(shape), use});
+}
 
 Stored make_stored(const StateCodec& codec, std::int64_t size) {
   Stored stored;
@@ -40,7 +47,7 @@ at::Tensor round_trip(const StateCodec& codec, const at::Tensor& values, std::ui
 
 // Every value that a codec with one byte per code can give at the scale 1.
 std::vector<float> code_values(const std::string& name, StateUse use) {
-  const auto codec = make_state_codec(name, use);
+  const auto codec = codec_of(name, use);
   auto stored = make_stored(*codec, 256);
   stored[0].copy_(at::arange(256));
   stored[1].fill_(1.0);
@@ -61,15 +68,14 @@ double relative_error(const at::Tensor& x, const at::Tensor& exact) {
   return ((x.to(at::kDouble) - e).norm() / e.norm()).item<double>();
 }
 
-const std::vector<std::string> kCodecs = {"bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit"};
-const std::vector<StateUse> kUses = {StateUse::average, StateUse::non_negative};
-
+// Of vectors; matrices with scales of rows and columns have a test of their own.
 template <typename Check>
 void for_every_codec(Check check) {
-  for (const auto& name : kCodecs) {
-    for (const auto use : kUses) {
-      INFO(name << (use == StateUse::average ? ", first moments" : ", second moments"));
-      check(name, use, *make_state_codec(name, use));
+  for (const auto& entry : state_codecs()) {
+    const auto codec = entry.make();
+    for (const auto use : codec->moments) {
+      INFO(entry.name << (use == StateUse::average ? ", first moments" : ", second moments"));
+      check(entry.name, use, *codec_of(entry.name, use));
     }
   }
 }
@@ -120,9 +126,11 @@ TEST_CASE("A code is that of the nearest value, also beside every midpoint") {
 
 TEST_CASE("Values come back within the codec's step, at every size of gradients") {
   // Relative L2 errors: half a step of the map over what the blocks hold. bf16 has 8 bits; of 4
-  // bits the smallest second moment is a 16th of the block's largest.
+  // bits the smallest second moment is a 16th of the block's largest. fp8 has 4 bits, the hidden
+  // one among them: at most 2^-4, on average less than half of it.
   const std::map<std::string, double> bound = {
-      {"bf16", 4e-3}, {"dynamic_8bit", 1.2e-2}, {"companded_8bit", 1.2e-2}, {"dynamic_4bit", 0.3}};
+      {"bf16", 4e-3}, {"dynamic_8bit", 1.2e-2},  {"companded_8bit", 1.2e-2}, {"dynamic_4bit", 0.3},
+      {"fp8", 0.035}, {"codebook_8bit", 1.2e-2}, {"rank1_4bit", 0.3}};
   for_every_codec([&](const std::string& name, StateUse use, const StateCodec& codec) {
     for (const double scale : {1e-10, 1e-6, 1.0, 1e4}) {
       INFO("scale " << scale);
@@ -161,8 +169,9 @@ TEST_CASE("A short last block is coded as well as the others") {
 
 TEST_CASE("Coding what was decoded changes nothing") {
   for_every_codec([](const std::string& name, StateUse use, const StateCodec& codec) {
-    // A companded block keeps its largest value only to the code, and with it the scale.
-    if (name == "companded_8bit") return;
+    // A companded block keeps its largest value only to the code, and with it the scale; a codebook
+    // is learned from what is coded.
+    if (name == "companded_8bit" || name == "codebook_8bit") return;
     auto values = moments(3000, use, 1.0);
     if (use == StateUse::average) values[7] = -9.0;  // the largest of a block, of either sign
     const auto once = round_trip(codec, values);
@@ -173,7 +182,7 @@ TEST_CASE("Coding what was decoded changes nothing") {
 
 TEST_CASE(
     "bf16: every value that it has stays, the others go to a neighbour, and their mean is x") {
-  const auto codec = make_state_codec("bf16", StateUse::average);
+  const auto codec = codec_of("bf16", StateUse::average);
   std::vector<float> all;
   for (std::uint32_t bits = 0; bits < (1U << 16); ++bits) {
     const auto value = std::bit_cast<float>(bits << 16);
@@ -196,9 +205,10 @@ TEST_CASE(
 
 TEST_CASE("No codec drifts to one side from an average of zero") {
   // An average with the memory 0.9 of +1 and -1 in turn, coded at every step.
-  for (const auto& name : kCodecs) {
+  for (const auto& name : state_codec_names(StateUse::average)) {
+    if (name == "fp32") continue;
     INFO(name);
-    const auto codec = make_state_codec(name, StateUse::average);
+    const auto codec = codec_of(name, StateUse::average);
     const auto start = formula_values(11, 2048).to(at::kFloat) * 1e-3;
     auto exact = start.clone(), kept = start.clone();
     for (int step = 0; step < 400; ++step) {
@@ -214,8 +224,134 @@ TEST_CASE("No codec drifts to one side from an average of zero") {
 
 TEST_CASE("Only moments have codecs") {
   for (const auto use : {StateUse::basis, StateUse::accumulator, StateUse::index}) {
-    for (const auto& name : kCodecs) CHECK(make_state_codec(name, use) == nullptr);
+    for (const auto& entry : state_codecs()) CHECK(codec_of(entry.name, use) == nullptr);
   }
-  CHECK(make_state_codec("fp32", StateUse::average) == nullptr);
-  CHECK_THAT(input_error([] { make_state_codec("int3", StateUse::average); }), Contains("'int3'"));
+  CHECK(codec_of("fp32", StateUse::average) == nullptr);
+  CHECK(codec_of("codebook_8bit", StateUse::non_negative) == nullptr);
+  CHECK(codec_of("rank1_4bit", StateUse::average) == nullptr);
+  CHECK_THAT(input_error([] { codec_of("int3", StateUse::average); }), Contains("'int3'"));
+}
+
+TEST_CASE("float8_e4m3fn: every code and every float32 near one are those of LibTorch") {
+  std::vector<float> tried;
+  for (int bits = 0; bits < 256; ++bits) {
+    if ((bits & 0x7F) == 0x7F) continue;  // not a number
+    const auto code = static_cast<std::uint8_t>(bits);
+    const auto theirs =
+        at::full({1}, bits, at::kByte).view(at::kFloat8_e4m3fn).to(at::kFloat).item<float>();
+    CHECK(kernels::from_fp8(code) == theirs);
+    if (bits != 0x80) CHECK(kernels::to_fp8(theirs) == code);
+    tried.push_back(theirs);
+  }
+  std::ranges::sort(tried);
+  const auto values = tried;
+  for (std::size_t i = 0; i + 1 < values.size(); ++i) {
+    const float middle = 0.5F * (values[i] + values[i + 1]);
+    for (const float x : {std::nextafter(middle, -500.0F), middle, std::nextafter(middle, 500.0F),
+                          std::nextafter(values[i], 500.0F)}) {
+      tried.push_back(x);
+    }
+  }
+  // Every exponent with 4096 mantissas.
+  for (int exponent = -30; exponent <= 8; ++exponent) {
+    for (int k = 0; k < 4096; ++k) {
+      const float x = std::ldexp(1.0F + static_cast<float>(k) / 4096.0F, exponent);
+      if (x <= kernels::kLargestFp8) tried.insert(tried.end(), {x, -x});
+    }
+  }
+  const auto codes = at::tensor(tried).to(at::kFloat8_e4m3fn).view(at::kByte);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < tried.size(); ++i) {
+    const auto theirs = codes[static_cast<std::int64_t>(i)].item<std::uint8_t>();
+    if (kernels::to_fp8(tried[i]) != theirs) ++wrong;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("Scales of rows and columns: a large value spoils neither its row nor its column") {
+  const std::vector<std::int64_t> shape{60, 401};
+  const auto codec = codec_of("rank1_4bit", StateUse::non_negative, shape);
+  CHECK_FALSE(codec->codes_pieces());
+  auto exact = moments(60 * 401, StateUse::average, 1.0).abs().clamp_min(0.2).view(shape);
+  exact.select(0, 7).mul_(1e4);
+  exact[20][300] *= 1e5;
+  exact.select(0, 11).zero_();
+  const auto stored = make_stored(*codec, exact.numel());
+  codec->encode(exact.flatten(), stored, 0);
+  CHECK(at::equal(stored[1], exact.amax(1)));
+  CHECK(at::equal(stored[2], exact.amax(0)));
+  const auto kept = decoded(*codec, stored, exact.numel()).view(shape);
+  const auto scale = at::minimum(exact.amax(1, true), exact.amax(0, true));
+  // The nearest of 16 equal steps; what is below the first of them becomes it.
+  CHECK((kept - exact).abs().le(scale / 16.0).all().item<bool>());
+  CHECK(kept.select(0, 11).eq(0).all().item<bool>());
+  CHECK(kept.gt(0).eq(exact.gt(0)).all().item<bool>());
+  // Row 7 and the one large element leave the others' scales what they are.
+  const auto row = exact.select(0, 8);
+  CHECK((kept.select(0, 8) - row).abs().max().item<double>() <= row.max().item<double>() / 16.0);
+  CHECK(relative_error(round_trip(*codec, kept.flatten()), kept.flatten()) < 1e-6);
+}
+
+// All ways to cut points into k groups of neighbours.
+double least_cost(const WeightedPoints& points, std::size_t begin, std::int64_t k) {
+  const auto n = points.x.size();
+  if (k == 1) {
+    double w = 0.0, s = 0.0, cost = 0.0;
+    for (auto i = begin; i < n; ++i) {
+      w += points.weight[i];
+      s += points.weight[i] * points.x[i];
+    }
+    for (auto i = begin; i < n; ++i) {
+      cost += points.weight[i] * (points.x[i] - s / w) * (points.x[i] - s / w);
+    }
+    return cost;
+  }
+  double least = HUGE_VAL;
+  for (auto end = begin + 1; end + static_cast<std::size_t>(k) - 1 <= n; ++end) {
+    WeightedPoints first{
+        {points.x.begin() + std::ptrdiff_t(begin), points.x.begin() + std::ptrdiff_t(end)},
+        {points.weight.begin() + std::ptrdiff_t(begin),
+         points.weight.begin() + std::ptrdiff_t(end)}};
+    least = std::min(least, least_cost(first, 0, 1) + least_cost(points, end, k - 1));
+  }
+  return least;
+}
+
+TEST_CASE("The centres of a codebook have the least cost of all groupings") {
+  WeightedPoints points;
+  const auto x = formula_values(5, 11), w = formula_values(6, 11).abs() + 0.1;
+  const auto sorted = std::get<0>(x.to(at::kDouble).sort());
+  for (std::int64_t i = 0; i < 11; ++i) {
+    points.x.push_back(sorted[i].item<double>());
+    points.weight.push_back(w[i].item<double>());
+  }
+  for (std::int64_t k = 1; k <= 11; ++k) {
+    INFO(k);
+    const auto centres = best_centres(points, k);
+    REQUIRE(std::ssize(centres) == k);
+    double cost = 0.0;
+    for (std::size_t i = 0; i < points.x.size(); ++i) {
+      double nearest = HUGE_VAL;
+      for (const auto c : centres) nearest = std::min(nearest, std::abs(points.x[i] - c));
+      cost += points.weight[i] * nearest * nearest;
+    }
+    // Of sums of eleven terms in double.
+    CHECK(cost == Approx(least_cost(points, 0, k)).margin(1e-12));
+  }
+}
+
+TEST_CASE("A codebook is learned once, at the first values that are not zero") {
+  const auto codec = codec_of("codebook_8bit", StateUse::average);
+  const auto stored = make_stored(*codec, 3000);
+  codec->encode(at::zeros({3000}), stored, 0);
+  CHECK(stored[2].eq(0).all().item<bool>());
+  codec->encode(moments(3000, StateUse::average, 1e-5), stored, 0);
+  const auto learned = stored[2].clone();
+  CHECK(learned[0].item<float>() == -1.0F);
+  CHECK(learned[255].item<float>() == 1.0F);
+  CHECK(learned.eq(0).any().item<bool>());
+  CHECK(learned.diff().ge(0).all().item<bool>());
+  codec->encode(at::ones({3000}), stored, 0);
+  CHECK(at::equal(stored[2], learned));
+  CHECK(decoded(*codec, stored, 3000).eq(1).all().item<bool>());
 }

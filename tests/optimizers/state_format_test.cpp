@@ -1,6 +1,7 @@
 // Rules whose state is kept in few bytes: bytes, saving, resuming, and that they still learn.
 #include "optimizers/state/state_format.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "tests/support/catch.hpp"
@@ -12,13 +13,22 @@ using namespace blockwise::testing;
 
 namespace {
 
-const std::vector<std::string> kFormats = {"bf16", "dynamic_8bit", "companded_8bit",
-                                           "dynamic_4bit"};
+std::vector<std::string> all_formats() { return state_codecs().names(); }
+
+// The format where it is made for that moment, or else one of as many bits.
+std::string moment_format(const std::string& format, StateUse use) {
+  const auto names = state_codec_names(use);
+  if (std::ranges::count(names, format) > 0) return format;
+  return format == "rank1_4bit" ? "dynamic_4bit" : "dynamic_8bit";
+}
 
 nlohmann::json fields_of(const std::string& rule, const std::string& format) {
   return {{"rule", rule},
           {"weight_decay", 0.1},
-          {"state", {{"first_moments", format}, {"second_moments", format}, {"smallest", 1}}}};
+          {"state",
+           {{"first_moments", moment_format(format, StateUse::average)},
+            {"second_moments", moment_format(format, StateUse::non_negative)},
+            {"smallest", 1}}}};
 }
 
 struct Stepper {
@@ -51,19 +61,24 @@ void check_same(const NamedTensors& a, const NamedTensors& b) {
   }
 }
 
-// Bytes of n values.
-std::int64_t coded_bytes(const std::string& format, std::int64_t n) {
+// Bytes of a parameter's moment.
+std::int64_t coded_bytes(const std::string& format, const Parameter& parameter) {
+  const auto n = parameter.size();
   const auto over = [&](std::int64_t piece) { return (n + piece - 1) / piece; };
   if (format == "bf16") return 2 * n;
-  if (format == "dynamic_8bit") return n + 4 * over(256);
+  if (format == "dynamic_8bit" || format == "fp8") return n + 4 * over(256);
+  if (format == "codebook_8bit") return n + 4 * over(256) + 4 * 256;
   if (format == "companded_8bit") return n + 2 * over(32);
+  if (format == "rank1_4bit" && parameter.is_matrix()) {
+    return over(2) + 4 * (parameter.rows() + parameter.columns());
+  }
   return over(2) + 4 * over(128);
 }
 
 template <typename Check>
 void for_every_pair(Check check) {
   for (const auto& entry : update_rules()) {
-    for (const auto& format : kFormats) {
+    for (const auto& format : all_formats()) {
       INFO(entry.name << " in " << format);
       check(entry.name, format);
     }
@@ -73,12 +88,14 @@ void for_every_pair(Check check) {
 }  // namespace
 
 TEST_CASE("Bytes of AdamW's state are those of the format") {
-  for (const auto& format : kFormats) {
+  for (const auto& format : all_formats()) {
     INFO(format);
     const Stepper adamw(fields_of("adamw", format));
     std::int64_t expected = 0, found = 0;
     for (const auto& parameter : adamw.store.layout().parameters()) {
-      expected += 2 * coded_bytes(format, parameter.size());
+      for (const auto use : {StateUse::average, StateUse::non_negative}) {
+        expected += coded_bytes(moment_format(format, use), parameter);
+      }
     }
     for (const auto& [name, bytes] : adamw.optimizer->state().bytes()) found += bytes;
     CHECK(found == expected);
@@ -106,9 +123,10 @@ TEST_CASE("Every rule in every format goes on bit for bit from saved state") {
 TEST_CASE("Every rule in every format stays near its float32 steps") {
   // Ten steps of gradients whose sizes span 13 octaves within every block: the smallest lie below
   // the finest step of the companded codes (7 octaves) and of 4 bits (5), and most of what differs
-  // is theirs. bf16 has 8 bits at every size.
+  // is theirs. bf16 has 8 bits at every size, fp8 4 over 18 octaves.
   const std::map<std::string, double> share = {
-      {"bf16", 0.03}, {"dynamic_8bit", 0.2}, {"companded_8bit", 0.5}, {"dynamic_4bit", 0.8}};
+      {"bf16", 0.03},         {"dynamic_8bit", 0.2}, {"companded_8bit", 0.5}, {"dynamic_4bit", 0.8},
+      {"codebook_8bit", 0.5}, {"fp8", 0.4},          {"rank1_4bit", 0.8}};
   for_every_pair([&](const std::string& rule, const std::string& format) {
     auto fields = smooth_options(rule);
     fields["weight_decay"] = 0.1;
@@ -138,7 +156,7 @@ TEST_CASE("A large tensor's state is coded piece by piece as if it were whole") 
   fill_gradients(store, 3);
   const auto m = store.gradients() * 0.1F;
   REQUIRE(optimizer.step(1e-2).gradient_norm < 1e9);
-  const auto codec = make_state_codec("dynamic_8bit", StateUse::average);
+  const auto codec = make_state_codec("dynamic_8bit", {"exp_avg", block.shape});
   std::vector<at::Tensor> stored;
   for (const auto& part : codec->parts(m.numel())) {
     stored.push_back(at::zeros({part.size}, part.type));
@@ -185,7 +203,7 @@ TEST_CASE("State that was saved in float32 is taken over by a format") {
 }
 
 TEST_CASE("A gradient that is not finite changes no code") {
-  for (const auto& format : kFormats) {
+  for (const auto& format : all_formats()) {
     INFO(format);
     Stepper adamw(fields_of("adamw", format));
     adamw.step(0);

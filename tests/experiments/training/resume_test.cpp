@@ -55,11 +55,16 @@ int wait_for(pid_t process) {
   return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-}  // namespace
-
-TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
-  const Prepared p;
-  REQUIRE(run_program({"train", p.config, "--output", p.path("whole")}).exit_code == 0);
+// Kills and starts again, with other settings than those of the run that is not killed.
+void check_kills(const Prepared& p, int kills, const std::vector<std::string>& settings,
+                 const std::vector<std::string>& of_killed) {
+  const auto words = [&](const std::string& name, bool killed) {
+    std::vector<std::string> all = {"train", p.config, "--output", p.path(name)};
+    all.insert(all.end(), settings.begin(), settings.end());
+    if (killed) all.insert(all.end(), of_killed.begin(), of_killed.end());
+    return all;
+  };
+  REQUIRE(run_program(words("whole", false)).exit_code == 0);
   const unsigned seed = std::random_device{}();
   INFO("seed " << seed);
   std::mt19937 random(seed);
@@ -67,9 +72,9 @@ TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
   // included.
   std::uniform_int_distribution<useconds_t> moment(50'000, 900'000);
   int killed = 0, starts = 0;
-  while (killed < 20 && starts < 200) {
+  while (killed < kills && starts < 10 * kills) {
     ++starts;
-    const pid_t process = start_program({"train", p.config, "--output", p.path("killed")});
+    const pid_t process = start_program(words("killed", true));
     ::usleep(moment(random));
     ::kill(process, SIGKILL);
     if (wait_for(process) == -SIGKILL) {
@@ -79,9 +84,28 @@ TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
     check_same(p.path("whole"), p.path("killed"));  // it finished between kills: start over
     std::filesystem::remove_all(p.path("killed"));
   }
-  CHECK(killed == 20);
-  REQUIRE(run_program({"train", p.config, "--output", p.path("killed")}).exit_code == 0);
+  CHECK(killed == kills);
+  REQUIRE(run_program(words("killed", true)).exit_code == 0);
   check_same(p.path("whole"), p.path("killed"));
+}
+
+// BLOCKWISE_KILLS says how many; otherwise what the test says.
+int kills_or(int usual) {
+  const char* wanted = std::getenv("BLOCKWISE_KILLS");
+  return wanted != nullptr ? std::stoi(wanted) : usual;
+}
+
+}  // namespace
+
+TEST_CASE("kill -9 at 20 random moments and resume: bit-equal", "[resume]") {
+  check_kills(Prepared(), kills_or(20), {}, {});
+}
+
+TEST_CASE("kill -9 while state is paged and resume: the bits of a run with all of it in memory",
+          "[resume]") {
+  // 0.8M parameters: 6.4 MB of AdamW's state, of which 2 MB are in memory.
+  check_kills(Prepared(), kills_or(5), {"--set", "model.n_embd=128", "--set", "model.n_layer=4"},
+              {"--set", "optimizer.state.resident_mb=2"});
 }
 
 TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command continues",

@@ -48,7 +48,7 @@ Settings with(Settings settings, const std::string& more) {
 
 TEST_CASE("optimizer.state: a run that stops goes on to the same weights and the same codes") {
   const Runs runs;
-  const auto format = GENERATE("bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit");
+  const auto format = GENERATE("bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit", "fp8");
   INFO(format);
   const auto settings = with(moments(format), "schedule.steps=24");
   runs.trained("whole", settings);
@@ -64,7 +64,7 @@ TEST_CASE("optimizer.state: it trains like float32 in a fraction of the bytes") 
   const auto exact = runs.trained("fp32", {});
   const auto last = exact.evaluations.back().loss, first = exact.evaluations.front().loss;
   REQUIRE(last < first - 0.1);
-  for (const auto* format : {"bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit"}) {
+  for (const auto* format : {"bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit", "fp8"}) {
     INFO(format);
     const auto coded = runs.trained(format, moments(format));
     // A tenth of what was learned in 24 steps.

@@ -1,0 +1,185 @@
+#include "core/parameters/master_weights.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr std::int64_t kGrain = std::int64_t{1} << 15;  // elements per task
+
+std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
+float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+float from_bf16(std::uint16_t bits) { return float_of(std::uint32_t{bits} << 16); }
+bool is_finite(std::uint32_t bits) { return (bits & 0x7F800000U) != 0x7F800000U; }
+
+std::uint16_t* bf16_data(const at::Tensor& x) {
+  return reinterpret_cast<std::uint16_t*>(x.data_ptr<at::BFloat16>());
+}
+
+// Of a number that is not finite, with a mantissa that stays one of a not-a-number.
+std::uint16_t not_finite(std::uint32_t bits) {
+  const bool is_nan = (bits & 0x007FFFFFU) != 0;
+  return static_cast<std::uint16_t>((bits >> 16) | (is_nan ? 0x40U : 0U));
+}
+
+// To the nearest, ties to even.
+std::uint16_t nearest_bf16(float x) {
+  const auto bits = bits_of(x);
+  if (!is_finite(bits)) return not_finite(bits);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+// To the nearest, ties away from zero; the largest finite one at most, so that nothing becomes
+// infinite that is not.
+std::uint16_t split_bf16(std::uint32_t bits) {
+  const auto up = (bits + 0x8000U) >> 16;
+  return static_cast<std::uint16_t>(is_finite(up << 16) ? up : bits >> 16);
+}
+
+// In [-32768, 32767], or up to 65535 beside the largest finite bf16.
+std::int32_t residual_of(std::uint32_t bits, std::uint16_t weight) {
+  return static_cast<std::int32_t>(bits - (std::uint32_t{weight} << 16));
+}
+
+// bf16(x - weight), a step nearer to zero where the sum would round to another weight. Zeros have
+// the weight's sign: the sum of zeros of two signs is positive.
+std::uint16_t compensation_of(float x, std::uint16_t weight) {
+  auto bits = nearest_bf16(x - from_bf16(weight));
+  const auto is_zero = [&bits] { return (bits & 0x7FFFU) == 0; };
+  while (!is_zero() && nearest_bf16(from_bf16(weight) + from_bf16(bits)) != weight) --bits;
+  return is_zero() ? static_cast<std::uint16_t>(weight & 0x8000U) : bits;
+}
+
+// SplitMix64's finaliser, as core/base/random_stream.hpp has it.
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+// Adds 16 random bits below the cut and cuts.
+std::uint16_t random_bf16(float x, std::uint64_t seed, std::int64_t number) {
+  const auto bits = bits_of(x);
+  if (!is_finite(bits)) return not_finite(bits);
+  const auto random = mixed(seed ^ mixed(static_cast<std::uint64_t>(number)));
+  return static_cast<std::uint16_t>((bits + static_cast<std::uint32_t>(random & 0xFFFFU)) >> 16);
+}
+
+template <typename Element>
+void over(std::int64_t n, const Element& element) {
+  at::parallel_for(0, n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) element(i);
+  });
+}
+
+}  // namespace
+
+const std::vector<std::string>& master_weights_names() {
+  static const std::vector<std::string> names = {"fp32",  "lossless_16bit", "residual_8bit",
+                                                 "kahan", "stochastic",     "none"};
+  return names;
+}
+
+MasterWeights master_weights_from_name(const std::string& name) {
+  const auto& names = master_weights_names();
+  const auto found = std::ranges::find(names, name);
+  require_input(found != names.end(), "unknown master weights '{}'", name);
+  return static_cast<MasterWeights>(found - names.begin());
+}
+
+std::optional<at::ScalarType> residual_type(MasterWeights format) {
+  switch (format) {
+    case MasterWeights::lossless_16bit:
+      return at::kShort;
+    case MasterWeights::residual_8bit:
+      return at::kChar;
+    case MasterWeights::kahan:
+      return at::kBFloat16;
+    case MasterWeights::fp32:
+    case MasterWeights::stochastic:
+    case MasterWeights::none:
+      break;
+  }
+  return std::nullopt;
+}
+
+void join_master(MasterWeights format, const SplitMaster& split, const at::Tensor& master) {
+  const auto* weight = bf16_data(split.weight);
+  auto* x = master.data_ptr<float>();
+  const auto n = master.numel();
+  switch (format) {
+    case MasterWeights::lossless_16bit: {
+      const auto* residual = split.residual.data_ptr<std::int16_t>();
+      return over(n, [=](std::int64_t i) {
+        x[i] = float_of((std::uint32_t{weight[i]} << 16) + static_cast<std::uint32_t>(residual[i]));
+      });
+    }
+    case MasterWeights::residual_8bit: {
+      const auto* residual = split.residual.data_ptr<std::int8_t>();
+      return over(n, [=](std::int64_t i) {
+        x[i] = float_of((std::uint32_t{weight[i]} << 16) +
+                        static_cast<std::uint32_t>(residual[i] * 256));
+      });
+    }
+    case MasterWeights::kahan: {
+      const auto* compensation = bf16_data(split.residual);
+      return over(
+          n, [=](std::int64_t i) { x[i] = from_bf16(weight[i]) + from_bf16(compensation[i]); });
+    }
+    case MasterWeights::fp32:
+    case MasterWeights::stochastic:
+    case MasterWeights::none:
+      return over(n, [=](std::int64_t i) { x[i] = from_bf16(weight[i]); });
+  }
+}
+
+void split_master(MasterWeights format, const at::Tensor& master, const SplitMaster& split,
+                  std::uint64_t seed) {
+  const auto* x = master.data_ptr<float>();
+  auto* weight = bf16_data(split.weight);
+  const auto n = master.numel();
+  switch (format) {
+    case MasterWeights::lossless_16bit: {
+      auto* residual = split.residual.data_ptr<std::int16_t>();
+      return over(n, [=](std::int64_t i) {
+        const auto bits = bits_of(x[i]);
+        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite(bits);
+        const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
+        residual[i] = static_cast<std::int16_t>(std::min(rest, 32767));
+      });
+    }
+    case MasterWeights::residual_8bit: {
+      auto* residual = split.residual.data_ptr<std::int8_t>();
+      return over(n, [=](std::int64_t i) {
+        const auto bits = bits_of(x[i]);
+        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite(bits);
+        const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
+        // round(rest / 256), halves up
+        residual[i] = static_cast<std::int8_t>(std::min((rest + 128) >> 8, 127));
+      });
+    }
+    case MasterWeights::kahan: {
+      auto* compensation = bf16_data(split.residual);
+      return over(n, [=](std::int64_t i) {
+        weight[i] = nearest_bf16(x[i]);
+        compensation[i] = std::isfinite(x[i]) ? compensation_of(x[i], weight[i]) : 0;
+      });
+    }
+    case MasterWeights::stochastic:
+      return over(n, [=](std::int64_t i) { weight[i] = random_bf16(x[i], seed, i); });
+    case MasterWeights::fp32:
+    case MasterWeights::none:
+      return over(n, [=](std::int64_t i) { weight[i] = nearest_bf16(x[i]); });
+  }
+}
+
+}  // namespace blockwise

@@ -1,0 +1,181 @@
+#include "optimizers/state/state_pages.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <numeric>
+
+#include "core/base/error.hpp"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // of Linux 5.14, where the C library's headers are older
+#endif
+
+namespace blockwise {
+namespace {
+
+std::int64_t page_size() {
+  static const std::int64_t size = ::sysconf(_SC_PAGESIZE);
+  return size;
+}
+
+// The pages that hold the range; what else is on them is read again where it is needed.
+ByteRange whole_pages(const ByteRange& range, std::int64_t end_of_file) {
+  const auto page = page_size();
+  const auto begin = range.begin / page * page;
+  const auto end = std::min(end_of_file, (range.begin + range.size + page - 1) / page * page);
+  return {begin, end - begin};
+}
+
+// Without a name where the file system knows such files, otherwise its name is taken away at once.
+int open_nameless(const std::filesystem::path& folder) {
+  const int file = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return file;
+  auto name = (folder / "state-XXXXXX").string();
+  const int named = ::mkostemp(name.data(), O_CLOEXEC);
+  if (named >= 0) ::unlink(name.c_str());
+  return named;
+}
+
+}  // namespace
+
+StatePages::StatePages(const std::filesystem::path& folder, std::int64_t bytes,
+                       std::vector<std::vector<ByteRange>> uses, std::int64_t resident_bytes)
+    : bytes_(bytes), bound_(resident_bytes), uses_(std::move(uses)) {
+  where_.assign(uses_.size(), Where::empty);
+  next_.resize(uses_.size());
+  std::iota(next_.begin(), next_.end(), std::size_t{1});
+  std::vector<std::int64_t> sizes;
+  for (std::size_t i = 0; i < uses_.size(); ++i) sizes.push_back(size_of(i));
+  std::ranges::sort(sizes, std::greater());
+  sizes.resize(std::max<std::size_t>(2, sizes.size()), 0);
+  require_input(
+      sizes[0] + sizes[1] <= bound_,
+      "optimizer.state.resident_mb: {} MB, the state of the two largest tensors has {:.1f}",
+      bound_ >> 20, double(sizes[0] + sizes[1]) / double(1 << 20));
+  file_ = open_nameless(folder);
+  require_input(file_ >= 0, "{}: the optimizer's state cannot be kept here: {}", folder.string(),
+                std::strerror(errno));
+  // Takes the room now: a full disk found later would be a signal.
+  const int refused = bytes_ > 0 ? ::posix_fallocate(file_, 0, bytes_) : 0;
+  if (refused != 0) {
+    ::close(file_);
+    throw InputError(fmt::format("{}: no room for {} bytes of the optimizer's state: {}",
+                                 folder.string(), bytes_, std::strerror(refused)));
+  }
+  if (bytes_ == 0) return;
+  void* mapped = ::mmap(nullptr, std::size_t(bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
+  if (mapped == MAP_FAILED) {
+    const auto reason = errno;
+    ::close(file_);
+    throw InputError(fmt::format("{} bytes of the optimizer's state cannot be mapped: {}", bytes_,
+                                 std::strerror(reason)));
+  }
+  data_ = static_cast<std::byte*>(mapped);
+}
+
+StatePages::~StatePages() {
+  if (data_ != nullptr) ::munmap(data_, std::size_t(bytes_));
+  if (file_ >= 0) ::close(file_);
+}
+
+std::int64_t StatePages::size_of(std::size_t parameter) const {
+  std::int64_t size = 0;
+  for (const auto& range : uses_[parameter]) size += whole_pages(range, bytes_).size;
+  return size;
+}
+
+// Asks for the pages; the system reads while we go on.
+void StatePages::bring(std::size_t parameter) {
+  if (where_[parameter] == Where::memory) return;
+  const auto size = size_of(parameter);
+  make_room(size);
+  if (where_[parameter] == Where::file) {
+    for (const auto& range : uses_[parameter]) {
+      const auto pages = whole_pages(range, bytes_);
+      if (pages.size > 0) ::madvise(data_ + pages.begin, std::size_t(pages.size), MADV_WILLNEED);
+    }
+    report_.bytes_read += size;
+  }
+  where_[parameter] = Where::memory;
+  resident_ += size;
+  in_memory_.push_back(parameter);
+}
+
+// Until what was asked for is there: page faults in the middle of a kernel would wait one by one.
+// Systems without the advice (Linux before 5.14) do so.
+void StatePages::wait_for_pages(std::size_t parameter) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const auto& range : uses_[parameter]) {
+    const auto [begin, size] = whole_pages(range, bytes_);
+    if (size > 0) ::madvise(data_ + begin, std::size_t(size), MADV_POPULATE_WRITE);
+  }
+  report_.seconds_waited +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void StatePages::make_room(std::int64_t bytes) {
+  while (resident_ + bytes > bound_ && !in_memory_.empty()) evict(in_memory_.front());
+}
+
+// Waits for the writing that end_use() began, so that the pages can be left.
+void StatePages::evict(std::size_t parameter) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const auto& range : uses_[parameter]) {
+    const auto [begin, size] = whole_pages(range, bytes_);
+    if (size == 0) continue;
+    ::sync_file_range(
+        file_, begin, size,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    ::madvise(data_ + begin, std::size_t(size), MADV_DONTNEED);
+    ::posix_fadvise(file_, begin, size, POSIX_FADV_DONTNEED);
+  }
+  report_.seconds_waited +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto size = size_of(parameter);
+  report_.bytes_written += size;
+  resident_ -= size;
+  where_[parameter] = Where::file;
+  std::erase(in_memory_, parameter);
+}
+
+void StatePages::begin_use(std::size_t parameter) {
+  if (any_) next_[last_] = parameter;
+  any_ = true;
+  last_ = parameter;
+  // Used last: what is brought next must not push it out.
+  std::erase(in_memory_, parameter);
+  if (where_[parameter] == Where::memory) in_memory_.push_back(parameter);
+  bring(parameter);
+  const auto ahead = next_[parameter];
+  if (ahead < uses_.size() && ahead != parameter) bring(ahead);
+  wait_for_pages(parameter);
+}
+
+void StatePages::end_use(std::size_t parameter) {
+  for (const auto& range : uses_[parameter]) {
+    const auto [begin, size] = whole_pages(range, bytes_);
+    if (size > 0) ::sync_file_range(file_, begin, size, SYNC_FILE_RANGE_WRITE);
+  }
+}
+
+void StatePages::evict_all() {
+  while (!in_memory_.empty()) evict(in_memory_.front());
+}
+
+std::int64_t StatePages::resident_bytes() const {
+  if (bytes_ == 0) return 0;
+  const auto pages = (bytes_ + page_size() - 1) / page_size();
+  std::vector<unsigned char> present(static_cast<std::size_t>(pages));
+  ::mincore(data_, std::size_t(bytes_), present.data());
+  std::int64_t count = 0;
+  for (const auto page : present) count += page & 1;
+  return count * page_size();
+}
+
+}  // namespace blockwise
