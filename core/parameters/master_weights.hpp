@@ -1,13 +1,13 @@
 // How the float32 masters of bfloat16 weights are kept between steps. A step sees float32: a master
 // is joined of the weight and what is kept beside it, updated, and split again.
 //
-// | name           | bytes beside the weight | what a master is |
-// |----------------|-------------------------|------------------------------------------------------|
-// | fp32           | 4                       | itself | | lossless_16bit | 2 | all its bits | |
-// residual_8bit  | 1                       | 16 bits of its mantissa: 1.5e-5 relative at most     |
-// | kahan          | 2                       | weight + compensation, both bf16 | | stochastic | 0
-// | the weight, rounded at random so that its mean stays | | none           | 0 | the weight,
-// rounded to the nearest                   |
+// Bytes beside the weight, and what a master is:
+//   fp32            4  itself
+//   lossless_16bit  2  all its bits
+//   residual_8bit   1  16 bits of its mantissa: 2^-15 relative at most
+//   kahan           2  weight + compensation, both bf16
+//   stochastic      0  the weight, rounded at random so that its mean stays
+//   none            0  the weight, rounded to the nearest
 //
 // With the bits of a float32 as a number:
 //   lossless_16bit  weight = (bits + 0x8000) >> 16,  residual = bits - (weight << 16) as int16

@@ -53,7 +53,9 @@ void require_memory(const ParameterLayout& layout, const at::TensorOptions& opti
 
 ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype,
                                const std::optional<MixedPrecision>& mixed, Gradients gradients)
-    : layout_(std::move(layout)), format_(mixed ? mixed->masters : MasterWeights::fp32) {
+    : layout_(std::move(layout)),
+      device_(device),
+      format_(mixed ? mixed->masters : MasterWeights::fp32) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const auto kept = kept_tensors(layout_, mixed);
   require_input(format_ == MasterWeights::fp32 || device.is_cpu() || device.is_meta(),

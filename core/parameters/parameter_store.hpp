@@ -45,7 +45,7 @@ class ParameterStore {
                  Gradients gradients = Gradients::kept);
 
   const ParameterLayout& layout() const { return layout_; }
-  at::Device device() const { return parameters_.device(); }
+  at::Device device() const { return device_; }
   // [n] flat buffers; writing them writes the model. The first is not there where masters are
   // split.
   const at::Tensor& parameters() const;
@@ -92,6 +92,7 @@ class ParameterStore {
   void make_tensor(std::size_t parameter, const at::TensorOptions& options);
 
   ParameterLayout layout_;
+  at::Device device_;
   MasterWeights format_ = MasterWeights::fp32;
   at::Tensor parameters_;
   at::Tensor gradients_;
