@@ -49,6 +49,12 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
   if (store.releases_gradients()) {
     require_local_rules("trainer.gradients is released",
                         "needs the gradients of several tensors at once");
+    for (std::size_t i = 0; i < part_.size(); ++i) {
+      require_input(!wants_curvature(i),
+                    "trainer.gradients is released, but optimizer.rule '{}' takes an estimate of "
+                    "the curvature, which needs all gradients of a backward pass of its own",
+                    rules_.of(i).name);
+    }
   }
   if (state_.has_codecs()) {
     require_local_rules("optimizer.state is not fp32",
@@ -143,7 +149,6 @@ void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
   auto& part = parts_[part_[i].first][part_[i].second];
   part.weight = store_.open_master(i);
-  state_.begin_use(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
   const auto step = [&](const ParameterStep& piece) {
     if (fused != nullptr) {
@@ -156,13 +161,46 @@ void Optimizer::update_parameter(std::size_t i) {
   };
   const auto rounding =
       stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
+  over_pieces(i, rounding, step);
+  store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
+}
+
+void Optimizer::over_pieces(std::size_t i, std::uint64_t rounding,
+                            const std::function<void(const ParameterStep&)>& step) {
+  const auto& part = parts_[part_[i].first][part_[i].second];
+  state_.begin_use(i);
   if (coded_.has(i)) {
     coded_.run(i, part, rounding, step);
   } else {
     step(part);
   }
   state_.end_use(i);
-  store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
+}
+
+bool Optimizer::wants_curvature(std::size_t i) const {
+  const auto every = rules_.of(i).rule->traits(partition_.tensors()[i]).curvature_every;
+  return every > 0 && steps_ % every == 0;
+}
+
+bool Optimizer::wants_curvature() const {
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    if (wants_curvature(i)) return true;
+  }
+  return false;
+}
+
+void Optimizer::learn_curvature() {
+  const at::NoGradGuard no_grad;
+  if (!std::isfinite(squared_norm(store_.gradients()))) return;
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    if (!wants_curvature(i)) continue;
+    parts_[part_[i].first][part_[i].second].weight = store_.open_master(i);
+    // Other numbers than those of the steps before and after.
+    const auto rounding = stream_seed(seed_, RandomStream::rounding,
+                                      static_cast<std::uint64_t>(steps_), part_.size() + i);
+    over_pieces(i, rounding,
+                [&](const ParameterStep& piece) { rules_.of(i).rule->learn_curvature(piece); });
+  }
 }
 
 StepReport Optimizer::end_step() {

@@ -2,6 +2,7 @@
 // tensors, one per kind, on the parameters' device; see state/state_store.hpp.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,14 @@ class Optimizer {
   // independent of the number of threads. Cost: one read of the gradients for the norm, one more
   // pass to clip by value, and one pass of the rule.
   StepReport step(double learning_rate);
+
+  // Whether a rule takes an estimate of the Hessian's diagonal before the next step: of any
+  // parameter, or of this one.
+  bool wants_curvature() const;
+  bool wants_curvature(std::size_t parameter) const;
+  // Takes it from the store's gradients, which are to be made anew for the step. An estimate that
+  // is not finite changes nothing.
+  void learn_curvature();
 
   // With gradients that are released as they appear: one update per parameter, in any order,
   // between begin_step() and end_step(). gradient_scale: of clipping(), whose norm takes a backward
@@ -73,6 +82,10 @@ class Optimizer {
   void require_local_rules(std::string_view setting, std::string_view need) const;
   StepScope scope(const RuleSet::Member& member);
   void update_parameter(std::size_t parameter);
+  // Calls `step` with the parameter, or with its pieces where its state is coded, which is rounded
+  // by that stream.
+  void over_pieces(std::size_t parameter, std::uint64_t rounding,
+                   const std::function<void(const ParameterStep&)>& step);
 
   ParameterStore& store_;
   Partition partition_;

@@ -123,9 +123,12 @@ class Reader {
   void place(const std::string& key, const at::Tensor& tensor) {
     if (key == "schedule") return set_schedule(tensor);
     const auto kind = key.substr(0, key.find('/'));
-    if (kind == "grad") return add_gradient(key, place_of(key, "step"), tensor);
+    if (kind == "grad") return add(key, tensor, &Recording::Step::gradients);
+    if (kind == "curvature") return add(key, tensor, &Recording::Step::curvature);
     if (kind == "random") return add_draw(key, tensor);
-    require(false, "'{}' is none of param/NAME, grad/STEP/NAME, random/DRAW/NAME and schedule",
+    require(false,
+            "'{}' is none of param/NAME, grad/STEP/NAME, curvature/STEP/NAME, random/DRAW/NAME and "
+            "schedule",
             key);
   }
 
@@ -141,13 +144,15 @@ class Reader {
     return {*number, index_of(key, key.substr(second + 1))};
   }
 
-  void add_gradient(const std::string& key, const Place& at, const at::Tensor& tensor) {
+  void add(const std::string& key, const at::Tensor& tensor,
+           std::vector<at::Tensor> Recording::Step::*kind) {
+    const auto at = place_of(key, "step");
     const auto& shape = recording_.layout.parameters()[at.parameter].shape;
     require(tensor.sizes() == at::IntArrayRef(shape), "'{}' has the shape [{}], its parameter [{}]",
             key, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
-    auto& gradient = step_at(at.number).gradients[at.parameter];
-    require(!gradient.defined(), "'{}' is there twice, with its step written in another way", key);
-    gradient = checked(key, tensor);
+    auto& values = (step_at(at.number).*kind)[at.parameter];
+    require(!values.defined(), "'{}' is there twice, with its step written in another way", key);
+    values = checked(key, tensor);
   }
 
   // Its shape is known to the rule alone.
@@ -165,7 +170,7 @@ class Reader {
       // More steps than tensors: one is missing, and nothing of that size is taken.
       require(recording_.steps.size() <= file_.tensors.size(), "'grad/{}/{}' is missing",
               recording_.steps.size(), recording_.layout.parameters().front().name);
-      recording_.steps.push_back({std::vector<at::Tensor>(n), 1.0});
+      recording_.steps.push_back({std::vector<at::Tensor>(n), std::vector<at::Tensor>(n), 1.0});
     }
     return recording_.steps[std::size_t(number - 1)];
   }

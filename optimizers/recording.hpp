@@ -1,6 +1,9 @@
 // Recording: parameters and a sequence of their gradients from any program, as a safetensors file:
 //   param/NAME         the parameter before the first step
 //   grad/STEP/NAME     its gradient at step 1, 2, ...; every parameter has one at every step
+//   curvature/STEP/NAME   optional: an estimate of the Hessian's diagonal before that step, for
+//   rules
+//                      that take one; no value is negative
 //   random/DRAW/NAME   optional: what a rule draws for the parameter, draw 1, 2, ..., in the shape
 //   in
 //                      which it draws; see random_draws.hpp
@@ -29,6 +32,7 @@ namespace blockwise {
 struct Recording {
   struct Step {
     std::vector<at::Tensor> gradients;  // by parameter of the layout
+    std::vector<at::Tensor> curvature;  // the same; undefined where none is recorded
     double rate = 1.0;                  // factor of the learning rate
   };
   ParameterLayout layout;

@@ -18,7 +18,7 @@ struct Replay {
 // Steps the rule from the recorded parameters over all gradients, as training does it: clipping,
 // decay and roles as the configuration says. Rules draw what
 // is recorded, or else from the seed. Deterministic. Memory: the parameters once per step.
-// Throws InputError where the recorded draws are not those of the rule.
+// Throws InputError where the recorded draws or curvatures are not those that the rule takes.
 Replay replay(const Recording& recording, const OptimizerConfig& config, std::uint64_t seed);
 
 }  // namespace blockwise

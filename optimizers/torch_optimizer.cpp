@@ -162,6 +162,9 @@ void TorchOptimizer::describe(const OptimizerParamGroup& group) {
                   "description",
                   options.rule(), parameter.numel());
     if (known.parameter.name.empty()) known.parameter.name = "parameter";
+    require_input(spec_for(*spec, known.parameter).build()->traits({}).curvature_every == 0,
+                  "rule '{}' takes estimates of the curvature, which this optimizer is not given",
+                  options.rule());
     if (known.partition.sections.empty()) {  // not yet described
       known.parameter.offset = end_;
       end_ += parameter.numel();

@@ -13,6 +13,8 @@ namespace blockwise {
 struct RuleTraits {
   // A step of a parameter needs nothing of the others: it can be made inside the backward pass.
   bool local = true;
+  // Before the steps 1, 1 + curvature_every, ... learn_curvature() is called; 0: never.
+  std::int64_t curvature_every = 0;
 };
 
 // What a kernel must fit.
@@ -48,6 +50,9 @@ class UpdateRule {
   // state of the pieces, one behind the other, is that of the whole; see state/row_pieces.hpp.
   virtual std::int64_t rows_together(const Parameter& parameter,
                                      const TensorPartition& partition) const;
+  // With an estimate of the Hessian's diagonal at the present weights, none of it negative, in the
+  // place of parameter.gradient. See RuleTraits::curvature_every.
+  virtual void learn_curvature(const ParameterStep&) const {}
   // Before the updates of a step, with all parameters of the rule and their gradients. Not called
   // for gradients that are released, which needs RuleTraits::local.
   virtual void begin_step(std::span<ParameterStep>, const StepScope&) const {}

@@ -175,6 +175,11 @@ RunHeader Run::header(int threads) const {
 // starts again from its first step.
 RunRecorder Run::open_recorder(int threads) {
   const auto path = folder_ / "run.h5";
+  require_input(
+      !optimizer_.wants_curvature(),
+      "optimizer.rule '{}' takes estimates of the curvature, which training does not make; "
+      "`blockwise replay` takes them from a recording",
+      run_.config.optimizer.rule);
   if (start_.checkpoint) {
     const auto& [folder, step, hashes] = *start_.checkpoint;
     load_checkpoint(folder, step, hashes, store_, optimizer_);

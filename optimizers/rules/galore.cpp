@@ -11,6 +11,7 @@
 // inner rule's for R, [rows, rank] or [rank, columns].
 #include <ATen/ATen.h>
 
+#include "core/base/error.hpp"
 #include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
 #include "optimizers/rule_spec.hpp"
@@ -47,7 +48,12 @@ class Galore : public UpdateRule {
  public:
   using Options = GaloreOptions;
   explicit Galore(const Options& options)
-      : options_(options), inner_(options.fallback.spec->build()) {}
+      : options_(options), inner_(options.fallback.spec->build()) {
+    require_input(inner_->traits({}).curvature_every == 0,
+                  "optimizer.inner.rule '{}' takes estimates of the curvature, which are not "
+                  "projected",
+                  options.fallback.rule);
+  }
 
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     const LowRank side(parameter, options_.rank);

@@ -25,7 +25,7 @@ PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in (
         "README", "install", "train", "data", "partitions", "compare", "learning-rates", "curvature",
-        "models", "memory", "python", "library", "replay", "files", "glossary", "code", "limits",
+        "models", "memory", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
     "configs/studies/README.md", "configs/hessian/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip
@@ -34,6 +34,7 @@ HEADS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/**/*.y
 DRY, HELP, MAKE, NONE = "dry run", "help", "make --dry-run", "nothing"
 # (what a command contains, how it is checked, why it is not run): the first that fits.
 NOT_RUN = [
+    (r"BLOCKWISE_BEHAVIOUR=", NONE, "a C++ test that writes into the sources"),
     (r"^(cmake|ctest) ", NONE, "builds everything; CI does so by `make test`"),
     (r"^make ", MAKE, "builds, installs or downloads; CI does so by `make test`"),
     (r"pip install \./python", NONE, "tests/python/test_package.py installs it"),

@@ -184,6 +184,8 @@ def recordings() -> None:
     write("recording", "roles.safetensors", safetensors(tensors, roles))
     draws = {"random/1/w": ("F32", [2, 4], 32), "random/2/a/b": ("I64", [2], 16)}
     write("recording", "draws.safetensors", safetensors(tensors | draws, roles))
+    curvature = {"curvature/1/w": matrix, "curvature/2/a/b": vector}
+    write("recording", "curvature.safetensors", safetensors(tensors | curvature))
     one = {"param/w": matrix, "grad/1/w": matrix}
     write("recording", "one.safetensors", safetensors(one, metadata=None))
 

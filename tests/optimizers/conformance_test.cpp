@@ -20,7 +20,15 @@ struct Setup {
     fill_parameters(store);
     optimizer.emplace(optimizer_config(fields), store);
   }
+  // What comes before a step's gradient.
+  void learn_curvature(int draw) {
+    if (!optimizer->wants_curvature()) return;
+    fill_gradients(store, 100 + draw);
+    store.gradients().square_();
+    optimizer->learn_curvature();
+  }
   StepReport step(int draw) {
+    learn_curvature(draw);
     fill_gradients(store, draw);
     return optimizer->step(kRate);
   }
@@ -220,6 +228,7 @@ TEST_CASE("Clipping is torch.nn.utils.clip_grad_norm_") {
     Setup unclipped(name, fields(0.0)), roomy(name, fields(1e6));
     for (int draw = 0; draw < 3; ++draw) {
       const auto report = clipping.step(draw);
+      by_torch.learn_curvature(draw);
       fill_gradients(by_torch.store, draw);
       const double norm = torch::nn::utils::clip_grad_norm_(by_torch.store.tensors(), 0.5);
       by_torch.optimizer->step(kRate);
@@ -288,6 +297,7 @@ TEST_CASE("Clipping by value cuts every element, for every rule") {
     Setup by_hand(name, {{"gradient_clip", 0.0}});
     for (int draw = 0; draw < 2; ++draw) {
       const auto report = clipping.step(draw);
+      by_hand.learn_curvature(draw);
       fill_gradients(by_hand.store, draw);
       const double norm = by_hand.store.gradients().to(at::kDouble).norm().item<double>();
       by_hand.store.gradients().clamp_(-1e-2, 1e-2);

@@ -184,6 +184,44 @@ TEST_CASE("replay: what a rule draws is what is recorded") {
              Contains("is there twice"));
 }
 
+TEST_CASE("replay: estimates of the curvature are taken where a rule wants them") {
+  const auto replayed = [](const NamedTensors& more, nlohmann::json rule) {
+    auto all = good_tensors();
+    all.insert(all.end(), more.begin(), more.end());
+    const File file(all);
+    rule["learning_rate"] = 0.1;
+    const auto outcome = replay(read_recording(file.path), optimizer_config(rule), 0);
+    return std::map<std::string, at::Tensor>(outcome.tensors.begin(), outcome.tensors.end());
+  };
+  const NamedTensors given{{"curvature/1/a/w", at::full({4, 3}, 50.0)},
+                           {"curvature/1/b", at::full({5}, 0.0)}};
+  const nlohmann::json sophia{
+      {"rule", "sophia_g"}, {"beta1", 0.5}, {"beta2", 0.5}, {"rho", 0.05}, {"gradient_clip", 0.0}};
+  const auto found = replayed(given, sophia);
+  // h = 25, m = 0.25 and then 0.875: steps of 0.1 m / 1.25.
+  CHECK(at::allclose(found.at("state/hessian/a/w"), at::full({4, 3}, 25.0)));
+  CHECK(at::allclose(found.at("param/1/a/w"), at::full({4, 3}, 1.0 - 0.1 * 0.2)));
+  CHECK(at::allclose(found.at("param/2/a/w"), at::full({4, 3}, 1.0 - 0.1 * 0.9)));
+  // Where h is 0, the sign of m = 0.125 and then -0.0625.
+  CHECK(at::allclose(found.at("param/1/b"), at::full({5}, 0.9)));
+  CHECK(at::allclose(found.at("param/2/b"), at::full({5}, 1.0)));
+
+  const auto refused = [&](const NamedTensors& more, const nlohmann::json& rule) {
+    return input_error([&] { replayed(more, rule); });
+  };
+  CHECK_THAT(refused({}, sophia), Contains("'curvature/1/a/w' is missing"));
+  CHECK_THAT(refused({given[0]}, sophia), Contains("'curvature/1/b' is missing"));
+  CHECK_THAT(refused(given, {{"rule", "adamw"}}),
+             Contains("'curvature/1/a/w' is taken by no rule"));
+  auto late = given;
+  late.emplace_back("curvature/2/b", at::ones({5}));
+  CHECK_THAT(refused(late, sophia), Contains("'curvature/2/b' is taken by no rule"));
+  CHECK_THAT(refused({{"curvature/1/a/w", at::full({4, 3}, -1.0)}, given[1]}, sophia),
+             Contains("'curvature/1/a/w' has a negative value"));
+  CHECK_THAT(refused({{"curvature/1/b", at::ones({4})}}, sophia), Contains("has the shape [4]"));
+  CHECK_THAT(refused({{"curvature/3/b", at::ones({5})}}, sophia), Contains("'grad/3/a/w'"));
+}
+
 TEST_CASE("replay: a schedule, roles and heads that do not fit are refused") {
   const auto with_schedule = [](const at::Tensor& values) {
     auto tensors = good_tensors();

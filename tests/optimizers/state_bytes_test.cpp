@@ -86,6 +86,7 @@ const std::map<std::string, Bytes>& formulas() {
        {[](const Sides& s) { return whole(s) + 4 * s.n; },
         [](const Sides& s) { return whole(s) + 4 * s.m; }, adam, 26.95}},
       {"lion", {whole, whole, whole, 26.95}},
+      {"sophia_g", {adam, adam, adam, 53.9}},
       {"lomo", {none, none, none, 0.0}},
       {"sgd", {none, none, none, 0.0}},
       {"adafactor", {factors, factors, whole, 0.01}},

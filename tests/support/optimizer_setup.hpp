@@ -25,9 +25,16 @@ inline nlohmann::json smooth_options(const std::string& rule) {
   nlohmann::json fields = {{"rule", rule}};
   if (rule == "muon" || rule == "normuon") fields["newton_schulz_type"] = "float32";
   if (rule == "galore") fields["inner"] = {{"rule", "sgd_momentum"}};
-  if (rule == "fira" || rule == "soap" || rule == "ldadam") fields["eps"] = 0.1;
+  if (rule == "fira" || rule == "soap" || rule == "ldadam" || rule == "sophia_g") {
+    fields["eps"] = 0.1;
+  }
   if (rule == "ldadam") fields["rank"] = 2;
   return fields;
+}
+
+// Rules that take estimates of the curvature, which not every driver has.
+inline bool takes_curvature(const std::string& rule) {
+  return optimizer_config({{"rule", rule}}).spec->build()->traits({}).curvature_every > 0;
 }
 
 // 0.4 * formula; norm gains around 1.
