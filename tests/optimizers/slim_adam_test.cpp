@@ -11,12 +11,12 @@ using namespace blockwise::testing;
 namespace {
 
 struct Run {
-  explicit Run(const nlohmann::json& fields, bool fused = true)
+  explicit Run(const nlohmann::json& fields, bool fused = true, int steps = 3)
       : store(small_models()[1].spec()->layout(), at::kCPU) {
     fill_parameters(store);
     optimizer.emplace(optimizer_config(fields), store);
     if (!fused) optimizer->use_tensor_operations();
-    for (int draw = 0; draw < 3; ++draw) {
+    for (int draw = 0; draw < steps; ++draw) {
       fill_gradients(store, draw);
       optimizer->step(1e-2);
     }
@@ -98,8 +98,11 @@ TEST_CASE("slim_adam: fused tensors keep their sections where state is stored in
   const nlohmann::json fields = {{"rule", "slim_adam"}};
   const nlohmann::json coded_fields = {{"rule", "slim_adam"}, {"state", coded}};
   const Run run(coded_fields), plain(fields);
-  // Three steps, each by a root that is 2^-8 off: rounding at random goes up to a whole 2^-7.
-  CHECK(at::allclose(run.store.parameters(), plain.store.parameters(), 0.0, 3e-2 / 256));
+  // bf16 has 8 bits: the share of a step that state_format_test.cpp allows it.
+  const Run start(fields, true, 0);
+  const auto moved = (plain.store.parameters() - start.store.parameters()).norm().item<double>();
+  const auto apart = (run.store.parameters() - plain.store.parameters()).norm().item<double>();
+  CHECK(apart < 0.03 * moved);
 }
 
 TEST_CASE("slim_adam: a role is averaged in one way") {
