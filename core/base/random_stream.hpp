@@ -19,8 +19,9 @@ enum class RandomStream : std::uint64_t {
   rounding = 4,
   probe = 5,
   sampling = 6,
-  rule = 7,            // what an optimizer's rule draws
-  difference_step = 8  // the direction along which the step of difference products is chosen
+  rule = 7,             // what an optimizer's rule draws
+  difference_step = 8,  // the direction along which the step of difference products is chosen
+  curvature_labels = 9  // labels that the model samples for an optimizer's rule
 };
 
 // 64 bits that depend on all inputs; equal inputs give equal bits on every machine.

@@ -8,10 +8,12 @@
 #include <optional>
 
 #include "core/autograd.hpp"
+#include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
 #include "core/io/input_file.hpp"
 #include "core/memory/meta_memory.hpp"
 #include "core/parameters/gradient_release.hpp"
+#include "core/sampled_labels.hpp"
 #include "experiments/config/run_data.hpp"
 
 namespace blockwise {
@@ -122,6 +124,13 @@ std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
   return kinds;
 }
 
+void require_labels(const RunConfig& config, const Model& model, const Optimizer& optimizer) {
+  require_input(has_labels(model) || !optimizer.wants_curvature(),
+                "optimizer.rule '{}' learns the curvature from labels that the model samples, and "
+                "the loss of model.family '{}' has no labels",
+                config.optimizer.rule, config.model.spec->family());
+}
+
 MemoryPlan plan_memory(RunConfig config) {
   assume_vocabulary(config);
   const auto shape = shape_of(config);
@@ -134,6 +143,7 @@ MemoryPlan plan_memory(RunConfig config) {
                        trainer.gradient_storage());
   const auto model = config.model.spec->build(store);
   Optimizer optimizer(config.optimizer, store);
+  require_labels(config, *model, optimizer);
   MemoryPlan plan;
   plan.parameters = layout.size();
   plan.parameter_bytes = store.compute_bytes();

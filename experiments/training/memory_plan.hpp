@@ -49,6 +49,10 @@ std::vector<std::pair<std::string, std::int64_t>> optimizer_bytes_by_kind(
 inline constexpr std::int64_t kLeastBesideTensors = std::int64_t{130} << 20;
 inline constexpr std::int64_t kMostBesideTensors = std::int64_t{450} << 20;
 
+// Throws InputError where a rule learns the curvature from labels that the model samples, and the
+// model's loss is not that of labels. For an optimizer without steps.
+void require_labels(const RunConfig& config, const Model& model, const Optimizer& optimizer);
+
 // Throws InputError where the configuration does not say the model's sizes and its data, which
 // would know them, is not there. Cost: a pass over the model's operations, no arithmetic; memory
 // for the partition only.

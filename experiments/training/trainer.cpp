@@ -16,6 +16,7 @@
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
 #include "core/parameters/gradient_release.hpp"
+#include "core/sampled_labels.hpp"
 #include "experiments/config/model_source.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
@@ -61,8 +62,14 @@ class Run {
   StepRecord train_step();
   std::int64_t counted(const Batch& batch) const;
   std::int64_t counted_in_step() const;
+  // Of one micro-batch of the step, on the device; nothing where no target counts.
+  std::optional<Batch> micro_batch(std::int64_t number) const;
+  ForwardContext forward_context(std::int64_t micro_batch) const;
+  double add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
+                      std::int64_t counted_all, Stopwatch& watch);
   void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
                   Stopwatch& watch);
+  void learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
   StepReport update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
   double released_norm(std::int64_t counted_all);
   StepReport update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
@@ -174,12 +181,8 @@ RunHeader Run::header(int threads) const {
 // A new file, or the old one cut back to the newest checkpoint. Without a checkpoint a stopped run
 // starts again from its first step.
 RunRecorder Run::open_recorder(int threads) {
+  require_labels(run_.config, *model_, optimizer_);
   const auto path = folder_ / "run.h5";
-  require_input(
-      !optimizer_.wants_curvature(),
-      "optimizer.rule '{}' takes estimates of the curvature, which training does not make; "
-      "`blockwise replay` takes them from a recording",
-      run_.config.optimizer.rule);
   if (start_.checkpoint) {
     const auto& [folder, step, hashes] = *start_.checkpoint;
     load_checkpoint(folder, step, hashes, store_, optimizer_);
@@ -271,32 +274,70 @@ std::int64_t Run::counted_in_step() const {
   return sum;
 }
 
-// Forward and backward of one micro-batch; its gradient is added to the flat buffer.
-void Run::accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
-                     Stopwatch& watch) {
+// A mean over nothing is not a number.
+std::optional<Batch> Run::micro_batch(std::int64_t number) const {
   const auto examples =
-      run_.data->training_examples(first_example(micro_batch), trainer_.micro_batch_size);
-  const auto counts = counted(examples);
-  if (counts == 0) return;  // a mean over nothing is not a number
-  const auto batch = to_device(examples);
-  watch.lap(row.seconds_data);
+      run_.data->training_examples(first_example(number), trainer_.micro_batch_size);
+  if (counted(examples) == 0) return std::nullopt;
+  return to_device(examples);
+}
+
+ForwardContext Run::forward_context(std::int64_t micro_batch) const {
   auto context = trainer_.forward_context();
   context.dropout =
       make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::dropout,
                      static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(micro_batch));
+  return context;
+}
+
+// Forward and backward of one micro-batch; its gradient is added to the flat buffer. Returns its
+// share of the loss.
+double Run::add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
+                         std::int64_t counted_all, Stopwatch& watch) {
+  const auto counts = counted(batch);
+  auto context = forward_context(micro_batch);
   const auto mean = model_->loss(batch, context);
   // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
   const auto loss = counts * micro_batches_ == counted_all
                         ? mean / static_cast<double>(micro_batches_)
                         : mean * (static_cast<double>(counts) / static_cast<double>(counted_all));
-  row.loss += loss.item<double>();
+  const auto value = loss.item<double>();
   watch.lap(row.seconds_forward);
   backward(loss);
   watch.lap(row.seconds_backward);
+  return value;
+}
+
+void Run::accumulate(StepRecord& row, std::int64_t number, std::int64_t counted_all,
+                     Stopwatch& watch) {
+  const auto batch = micro_batch(number);
+  watch.lap(row.seconds_data);
+  if (batch) row.loss += add_gradient(row, *batch, number, counted_all, watch);
+}
+
+// B g^2 with g the mean gradient of B labels that the model samples in the place of the step's
+// targets (Liu et al., arXiv 2305.14342, Algorithm 2), from a stream of their own.
+void Run::learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  store_.zero_gradients();
+  for (std::int64_t i = 0; i < micro_batches_; ++i) {
+    auto batch = micro_batch(i);
+    watch.lap(row.seconds_data);
+    if (!batch) continue;
+    auto context = forward_context(i);
+    batch->targets = sampled_labels(
+        *model_, *batch, context,
+        make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::curvature_labels,
+                       static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(i)));
+    watch.lap(row.seconds_forward);
+    add_gradient(row, *batch, i, counted_all, watch);
+  }
+  store_.gradients().square_().mul_(static_cast<double>(counted_all));
+  optimizer_.learn_curvature();
 }
 
 // All gradients, then the step.
 StepReport Run::update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+  if (optimizer_.wants_curvature()) learn_curvature(row, counted_all, watch);
   store_.zero_gradients();
   for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
   return optimizer_.step(row.learning_rate);

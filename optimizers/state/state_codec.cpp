@@ -5,13 +5,13 @@
 namespace blockwise {
 
 #define BLOCKWISE_STATE_CODEC(name, maker) std::unique_ptr<StateCodecSpec> maker();
-#include "optimizers/state/codecs/registry.inc"
+#include "optimizers/state/registry.inc"
 #undef BLOCKWISE_STATE_CODEC
 
 const Registry<StateCodecSpec>& state_codecs() {
 #define BLOCKWISE_STATE_CODEC(name, maker) {name, maker},
   static const Registry<StateCodecSpec> codecs("format of state", {
-#include "optimizers/state/codecs/registry.inc"
+#include "optimizers/state/registry.inc"
                                                                   });
 #undef BLOCKWISE_STATE_CODEC
   return codecs;
