@@ -89,6 +89,7 @@ void CodedSteps::make_states(at::Device device) {
     for (const auto& piece : pieces) {
       largest.resize(std::max(largest.size(), piece.specs.size()), 0);
       for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+        if (piece.specs[k].is_chosen_later()) continue;
         largest[k] = std::max(largest[k], piece.specs[k].size());
       }
     }
@@ -101,6 +102,10 @@ void CodedSteps::make_states(at::Device device) {
     for (auto& piece : pieces_[i]) {
       std::vector<at::Tensor> views;
       for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+        if (piece.specs[k].is_chosen_later()) {  // of a rule that cuts no rows: one piece
+          views.push_back(state_.of(i).load(k));
+          continue;
+        }
         const auto size = piece.specs[k].size();
         const auto values = state_.codec(i, k) != nullptr ? decoded[k].narrow(0, 0, size)
                                                           : state_.of(i).load(k).view({-1}).narrow(

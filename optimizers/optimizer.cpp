@@ -30,12 +30,20 @@ std::vector<std::vector<StateSpec>> state_specs(const RuleSet& rules, const Para
   return specs;
 }
 
+// Of a file, of which optimizer.rates makes others at every step; nothing where neither is there.
+std::optional<BlockRates> first_rates(const OptimizerConfig& config, const ParameterLayout& layout,
+                                      const Partition& partition) {
+  auto rates = config.make_block_rates(layout, partition);
+  if (!rates && !config.rates.is_uniform()) return BlockRates::ones(partition);
+  return rates;
+}
+
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::uint64_t seed)
     : store_(store),
       partition_(config.make_partition(store.layout())),
-      rates_(config.make_block_rates(store.layout(), partition_)),
+      rates_(first_rates(config, store.layout(), partition_)),
       rules_(config, store.layout()),
       state_(store.layout(), state_specs(rules_, store.layout(), partition_), store.device(),
              config.state),
@@ -63,6 +71,9 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
   if (store.splits_masters()) {
     require_local_rules("trainer.master_weights is not fp32",
                         "needs the weights of several tensors at once");
+  }
+  if (!config.rates.is_uniform()) {
+    rate_method_.emplace(config.rates, config.learning_rate, store.layout(), partition_, *rates_);
   }
   for (std::size_t m = 0; m < rules_.members().size(); ++m) {
     auto& parts = parts_.emplace_back();
@@ -127,6 +138,10 @@ void Optimizer::begin_step(double learning_rate, double gradient_scale) {
   squared_gradient_ = 0.0;
   std::ranges::fill(moved_, 0.0);
   std::ranges::fill(moved_on_device_, at::Tensor());
+  if (!rate_method_) return;
+  const at::NoGradGuard no_grad;
+  rate_method_->set(*rates_, steps_, learning_rate,
+                    [this](std::size_t parameter) { return store_.master(parameter); });
 }
 
 void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
@@ -222,7 +237,16 @@ std::vector<double> Optimizer::squared_updates() const {
   return squares;
 }
 
+NamedTensors Optimizer::saved_state() const {
+  auto tensors = state_.by_parameter();
+  if (rate_method_) {
+    for (auto& tensor : rate_method_->state()) tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
 void Optimizer::load_state(std::int64_t steps, const NamedTensors& saved) {
+  if (rate_method_) rate_method_->load(saved);
   state_.load(saved);
   steps_ = steps;
 }

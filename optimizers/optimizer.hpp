@@ -14,6 +14,7 @@
 #include "optimizers/clipping.hpp"
 #include "optimizers/coded_steps.hpp"
 #include "optimizers/optimizer_config.hpp"
+#include "optimizers/rates/rate_method.hpp"
 #include "optimizers/rule_set.hpp"
 #include "optimizers/state/state_store.hpp"
 
@@ -67,6 +68,11 @@ class Optimizer {
   std::int64_t steps() const { return steps_; }
 
   const StateStore& state() const { return state_; }
+  // What load_state() takes: the rules' state by parameter, and that of optimizer.rates.
+  NamedTensors saved_state() const;
+  // Factors of the learning rate in the last step, by tensor and section; null where there are
+  // none.
+  const BlockRates* rates() const { return rates_ ? &*rates_ : nullptr; }
   // Continues after `steps` steps from saved state; see StateStore::load().
   void load_state(std::int64_t steps, const NamedTensors& state);
 
@@ -90,6 +96,7 @@ class Optimizer {
   ParameterStore& store_;
   Partition partition_;
   std::optional<BlockRates> rates_;
+  std::optional<RateMethod> rate_method_;
   RuleSet rules_;
   StateStore state_;
   Clipping clipping_;

@@ -35,6 +35,10 @@ void OptimizerConfig::visit(FieldVisitor& v) {
   v.text({"block_lr", "file with a learning rate, or a factor of it, per block of the partition"},
          block_lr);
   if (!uses_partition() && !block_lr.empty()) visit_partition(v);
+  v.begin_section(
+      {"rates", "factors of learning_rate by role or matrix; block_lr multiplies, too"});
+  rates.visit(v);
+  v.end_section();
   v.begin_section({"state", "in how many bytes per value the rule's state is kept between steps"});
   state.visit(v);
   v.end_section();

@@ -11,6 +11,7 @@
 #include "core/base/fields.hpp"
 #include "core/partition/block_rates.hpp"
 #include "core/partition/partition_rules.hpp"
+#include "optimizers/rates/rate_config.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/state/state_format.hpp"
 
@@ -32,6 +33,7 @@ struct OptimizerConfig {
   std::string clip_by = "norm";
   PartitionConfig partition;
   std::string block_lr;
+  RateConfig rates;
   StateFormat state;
   ClonePtr<RuleSpec> spec;  // of `rule`; made by visit()
 

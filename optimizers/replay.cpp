@@ -61,7 +61,7 @@ Replay replay(const Recording& recording, const OptimizerConfig& config, std::ui
     }
   }
   draws.require_all_used();
-  for (const auto& [name, tensor] : optimizer.state().by_parameter()) {
+  for (const auto& [name, tensor] : optimizer.saved_state()) {
     outcome.tensors.emplace_back("state/" + name, tensor.clone());
   }
   return outcome;

@@ -84,6 +84,11 @@ std::vector<std::vector<at::Tensor>> cut_state(const UpdateRule& rule, const Par
     const auto specs = rule.state(parameter_rows(parameter, cuts[i], rows),
                                   partition_rows(partition, cuts[i], rows));
     for (std::size_t k = 0; k < specs.size(); ++k) {
+      if (specs[k].is_chosen_later()) {  // of a rule that cuts no rows
+        pieces[k].push_back(state.load(k));
+        next[k] += state.load(k).numel();
+        continue;
+      }
       const auto flat = state.load(k).view({-1});
       pieces[k].push_back(flat.narrow(0, next[k], specs[k].size()).view(specs[k].shape));
       next[k] += specs[k].size();

@@ -38,12 +38,19 @@ class RuleSpec {
   virtual bool uses_partition() const = 0;
   virtual void visit(FieldVisitor& visitor) = 0;
   virtual std::unique_ptr<UpdateRule> build() const = 0;
+  // The file that build() reads, "" for none: its content belongs to the experiment.
+  virtual std::string file() const { return ""; }
   // For rules of whole matrices: what has no such form, and roles that are named. Otherwise null.
   virtual const FallbackRule* fallback() const { return nullptr; }
   virtual std::unique_ptr<RuleSpec> clone() const = 0;
 };
 
 const Registry<RuleSpec>& update_rules();
+
+// The option `hyperball` of every rule of whole matrices: the rule's direction, on the sphere of
+// the matrix; see rules/hyperball.cpp.
+void visit_hyperball(FieldVisitor& v, bool& on);
+std::unique_ptr<UpdateRule> on_hyperball(std::unique_ptr<UpdateRule> rule);
 
 struct RuleInfo {
   const char* name;
@@ -52,7 +59,7 @@ struct RuleInfo {
 };
 
 // The spec of a Rule that has a struct `Options` with visit(), and is made of one. Options that
-// have a `fallback` make it a rule of whole matrices.
+// have a `fallback` make it a rule of whole matrices, which has the option `hyperball`, too.
 template <typename Rule>
 class RuleSpecOf final : public RuleSpec {
  public:
@@ -60,17 +67,29 @@ class RuleSpecOf final : public RuleSpec {
   std::string name() const override { return info_.name; }
   std::string doc() const override { return info_.doc; }
   bool uses_partition() const override { return info_.uses_partition; }
-  void visit(FieldVisitor& visitor) override { options_.visit(visitor); }
-  std::unique_ptr<UpdateRule> build() const override { return std::make_unique<Rule>(options_); }
+  void visit(FieldVisitor& visitor) override {
+    options_.visit(visitor);
+    if constexpr (requires { options_.fallback; }) visit_hyperball(visitor, hyperball_);
+  }
+  std::unique_ptr<UpdateRule> build() const override {
+    auto rule = std::make_unique<Rule>(options_);
+    if (hyperball_) return on_hyperball(std::move(rule));
+    return rule;
+  }
   const FallbackRule* fallback() const override {
     if constexpr (requires { options_.fallback; }) return &options_.fallback;
     return nullptr;
+  }
+  std::string file() const override {
+    if constexpr (requires { options_.weights; }) return options_.weights;
+    return "";
   }
   std::unique_ptr<RuleSpec> clone() const override { return std::make_unique<RuleSpecOf>(*this); }
 
  private:
   RuleInfo info_;
   typename Rule::Options options_;
+  bool hyperball_ = false;
 };
 
 template <typename Rule>

@@ -183,9 +183,12 @@ RuleState& TorchOptimizer::state_of(const at::Tensor& parameter,
   if (slot == nullptr) {
     auto fresh = std::make_unique<RuleState>();
     for (const auto& spec : specs) {
-      const auto type = at::promote_types(parameter.scalar_type(), spec.type);
+      const auto type = spec.type == at::kFloat
+                            ? at::promote_types(parameter.scalar_type(), at::kFloat)
+                            : spec.type;
+      const auto shape = spec.is_chosen_later() ? std::vector<std::int64_t>{0} : spec.shape;
       fresh->tensors().emplace_back(
-          spec.name, at::zeros(spec.shape, at::TensorOptions(parameter.device()).dtype(type)));
+          spec.name, at::zeros(shape, at::TensorOptions(parameter.device()).dtype(type)));
     }
     slot = std::move(fresh);
   }
@@ -206,7 +209,8 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
   auto& state = state_of(parameter, specs);
   std::vector<at::Tensor> tensors;
   for (std::size_t k = 0; k < specs.size(); ++k) {
-    tensors.push_back(state.tensors()[k].second.view(specs[k].shape));
+    const auto& kept = state.tensors()[k].second;
+    tensors.push_back(specs[k].is_chosen_later() ? kept : kept.view(specs[k].shape));
   }
   state.step(state.step() + 1);
   const auto type = at::promote_types(parameter.scalar_type(), at::kFloat);

@@ -52,12 +52,28 @@ TextTable rule_table(const MemoryPlan& plan) {
   return rules;
 }
 
+// Peak rates of the roles that the model has; none where all are learning_rate.
+TextTable rate_table(const RunConfig& config, const MemoryPlan& plan) {
+  TextTable rates({key_column("role"), value_column("factor"), value_column("peak rate")});
+  for (const auto& [role, factor] : plan.role_factors) {
+    rates.add({role, fmt::format("{:g}", factor),
+               fmt::format("{:g}", factor * config.optimizer.learning_rate)});
+  }
+  return rates;
+}
+
 void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
   const auto width = options.tables.columns();
   print_words(fmt::format("{}: {} parameters, optimizer {}, precision {}, micro-batch {}\n\n",
                           config.name, plan.parameters, config.optimizer.rule,
                           config.trainer.precision, config.trainer.micro_batch_size));
   if (plan.rules.size() > 1) fmt::print("{}\n", rule_table(plan).text(width));
+  if (!plan.role_factors.empty()) fmt::print("{}\n", rate_table(config, plan).text(width));
+  if (config.optimizer.rates.method == "llr") {
+    print_words(fmt::format("rates: {:g} to {:g} times {:g}, by the spectra of the weights\n\n",
+                            config.optimizer.rates.lowest, config.optimizer.rates.highest,
+                            config.optimizer.learning_rate));
+  }
   TextTable memory(
       {key_column("memory"), value_column("bytes"), value_column("GB"), value_column("GiB")});
   for (const auto& [name, bytes] : memory_rows(plan)) {
@@ -98,6 +114,9 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
   for (const auto& [kind, bytes] : plan.optimizer) word["optimizer"][kind] = bytes;
   for (const auto& [rule, tensors, parameters] : plan.rules) {
     word["rules"][rule] = {{"tensors", tensors}, {"parameters", parameters}};
+  }
+  for (const auto& [role, factor] : plan.role_factors) {
+    word["peak_rates"][role] = factor * config.optimizer.learning_rate;
   }
   fmt::print("{}\n", json_text(word));
 }

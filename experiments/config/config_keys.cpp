@@ -30,9 +30,10 @@ constexpr std::array<std::string_view, 20> kFree = {"name",
                                                     "hessian.at_steps",
                                                     "hessian.lanczos.save_every"};
 constexpr std::array<std::string_view, 2> kLength = {"trainer.steps", "schedule.steps"};
-constexpr std::array<std::string_view, 6> kContent = {
-    "data.train", "data.validation",          "data.validations",
-    "data.test",  "optimizer.partition.file", "optimizer.block_lr"};
+constexpr std::array<std::string_view, 7> kContent = {
+    "data.train",       "data.validation",          "data.validations",
+    "data.test",        "optimizer.partition.file", "optimizer.block_lr",
+    "optimizer.weights"};
 // Sections of other commands: of `partition` and of `search-lr`.
 constexpr std::array<std::string_view, 2> kOtherCommands = {"discovery.", "search_lr."};
 

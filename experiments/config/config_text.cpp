@@ -114,12 +114,15 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 27> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 30> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
                                                            "optimizer.block_lr: \"\"",
                                                            "optimizer.clip_by: norm",
+                                                           "optimizer.hyperball: false",
+                                                           "optimizer.rates: ",
+                                                           "optimizer.rates.method: uniform",
                                                            "optimizer.state: ",
                                                            "optimizer.state.resident_mb: 0",
                                                            "optimizer.state.folder: \"\"",
@@ -170,7 +173,8 @@ std::string experiment_yaml(RunConfig config) {
 }
 
 std::string named_files(const RunConfig& config) {
-  return file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr);
+  return file_content(config.optimizer.partition.file) + file_content(config.optimizer.block_lr) +
+         file_content(config.optimizer.spec->file());
 }
 
 // Rules with a partition have had rates per block from the start, the others got them later.

@@ -172,7 +172,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(content.store));
-  write_safetensors(partial / kFiles[1], content.optimizer.state().by_parameter());
+  write_safetensors(partial / kFiles[1], content.optimizer.saved_state());
   write_marker(partial, step, content);
   sync_path(partial);
   rename_partial(folder);

@@ -138,7 +138,8 @@ class Comparison {
     const auto& optimizer = wanted_.config.optimizer;
     std::string named;
     for (const auto& [key, path] : {std::pair("optimizer.partition.file", optimizer.partition.file),
-                                    std::pair("optimizer.block_lr", optimizer.block_lr)}) {
+                                    std::pair("optimizer.block_lr", optimizer.block_lr),
+                                    std::pair("optimizer.weights", optimizer.spec->file())}) {
       if (!path.empty()) named += fmt::format("{}{} ({})", named.empty() ? "" : " or ", key, path);
     }
     if (!named.empty()) refuse(named + " has another content than when the run started");

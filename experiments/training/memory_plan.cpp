@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "core/autograd.hpp"
 #include "core/base/error.hpp"
@@ -87,6 +88,19 @@ double query_width(const ParameterLayout& layout) {
   return total;
 }
 
+// Of the roles that the model has, in the order of the enum.
+std::vector<std::pair<std::string, double>> role_factors(const RateConfig& rates,
+                                                         const Partition& partition) {
+  std::set<ParameterRole> roles;
+  for (const auto& tensor : partition.tensors()) {
+    for (const auto& section : tensor.sections) roles.insert(section.role);
+  }
+  std::vector<std::pair<std::string, double>> factors;
+  if (!rates.is_by_role()) return factors;
+  for (const auto role : roles) factors.emplace_back(role_name(role), rates.factor(role));
+  return factors;
+}
+
 // The threads of the run, for scratch that each of them takes; LibTorch's own number again after.
 class PlannedThreads {
  public:
@@ -151,6 +165,7 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.master_bytes = store.master_bytes();
   plan.optimizer = optimizer_bytes_by_kind(optimizer, store);
   plan.rules = rule_shares(optimizer.rules(), layout);
+  plan.role_factors = role_factors(config.optimizer.rates, optimizer.partition());
   plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
   plan.note = rehearse([&] {
     auto without = trainer, with = trainer;

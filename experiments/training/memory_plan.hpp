@@ -20,7 +20,9 @@ struct MemoryPlan {
   std::int64_t parameter_bytes = 0;
   std::int64_t gradient_bytes = 0;  // 0 where they are released, and count among activations
   std::vector<std::pair<std::string, std::int64_t>> optimizer;  // by kind, master weights too
-  std::vector<RuleShare> rules;       // which update rule has how much of the model
+  std::vector<RuleShare> rules;  // which update rule has how much of the model
+  // Factors of the learning rate at its peak, where optimizer.rates has them by role.
+  std::vector<std::pair<std::string, double>> role_factors;
   std::int64_t master_bytes = 0;      // of the optimizer's: float32 masters of bfloat16 parameters
   std::int64_t activation_bytes = 0;  // at the peak of a step, all that is not listed above
   std::int64_t peak_bytes = 0;

@@ -18,6 +18,9 @@ class State {
   const at::Tensor& load(std::size_t k) const { return tensors_[k]; }
   // Nothing to do for what load() returned.
   void store(std::size_t k, const at::Tensor& x) const;
+  // The number of values of a tensor whose spec leaves it to the rule: zeros, [size]. Everyone who
+  // holds this state sees it.
+  void choose_size(std::size_t k, std::int64_t size) const;
   // For kernels: the values, row-major. Only float32 on the CPU.
   float* data(std::size_t k) const;
 

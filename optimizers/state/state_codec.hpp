@@ -1,7 +1,7 @@
 // StateCodec: how the values of one tensor of state are kept in fewer bytes between the steps. A
 // step sees float32: the store decodes a parameter's state before its update and encodes it after,
 // so that every rule goes with every codec. A codec is one file of codecs/ and one line of
-// registry.inc.
+// state/registry.inc.
 #pragma once
 
 #include <ATen/core/Tensor.h>

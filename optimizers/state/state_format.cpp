@@ -38,7 +38,7 @@ void StateFormat::visit(FieldVisitor& v) {
 }
 
 std::shared_ptr<const StateCodec> StateFormat::codec(const StateSpec& spec) const {
-  if (spec.type != at::kFloat || spec.size() < smallest) return nullptr;
+  if (spec.type != at::kFloat || spec.size() < smallest || spec.is_chosen_later()) return nullptr;
   const bool first = spec.use == StateUse::average;
   return make_state_codec(first ? first_moments : second_moments, spec);
 }

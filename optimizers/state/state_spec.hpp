@@ -24,8 +24,13 @@ struct StateSpec {
   std::vector<std::int64_t> shape;  // {r, n} a projector, {m, m} a factor, {} a scalar
   StateUse use = StateUse::average;
   at::ScalarType type = at::kFloat;
+  // Above 0: the rule chooses how many values there are, once, from the first gradients: a divisor
+  // of this number, at most the {bound} that `shape` says. No values until then; see
+  // State::choose_size().
+  std::int64_t chosen_from = 0;
 
-  std::int64_t size() const;  // elements
+  std::int64_t size() const;  // elements, or their bound
+  bool is_chosen_later() const { return chosen_from > 0; }
 };
 
 }  // namespace blockwise

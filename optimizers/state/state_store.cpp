@@ -75,6 +75,17 @@ at::Tensor meta_like(const StateSpec& spec) {
   return at::empty(spec.shape, at::TensorOptions().dtype(spec.type).device(at::kMeta));
 }
 
+// `found` in place of state whose size the rule chooses.
+const at::Tensor& checked_chosen(const std::string& name, const at::Tensor* found,
+                                 const StateSpec& spec) {
+  const auto size = found == nullptr ? 0 : found->numel();
+  require_input(size == 0 || (size <= spec.size() && spec.chosen_from % size == 0),
+                "the saved optimizer state '{}' has {} values, a divisor of {} up to {} is needed",
+                name, size, spec.chosen_from, spec.size());
+  return checked(name, found,
+                 at::empty({size}, at::TensorOptions().dtype(spec.type).device(at::kMeta)));
+}
+
 }  // namespace
 
 std::int64_t StateSpec::size() const {
@@ -85,7 +96,7 @@ std::int64_t StateSpec::size() const {
 
 StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
                        at::Device device, const StateFormat& format)
-    : specs_(std::move(specs)) {
+    : device_(device), specs_(std::move(specs)) {
   check_equal(specs_.size(), layout.parameters().size(), "parameters with state");
   for (const auto& parameter : layout.parameters()) names_.push_back(parameter.name);
   require_input(format.is_fp32() || device.is_cpu() || device.is_meta(),
@@ -103,13 +114,16 @@ StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<St
 }
 
 void StateStore::make_buffers(at::Device device, const StateFormat& format) {
-  Extents kinds;
+  Extents kinds, all;
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
-      for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) add(kinds, part);
+      for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) {
+        add(all, part);
+        if (!specs_[i][k].is_chosen_later()) add(kinds, part);
+      }
     }
   }
-  const auto bytes = bytes_of(kinds);
+  const auto bytes = bytes_of(all);
   const bool paged = format.is_paged() && device.is_cpu();
   require_available(paged ? std::min(bytes, resident_bound_) : bytes, device,
                     "the optimizer's state");
@@ -129,6 +143,11 @@ void StateStore::cut_buffers() {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     auto& of_parameter = stored_.emplace_back(specs_[i].size());
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
+      if (specs_[i][k].is_chosen_later()) {
+        of_parameter[k].push_back(
+            at::zeros({0}, at::TensorOptions().dtype(specs_[i][k].type).device(device_)));
+        continue;
+      }
       for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) {
         auto& [buffer, free] = next[part.name];
         of_parameter[k].push_back(buffers_[buffer].second.narrow(0, free, part.size));
@@ -159,6 +178,7 @@ void StateStore::page_buffers(const StateFormat& format) {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     for (const auto& parts : stored_[i]) {
       for (const auto& part : parts) {
+        if (part.numel() == 0) continue;  // of a size that the rule chooses later: in memory
         const auto width = static_cast<std::int64_t>(part.element_size());
         const auto b = buffer_with(part);
         uses[i].push_back(
@@ -194,12 +214,15 @@ std::int64_t StateStore::resident_bytes() const {
   return resident_bound_ > 0 ? std::min(bytes, resident_bound_) : bytes;
 }
 
-// Views of the buffers.
+// Views of the buffers; what is not in them itself, so that a size chosen later is seen here.
 void StateStore::make_states() {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     std::vector<at::Tensor> views;
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
-      views.push_back(codecs_[i][k] ? at::Tensor() : stored_[i][k][0].view(specs_[i][k].shape));
+      const auto& stored = stored_[i][k][0];
+      views.push_back(codecs_[i][k]                    ? at::Tensor()
+                      : specs_[i][k].is_chosen_later() ? stored
+                                                       : stored.view(specs_[i][k].shape));
     }
     states_.emplace_back(std::move(views));
   }
@@ -246,6 +269,17 @@ std::vector<std::pair<std::string, std::int64_t>> StateStore::bytes() const {
   for (const auto& [name, tensor] : buffers_) {
     bytes.emplace_back(name, static_cast<std::int64_t>(tensor.nbytes()));
   }
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    for (std::size_t k = 0; k < specs_[i].size(); ++k) {
+      const auto& spec = specs_[i][k];
+      if (!spec.is_chosen_later()) continue;
+      const auto chosen = stored_[i][k][0].numel();
+      auto entry = std::ranges::find(bytes, spec.name, &decltype(bytes)::value_type::first);
+      if (entry == bytes.end()) entry = bytes.insert(bytes.end(), {spec.name, 0});
+      entry->second += (chosen > 0 ? chosen : spec.size()) *
+                       static_cast<std::int64_t>(c10::elementSize(spec.type));
+    }
+  }
   return bytes;
 }
 
@@ -281,7 +315,7 @@ void StateStore::load(const NamedTensors& saved) {
     return found == by_name.end() ? nullptr : found->second;
   };
   std::vector<std::pair<at::Tensor, const at::Tensor*>> copies;
-  std::vector<Encoding> encodings;
+  std::vector<Encoding> encodings, choices;
   const auto plan_copies = [&](const NamedTensors& wanted) {
     for (const auto& [name, tensor] : wanted) {
       copies.emplace_back(tensor, &checked(name, look_up(name), tensor));
@@ -293,12 +327,18 @@ void StateStore::load(const NamedTensors& saved) {
       const auto stored = by_parameter(i, k);
       const auto plain = specs_[i][k].name + "/" + names_[i];
       const auto* values = look_up(plain);
-      if (codecs_[i][k] && values != nullptr && look_up(stored[0].first) == nullptr) {
+      if (specs_[i][k].is_chosen_later()) {
+        choices.push_back({i, k, &checked_chosen(plain, values, specs_[i][k])});
+      } else if (codecs_[i][k] && values != nullptr && look_up(stored[0].first) == nullptr) {
         encodings.push_back({i, k, &checked(plain, values, meta_like(specs_[i][k]))});
       } else {
         plan_copies(stored);
       }
     }
+  }
+  for (const auto& [i, k, values] : choices) {
+    states_[i].choose_size(k, values->numel());
+    states_[i].load(k).copy_(values->reshape({-1}));
   }
   for (const auto& [target, values] : copies) target.copy_(values->reshape(target.sizes()));
   for (const auto& [i, k, values] : encodings) encode(i, k, 0, values->contiguous(), i);

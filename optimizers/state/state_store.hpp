@@ -2,6 +2,8 @@
 // one buffer, in the layout's order, so that a kernel can run over all of them at once and counting
 // bytes is the same for every rule. They are saved and loaded parameter by parameter.
 //
+// State whose size its rule chooses from the first gradients lies apart, and is empty until then.
+//
 // State with a codec (state_codec.hpp) is in its buffers in the stored form; coded_steps.hpp
 // decodes and encodes it.
 #pragma once
@@ -58,8 +60,9 @@ class StateStore {
   // Of state in memory, at most.
   std::int64_t resident_bytes() const;
 
-  // Every name once, with the buffer of all parameters' values.
+  // Every name once, with the buffer of all parameters' values; without what rules size later.
   const NamedTensors& buffers() const { return buffers_; }
+  // By name. What a rule has not sized yet counts with its bound.
   std::vector<std::pair<std::string, std::int64_t>> bytes() const;
   // NAME/PARAMETER, as views in the specs' shapes; NAME.PART/PARAMETER of what has a codec.
   NamedTensors by_parameter() const;
@@ -70,7 +73,7 @@ class StateStore {
   void load(const NamedTensors& saved);
 
  private:
-  // Values in float32 that a codec takes over.
+  // Saved values of state number k: that a codec takes over, or whose size comes with them.
   struct Encoding {
     std::size_t parameter, number;
     const at::Tensor* values;
@@ -84,6 +87,7 @@ class StateStore {
                                  std::int64_t size) const;
   NamedTensors by_parameter(std::size_t parameter, std::size_t number) const;
 
+  at::Device device_;
   std::vector<std::string> names_;  // of the layout
   std::vector<std::vector<StateSpec>> specs_;
   std::vector<std::vector<std::shared_ptr<const StateCodec>>> codecs_;  // null for float32

@@ -191,6 +191,134 @@ def record_extreme_tensoring():
                    {"factors_per_axis": 2}, rule)
 
 
+def block_length(squares):
+    """Gefen 1.1.1: the divisor where the deviation within blocks drops most from the one before."""
+    drops, before = [(1e-12, 1)], 0.0
+    for p in [d for d in range(2, squares.size) if squares.size % d == 0]:
+        error = math.sqrt(squares.reshape(-1, p).var(axis=1).mean())
+        drops.append((error - before, p))
+        before = error
+    best = min(drops)[1]
+    return 1 if best < 8 else best
+
+
+def gefen(name, options, second_moment):
+    beta1, beta2, eps = 0.9, 0.999, 1e-8
+
+    def rule(g, state, t, rate, w):
+        state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+        v = second_moment(g, state, beta2) / (1 - beta2**t)
+        return (1 - rate * DECAY) * w - rate * state["m"] / (1 - beta1**t) / (np.sqrt(v) + eps)
+
+    record_formula(name, "Gefen (arXiv 2606.13894), with m in full precision", options, rule)
+
+
+def by_blocks(g, state, beta2):
+    squares = (g * g).reshape(-1)
+    p = state.setdefault("p", block_length(squares))
+    state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * squares.reshape(-1, p).mean(axis=1)
+    return np.repeat(state["v"], p).reshape(g.shape)
+
+
+def by_factors(g, state, beta2):
+    if g.ndim == 1:
+        return by_blocks(g, state, beta2)
+    state["r"] = beta2 * state.get("r", 0.0) + (1 - beta2) * (g * g).mean(axis=1)
+    state["c"] = beta2 * state.get("c", 0.0) + (1 - beta2) * (g * g).mean(axis=0)
+    return np.outer(state["r"], state["c"]) / state["r"].mean()
+
+
+def record_gefen():
+    gefen("gefen", {"blocks": "variance"}, by_blocks)
+
+
+def record_gefen_factored():
+    gefen("gefen_factored", {"rule": "gefen", "blocks": "variance", "second_moment": "factored"},
+          by_factors)
+
+
+def record_rmnp_hyperball():
+    def rule(g, state, t, rate, w):
+        if w.shape not in [SHAPES[name] for name in HIDDEN]:
+            return adamw(g, state, t, rate, w)
+        state["m"] = 0.95 * state.get("m", 0.0) + 0.05 * g
+        u = 0.05 * g + 0.95 * state["m"]
+        u = u / np.linalg.norm(u, axis=1, keepdims=True)
+        norm = np.linalg.norm(w)
+        w = w - rate * norm * u / np.linalg.norm(u)
+        return w * norm / np.linalg.norm(w)
+
+    record_formula("rmnp_hyperball", "RMNP (arXiv 2603.20527) under AdamH's projection",
+                   {"rule": "rmnp", "hyperball": True}, rule)
+
+
+def adamw(g, state, t, rate, w, beta1=0.9, beta2=0.95, eps=1e-8):
+    state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g * g
+    root = np.sqrt(state["v"] / (1 - beta2**t)) + eps
+    return (1 - rate * DECAY) * w - rate * state["m"] / (1 - beta1**t) / root
+
+
+# E4M3's positive values: exponents 1 - 7 .. 15 - 7 with 3 bits behind the point, subnormals of 2^-9;
+# the last code is no number.
+E4M3 = np.array(sorted([k * 2.0**-9 for k in range(8)]
+                       + [(1 + k / 8) * 2.0**(e - 7) for e in range(1, 16) for k in range(8)])[:-1])
+
+
+def to_e4m3(x):
+    """To the nearest of them, ties to an even code."""
+    above = np.clip(np.searchsorted(E4M3, np.abs(x)), 1, len(E4M3) - 1)
+    low, high = E4M3[above - 1], E4M3[above]
+    up = (np.abs(x) - low > high - np.abs(x)) | (
+        (np.abs(x) - low == high - np.abs(x)) & (above % 2 == 0))
+    return np.copysign(np.where(up, high, low), x)
+
+
+def scaled(x, largest, rounding):
+    most = np.abs(x).max()
+    scale = 2.0**math.floor(math.log2(largest / most)) if most > 0 else 1.0
+    return rounding(x * scale) / scale
+
+
+def record_fp8_adamw():
+    beta1, beta2, eps = 0.9, 0.95, 1e-8
+
+    def to_half(x):
+        return x.astype(np.float16).astype(np.float64)
+
+    def rule(g, state, t, rate, w):
+        m = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+        v = beta2 * state.get("v", 0.0) + (1 - beta2) * g * g
+        w = (1 - rate * DECAY) * w
+        w = w - rate * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        state["m"], state["v"] = scaled(m, 448, to_e4m3), scaled(v, 65504, to_half)
+        return scaled(w, 65504, to_half)
+
+    record_formula("fp8_adamw", "FP8-LM (arXiv 2310.18313), as MS-AMP's source has them", {}, rule)
+
+
+def learned(name, paper):
+    """With the weights that come with blockwise."""
+    root = Path(__file__).parents[2]
+    sys.path.insert(0, str(root / "notebooks"))
+    from studies.learned_optimizer import change, read_constants
+    weights = read_constants(root / "optimizers/rules" / f"{name}_weights.inc")
+
+    def rule(g, state, t, rate, w):
+        step = change(name, weights, torch.from_numpy(g), torch.from_numpy(w), state, t - 1)
+        return (1 - rate * DECAY) * w - rate * step.numpy()
+
+    record_formula(name, paper, {}, rule)
+
+
+def record_adafactor_mlp():
+    learned("adafactor_mlp", "AdafacMLPLOpt (arXiv 2203.11860), of our own Python")
+
+
+def record_mlp_lopt():
+    learned("mlp_lopt", "MLPLOpt (arXiv 1810.10180), of our own Python")
+
+
 class AdaLomoSteps:
     """The package's step, which runs in hooks of the backward pass, as an optimizer."""
 

@@ -17,6 +17,8 @@ struct Setup {
   explicit Setup(const std::string& rule, nlohmann::json fields = nlohmann::json::object())
       : store(small_models()[4].spec()->layout(), at::kCPU) {
     fields["rule"] = rule;
+    if (rule == "fp8_adamw")
+      fields["master"] = "float32";  // fp8_adamw_test.cpp: float16's rounding
     fill_parameters(store);
     optimizer.emplace(optimizer_config(fields), store);
   }
@@ -71,6 +73,9 @@ std::int64_t elements(const std::vector<Parameter>& blocks) {
   return sum;
 }
 
+// A network moves weights without a gradient, too: weights and time are inputs of it.
+bool is_learned(const std::string& rule) { return rule == "adafactor_mlp" || rule == "mlp_lopt"; }
+
 template <typename Check>
 void for_every_rule(Check check) {
   REQUIRE(update_rules().size() >= 3);
@@ -95,6 +100,7 @@ TEST_CASE("A rule has one name, a sentence about itself and copies by value") {
 
 TEST_CASE("A zero gradient without decay changes nothing") {
   for_every_rule([](const std::string& name) {
+    if (is_learned(name)) return;
     Setup setup(name);
     const auto before = setup.parameters();
     const auto report = setup.optimizer->step(kRate);
@@ -107,6 +113,7 @@ TEST_CASE("A zero gradient without decay changes nothing") {
 
 TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles") {
   for_every_rule([](const std::string& name) {
+    if (is_learned(name)) return;
     Setup setup(name, {{"weight_decay", 0.25}, {"no_decay", {"norm", "query"}}});
     const auto before = setup.parameters();
     const auto report = setup.optimizer->step(kRate);
@@ -134,10 +141,11 @@ TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles
 TEST_CASE("State bytes are the declared ones") {
   for_every_rule([](const std::string& name) {
     Setup setup(name);
+    setup.step(0);  // Gefen says only then how much it keeps
     const std::int64_t n = setup.store.layout().size();
     const std::int64_t values = setup.optimizer->partition().state_size();
     std::int64_t saved = 0, total = 0;
-    for (const auto& [kind, tensor] : setup.state()) saved += 4 * tensor.numel();
+    for (const auto& [kind, tensor] : setup.state()) saved += std::int64_t(tensor.nbytes());
     for (const auto& [kind, bytes] : setup.optimizer->state().bytes()) total += bytes;
     CHECK(total == saved);
     if (name == "adamw") CHECK(total == 8 * n);
@@ -244,7 +252,10 @@ TEST_CASE("Clipping is torch.nn.utils.clip_grad_norm_") {
     // Rules of matrices have products, and GaLore a decomposition, between gradient and step.
     // CAME divides by how far a step is from its average, which may be little; eigenvectors of
     // SOAP's nearly equal eigenvalues turn into each other.
-    const double of_rule = name == "came" ? 10.0 : name == "soap" ? 1000.0 : 1.0;
+    // A learned optimizer's step is the difference of larger products.
+    const double of_rule = name == "came" || is_learned(name) ? 10.0
+                           : name == "soap"                   ? 1000.0
+                                                              : 1.0;
     const bool of_matrices = update_rules().make(name)->fallback() != nullptr;
     const double magnified = std::max(of_rule, of_matrices ? 100.0 : 1.0);
     CHECK(error.max().item<double>() < 3 * 3e-7 * magnified);
@@ -280,7 +291,7 @@ TEST_CASE("The loss of a small model falls under every rule") {
       ForwardContext context;
       const auto loss = net->loss(batch, context);
       backward(loss);
-      optimizer.step(0.05);
+      optimizer.step(is_learned(name) ? 1e-3 : 0.05);  // at which they were trained
       return loss.item<double>();
     };
     const double first = step();

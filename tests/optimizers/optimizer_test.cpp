@@ -219,9 +219,11 @@ TEST_CASE("An optimizer's results do not depend on the number of threads") {
   for (const auto& entry : update_rules()) {
     // LibTorch's matrix products and decompositions sum in an order that follows the threads.
     if (entry.make()->fallback() != nullptr) continue;
+    const bool follows = entry.make()->uses_partition();
     for (const std::string rule : {"adam_mini", "per_tensor", "factored"}) {
+      if (!follows && rule != "factored") continue;
       nlohmann::json fields = {{"rule", entry.name}};
-      if (entry.make()->uses_partition()) fields["partition"] = {{"rule", rule}};
+      if (follows) fields["partition"] = {{"rule", rule}};
       at::set_num_threads(1);
       const auto one = run(fields, layout, 2);
       at::set_num_threads(2);

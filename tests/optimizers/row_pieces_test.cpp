@@ -14,7 +14,10 @@ namespace {
 
 State fresh_state(const std::vector<StateSpec>& specs) {
   std::vector<at::Tensor> tensors;
-  for (const auto& spec : specs) tensors.push_back(at::zeros(spec.shape));
+  for (const auto& spec : specs) {
+    const auto shape = spec.is_chosen_later() ? std::vector<std::int64_t>{0} : spec.shape;
+    tensors.push_back(at::zeros(shape, spec.type));
+  }
   return State(std::move(tensors));
 }
 

@@ -164,7 +164,9 @@ TEST_CASE("shapes: state has the declared sizes, and cut by rows it is that of t
       const auto& block = layout.parameters()[i];
       const auto& rule = *run.optimizer->rules().of(i).rule;
       const auto& partition = run.optimizer->partition().tensors()[i];
-      for (const auto& spec : rule.state(block, partition)) declared += 4 * spec.size();
+      for (const auto& spec : rule.state(block, partition)) {
+        declared += spec.size() * std::int64_t(c10::elementSize(spec.type));
+      }
       const auto cuts = row_cuts(rule, block, partition, 3);
       CHECK(cuts.back() == block.rows());
       // Throws where the pieces' values are not the whole's.

@@ -74,6 +74,9 @@ const std::map<std::string, Bytes>& formulas() {
   const Formula ldadam = [](const Sides& s) {
     return 4 * (2 * 16 * s.larger() + 16 * s.smaller()) + whole(s);
   };
+  const Formula fp8 = [](const Sides& s) { return 3 * s.m * s.n + 8; };
+  const Formula learned = [](const Sides& s) { return 16 * s.m * s.n + 12 * (s.m + s.n); };
+  const Formula averages = [](const Sides& s) { return 24 * s.m * s.n; };
   static const std::map<std::string, Bytes> table = {
       {"adamw", {adam, adam, adam, 53.9}},
       {"nadamw", {adam, adam, adam, 53.9}},
@@ -107,6 +110,11 @@ const std::map<std::string, Bytes>& formulas() {
       {"frugal", {quarter, adam, adam, 15.1}},
       {"soap", {soap, adam, adam, 101}},
       {"shampoo", {factor_pairs(4), adam, adam, 0.0}},
+      {"fp8_adamw", {fp8, fp8, fp8, 20.2}},
+      {"adafactor_mlp", {learned, learned, [](const Sides& s) { return 28 * s.m; }, 108}},
+      {"mlp_lopt", {averages, averages, averages, 162}},
+      // Its bound: how many values blocks share, the first gradient says.
+      {"gefen", {adam, adam, adam, 53.9}},
       {"foam", {quarter, adam, adam, 15.1}},
       {"gwt", {[=](const Sides& s) { return quarter(s) + 4; }, adam, adam, 15.1}},
   };

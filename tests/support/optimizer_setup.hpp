@@ -20,7 +20,7 @@ inline OptimizerConfig optimizer_config(nlohmann::json fields) {
 
 // Options under which a rule's step is a smooth function of the gradient, for comparisons of two
 // ways to compute it. By default Muon and its kin round to bfloat16, and GaLore's and SOAP divide
-// coordinates that are zero but for rounding by their own size.
+// coordinates that are zero but for rounding by their own size; fp8_adamw rounds weights to fp16.
 inline nlohmann::json smooth_options(const std::string& rule) {
   nlohmann::json fields = {{"rule", rule}};
   if (rule == "muon" || rule == "normuon") fields["newton_schulz_type"] = "float32";
@@ -29,6 +29,7 @@ inline nlohmann::json smooth_options(const std::string& rule) {
     fields["eps"] = 0.1;
   }
   if (rule == "ldadam") fields["rank"] = 2;
+  if (rule == "fp8_adamw") fields["master"] = "float32";
   return fields;
 }
 
