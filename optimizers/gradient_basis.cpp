@@ -42,4 +42,6 @@ at::Tensor gradient_basis(const at::Tensor& g, const LowRank& low) {
   return vectors * at::where(largest < 0, -1.0, 1.0).to(vectors.scalar_type());
 }
 
+bool is_unset(const at::Tensor& basis) { return !basis.any().item<bool>(); }
+
 }  // namespace blockwise

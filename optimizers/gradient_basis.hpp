@@ -29,4 +29,8 @@ struct LowRank {
 // makes a step of a machine that of another.
 at::Tensor gradient_basis(const at::Tensor& g, const LowRank& low);
 
+// Whether the basis was never written: where the gradient of the step that was to make it was not
+// finite, and gradients are released, that step did not happen. Waits for the device.
+bool is_unset(const at::Tensor& basis);
+
 }  // namespace blockwise

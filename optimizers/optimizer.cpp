@@ -20,6 +20,12 @@ bool decays(const OptimizerConfig& config, ParameterRole role) {
   return std::ranges::count(config.no_decay, role_name(role)) == 0;
 }
 
+std::int64_t layer_count(const ParameterLayout& layout) {
+  std::int64_t last = -1;
+  for (const auto& parameter : layout.parameters()) last = std::max(last, parameter.layer);
+  return last + 1;
+}
+
 // Of every parameter.
 std::vector<std::vector<StateSpec>> state_specs(const RuleSet& rules, const ParameterLayout& layout,
                                                 const Partition& partition) {
@@ -50,6 +56,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       clipping_{config.clip_by == "value" ? Clipping::By::value : Clipping::By::norm,
                 config.gradient_clip},
       seed_(seed),
+      layers_(layer_count(store.layout())),
       part_(store.layout().parameters().size()),
       coded_(store, rules_, partition_, state_, rates_.has_value()),
       moved_(store.layout().parameters().size(), 0.0),
@@ -138,10 +145,19 @@ void Optimizer::begin_step(double learning_rate, double gradient_scale) {
   squared_gradient_ = 0.0;
   std::ranges::fill(moved_, 0.0);
   std::ranges::fill(moved_on_device_, at::Tensor());
+  forget();
   if (!rate_method_) return;
   const at::NoGradGuard no_grad;
   rate_method_->set(*rates_, steps_, learning_rate,
                     [this](std::size_t parameter) { return store_.master(parameter); });
+}
+
+void Optimizer::forget() {
+  at::NoGradGuard no_grad;
+  for (const auto& member : rules_.members()) {
+    if (!member.rule->forgets(scope(member))) continue;
+    for (const auto i : member.parameters) state_.clear(i);
+  }
 }
 
 void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
@@ -157,12 +173,14 @@ void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
 }
 
 StepScope Optimizer::scope(const RuleSet::Member& member) {
-  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, workspace_, draws_};
+  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, workspace_, draws_,
+          layers_};
 }
 
 void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
   auto& part = parts_[part_[i].first][part_[i].second];
+  if (member.rule->rests(part.parameter, scope(member))) return;
   part.weight = store_.open_master(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
   const auto step = [&](const ParameterStep& piece) {

@@ -49,8 +49,8 @@ class Optimizer {
 
   // With gradients that are released as they appear: one update per parameter, in any order,
   // between begin_step() and end_step(). gradient_scale: of clipping(), whose norm takes a backward
-  // pass of its own. A gradient that is not finite changes nothing of its tensor; the norm that
-  // end_step() reports is not finite then.
+  // pass of its own. A gradient that is not finite changes nothing of its tensor, but what the
+  // rule forgets at this step is forgotten; the norm that end_step() reports is not finite then.
   void begin_step(double learning_rate, double gradient_scale = 1.0);
   void update(std::size_t parameter, const at::Tensor& gradient);
   StepReport end_step();
@@ -87,6 +87,8 @@ class Optimizer {
   // "SETTING, but optimizer.rule ... NEED for ..."
   void require_local_rules(std::string_view setting, std::string_view need) const;
   StepScope scope(const RuleSet::Member& member);
+  // State that rules drop before a step.
+  void forget();
   void update_parameter(std::size_t parameter);
   // Calls `step` with the parameter, or with its pieces where its state is coded, which is rounded
   // by that stream.
@@ -101,6 +103,7 @@ class Optimizer {
   StateStore state_;
   Clipping clipping_;
   std::uint64_t seed_;
+  std::int64_t layers_;
   GivenDraws* draws_ = nullptr;
   std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place

@@ -22,6 +22,7 @@ struct StepScope {
   std::uint64_t seed = 0;       // of what a rule draws; see core/base/random_stream.hpp
   kernels::Workspace& space;
   GivenDraws* draws = nullptr;  // in the place of what the seed gives; see random_draws.hpp
+  std::int64_t layers = 0;      // of the model's stack
 };
 
 struct ParameterStep {

@@ -84,4 +84,11 @@ at::Tensor drawn_indices(const ParameterStep& p, const StepScope& scope, std::in
   return values.to(p.weight.device());
 }
 
+at::Tensor drawn_order(const StepScope& scope, std::int64_t count, std::int64_t draw) {
+  constexpr auto kNoParameter = ~std::uint64_t{0};
+  return at::randperm(
+      count, make_generator(scope.seed, RandomStream::rule, kNoParameter, std::uint64_t(draw)),
+      at::kLong);
+}
+
 }  // namespace blockwise

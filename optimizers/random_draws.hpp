@@ -49,4 +49,7 @@ at::Tensor drawn_normal(const ParameterStep& parameter, const StepScope& scope,
 at::Tensor drawn_indices(const ParameterStep& parameter, const StepScope& scope, std::int64_t count,
                          std::int64_t bound, std::int64_t draw);
 
+// The numbers below `count` in some order, int64 on the CPU, the same for all parameters.
+at::Tensor drawn_order(const StepScope& scope, std::int64_t count, std::int64_t draw);
+
 }  // namespace blockwise

@@ -13,13 +13,15 @@ namespace blockwise {
 namespace {
 
 constexpr std::int64_t kMostSteps = 1'000'000;
+constexpr std::int64_t kMostLayers = 1'000'000;
 
-// A whole number from 1 on; nothing for any other text.
-std::optional<std::int64_t> positive(std::string_view text, std::int64_t most) {
+// A whole number from `least` on; nothing for any other text.
+std::optional<std::int64_t> number_of(std::string_view text, std::int64_t least,
+                                      std::int64_t most) {
   std::int64_t value = 0;
   const auto* end = text.data() + text.size();
   const auto [last, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || last != end || value < 1 || value > most) return std::nullopt;
+  if (error != std::errc() || last != end || value < least || value > most) return std::nullopt;
   return value;
 }
 
@@ -73,6 +75,8 @@ class Reader {
     if (role != said_.end()) parameter.role = role_of(name, role->second);
     const auto heads = said_.find("heads/" + name);
     if (heads != said_.end()) parameter.heads = heads_of(parameter, heads->second);
+    const auto layer = said_.find("layer/" + name);
+    if (layer != said_.end()) parameter.layer = layer_of(name, layer->second);
     return parameter;
   }
 
@@ -89,11 +93,18 @@ class Reader {
   Heads heads_of(const Parameter& parameter, const std::string& text) const {
     const bool columns = parameter.role == ParameterRole::attention_output;
     const auto along = columns ? parameter.columns() : parameter.rows();
-    const auto count = positive(text, along);
+    const auto count = number_of(text, 1, along);
     require(count.has_value() && along % *count == 0,
             "the heads of '{}' are '{}', a number that divides its {} {} is needed", parameter.name,
             text, along, columns ? "columns" : "rows");
     return {*count, along / *count, columns ? Heads::Axis::columns : Heads::Axis::rows};
+  }
+
+  std::int64_t layer_of(const std::string& name, const std::string& text) const {
+    const auto layer = number_of(text, 0, kMostLayers - 1);
+    require(layer.has_value(), "the layer of '{}' is '{}', a number from 0 to {} is needed", name,
+            text, kMostLayers - 1);
+    return *layer;
   }
 
   // Whoever describes a parameter that is not there has misspelt one.
@@ -101,7 +112,8 @@ class Reader {
     for (const auto& [key, value] : said_) {
       const auto slash = key.find('/');
       const auto kind = key.substr(0, slash);
-      if (slash == std::string::npos || (kind != "role" && kind != "heads")) continue;
+      const bool describes = kind == "role" || kind == "heads" || kind == "layer";
+      if (slash == std::string::npos || !describes) continue;
       index_of(key, key.substr(slash + 1));
     }
   }
@@ -138,7 +150,7 @@ class Reader {
     require(second != std::string::npos, "'{}' is not {}/{}/NAME", key, key.substr(0, first),
             what == "step" ? "STEP" : "DRAW");
     const auto text = key.substr(first + 1, second - first - 1);
-    const auto number = positive(text, kMostSteps);
+    const auto number = number_of(text, 1, kMostSteps);
     require(number.has_value(), "'{}': the {} is '{}', a number from 1 to {} is needed", key, what,
             text, kMostSteps);
     return {*number, index_of(key, key.substr(second + 1))};

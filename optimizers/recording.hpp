@@ -12,10 +12,11 @@
 // dtype. What a parameter is to its model is said
 // in the file's metadata, or by the caller, never read from its name:
 //   role/NAME          one of role_names(); `other` where nothing is said: a hidden matrix where
-//   the
-//                      parameter has two axes or more, otherwise a vector
+//                      the parameter has two axes or more, otherwise a vector
 //   heads/NAME         number of attention heads, for rules that follow them: groups of rows of a
 //                      query, key or value, of columns of an attention_output
+//   layer/NAME         number of its layer, from 0 on, for rules that go by layers; without it the
+//                      parameter is in none
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -42,8 +43,8 @@ struct Recording {
   std::string path;
 };
 
-// said: `role/NAME` and `heads/NAME`, over the file's metadata. Tensors share the file's mapping.
-// Throws InputError by file and tensor for what is no recording.
+// said: `role/NAME`, `heads/NAME` and `layer/NAME`, over the file's metadata. Tensors share the
+// file's mapping. Throws InputError by file and tensor for what is no recording.
 Recording read_recording(const std::filesystem::path& path,
                          const std::map<std::string, std::string>& said = {});
 

@@ -19,11 +19,12 @@ const Registry<RuleSpec>& update_rules() {
 
 namespace {
 
-// Of rules that take every parameter.
+// Of rules that take every parameter, whatever the others are.
 std::vector<std::string> whole_rules() {
   std::vector<std::string> names;
   for (const auto& entry : update_rules()) {
-    if (entry.make()->fallback() == nullptr) names.push_back(entry.name);
+    const auto spec = entry.make();
+    if (spec->fallback() == nullptr && !spec->takes_turns()) names.push_back(entry.name);
   }
   return names;
 }

@@ -40,6 +40,8 @@ class RuleSpec {
   virtual std::unique_ptr<UpdateRule> build() const = 0;
   // The file that build() reads, "" for none: its content belongs to the experiment.
   virtual std::string file() const { return ""; }
+  // Parameters take turns in the rule's state (StateSpec::turn): it is no other rule's fallback.
+  virtual bool takes_turns() const = 0;
   // For rules of whole matrices: what has no such form, and roles that are named. Otherwise null.
   virtual const FallbackRule* fallback() const { return nullptr; }
   virtual std::unique_ptr<RuleSpec> clone() const = 0;
@@ -56,6 +58,7 @@ struct RuleInfo {
   const char* name;
   const char* doc;
   bool uses_partition = false;
+  bool takes_turns = false;
 };
 
 // The spec of a Rule that has a struct `Options` with visit(), and is made of one. Options that
@@ -67,6 +70,7 @@ class RuleSpecOf final : public RuleSpec {
   std::string name() const override { return info_.name; }
   std::string doc() const override { return info_.doc; }
   bool uses_partition() const override { return info_.uses_partition; }
+  bool takes_turns() const override { return info_.takes_turns; }
   void visit(FieldVisitor& visitor) override {
     options_.visit(visitor);
     if constexpr (requires { options_.fallback; }) visit_hyperball(visitor, hyperball_);

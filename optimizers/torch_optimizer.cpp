@@ -69,6 +69,19 @@ void restore_options(const std::vector<OptimizerParamGroup>& given,
   }
 }
 
+at::Tensor zero_state(const StateSpec& spec, bool rests, const at::TensorOptions& options) {
+  return at::zeros(rests ? std::vector<std::int64_t>{0} : spec.shape, options);
+}
+
+// State by turns: zeros where a turn begins, nothing while the parameter rests.
+void make_room(RuleState& state, const std::vector<StateSpec>& specs, bool rests) {
+  for (std::size_t k = 0; k < specs.size(); ++k) {
+    auto& held = state.tensors()[k].second;
+    if (specs[k].turn < 0 || rests == (held.numel() == 0)) continue;
+    held = zero_state(specs[k], rests, held.options());
+  }
+}
+
 std::vector<at::Tensor> tensors_of(const DescribedParameters& parameters) {
   std::vector<at::Tensor> tensors;
   for (const auto& [tensor, block] : parameters) tensors.push_back(tensor);
@@ -184,15 +197,22 @@ RuleState& TorchOptimizer::state_of(const at::Tensor& parameter,
     auto fresh = std::make_unique<RuleState>();
     for (const auto& spec : specs) {
       const auto type = spec.type == at::kFloat
-                            ? at::promote_types(parameter.scalar_type(), at::kFloat)
+                            ? at::promote_types(parameter.scalar_type(), spec.type)
                             : spec.type;
-      const auto shape = spec.is_chosen_later() ? std::vector<std::int64_t>{0} : spec.shape;
+      const auto options = at::TensorOptions(parameter.device()).dtype(type);
       fresh->tensors().emplace_back(
-          spec.name, at::zeros(shape, at::TensorOptions(parameter.device()).dtype(type)));
+          spec.name, spec.is_chosen_later() ? at::zeros({0}, options)
+                                            : zero_state(spec, spec.turn >= 0, options));
     }
     slot = std::move(fresh);
   }
   return static_cast<RuleState&>(*slot);
+}
+
+std::int64_t TorchOptimizer::layers() const {
+  std::int64_t last = -1;
+  for (const auto& [tensor, known] : described_) last = std::max(last, known.parameter.layer);
+  return last + 1;
 }
 
 void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpec& spec,
@@ -207,12 +227,19 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
   const auto rule = spec_for(spec, known.parameter).build();
   const auto specs = rule->state(known.parameter, known.partition);
   auto& state = state_of(parameter, specs);
+  state.step(state.step() + 1);
+  const StepScope scope{
+      state.step(), own_rate == 0.0 ? options.lr() : own_rate, 1.0, 0, workspace_, nullptr,
+      layers()};
+  const bool rests = rule->rests(known.parameter, scope);
+  make_room(state, specs, rests);
+  if (rests) return;
   std::vector<at::Tensor> tensors;
   for (std::size_t k = 0; k < specs.size(); ++k) {
-    const auto& kept = state.tensors()[k].second;
-    tensors.push_back(specs[k].is_chosen_later() ? kept : kept.view(specs[k].shape));
+    auto& held = state.tensors()[k].second;
+    if (rule->forgets(scope)) held.zero_();
+    tensors.push_back(specs[k].is_chosen_later() ? held : held.view(specs[k].shape));
   }
-  state.step(state.step() + 1);
   const auto type = at::promote_types(parameter.scalar_type(), at::kFloat);
   const auto weights = parameter.detach().contiguous();  // the parameter itself where it is dense
   const ParameterStep step{known.parameter,
@@ -222,8 +249,6 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
                            State(std::move(tensors)),
                            options.weight_decay(),
                            nullptr};
-  const StepScope scope{state.step(), own_rate == 0.0 ? options.lr() : own_rate, 1.0, 0,
-                        workspace_};
   if (const auto* fused = rule->fused(KernelKey::of(step))) {
     fused->apply(step, scope);
   } else {
@@ -275,10 +300,11 @@ void TorchOptimizer::check_loaded(const std::vector<RuleOptions>& own) const {
       const auto rule = spec_for(*spec, known.parameter).build();
       const auto& held = static_cast<const RuleState&>(*state->second);
       for (const auto& wanted : rule->state(known.parameter, known.partition)) {
-        require_input(held.tensor(wanted.name).numel() == wanted.size(),
+        const auto& tensor = held.tensor(wanted.name);
+        if (wanted.turn >= 0 && tensor.numel() == 0) continue;
+        require_input(tensor.numel() == wanted.size(),
                       "the saved optimizer state '{}' of '{}' has {} values, its partition {}",
-                      wanted.name, known.parameter.name, held.tensor(wanted.name).numel(),
-                      wanted.size());
+                      wanted.name, known.parameter.name, tensor.numel(), wanted.size());
       }
     }
   }

@@ -11,9 +11,10 @@
 // groups to the constructor: LibTorch's add_param_group() replaces the options of a group by the
 // defaults for every optimizer that is not its own.
 //
-// Parameters without a gradient are skipped. Dense float32 parameters on the CPU take the fused
-// kernels; other floating-point types and devices the same step in plain tensor operations. State
-// is float32 (float64 for float64 parameters).
+// Parameters without a gradient are skipped. State that parameters have by turns is held by those
+// whose turn it is. Dense float32 parameters on the CPU take the fused kernels; other
+// floating-point types and devices the same step in plain tensor operations. State is float32
+// (float64 for float64 parameters) where the rule does not pack it.
 //
 // Throws InputError for options that the rule has not or that are out of range, for sparse or
 // complex gradients, and by the parameter's name where a module has no known type or a partition
@@ -96,6 +97,7 @@ class TorchOptimizer : public torch::optim::Optimizer {
   void update_parameter(const at::Tensor& parameter, const RuleSpec& spec,
                         const RuleOptions& options);
   RuleState& state_of(const at::Tensor& parameter, const std::vector<StateSpec>& specs);
+  std::int64_t layers() const;
 
   kernels::Workspace workspace_;
   std::unordered_map<const at::TensorImpl*, Described> described_;

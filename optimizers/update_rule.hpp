@@ -53,6 +53,10 @@ class UpdateRule {
   // With an estimate of the Hessian's diagonal at the present weights, none of it negative, in the
   // place of parameter.gradient. See RuleTraits::curvature_every.
   virtual void learn_curvature(const ParameterStep&) const {}
+  // Whether the step leaves the parameter and its state as they are: there is no update then.
+  virtual bool rests(const Parameter&, const StepScope&) const { return false; }
+  // Whether all state of the rule becomes 0 before the step's updates.
+  virtual bool forgets(const StepScope&) const { return false; }
   // Before the updates of a step, with all parameters of the rule and their gradients. Not called
   // for gradients that are released, which needs RuleTraits::local.
   virtual void begin_step(std::span<ParameterStep>, const StepScope&) const {}

@@ -22,7 +22,7 @@ namespace {
 
 struct ReplayOptions {
   std::string file, rule, output;
-  std::vector<std::string> assignments, roles, heads;
+  std::vector<std::string> assignments, roles, heads, layers;
   std::int64_t seed = 0;
 };
 
@@ -42,10 +42,11 @@ OptimizerConfig config_of(const ReplayOptions& options) {
 // NAME=VALUE words as {KIND/NAME, VALUE}; a name may hold an equals sign, a value holds none.
 void add_descriptions(const std::string& kind, const std::vector<std::string>& words,
                       std::map<std::string, std::string>& said) {
+  const auto value = kind == "role" ? "ROLE" : kind == "heads" ? "COUNT" : "NUMBER";
   for (const auto& word : words) {
     const auto equals = word.rfind('=');
     require_input(equals != std::string::npos && equals > 0 && equals + 1 < word.size(),
-                  "--{} {}: the form is NAME={}", kind, word, kind == "role" ? "ROLE" : "COUNT");
+                  "--{} {}: the form is NAME={}", kind, word, value);
     said[kind + "/" + word.substr(0, equals)] = word.substr(equals + 1);
   }
 }
@@ -69,6 +70,7 @@ int replay_command(const ReplayOptions& options) {
   std::map<std::string, std::string> said;
   add_descriptions("role", options.roles, said);
   add_descriptions("heads", options.heads, said);
+  add_descriptions("layer", options.layers, said);
   require_another_file(options);
   const auto recording = read_recording(options.file, said);
   print_rules(config, recording);
@@ -106,6 +108,11 @@ CommandAction add_replay_options(CLI::App& verb) {
   verb.add_option("--heads", options->heads,
                   "NAME=COUNT, attention heads of a parameter, for rules that follow them; may be "
                   "repeated")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--layer", options->layers,
+                  "NAME=NUMBER, from 0 on, the layer of a parameter, for rules that go by layers; "
+                  "may be repeated")
       ->take_all()
       ->allow_extra_args(false);
   verb.add_option("--seed", options->seed,

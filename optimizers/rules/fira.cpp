@@ -1,9 +1,9 @@
 // Fira (Chen et al., arXiv 2410.01623, Algorithm 1), in the form of the package fira: GaLore, with
 // what the projection leaves out added back, scaled as Adam scales what it keeps.
-//   P and R as in galore.cpp, P anew every update_every steps;  m, v, d as in galore_adam.hpp
-//   f = ||d|| / (||R|| + 1e-8), one per row or column of the larger side
-//   S = f (g' - scale lift(R)), its growth bounded
-//   w <- (1 - lr wd) (w - lr sqrt(1 - beta2^t) / (1 - beta1^t) (scale lift(d) + S))
+//   P and R as in galore.cpp, P anew every update_every steps, gradients that are not finite too;
+//   m, v, d as in galore_adam.hpp f = ||d|| / (||R|| + 1e-8), one per row or column of the larger
+//   side S = f (g' - scale lift(R)), its growth bounded w <- (1 - lr wd) (w - lr sqrt(1 - beta2^t)
+//   / (1 - beta1^t) (scale lift(d) + S))
 // As in the package, `scale` also multiplies what is taken off the gradient. Deviation: the sign of
 // singular vectors, see gradient_basis.hpp. State: projector, 4 rank min(rows, columns) bytes, two
 // moments, 8 rank max(rows, columns), and 4.
@@ -54,8 +54,10 @@ class Fira : public UpdateRule {
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     const LowRank low(p.parameter, options_.rank);
-    if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, gradient_basis(g, low));
     const auto& basis = p.state.load(0);
+    if ((scope.step - 1) % options_.update_every == 0 || is_unset(basis)) {
+      p.state.store(0, gradient_basis(g, low));
+    }
     const auto r = low.project(g, basis);
     options_.adam.average(p.state.load(1), p.state.load(2), r);
     const auto d = options_.adam.direction(p.state.load(1), p.state.load(2));

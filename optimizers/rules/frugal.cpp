@@ -56,6 +56,10 @@ class Frugal : public UpdateRule {
             {"exp_avg_sq", {parameter.rows(), count}, StateUse::non_negative}};
   }
 
+  bool forgets(const StepScope& scope) const override {
+    return (scope.step - 1) % options_.update_every == 0;
+  }
+
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     const auto direction = g.sign().mul_(options_.inactive_scale);
@@ -76,10 +80,6 @@ class Frugal : public UpdateRule {
   at::Tensor adam(const ParameterStep& p, const StepScope& scope, const at::Tensor& g) const {
     const auto m = p.state.load(0), v = p.state.load(1);
     const auto since = (scope.step - 1) % options_.update_every;
-    if (since == 0) {
-      m.zero_();
-      v.zero_();
-    }
     m.mul_(options_.beta1).add_(g, 1.0 - options_.beta1);
     v.mul_(options_.beta2).addcmul_(g, g, 1.0 - options_.beta2);
     const double s = double(since + 1);

@@ -4,7 +4,9 @@
 // P = U[:, :rank] [rows, rank]:
 //   R = g' P^T  or  P^T g';   d = the inner rule's change of a matrix like R, without decay
 //   w <- (1 - lr wd) (w + scale (d P  or  P d))
-// The inner rule's state stays as it is when P changes, as in the paper. Deviations from the
+// The inner rule's state stays as it is when P changes, as in the paper. Where gradients are
+// released and that of a step which changes P is not finite, P stays as it is until the next such
+// step; the first P is then made of the first gradient that is finite. Deviations from the
 // published package: eps where the inner rule has it, and every singular vector's largest component
 // is positive, which makes a step of a machine that of another. An inner rule that follows a
 // partition has one value per row of R. State: projector, 4 rank min(rows, columns) bytes, and the
@@ -66,8 +68,10 @@ class Galore : public UpdateRule {
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto g = scaled_gradient(p, scope);
     const LowRank side(p.parameter, options_.rank);
-    if ((scope.step - 1) % options_.update_every == 0) p.state.store(0, gradient_basis(g, side));
     const auto& basis = p.state.load(0);
+    if ((scope.step - 1) % options_.update_every == 0 || is_unset(basis)) {
+      p.state.store(0, gradient_basis(g, side));
+    }
     const auto change = inner_change(side.project(g, basis), projected(p.parameter), p, scope);
     // Minus the inner rule's change: it is a step downhill already.
     return step_then_decay(

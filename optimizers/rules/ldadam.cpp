@@ -1,7 +1,7 @@
 // LDAdam (Robert et al., arXiv 2410.16103, Algorithm 1), in the form of the authors' repository:
 // Adam in a subspace that turns a little at every step, with moments that turn along and what the
 // subspace leaves out fed back. Sides as in gradient_basis.hpp, written for P on the left.
-//   a = g' + e;  P from the singular vectors of a at the first step, afterwards from
+//   a = g' + e;  P from the singular vectors of a where there is none, afterwards from
 //   b = rho P' m / (1 - beta1^(t-1)) + (1 - rho) a, P = qr(b b^T P'), P' the last one
 //   R = P^T a;  C = P^T P';  m' = C m;  with hats for corrections by step t - 1:
 //   v' = (1 - beta2^(t-1)) |C.C (v^ - m^.m^) + m'^.m'^|
@@ -63,7 +63,7 @@ class LdAdam : public UpdateRule {
     const auto m = p.state.load(1), v = p.state.load(2), e = as_matrix(p, p.state.load(3));
     const auto a = scaled_gradient(p, scope).add_(e);
     const auto last = p.state.load(0).clone();
-    const auto basis = scope.step == 1 ? gradient_basis(a, low) : turned_basis(a, m, last, low, t);
+    const auto basis = is_unset(last) ? gradient_basis(a, low) : turned_basis(a, m, last, low, t);
     p.state.store(0, basis);
     const auto r = low.project(a, basis);
     const auto turn = low.right ? last.mm(basis.t()) : basis.t().mm(last);

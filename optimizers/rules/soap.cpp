@@ -6,12 +6,15 @@
 //   lr wd) (w - lr sqrt(1 - beta2^s) / (1 - beta1^s) Q_L (m / (sqrt(v) + eps)) Q_R^T) L <- b L + (1
 //   - b) g' g'^T, R alike; every precondition_every steps the columns of Q are sorted by diag(Q^T L
 //   Q), v with them, Q <- qr(L Q), and m turns from the old bases to the new
-// A side above max_side is left as it is. eps before the correction, decay after the step.
-// Deviations: m is turned only where the bases change, not back and forth at every step. State: 8
-// bytes per parameter, and 8 (rows^2 + columns^2) a matrix.
+// Where the first gradient is not finite and gradients are released, the first that is makes the
+// bases; a refreshment that is missed so waits for the next. A side above max_side is left as it
+// is. eps before the correction, decay after the step. Deviations: m is turned only where the bases
+// change, not back and forth at every step. State: 8 bytes per parameter, and 8 (rows^2 +
+// columns^2) a matrix.
 #include <ATen/ATen.h>
 
 #include "optimizers/galore_adam.hpp"
+#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
@@ -42,6 +45,8 @@ struct Side {
   at::Tensor factor, basis;
   bool on() const { return factor.defined(); }
 };
+
+bool is_unset(const Side& side) { return side.on() && blockwise::is_unset(side.basis); }
 
 at::Tensor rotated(const at::Tensor& x, const Side& left, const Side& right) {
   const auto half = left.on() ? left.basis.t().mm(x) : x;
@@ -76,7 +81,7 @@ class Soap : public UpdateRule {
     std::size_t next = 2;
     const auto left = side(p, p.parameter.rows(), next),
                right = side(p, p.parameter.columns(), next);
-    if (scope.step == 1) {
+    if (scope.step == 1 || is_unset(left) || is_unset(right)) {
       average_factors(g, left, right);
       for (const auto& each : {left, right}) begin(each);
       return at::zeros({}, g.options().dtype(at::kDouble));

@@ -28,6 +28,9 @@ struct StateSpec {
   // of this number, at most the {bound} that `shape` says. No values until then; see
   // State::choose_size().
   std::int64_t chosen_from = 0;
+  // Parameters whose state of this name has a turn, from 0 on, share memory for that of the largest
+  // turn: what one turn wrote is gone when another has written. -1: memory of its own.
+  std::int64_t turn = -1;
 
   std::int64_t size() const;  // elements, or their bound
   bool is_chosen_later() const { return chosen_from > 0; }

@@ -14,8 +14,18 @@ namespace blockwise {
 namespace {
 
 struct Extent {
-  std::int64_t size = 0;
   at::ScalarType type = at::kFloat;
+  std::int64_t own = 0;                          // values that one parameter alone has
+  std::map<std::int64_t, std::int64_t> by_turn;  // values of each turn
+
+  std::int64_t largest_turn() const {
+    std::int64_t largest = 0;
+    for (const auto& [turn, size] : by_turn) largest = std::max(largest, size);
+    return largest;
+  }
+  std::int64_t size() const {
+    return checked_sum("values of the optimizer's state", own, largest_turn());
+  }
 };
 
 using Extents = std::vector<std::pair<std::string, Extent>>;
@@ -28,19 +38,23 @@ std::vector<StoredPart> stored_parts(const StateSpec& spec, const StateCodec* co
   return parts;
 }
 
-void add(Extents& extents, const StoredPart& part) {
+// Returns where the part's values begin, after the parts of the same turn, or of none.
+std::int64_t add(Extents& extents, const StoredPart& part, std::int64_t turn) {
   auto entry = std::ranges::find(extents, part.name, &Extents::value_type::first);
-  if (entry == extents.end()) entry = extents.insert(extents.end(), {part.name, {0, part.type}});
+  if (entry == extents.end())
+    entry = extents.insert(extents.end(), {part.name, {part.type, 0, {}}});
   require_input(entry->second.type == part.type,
                 "the optimizer's state '{}' is {} for one parameter and {} for another", part.name,
                 c10::toString(entry->second.type), c10::toString(part.type));
-  entry->second.size =
-      checked_sum("values of the optimizer's state", entry->second.size, part.size);
+  auto& size = turn < 0 ? entry->second.own : entry->second.by_turn[turn];
+  const auto begin = size;
+  size = checked_sum("values of the optimizer's state", size, part.size);
+  return begin;
 }
 
 std::int64_t bytes_of(const Extent& extent) {
   const auto width = static_cast<std::int64_t>(c10::elementSize(extent.type));
-  return checked_product("bytes of the optimizer", {extent.size, width});
+  return checked_product("bytes of the optimizer", {extent.size(), width});
 }
 
 std::int64_t bytes_of(const Extents& kinds) {
@@ -117,28 +131,53 @@ void StateStore::make_buffers(at::Device device, const StateFormat& format) {
   Extents kinds, all;
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
-      for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) {
-        add(all, part);
-        if (!specs_[i][k].is_chosen_later()) add(kinds, part);
+      const auto& spec = specs_[i][k];
+      for (const auto& part : stored_parts(spec, codecs_[i][k].get())) {
+        add(all, part, spec.turn);
+        if (!spec.is_chosen_later()) begins_.push_back(add(kinds, part, spec.turn));
       }
     }
   }
+  std::map<std::string, std::int64_t> first_of_turns;
+  for (const auto& [name, extent] : kinds) first_of_turns[name] = extent.own;
+  move_turns(first_of_turns);
   const auto bytes = bytes_of(all);
   const bool paged = format.is_paged() && device.is_cpu();
   require_available(paged ? std::min(bytes, resident_bound_) : bytes, device,
                     "the optimizer's state");
   for (const auto& [name, extent] : kinds) {
     const auto options = at::TensorOptions().dtype(extent.type);
-    buffers_.emplace_back(name, paged ? at::empty({extent.size}, options.device(at::kMeta))
-                                      : at::zeros({extent.size}, options.device(device)));
+    buffers_.emplace_back(name, paged ? at::empty({extent.size()}, options.device(at::kMeta))
+                                      : at::zeros({extent.size()}, options.device(device)));
   }
   if (paged) page_buffers(format);
+  for (std::size_t b = 0; b < kinds.size(); ++b) {
+    const auto& [name, extent] = kinds[b];
+    if (extent.by_turn.empty()) continue;
+    by_turns_.emplace_back(name + "/*",
+                           buffers_[b].second.narrow(0, extent.own, extent.largest_turn()));
+  }
+}
+
+// State by turns lies behind what one parameter alone has.
+void StateStore::move_turns(const std::map<std::string, std::int64_t>& first_of_turns) {
+  auto begin = begins_.begin();
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    for (std::size_t k = 0; k < specs_[i].size(); ++k) {
+      const auto& spec = specs_[i][k];
+      if (spec.is_chosen_later()) continue;
+      for (const auto& part : stored_parts(spec, codecs_[i][k].get())) {
+        if (spec.turn >= 0) *begin += first_of_turns.at(part.name);
+        ++begin;
+      }
+    }
+  }
 }
 
 // Which values of the buffers belong to which parameter.
 void StateStore::cut_buffers() {
-  std::map<std::string, std::pair<std::size_t, std::int64_t>> next;  // buffer, first free value
-  for (std::size_t b = 0; b < buffers_.size(); ++b) next[buffers_[b].first] = {b, 0};
+  std::map<std::string, at::Tensor> by_name(buffers_.begin(), buffers_.end());
+  auto begin = begins_.begin();
   stored_.clear();
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     auto& of_parameter = stored_.emplace_back(specs_[i].size());
@@ -149,9 +188,7 @@ void StateStore::cut_buffers() {
         continue;
       }
       for (const auto& part : stored_parts(specs_[i][k], codecs_[i][k].get())) {
-        auto& [buffer, free] = next[part.name];
-        of_parameter[k].push_back(buffers_[buffer].second.narrow(0, free, part.size));
-        free += part.size;
+        of_parameter[k].push_back(by_name.at(part.name).narrow(0, *begin++, part.size));
       }
     }
   }
@@ -283,8 +320,16 @@ std::vector<std::pair<std::string, std::int64_t>> StateStore::bytes() const {
   return bytes;
 }
 
+void StateStore::clear(std::size_t i) const {
+  for (const auto& parts : stored_[i]) {
+    for (const auto& part : parts) part.zero_();
+  }
+}
+
+// Nothing of what parameters have by turns.
 NamedTensors StateStore::by_parameter(std::size_t i, std::size_t k) const {
   const auto& spec = specs_[i][k];
+  if (spec.turn >= 0) return {};
   if (!codecs_[i][k]) return {{spec.name + "/" + names_[i], states_[i].load(k)}};
   NamedTensors tensors;
   const auto parts = stored_parts(spec, codecs_[i][k].get());
@@ -301,6 +346,7 @@ NamedTensors StateStore::by_parameter() const {
       for (auto& tensor : by_parameter(i, k)) tensors.push_back(std::move(tensor));
     }
   }
+  tensors.insert(tensors.end(), by_turns_.begin(), by_turns_.end());
   return tensors;
 }
 
@@ -321,10 +367,11 @@ void StateStore::load(const NamedTensors& saved) {
       copies.emplace_back(tensor, &checked(name, look_up(name), tensor));
     }
   };
-  if (flat) plan_copies(buffers_);
+  plan_copies(flat ? buffers_ : by_turns_);
   for (std::size_t i = 0; !flat && i < specs_.size(); ++i) {
     for (std::size_t k = 0; k < specs_[i].size(); ++k) {
       const auto stored = by_parameter(i, k);
+      if (stored.empty()) continue;
       const auto plain = specs_[i][k].name + "/" + names_[i];
       const auto* values = look_up(plain);
       if (specs_[i][k].is_chosen_later()) {

@@ -3,11 +3,14 @@
 // bytes is the same for every rule. They are saved and loaded parameter by parameter.
 //
 // State whose size its rule chooses from the first gradients lies apart, and is empty until then.
+// State that parameters have by turns (StateSpec::turn) lies at the end of its buffer, turns one
+// over the other; it is saved as a whole, as NAME/*.
 //
 // State with a codec (state_codec.hpp) is in its buffers in the stored form; coded_steps.hpp
 // decodes and encodes it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -60,11 +63,15 @@ class StateStore {
   // Of state in memory, at most.
   std::int64_t resident_bytes() const;
 
+  // Makes all state of the parameter 0.
+  void clear(std::size_t parameter) const;
+
   // Every name once, with the buffer of all parameters' values; without what rules size later.
   const NamedTensors& buffers() const { return buffers_; }
   // By name. What a rule has not sized yet counts with its bound.
   std::vector<std::pair<std::string, std::int64_t>> bytes() const;
-  // NAME/PARAMETER, as views in the specs' shapes; NAME.PART/PARAMETER of what has a codec.
+  // NAME/PARAMETER, as views in the specs' shapes; NAME.PART/PARAMETER of what has a codec. NAME/*
+  // or NAME.PART/*, flat, of what parameters have by turns.
   NamedTensors by_parameter() const;
   // Takes what by_parameter() gave, or buffers(), which is what checkpoints held before state was
   // saved by parameter. Where NAME.PART/PARAMETER is missing and NAME/PARAMETER is there, it is
@@ -79,6 +86,7 @@ class StateStore {
     const at::Tensor* values;
   };
   void make_buffers(at::Device device, const StateFormat& format);
+  void move_turns(const std::map<std::string, std::int64_t>& first_of_turns);
   void cut_buffers();
   void page_buffers(const StateFormat& format);
   std::size_t buffer_with(const at::Tensor& view) const;
@@ -94,6 +102,8 @@ class StateStore {
   std::shared_ptr<StatePages> pages_;                                   // before the buffers in it
   std::int64_t resident_bound_ = 0;                                     // 0: none
   NamedTensors buffers_;
+  NamedTensors by_turns_;             // ends of buffers
+  std::vector<std::int64_t> begins_;  // in its buffer of every part, by parameter, state and part
   // By parameter and number of the state: the tensor, or the parts of its stored form.
   std::vector<std::vector<std::vector<at::Tensor>>> stored_;
   std::vector<State> states_;

@@ -29,6 +29,7 @@ STEPS, RATE, DECAY = 10, 0.01, 0.1
 # One matrix of each form, a vocabulary table, a head and a vector.
 SHAPES = {"table": (5, 6), "wide": (4, 8), "tall": (8, 4), "vector": (7,), "head": (5, 6)}
 ROLES = {"table": "token_embedding", "head": "lm_head"}
+LAYERS = {"wide": "0", "tall": "1", "vector": "1"}
 HIDDEN = ("wide", "tall")
 
 
@@ -103,7 +104,8 @@ def write_inputs():
         tensors |= {f"grad/{step + 1}/{n}": g for n, g in GRADIENTS[step].items()}
     tensors["schedule"] = SCHEDULE
     write_safetensors(Path(__file__).parent / "rules" / "inputs.safetensors", tensors,
-                      {f"role/{n}": role for n, role in ROLES.items()})
+                      {f"role/{n}": role for n, role in ROLES.items()}
+                      | {f"layer/{n}": layer for n, layer in LAYERS.items()})
 
 
 def of_all(optimizer, **options):

@@ -124,12 +124,17 @@ TEST_CASE("Decay alone scales the weights by 1 - lr wd, but not the exempt roles
       const bool exempt =
           parameter.role == ParameterRole::norm || parameter.role == ParameterRole::query;
       const auto old = before.narrow(0, parameter.offset, parameter.size());
-      // AdaLomo's decay is relative to the size of the weights, as its step is.
+      // The decay of AdaLomo and of Adafactor as published is relative to the size of the weights,
+      // as the step is.
       const double rms = old.to(at::kDouble).square().mean().sqrt().item<double>();
-      const double rate = name == "adalomo" ? kRate * rms : kRate;
+      const bool relative = name == "adalomo" || name == "adafactor_original";
+      const double rate = relative ? kRate * rms : kRate;
       // SOAP's first step makes its bases and changes no matrix.
       const auto& rules = setup.optimizer->rules();
-      const bool still = &rules.of(number++) == &rules.members().front() && name == "soap";
+      const auto& member = rules.of(number++);
+      // BAdam's first turn is the last layer's.
+      const bool still = (name == "soap" && &member == &rules.members().front()) ||
+                         (name == "badam" && parameter.layer != 1);
       const float factor = exempt || still ? 1.0f : static_cast<float>(1.0 - rate * 0.25);
       CHECK(at::equal(after.narrow(0, parameter.offset, parameter.size()), old * factor));
     }
@@ -200,8 +205,11 @@ TEST_CASE("State that does not fit is refused by name and changes nothing") {
     };
     const auto last = before.back().first;
     refused([](auto& state) { state.pop_back(); }, "no '" + last + "'");
-    refused([](auto& state) { state.back().second = at::zeros({12345}); },
-            "'" + last + "' has 12345 values");
+    refused(
+        [](auto& state) {
+          state.back().second = at::zeros({12345}, state.back().second.options());
+        },
+        "'" + last + "' has 12345 values");
     refused([](auto& state) { state.back().second = state.back().second.to(at::kDouble); },
             "'" + last + "' is Double");
   });
@@ -253,10 +261,10 @@ TEST_CASE("Clipping is torch.nn.utils.clip_grad_norm_") {
     // CAME divides by how far a step is from its average, which may be little; eigenvectors of
     // SOAP's nearly equal eigenvalues turn into each other.
     // A learned optimizer's step is the difference of larger products.
-    const double of_rule = name == "came" || is_learned(name) ? 10.0
-                           : name == "soap"                   ? 1000.0
-                                                              : 1.0;
-    const bool of_matrices = update_rules().make(name)->fallback() != nullptr;
+    const double of_rule = name == "came" || is_learned(name)   ? 10.0
+                           : name == "soap" || name == "ada_pm" ? 1000.0
+                                                                : 1.0;
+    const bool of_matrices = update_rules().make(name)->fallback() != nullptr || name == "ada_pm";
     const double magnified = std::max(of_rule, of_matrices ? 100.0 : 1.0);
     CHECK(error.max().item<double>() < 3 * 3e-7 * magnified);
     CHECK(at::equal(unclipped.parameters(), roomy.parameters()));
@@ -285,7 +293,9 @@ TEST_CASE("The loss of a small model falls under every rule") {
     ParameterStore store(model.spec()->layout(), at::kCPU);
     store.initialize(1);
     const auto net = model.spec()->build(store);
-    Optimizer optimizer(optimizer_config({{"rule", name}}), store);
+    nlohmann::json fields = {{"rule", name}};
+    if (name == "badam") fields["switch_every"] = 5;  // every layer has its turns
+    Optimizer optimizer(optimizer_config(fields), store);
     const auto step = [&] {
       store.zero_gradients();
       ForwardContext context;

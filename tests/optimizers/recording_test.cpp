@@ -78,9 +78,12 @@ TEST_CASE("replay: steps are those of an optimizer that is driven by hand") {
   }
 }
 
-TEST_CASE("replay: roles and heads are what is said, and `other` where nothing is") {
-  const File file(good_tensors(), {{"role/a/w", "query"}, {"heads/a/w", "2"}});
+TEST_CASE("replay: roles, heads and layers are what is said, `other` and none where nothing is") {
+  const File file(good_tensors(), {{"role/a/w", "query"}, {"heads/a/w", "2"}, {"layer/a/w", "0"}});
   const auto recorded = read_recording(file.path).layout.parameters();
+  CHECK(recorded[0].layer == 0);
+  CHECK(recorded[1].layer == -1);
+  CHECK(read_recording(file.path, {{"layer/a/w", "17"}}).layout.parameters()[0].layer == 17);
   CHECK(recorded[0].role == ParameterRole::query);
   CHECK(recorded[0].heads.dim == 2);
   CHECK(recorded[1].role == ParameterRole::other);
@@ -237,6 +240,9 @@ TEST_CASE("replay: a schedule, roles and heads that do not fit are refused") {
   CHECK_THAT(error_of(good_tensors(), {}, {{"heads/a/w", "3"}}),
              Contains("'3', a number that divides its 4 rows"));
   CHECK_THAT(error_of(good_tensors(), {}, {{"heads/b", "0"}}), Contains("'0'"));
+  CHECK_THAT(error_of(good_tensors(), {{"layer/b", "-1"}}), Contains("layer of 'b' is '-1'"));
+  CHECK_THAT(error_of(good_tensors(), {}, {{"layer/b", "1000000"}}), Contains("0 to 999999"));
+  CHECK_THAT(error_of(good_tensors(), {{"layer/c", "1"}}), Contains("'param/c'"));
   const TemporaryFolder folder;
   write_file_atomically(folder / "text", "no tensors here");
   CHECK_THAT(input_error([&] { read_recording(folder / "text"); }),

@@ -84,7 +84,11 @@ TEST_CASE("row pieces: every rule steps alike on pieces and on the whole, and st
       const RuleSet rules(config, layout);
       for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
         INFO(entry.name << " " << name << " " << layout.parameters()[i].name);
-        check_pieces(*rules.of(i).rule, layout.parameters()[i], partition.tensors()[i], 3);
+        // BAdam leaves tables and head alone.
+        const auto& block = layout.parameters()[i];
+        const auto specs = rules.of(i).rule->state(block, partition.tensors()[i]);
+        if (entry.name == "badam" && specs.empty()) continue;
+        check_pieces(*rules.of(i).rule, block, partition.tensors()[i], 3);
       }
     }
   }

@@ -30,6 +30,7 @@ inline nlohmann::json smooth_options(const std::string& rule) {
   }
   if (rule == "ldadam") fields["rank"] = 2;
   if (rule == "fp8_adamw") fields["master"] = "float32";
+  if (rule == "dion") fields["rank_fraction"] = 0.2;
   return fields;
 }
 
