@@ -200,9 +200,9 @@ RuleState& TorchOptimizer::state_of(const at::Tensor& parameter,
                             ? at::promote_types(parameter.scalar_type(), spec.type)
                             : spec.type;
       const auto options = at::TensorOptions(parameter.device()).dtype(type);
-      fresh->tensors().emplace_back(
-          spec.name, spec.is_chosen_later() ? at::zeros({0}, options)
-                                            : zero_state(spec, spec.turn >= 0, options));
+      fresh->tensors().emplace_back(spec.name, spec.is_chosen_later()
+                                                   ? at::zeros({0}, options)
+                                                   : zero_state(spec, spec.turn >= 0, options));
     }
     slot = std::move(fresh);
   }

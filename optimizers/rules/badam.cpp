@@ -53,8 +53,10 @@ class BAdam : public UpdateRule, public FusedStep {
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     const auto block = block_of(parameter);
     if (block == kNoBlock) return {};
-    return {{"exp_avg", parameter.shape, StateUse::average, at::kFloat, block},
-            {"exp_avg_sq", parameter.shape, StateUse::non_negative, at::kFloat, block}};
+    StateSpec m{"exp_avg", parameter.shape},
+        v{"exp_avg_sq", parameter.shape, StateUse::non_negative};
+    m.turn = v.turn = block;
+    return {m, v};
   }
   std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {

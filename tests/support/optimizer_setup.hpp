@@ -25,7 +25,8 @@ inline nlohmann::json smooth_options(const std::string& rule) {
   nlohmann::json fields = {{"rule", rule}};
   if (rule == "muon" || rule == "normuon") fields["newton_schulz_type"] = "float32";
   if (rule == "galore") fields["inner"] = {{"rule", "sgd_momentum"}};
-  if (rule == "fira" || rule == "soap" || rule == "ldadam" || rule == "sophia_g") {
+  if (rule == "fira" || rule == "soap" || rule == "ldadam" || rule == "sophia_g" ||
+      rule == "ada_pm") {
     fields["eps"] = 0.1;
   }
   if (rule == "ldadam") fields["rank"] = 2;
