@@ -281,9 +281,10 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) { return Rea
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::vector<LateTensor> late;
-  for (const auto& [name, tensor] : tensors) {
-    late.push_back(
-        {name, tensor.sizes().vec(), tensor.scalar_type(), [&tensor] { return tensor; }});
+  for (const auto& entry : tensors) {
+    const auto& tensor = entry.second;
+    late.push_back({entry.first, tensor.sizes().vec(), tensor.scalar_type(),
+                    [&entry] { return entry.second; }});
   }
   write_safetensors(path, late, metadata);
 }

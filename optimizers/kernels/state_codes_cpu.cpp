@@ -222,7 +222,7 @@ void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, 
 
 void encode_rank1(const CodeTable& table, const float* x, const CodeShape& shape,
                   const RankOneCodes& stored) {
-  const auto [rows, columns] = shape;
+  const auto rows = shape.rows, columns = shape.columns;
   const bool many = rows * columns > kTask;
   parallel_loop(rows, many, [&](std::int64_t i) {
     stored.rows[i] = largest(x, i * columns, (i + 1) * columns);
