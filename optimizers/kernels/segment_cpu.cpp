@@ -101,6 +101,8 @@ struct AdamMove {
                        rate.decay(d, i, s));
   }
 };
+template <class Rate>
+AdamMove(const Run&, const Rate&, const AdamStep&) -> AdamMove<Rate>;
 
 template <class D>
 hn::Vec<D> scaled(D d, const float* g, float scale) {
