@@ -71,10 +71,7 @@ class SymmetryBuilder {
       : layout_(layout), options_(options), wanted_(std::move(wanted)), all_(layout) {}
 
   std::vector<ScalingSymmetry> build() {
-    std::int64_t layers = 0;
-    for (const auto& parameter : layout_.parameters())
-      layers = std::max(layers, parameter.layer + 1);
-    for (std::int64_t i = 0; i < layers; ++i) add_layer(i);
+    for (std::int64_t i = 0; i < layout_.layer_count(); ++i) add_layer(i);
     return std::move(symmetries_);
   }
 

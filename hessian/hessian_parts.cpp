@@ -146,13 +146,9 @@ std::vector<Draft> drafts_of(const std::vector<Piece>& pieces, const PartSelecti
 
 std::string what_there_is(const ParameterLayout& layout) {
   std::set<std::string> roles;
-  std::int64_t layers = 0;
-  for (const auto& piece : pieces_of(layout)) {
-    roles.emplace(role_name(piece.role));
-    layers = std::max(layers, piece.parameter->layer + 1);
-  }
+  for (const auto& piece : pieces_of(layout)) roles.emplace(role_name(piece.role));
   return fmt::format("the model has the roles {} and the layers 0 to {} (-1: outside them)",
-                     fmt::join(roles, ", "), layers - 1);
+                     fmt::join(roles, ", "), layout.layer_count() - 1);
 }
 
 }  // namespace

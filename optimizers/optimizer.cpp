@@ -20,12 +20,6 @@ bool decays(const OptimizerConfig& config, ParameterRole role) {
   return std::ranges::count(config.no_decay, role_name(role)) == 0;
 }
 
-std::int64_t layer_count(const ParameterLayout& layout) {
-  std::int64_t last = -1;
-  for (const auto& parameter : layout.parameters()) last = std::max(last, parameter.layer);
-  return last + 1;
-}
-
 // Of every parameter.
 std::vector<std::vector<StateSpec>> state_specs(const RuleSet& rules, const ParameterLayout& layout,
                                                 const Partition& partition) {
@@ -56,7 +50,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       clipping_{config.clip_by == "value" ? Clipping::By::value : Clipping::By::norm,
                 config.gradient_clip},
       seed_(seed),
-      layers_(layer_count(store.layout())),
+      layers_(store.layout().layer_count()),
       part_(store.layout().parameters().size()),
       coded_(store, rules_, partition_, state_, rates_.has_value()),
       moved_(store.layout().parameters().size(), 0.0),
@@ -157,6 +151,7 @@ void Optimizer::forget() {
   for (const auto& member : rules_.members()) {
     if (!member.rule->forgets(scope(member))) continue;
     for (const auto i : member.parameters) state_.clear(i);
+    state_.evict();  // written behind the pages' back
   }
 }
 

@@ -2,26 +2,21 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "core/base/mix64.hpp"
+
 namespace blockwise {
 namespace {
 
 __extension__ using Product = unsigned __int128;
 
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 }  // namespace
 
 std::uint64_t stream_seed(std::uint64_t seed, RandomStream stream, std::uint64_t a,
                           std::uint64_t b) {
-  std::uint64_t state = mix(seed);
-  state = mix(state ^ static_cast<std::uint64_t>(stream));
-  state = mix(state ^ a);
-  return mix(state ^ b);
+  std::uint64_t state = mix64(seed);
+  state = mix64(state ^ static_cast<std::uint64_t>(stream));
+  state = mix64(state ^ a);
+  return mix64(state ^ b);
 }
 
 at::Generator make_generator(std::uint64_t seed, RandomStream stream, std::uint64_t a,
@@ -32,7 +27,7 @@ at::Generator make_generator(std::uint64_t seed, RandomStream stream, std::uint6
 std::uint64_t uniform_index(std::uint64_t stream_seed, std::uint64_t index, std::uint64_t bound) {
   // Upper half of a 128-bit product (Lemire 2019, without rejection): the bias is below
   // bound / 2^64, nothing at the sizes of token files.
-  const auto bits = static_cast<Product>(mix(stream_seed ^ mix(index)));
+  const auto bits = static_cast<Product>(mix64(stream_seed ^ mix64(index)));
   return static_cast<std::uint64_t>((bits * bound) >> 64);
 }
 

@@ -2,8 +2,7 @@
 // of (seed, stream, a, b): nothing is drawn from a global generator, and resuming needs no saved
 // generator state because step t makes its own.
 //
-// Mixing: SplitMix64 finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number
-// generators", OOPSLA 2014) chained over the inputs.
+// Mixing: core/base/mix64.hpp chained over the inputs.
 #pragma once
 
 #include <ATen/core/Generator.h>

@@ -4,10 +4,11 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "core/base/error.hpp"
+#include "core/base/float_bits.hpp"
+#include "core/base/mix64.hpp"
 #include "core/base/random_stream.hpp"
 
 namespace blockwise {
@@ -15,25 +16,14 @@ namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 15;  // elements per task
 
-std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
-float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
-float from_bf16(std::uint16_t bits) { return float_of(std::uint32_t{bits} << 16); }
-bool is_finite(std::uint32_t bits) { return (bits & 0x7F800000U) != 0x7F800000U; }
-
 std::uint16_t* bf16_data(const at::Tensor& x) {
   return reinterpret_cast<std::uint16_t*>(x.data_ptr<at::BFloat16>());
-}
-
-// Of a number that is not finite, with a mantissa that stays one of a not-a-number.
-std::uint16_t not_finite(std::uint32_t bits) {
-  const bool is_nan = (bits & 0x007FFFFFU) != 0;
-  return static_cast<std::uint16_t>((bits >> 16) | (is_nan ? 0x40U : 0U));
 }
 
 // To the nearest, ties to even.
 std::uint16_t nearest_bf16(float x) {
   const auto bits = bits_of(x);
-  if (!is_finite(bits)) return not_finite(bits);
+  if (!is_finite(bits)) return not_finite_bf16(bits);
   return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
@@ -58,20 +48,9 @@ std::uint16_t compensation_of(float x, std::uint16_t weight) {
   return is_zero() ? static_cast<std::uint16_t>(weight & 0x8000U) : bits;
 }
 
-// SplitMix64's finaliser, as core/base/random_stream.hpp has it.
-std::uint64_t mixed(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
-// Adds 16 random bits below the cut and cuts.
-std::uint16_t random_bf16(float x, std::uint64_t seed, std::int64_t number) {
-  const auto bits = bits_of(x);
-  if (!is_finite(bits)) return not_finite(bits);
-  const auto random = mixed(seed ^ mixed(static_cast<std::uint64_t>(number)));
-  return static_cast<std::uint16_t>((bits + static_cast<std::uint32_t>(random & 0xFFFFU)) >> 16);
+// The lowest bits of the number-th of a seed's random numbers.
+std::uint16_t random_bits(std::uint64_t seed, std::int64_t number) {
+  return static_cast<std::uint16_t>(mix64(seed ^ mix64(static_cast<std::uint64_t>(number))));
 }
 
 template <typename Element>
@@ -152,7 +131,7 @@ void split_master(MasterWeights format, const at::Tensor& master, const SplitMas
       auto* residual = split.residual.data_ptr<std::int16_t>();
       return over(n, [=](std::int64_t i) {
         const auto bits = bits_of(x[i]);
-        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite(bits);
+        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite_bf16(bits);
         const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
         residual[i] = static_cast<std::int16_t>(std::min(rest, 32767));
       });
@@ -161,7 +140,7 @@ void split_master(MasterWeights format, const at::Tensor& master, const SplitMas
       auto* residual = split.residual.data_ptr<std::int8_t>();
       return over(n, [=](std::int64_t i) {
         const auto bits = bits_of(x[i]);
-        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite(bits);
+        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite_bf16(bits);
         const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
         // round(rest / 256), halves up
         residual[i] = static_cast<std::int8_t>(std::min((rest + 128) >> 8, 127));
@@ -175,7 +154,7 @@ void split_master(MasterWeights format, const at::Tensor& master, const SplitMas
       });
     }
     case MasterWeights::stochastic:
-      return over(n, [=](std::int64_t i) { weight[i] = random_bf16(x[i], seed, i); });
+      return over(n, [=](std::int64_t i) { weight[i] = random_bf16(x[i], random_bits(seed, i)); });
     case MasterWeights::fp32:
     case MasterWeights::none:
       return over(n, [=](std::int64_t i) { weight[i] = nearest_bf16(x[i]); });

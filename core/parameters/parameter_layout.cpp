@@ -56,6 +56,12 @@ ParameterLayout::ParameterLayout(std::vector<Parameter> parameters)
   }
 }
 
+std::int64_t ParameterLayout::layer_count() const {
+  std::int64_t last = -1;
+  for (const auto& parameter : parameters_) last = std::max(last, parameter.layer);
+  return last + 1;
+}
+
 std::size_t ParameterLayout::index_of(std::string_view name) const {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const auto& tied = parameters_[i].tied_names;

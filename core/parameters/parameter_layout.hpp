@@ -22,6 +22,8 @@ class ParameterLayout {
   std::int64_t size() const { return size_; }  // elements
   // Index of the parameter with this name or tied name. Throws InputError when there is none.
   std::size_t index_of(std::string_view name) const;
+  // One more than the last layer that a parameter is in; 0 where all are outside layers.
+  std::int64_t layer_count() const;
 
  private:
   std::vector<Parameter> parameters_;

@@ -29,12 +29,6 @@ struct GenerateOptions {
   SamplingOptions sampling;
 };
 
-std::int64_t layer_count(const ParameterLayout& layout) {
-  std::int64_t layers = 0;
-  for (const auto& parameter : layout.parameters()) layers = std::max(layers, parameter.layer + 1);
-  return layers;
-}
-
 // The tokens at which the text ends.
 std::vector<std::int64_t> last_tokens(const GenerateOptions& options, const ModelSource& source) {
   if (options.ignore_eos) return {};
@@ -64,7 +58,7 @@ int generate_command(const GenerateOptions& options) {
   const auto last = last_tokens(options, loaded.source);
   install_stop_handlers("token");
   print(options.prompt);
-  const Writer writer{*loaded.model, layer_count(spec.layout()), spec.context_length(), device};
+  const Writer writer{*loaded.model, spec.layout().layer_count(), spec.context_length(), device};
   sample(writer, tokenizer->encode(options.prompt), options.sampling, [&](std::int64_t token) {
     if (std::find(last.begin(), last.end(), token) != last.end()) return false;
     print(tokenizer->decode(token));

@@ -35,6 +35,19 @@ std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
   return tensors;
 }
 
+// Of state in a file no more than one tensor is in memory beside what the last one left.
+std::vector<LateTensor> state_tensors(const Optimizer& optimizer) {
+  std::vector<LateTensor> tensors;
+  for (const auto& [name, tensor] : optimizer.saved_state()) {
+    const auto make = [&optimizer, tensor] {
+      optimizer.state().evict();
+      return tensor;
+    };
+    tensors.push_back({name, tensor.sizes().vec(), tensor.scalar_type(), make});
+  }
+  return tensors;
+}
+
 nlohmann::ordered_json model_json(const CheckpointContent& content) {
   const auto spec = content.model.clone();
   return {{"family", spec->family()},
@@ -172,7 +185,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(content.store));
-  write_safetensors(partial / kFiles[1], content.optimizer.saved_state());
+  write_safetensors(partial / kFiles[1], state_tensors(content.optimizer));
   write_marker(partial, step, content);
   sync_path(partial);
   rename_partial(folder);

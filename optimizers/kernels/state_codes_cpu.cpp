@@ -1,20 +1,18 @@
 #include "optimizers/kernels/state_codes.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 
+#include "core/base/float_bits.hpp"
+#include "core/base/mix64.hpp"
 #include "optimizers/kernels/parallel_loop.hpp"
 
 namespace blockwise::kernels {
 namespace {
 
 constexpr std::int64_t kTask = 1 << 14;  // elements; a multiple of every block
-
-std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
-float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 
 // Calls run(begin, end) over [0, n) in pieces that begin at multiples of kTask.
 template <typename Run>
@@ -62,22 +60,6 @@ struct Scaling {
 // The largest finite one at most.
 std::uint16_t bf16_above(float x) {
   return static_cast<std::uint16_t>(std::min((bits_of(x) + 0xFFFFU) >> 16, 0x7F7FU));
-}
-float from_bf16(std::uint16_t bits) { return float_of(static_cast<std::uint32_t>(bits) << 16); }
-
-// SplitMix64's finaliser, as core/base/random_stream.hpp has it.
-std::uint64_t mixed(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
-// Adds 16 random bits below the cut and cuts. Infinities and not-a-numbers stay.
-std::uint16_t rounded(float x, std::uint32_t random) {
-  const auto bits = bits_of(x);
-  const bool finite = (bits & 0x7F800000U) != 0x7F800000U;
-  return static_cast<std::uint16_t>((finite ? bits + random : bits) >> 16);
 }
 
 }  // namespace
@@ -308,9 +290,9 @@ void decode_root(const std::uint8_t* codes, const std::uint16_t* scales, std::in
 void encode_bf16(const float* x, std::int64_t n, std::uint64_t seed, std::uint16_t* bits) {
   constexpr std::int64_t kPerNumber = 4;  // 16 bits of 64 each
   over_blocks(n, kPerNumber, [&](std::int64_t number, std::int64_t begin, std::int64_t end) {
-    auto random = mixed(seed ^ mixed(static_cast<std::uint64_t>(number)));
+    auto random = mix64(seed ^ mix64(static_cast<std::uint64_t>(number)));
     for (auto i = begin; i < end; ++i, random >>= 16) {
-      bits[i] = rounded(x[i], static_cast<std::uint32_t>(random & 0xFFFFU));
+      bits[i] = random_bf16(x[i], static_cast<std::uint16_t>(random));
     }
   });
 }

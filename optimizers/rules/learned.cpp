@@ -279,7 +279,9 @@ class AdafactorMlp : public UpdateRule {
     v.mul_(rms_[0]).add_(squares, 1.0 - rms_[0]);
     const auto moments = update_moments(p, squares + 1e-30);
     Features features(network_, kFeatures, p, scope);
-    add_features(features, p, g, m, v, moments);
+    features.add(g);
+    features.add(as_matrix(p, p.weight));
+    add_features(features, g, m, v, moments);
     return take_learned_step(p, scope, features);
   }
 
@@ -305,11 +307,9 @@ class AdafactorMlp : public UpdateRule {
     return {columns, rows, false};
   }
 
-  static void add_features(Features& features, const ParameterStep& p, const at::Tensor& g,
-                           const at::Tensor& m, const at::Tensor& v, const Moments& moments) {
+  static void add_features(Features& features, const at::Tensor& g, const at::Tensor& m,
+                           const at::Tensor& v, const Moments& moments) {
     const auto root = (v + 1e-6).rsqrt_();
-    features.add(g);
-    features.add(as_matrix(p, p.weight));
     for (int k = 0; k < 3; ++k) features.add(m[k]);
     features.add(v);
     for (int k = 0; k < 3; ++k) features.add(m[k] * root);

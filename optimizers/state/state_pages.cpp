@@ -124,16 +124,19 @@ void StatePages::make_room(std::int64_t bytes) {
 }
 
 // Waits for the writing that end_use() began, so that the pages can be left.
+void StatePages::leave(const ByteRange& pages) {
+  ::sync_file_range(
+      file_, pages.begin, pages.size,
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  ::madvise(data_ + pages.begin, std::size_t(pages.size), MADV_DONTNEED);
+  ::posix_fadvise(file_, pages.begin, pages.size, POSIX_FADV_DONTNEED);
+}
+
 void StatePages::evict(std::size_t parameter) {
   const auto start = std::chrono::steady_clock::now();
   for (const auto& range : uses_[parameter]) {
-    const auto [begin, size] = whole_pages(range, bytes_);
-    if (size == 0) continue;
-    ::sync_file_range(
-        file_, begin, size,
-        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-    ::madvise(data_ + begin, std::size_t(size), MADV_DONTNEED);
-    ::posix_fadvise(file_, begin, size, POSIX_FADV_DONTNEED);
+    const auto pages = whole_pages(range, bytes_);
+    if (pages.size > 0) leave(pages);
   }
   report_.seconds_waited +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -166,6 +169,7 @@ void StatePages::end_use(std::size_t parameter) {
 
 void StatePages::evict_all() {
   while (!in_memory_.empty()) evict(in_memory_.front());
+  if (bytes_ > 0) leave({0, bytes_});
 }
 
 std::int64_t StatePages::resident_bytes() const {

@@ -39,7 +39,7 @@ class StatePages {
   // Around an update of the parameter.
   void begin_use(std::size_t parameter);
   void end_use(std::size_t parameter);
-  // Writes and leaves everything.
+  // Writes and leaves everything, also what was read or written outside of uses.
   void evict_all();
   const PagingReport& report() const { return report_; }
   // Of the mapping, in memory now (mincore).
@@ -49,6 +49,7 @@ class StatePages {
   enum class Where { empty, file, memory };
   void bring(std::size_t parameter);
   void evict(std::size_t parameter);
+  void leave(const ByteRange& pages);
   void make_room(std::int64_t bytes);
   void wait_for_pages(std::size_t parameter);
   std::int64_t size_of(std::size_t parameter) const;

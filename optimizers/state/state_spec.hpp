@@ -34,6 +34,12 @@ struct StateSpec {
 
   std::int64_t size() const;  // elements, or their bound
   bool is_chosen_later() const { return chosen_from > 0; }
+  // Whether saved state can have so many values: those of a parameter whose turn has not come, or
+  // whose size is not chosen, are none.
+  bool may_have(std::int64_t values) const {
+    if (is_chosen_later()) return values == 0 || (values <= size() && chosen_from % values == 0);
+    return values == size() || (values == 0 && turn >= 0);
+  }
 };
 
 }  // namespace blockwise

@@ -389,6 +389,7 @@ void StateStore::load(const NamedTensors& saved) {
   }
   for (const auto& [target, values] : copies) target.copy_(values->reshape(target.sizes()));
   for (const auto& [i, k, values] : encodings) encode(i, k, 0, values->contiguous(), i);
+  evict();
 }
 
 }  // namespace blockwise

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/llama_7b.hpp"
 #include "tests/support/optimizer_setup.hpp"
 #include "tests/support/small_models.hpp"
 
@@ -21,14 +22,7 @@ std::int64_t bytes_of(const Optimizer& optimizer, const std::string& wanted) {
 
 TEST_CASE("ada_pm: first moments of LLaMA-7B are full, of rank 16 or none, by role") {
   const double width = 4096, hidden = 11008, layers = 32, vocabulary = 32000;
-  ParameterStore store(model_spec("llama", {{"vocab_size", 32000},
-                                            {"block_size", 2048},
-                                            {"n_layer", 32},
-                                            {"n_head", 32},
-                                            {"n_embd", 4096},
-                                            {"intermediate_size", 11008}})
-                           ->layout(),
-                       at::kMeta);
+  ParameterStore store(llama_7b(), at::kMeta);
   const Optimizer elements(optimizer_config({{"rule", "ada_pm"}}), store);
   const Optimizer rows(optimizer_config({{"rule", "ada_pm"}, {"second_moment", "row"}}), store);
   const double norms = (2 * layers + 1) * width;

@@ -7,6 +7,7 @@
 #include "core/base/json_fields.hpp"
 #include "optimizers/torch_optimizer.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/llama_7b.hpp"
 #include "tests/support/optimizer_setup.hpp"
 #include "tests/support/small_models.hpp"
 
@@ -113,14 +114,7 @@ TEST_CASE("badam: state is that of the largest block, in memory, in bytes and wh
   CHECK(saved[1].first == "exp_avg_sq/*");
   CHECK(saved[0].second.numel() == layer_size(run.store.layout(), 1));
   // 1.6 GB for LLaMA-7B, of AdamW's 53.9.
-  ParameterStore large(model_spec("llama", {{"vocab_size", 32000},
-                                            {"block_size", 2048},
-                                            {"n_layer", 32},
-                                            {"n_head", 32},
-                                            {"n_embd", 4096},
-                                            {"intermediate_size", 11008}})
-                           ->layout(),
-                       at::kMeta);
+  ParameterStore large(llama_7b(), at::kMeta);
   const Optimizer on_meta(optimizer_config({{"rule", "badam"}}), large);
   std::int64_t bytes = 0;
   for (const auto& [name, size] : on_meta.state().bytes()) bytes += size;

@@ -1,6 +1,5 @@
-// State of every rule on LLaMA-7B (Touvron et al., arXiv 2302.13971: 32 layers, width 4096, MLP
-// 11008, 32000 tokens, 6.738e9 parameters) as a formula of the matrices' sides, in bytes. What is
-// counted is what the optimizer holds; nothing of that size is taken (meta tensors).
+// State of every rule on LLaMA-7B as a formula of the matrices' sides, in bytes. What is counted is
+// what the optimizer holds; nothing of that size is taken (meta tensors).
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -10,22 +9,13 @@
 #include <set>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/llama_7b.hpp"
 #include "tests/support/optimizer_setup.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
 
 namespace {
-
-ParameterLayout llama_7b() {
-  return model_spec("llama", {{"vocab_size", 32000},
-                              {"block_size", 2048},
-                              {"n_layer", 32},
-                              {"n_head", 32},
-                              {"n_embd", 4096},
-                              {"intermediate_size", 11008}})
-      ->layout();
-}
 
 double state_bytes(const ParameterLayout& layout, const std::string& rule) {
   ParameterStore store(layout, at::kMeta);

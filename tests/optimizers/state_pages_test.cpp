@@ -102,6 +102,10 @@ TEST_CASE("Paged state: what is in memory stays under the bound, and is read and
   CHECK(report.bytes_read <= report.bytes_written);
   state.evict();
   if (on_disk(folder.path())) CHECK(state.pages()->resident_bytes() == 0);
+  // Read behind the pages' back, as who looks at the state does.
+  for (const auto& [name, tensor] : state.by_parameter()) REQUIRE(tensor.sum().item<float>() != 0);
+  state.evict();
+  if (on_disk(folder.path())) CHECK(state.pages()->resident_bytes() == 0);
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 
@@ -110,6 +114,8 @@ TEST_CASE("Paged state: continues from saved state of either kind") {
   Trained plain(fields_of("adamw", 0, "")), paged(fields_of("adamw", 1, folder.path()));
   for (int draw = 0; draw < 2; ++draw) plain.step(draw);
   paged.optimizer->load_state(2, plain.optimizer->state().by_parameter());
+  const auto* pages = paged.optimizer->state().pages();
+  if (on_disk(folder.path())) CHECK(pages->resident_bytes() == 0);
   {
     at::NoGradGuard no_grad;
     paged.store.parameters().copy_(plain.store.parameters());

@@ -171,7 +171,8 @@ TEST_CASE("Rules by role reach the sections of a fused projection") {
 }
 
 TEST_CASE("Saved and loaded optimizers continue bit for bit") {
-  const std::string rule = GENERATE("adamw", "adam_mini", "muon", "lomo");
+  const std::string rule =
+      GENERATE("adamw", "adam_mini", "muon", "lomo", "gefen", "micro_adam", "badam");
   const auto make = [&](Net& net) {
     return std::make_unique<optim::TorchOptimizer>(
         net, optim::RuleOptions(1e-2).rule(rule).weight_decay(0.1));

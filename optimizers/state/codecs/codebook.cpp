@@ -42,10 +42,10 @@ struct Layer {
 class NextLayer {
  public:
   NextLayer(const PrefixSums& sums, const Layer& before, std::size_t groups)
-      : sums_(sums), before_(before), n_(before.cost.size() - 1) {
-    layer_.cost.assign(n_ + 1, std::numeric_limits<double>::infinity());
-    layer_.begin.assign(n_ + 1, groups - 1);
-    fill(groups, n_, groups - 1, n_ - 1);
+      : sums_(sums), before_(before), point_count_(before.cost.size() - 1) {
+    layer_.cost.assign(point_count_ + 1, std::numeric_limits<double>::infinity());
+    layer_.begin.assign(point_count_ + 1, groups - 1);
+    fill(groups, point_count_, groups - 1, point_count_ - 1);
   }
   Layer take() { return std::move(layer_); }
 
@@ -68,7 +68,7 @@ class NextLayer {
 
   const PrefixSums& sums_;
   const Layer& before_;
-  std::size_t n_;
+  std::size_t point_count_;
   Layer layer_;
 };
 

@@ -14,8 +14,18 @@ _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.0
 
 def say(text: str, end: str = "\n") -> None:
     """On standard error. Nobody may be reading there, or its disk is full: that stops no work."""
-    with suppress(OSError):
+    try:
         print(text, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        _give_up_standard_error()
+
+
+def _give_up_standard_error() -> None:
+    """The rest is lost: what is not written when Python ends would make its exit code 120."""
+    with suppress(OSError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stderr.fileno())
+        os.close(nothing)
 
 
 def duration_text(seconds: float) -> str:

@@ -1,47 +1,20 @@
 // optimizer.state in whole runs: what it saves, that a stopped run goes on to the same bits, and
 // that it trains like float32.
-#include "core/io/input_file.hpp"
 #include "experiments/config/config_yaml.hpp"
-#include "experiments/records/checkpoint.hpp"
-#include "experiments/records/run_recorder.hpp"
 #include "experiments/training/memory_plan.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/small_run.hpp"
+#include "tests/support/trained_runs.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
 
 namespace {
 
-using Settings = std::vector<std::string>;
-
-struct Runs : SmallRunFolder {
-  Runs() : SmallRunFolder(24) {}
-
-  ProgramResult train(const std::string& name, const Settings& settings) const {
-    Settings words = {"train", "--output", (folder / name).string(), "--set",
-                      "optimizer.state.smallest=64"};
-    for (const auto& setting : settings) words.insert(words.end(), {"--set", setting});
-    return run(words);
-  }
-  RunResult trained(const std::string& name, const Settings& settings) const {
-    const auto result = train(name, settings);
-    INFO(result.errors);
-    REQUIRE(result.exit_code == 0);
-    return read_run(folder / name / "run.h5");
-  }
-  std::string file(const std::string& name, std::int64_t step, const char* file) const {
-    return read_text_file(checkpoint_folder(folder / name, step) / file);
-  }
+struct Runs : TrainedRuns {
+  Runs() : TrainedRuns("optimizer.state.smallest=64") {}
 };
 
 Settings moments(const std::string& format) {
   return {"optimizer.state.first_moments=" + format, "optimizer.state.second_moments=" + format};
-}
-
-Settings with(Settings settings, const std::string& more) {
-  settings.push_back(more);
-  return settings;
 }
 
 }  // namespace
@@ -50,13 +23,7 @@ TEST_CASE("optimizer.state: a run that stops goes on to the same weights and the
   const Runs runs;
   const auto format = GENERATE("bf16", "dynamic_8bit", "companded_8bit", "dynamic_4bit", "fp8");
   INFO(format);
-  const auto settings = with(moments(format), "schedule.steps=24");
-  runs.trained("whole", settings);
-  runs.trained("cut", with(settings, "trainer.steps=11"));
-  runs.trained("cut", settings);
-  for (const auto* name : {"parameters.safetensors", "optimizer.safetensors"}) {
-    CHECK(runs.file("whole", 24, name) == runs.file("cut", 24, name));
-  }
+  runs.require_continues(moments(format));
 }
 
 TEST_CASE("optimizer.state: it trains like float32 in a fraction of the bytes") {
