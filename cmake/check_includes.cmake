@@ -17,9 +17,10 @@ set(experiments_may_include core hessian optimizers experiments)
 set(tests_may_include ${folders})
 
 # Wings of experiments/: what each may include of the others.
-set(wings program commands rates partitions sweeps training curvature config text records terminal)
+set(wings program commands bench rates partitions sweeps training curvature config text records terminal)
 set(program_sees commands)
-set(commands_sees rates partitions sweeps training curvature config text records terminal)
+set(commands_sees bench rates partitions sweeps training curvature config text records terminal)
+set(bench_sees training config records)
 set(rates_sees sweeps training curvature config records)
 set(partitions_sees sweeps training curvature config records)
 set(sweeps_sees training config records terminal)
@@ -55,6 +56,8 @@ fence(autograd "^torch/(nn|csrc/autograd)/|^torch/(nn|autograd|torch|all)\\.h$" 
       "LibTorch's autograd and modules belong to core/")
 fence(boost "^boost/" "^core/base/statistics\\.cpp$"
       "Boost (distribution functions) belongs to core/base/statistics.cpp")
+fence(benchmark "^benchmark/" "^experiments/bench/bench_case\\.cpp$"
+      "google-benchmark belongs to experiments/bench/bench_case.cpp")
 # Kernels know pointers and sizes only.
 set(torch_headers "^(torch|ATen|c10|caffe2)/")
 set(torch_free "^optimizers/kernels/|\\.cuh?$")

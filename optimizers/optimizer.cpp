@@ -250,6 +250,15 @@ std::vector<double> Optimizer::squared_updates() const {
   return squares;
 }
 
+std::vector<double> Optimizer::learning_rates() const {
+  std::vector<double> rates;
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    const double mean = rates_ ? rates_->mean(i, partition_.tensors()[i]) : 1.0;
+    rates.push_back(learning_rate_ * rules_.of(i).rate * mean);
+  }
+  return rates;
+}
+
 NamedTensors Optimizer::saved_state() const {
   auto tensors = state_.by_parameter();
   if (rate_method_) {

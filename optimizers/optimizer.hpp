@@ -63,6 +63,10 @@ class Optimizer {
   // nothing. They are the terms of its update_norm: no further pass over anything.
   std::vector<double> squared_updates() const;
 
+  // The rate of every tensor in the last step, in the layout's order: of its rule, and where blocks
+  // have rates of their own their mean, each block counted once.
+  std::vector<double> learning_rates() const;
+
   const Partition& partition() const { return partition_; }
   const RuleSet& rules() const { return rules_; }
   std::int64_t steps() const { return steps_; }

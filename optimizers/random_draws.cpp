@@ -14,7 +14,7 @@ at::Generator generator(const ParameterStep& p, const StepScope& scope, std::int
                         std::uint64_t(draw));
 }
 
-std::string key_of(const std::string& name, std::int64_t draw) {
+std::string key_of(std::string_view name, std::int64_t draw) {
   return fmt::format("random/{}/{}", draw + 1, name);
 }
 
@@ -47,7 +47,7 @@ at::Tensor GivenDraws::normal(const std::string& name, at::IntArrayRef shape, st
   return values;
 }
 
-at::Tensor GivenDraws::indices(const std::string& name, std::int64_t count, std::int64_t bound,
+at::Tensor GivenDraws::indices(std::string_view name, std::int64_t count, std::int64_t bound,
                                std::int64_t draw) {
   const auto key = key_of(name, draw);
   const auto& given = find(key, {count});
@@ -85,6 +85,7 @@ at::Tensor drawn_indices(const ParameterStep& p, const StepScope& scope, std::in
 }
 
 at::Tensor drawn_order(const StepScope& scope, std::int64_t count, std::int64_t draw) {
+  if (scope.draws != nullptr) return scope.draws->indices(kAllParameters, count, count, draw);
   constexpr auto kNoParameter = ~std::uint64_t{0};
   return at::randperm(
       count, make_generator(scope.seed, RandomStream::rule, kNoParameter, std::uint64_t(draw)),

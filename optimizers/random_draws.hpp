@@ -8,10 +8,14 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "optimizers/parameter_step.hpp"
 
 namespace blockwise {
+
+// In the place of a parameter's name: what is drawn once for all of them.
+inline constexpr std::string_view kAllParameters = "*";
 
 // Draws by key, "random/DRAW/NAME": the first draw of a parameter has the number 1.
 class GivenDraws {
@@ -24,7 +28,7 @@ class GivenDraws {
   // where the draw is missing or could not have been drawn: another shape, no finite numbers, no
   // different whole numbers below the bound.
   at::Tensor normal(const std::string& name, at::IntArrayRef shape, std::int64_t draw);
-  at::Tensor indices(const std::string& name, std::int64_t count, std::int64_t bound,
+  at::Tensor indices(std::string_view name, std::int64_t count, std::int64_t bound,
                      std::int64_t draw);
 
   // Throws InputError by the first draw that nothing has asked for.

@@ -8,6 +8,7 @@
 
 #include "core/base/error.hpp"
 #include "core/io/safetensors.hpp"
+#include "optimizers/random_draws.hpp"
 
 namespace blockwise {
 namespace {
@@ -129,7 +130,7 @@ class Reader {
   // KIND/NUMBER/NAME
   struct Place {
     std::int64_t number;
-    std::size_t parameter;
+    std::string name;
   };
 
   void place(const std::string& key, const at::Tensor& tensor) {
@@ -153,16 +154,17 @@ class Reader {
     const auto number = number_of(text, 1, kMostSteps);
     require(number.has_value(), "'{}': the {} is '{}', a number from 1 to {} is needed", key, what,
             text, kMostSteps);
-    return {*number, index_of(key, key.substr(second + 1))};
+    return {*number, key.substr(second + 1)};
   }
 
   void add(const std::string& key, const at::Tensor& tensor,
            std::vector<at::Tensor> Recording::Step::*kind) {
     const auto at = place_of(key, "step");
-    const auto& shape = recording_.layout.parameters()[at.parameter].shape;
+    const auto parameter = index_of(key, at.name);
+    const auto& shape = recording_.layout.parameters()[parameter].shape;
     require(tensor.sizes() == at::IntArrayRef(shape), "'{}' has the shape [{}], its parameter [{}]",
             key, fmt::join(tensor.sizes(), ", "), fmt::join(shape, ", "));
-    auto& values = (step_at(at.number).*kind)[at.parameter];
+    auto& values = (step_at(at.number).*kind)[parameter];
     require(!values.defined(), "'{}' is there twice, with its step written in another way", key);
     values = checked(key, tensor);
   }
@@ -170,9 +172,9 @@ class Reader {
   // Its shape is known to the rule alone.
   void add_draw(const std::string& key, const at::Tensor& tensor) {
     const auto at = place_of(key, "draw");
-    const auto& name = recording_.layout.parameters()[at.parameter].name;
+    if (at.name != kAllParameters) index_of(key, at.name);
     const auto added =
-        recording_.draws.emplace(fmt::format("random/{}/{}", at.number, name), tensor).second;
+        recording_.draws.emplace(fmt::format("random/{}/{}", at.number, at.name), tensor).second;
     require(added, "'{}' is there twice, with its draw written in another way", key);
   }
 

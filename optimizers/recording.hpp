@@ -1,16 +1,15 @@
 // Recording: parameters and a sequence of their gradients from any program, as a safetensors file:
 //   param/NAME         the parameter before the first step
 //   grad/STEP/NAME     its gradient at step 1, 2, ...; every parameter has one at every step
-//   curvature/STEP/NAME   optional: an estimate of the Hessian's diagonal before that step, for
-//   rules
-//                      that take one; no value is negative
+//   curvature/STEP/NAME   optional: an estimate of the Hessian's diagonal before that step, without
+//                      a negative value, for rules that take one
 //   random/DRAW/NAME   optional: what a rule draws for the parameter, draw 1, 2, ..., in the shape
-//   in
-//                      which it draws; see random_draws.hpp
+//                      in which it draws; NAME is * for what it draws for all of them at once; see
+//                      random_draws.hpp
 //   schedule           [steps], optional: factors of the learning rate
 // Any floating-point dtype; values are taken as float32. Draws of whole numbers have an integer
-// dtype. What a parameter is to its model is said
-// in the file's metadata, or by the caller, never read from its name:
+// dtype. What a parameter is to its model is said in the file's metadata, or by the caller, never
+// read from its name:
 //   role/NAME          one of role_names(); `other` where nothing is said: a hidden matrix where
 //                      the parameter has two axes or more, otherwise a vector
 //   heads/NAME         number of attention heads, for rules that follow them: groups of rows of a

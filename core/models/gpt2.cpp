@@ -109,11 +109,12 @@ class Gpt2LayoutBuilder {
 Gpt2::Gpt2(const Gpt2Options& options, const ParameterStore& store) : options_(options) {
   const auto linear = [&](const std::string& name) {
     return Linear{store.tensor(name + ".weight"),
-                  options.bias ? store.tensor(name + ".bias") : at::Tensor()};
+                  options.bias ? store.tensor(name + ".bias") : at::Tensor(),
+                  linear_kind(options.linear)};
   };
   const auto norm = [&](const std::string& name) {
-    const auto [weight, bias] = linear(name);
-    return LayerNorm{weight, bias, options.norm_eps};
+    const auto both = linear(name);
+    return LayerNorm{both.weight, both.bias, options.norm_eps};
   };
   token_embedding_ = store.tensor("transformer.wte.weight");
   position_embedding_ = store.tensor("transformer.wpe.weight");
@@ -181,6 +182,7 @@ void Gpt2Spec::visit(FieldVisitor& v) {
          o.dropout, {0.0, 1.0, false, true});
   v.real({"init_std", "standard deviation of the initial matrices"}, o.init_std,
          {0.0, 10.0, true, false});
+  visit_linear(v, o.linear);
   v.check("n_embd", o.n_embd % o.n_head == 0
                         ? ""
                         : fmt::format("{} is not a multiple of n_head {}", o.n_embd, o.n_head));

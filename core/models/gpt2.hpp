@@ -19,6 +19,7 @@ struct Gpt2Options {
   double norm_eps = 1e-5;
   double dropout = 0.0;
   double init_std = 0.02;
+  std::string linear = "exact";
 
   std::int64_t mlp_width() const { return intermediate_size == 0 ? 4 * n_embd : intermediate_size; }
 };

@@ -8,13 +8,16 @@
 #include "core/base/error.hpp"
 #include "core/losses/twice_differentiable.hpp"
 #include "core/models/key_value_cache.hpp"
+#include "core/models/switchback.hpp"
 
 namespace blockwise {
 
 at::Tensor Linear::operator()(const at::Tensor& x, const ForwardContext& context) const {
   const auto type = context.autocast ? at::kBFloat16 : weight.scalar_type();
   const auto offset = bias.defined() ? bias.to(type) : bias;
-  const auto y = at::linear(x.to(type), weight.to(type), offset);
+  const bool exact = kind == LinearKind::exact || context.twice_differentiable;
+  const auto y = exact ? at::linear(x.to(type), weight.to(type), offset)
+                       : switchback_linear(x.to(type), weight.to(type), offset);
   return context.autocast ? y : y.to(x.scalar_type());
 }
 
@@ -36,6 +39,17 @@ at::Tensor RmsNorm::operator()(const at::Tensor& x, const ForwardContext& contex
   }
   if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
   return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());
+}
+
+LinearKind linear_kind(const std::string& name) {
+  return name == "switchback" ? LinearKind::switchback : LinearKind::exact;
+}
+
+void visit_linear(FieldVisitor& v, std::string& name) {
+  v.choice({"linear",
+            "products of the layers' matrices: exact, or switchback: in int8 but for the "
+            "weights' gradients"},
+           name, {"exact", "switchback"});
 }
 
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context) {

@@ -25,6 +25,10 @@ struct RmsNorm {
   at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;
 };
 
+// The options' word for how the layers' matrices multiply: "exact" or "switchback".
+LinearKind linear_kind(const std::string& name);
+void visit_linear(FieldVisitor& v, std::string& name);
+
 // The activations between a layer's matrices.
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context);
 at::Tensor gelu(const at::Tensor& x, const ForwardContext& context);

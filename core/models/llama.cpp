@@ -142,7 +142,8 @@ LlamaLayer Llama::make_layer(std::int64_t index, const ParameterStore& store) co
   const auto p = prefix(index);
   const auto linear = [&](const std::string& name, bool bias) {
     return Linear{store.tensor(p + name + ".weight"),
-                  bias ? store.tensor(p + name + ".bias") : at::Tensor()};
+                  bias ? store.tensor(p + name + ".bias") : at::Tensor(),
+                  linear_kind(options_.linear)};
   };
   const auto norm = [&](const std::string& name) {
     return RmsNorm{store.tensor(p + name + ".weight"), options_.norm_eps};
@@ -254,6 +255,7 @@ void LlamaSpec::visit(FieldVisitor& v) {
          o.dropout, {0.0, 1.0, false, true});
   v.real({"init_std", "standard deviation of the initial matrices"}, o.init_std,
          {0.0, 10.0, true, false});
+  visit_linear(v, o.linear);
   v.check("n_kv_head", o.n_head % o.kv_heads() == 0
                            ? ""
                            : fmt::format("{} does not divide n_head {}", o.n_kv_head, o.n_head));

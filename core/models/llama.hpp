@@ -30,6 +30,7 @@ struct LlamaOptions {
   bool tie_word_embeddings = false;
   double dropout = 0.0;
   double init_std = 0.02;
+  std::string linear = "exact";
 
   std::int64_t kv_heads() const { return n_kv_head == 0 ? n_head : n_kv_head; }
   std::int64_t head_width() const { return head_dim == 0 ? n_embd / n_head : head_dim; }

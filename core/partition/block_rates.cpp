@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 
 #include "core/base/error.hpp"
 #include "core/partition/partition_file.hpp"
@@ -141,6 +142,17 @@ BlockRates BlockRates::ones(const Partition& partition) {
     rates.tensors.emplace_back(tensor.sections.size());
   }
   return rates;
+}
+
+double BlockRates::mean(std::size_t tensor, const TensorPartition& partition) const {
+  double sum = 0.0;
+  for (std::size_t s = 0; s < partition.sections.size(); ++s) {
+    const auto& rates = tensors[tensor][s].rate;
+    const double blocks = double(partition.sections[s].block_count());
+    const double total = std::accumulate(rates.begin(), rates.end(), 0.0);
+    sum += rates.size() == 1 ? rates.front() * blocks : total;
+  }
+  return sum / double(partition.block_count());
 }
 
 std::string block_rates_text(const ParameterLayout& layout, const Partition& partition,

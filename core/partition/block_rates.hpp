@@ -47,6 +47,8 @@ struct BlockRates {
 
   // 1 everywhere.
   static BlockRates ones(const Partition& partition);
+  // Of a tensor's blocks, each counted once.
+  double mean(std::size_t tensor, const TensorPartition& partition) const;
 };
 
 std::string block_rates_text(const ParameterLayout& layout, const Partition& partition,

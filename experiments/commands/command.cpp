@@ -38,6 +38,7 @@ CommandAction add_partition_options(CLI::App& verb);
 CommandAction add_search_lr_options(CLI::App& verb);
 CommandAction add_replay_options(CLI::App& verb);
 CommandAction add_list_options(CLI::App& verb);
+CommandAction add_bench_options(CLI::App& verb);
 
 void print_note(const std::string& note) {
   if (note.empty()) return;
@@ -85,6 +86,10 @@ const std::vector<Command>& commands() {
        "blockwise search-lr configs/gpt2-tiny.yaml --set optimizer.rule=blockwise_sgd --method "
        "curvature",
        add_search_lr_options},
+      {"bench",
+       "This machine's limits, and the share of them that updates, codecs, products and steps "
+       "reach",
+       "blockwise bench optimizers --parameters 10000000", add_bench_options},
       {"replay",
        "What an optimizer makes of recorded gradients, to compare it with another program's",
        "blockwise replay recorded.safetensors --rule adamw --set learning_rate=1e-3 "

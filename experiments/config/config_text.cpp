@@ -114,7 +114,7 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 30> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 31> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
@@ -132,6 +132,7 @@ constexpr std::array<std::string_view, 30> kLaterFields = {"data.validations: {}
                                                            "trainer.keep_every: 0",
                                                            "trainer.norms_every: 0",
                                                            "model.activation: gelu_tanh",
+                                                           "model.linear: exact",
                                                            "model.mlp_bias: false",
                                                            "model.rope_scaling.beta_fast: 32",
                                                            "model.rope_scaling.beta_slow: 1",

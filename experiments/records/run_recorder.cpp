@@ -141,6 +141,16 @@ void write_partition(Hdf5File& file, const ParameterLayout& layout, const Partit
           [](auto&, auto& s) { return s.state_size(); });
 }
 
+// The machine's, over all processes of the run. Counters that stopped being readable leave -1.
+constexpr const char* kEnergy = "/energy/microjoules";
+constexpr std::int64_t kUnknownEnergy = -1;
+
+std::optional<std::int64_t> read_energy(const Hdf5File& file) {
+  if (!file.has(kEnergy)) return std::nullopt;
+  const auto total = file.integer(kEnergy);
+  return total == kUnknownEnergy ? std::nullopt : std::optional(total);
+}
+
 void require_run_file(const Hdf5File& file, const fs::path& path) {
   require_format(file, path, kRunFormat);
 }
@@ -181,6 +191,7 @@ RunRecorder::RunRecorder(Hdf5File file, std::int64_t step)
   named_sets_ = named_loss_sets(file_);
   peak_allocated_ = file_.integer("/memory/peak_allocated");
   peak_resident_ = file_.integer("/memory/peak_resident");
+  energy_before_ = read_energy(file_);
   file_.start_swmr();
 }
 
@@ -204,6 +215,10 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
   if (hessian) create_hessian_tables(file, layout, *hessian);
   add_named_losses(file, header.validation_names);
   if (header.has_norms) create_norm_table(file, layout);
+  if (header.has_energy) {
+    file.create_group("/energy");
+    file.create_integer(kEnergy, 0, "uJ", "of processors and memory, all programs on the machine");
+  }
   write_status(file);
   file.write_integer("/status/last_step", header.first_step - 1);
   return RunRecorder(std::move(file), header.first_step - 1);
@@ -287,6 +302,13 @@ void RunRecorder::record_memory(std::int64_t peak_allocated, std::int64_t peak_r
   });
 }
 
+void RunRecorder::record_energy(std::optional<std::int64_t> microjoules) {
+  if (!energy_before_) return;
+  if (!microjoules) energy_before_ = std::nullopt;
+  const auto total = microjoules ? *energy_before_ + *microjoules : kUnknownEnergy;
+  write([&] { file_.write_integer(kEnergy, total); });
+}
+
 void RunRecorder::set_status(RunState state, const std::string& message, std::int64_t last_step) {
   flush();
   write([&] {
@@ -353,6 +375,7 @@ RunResult read_run_once(const fs::path& path) {
   run.optimizer_bytes = file.integer("/memory/optimizer_state");
   run.peak_allocated = file.integer("/memory/peak_allocated");
   run.peak_resident = file.integer("/memory/peak_resident");
+  run.energy_microjoules = read_energy(file);
   for (const auto& kind : file.children("/memory/state")) {
     run.state_bytes.emplace_back(kind, file.integer("/memory/state/" + kind));
   }

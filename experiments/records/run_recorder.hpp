@@ -69,6 +69,7 @@ struct RunHeader {
   std::vector<std::int64_t> found_on;  // seeds of the partition and the rates, see found_on.hpp
   std::vector<std::string> validation_names;  // of further validation sets
   bool has_norms = false;                     // of every tensor
+  bool has_energy = false;                    // whether the machine counts it
 };
 
 // What is new in the file of a run that goes on.
@@ -120,6 +121,8 @@ class RunRecorder {
   void record(const HessianRows& rows);
   // Kept as the maximum over the run, whatever process it was in.
   void record_memory(std::int64_t peak_allocated, std::int64_t peak_resident);
+  // Of this process so far; nothing where it is not known, which it then is not for the whole run.
+  void record_energy(std::optional<std::int64_t> microjoules);
   // Flushes.
   void set_status(RunState state, const std::string& message, std::int64_t last_step);
   // Everything recorded so far reaches the operating system. Rows are buffered until then (record()
@@ -139,6 +142,7 @@ class RunRecorder {
   std::vector<EvaluationRecord> evaluations_;
   std::vector<std::string> named_sets_;
   std::vector<std::vector<double>> named_losses_;  // of evaluations_
+  std::optional<std::int64_t> energy_before_;      // of earlier processes, where the file has it
   std::vector<TensorNorms> norms_;
   std::int64_t last_step_;
   std::int64_t safe_step_;  // flushed
@@ -164,6 +168,7 @@ struct RunResult {
   std::vector<std::int64_t> found_on;  // seeds of the partition and the rates
   std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
                peak_resident = 0;
+  std::optional<std::int64_t> energy_microjoules;  // of all processes; nothing where not known
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind
   HessianRows hessian;                                            // empty where none was measured
   std::vector<std::string> validation_names;                      // of further validation sets

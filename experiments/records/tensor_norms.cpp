@@ -23,7 +23,8 @@ struct NormColumn {
 constexpr NormColumn kColumns[] = {
     {"/norms/gradient", &TensorNorms::gradient, "L2 norm of each gradient before clipping"},
     {"/norms/update", &TensorNorms::update, "L2 norm of the change of each tensor"},
-    {"/norms/weight", &TensorNorms::weight, "L2 norm of each tensor after the step"}};
+    {"/norms/weight", &TensorNorms::weight, "L2 norm of each tensor after the step"},
+    {"/norms/rate", &TensorNorms::rate, "learning rate of each tensor, mean over its blocks"}};
 
 double norm_of(const at::Tensor& tensor, kernels::Workspace& workspace) {
   if (tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous()) {
@@ -66,10 +67,16 @@ bool has_norm_table(const Hdf5File& file) { return file.has(kSteps); }
 
 namespace {
 
+std::vector<NormColumn> columns_of(const Hdf5File& file) {
+  std::vector<NormColumn> columns(std::begin(kColumns), std::end(kColumns));
+  if (!file.has(columns.back().path)) columns.pop_back();
+  return columns;
+}
+
 // A writer that was killed may have left some columns longer than others.
 std::int64_t whole_rows(const Hdf5File& file) {
   auto rows = file.rows(kSteps);
-  for (const auto& column : kColumns) rows = std::min(rows, file.rows(column.path));
+  for (const auto& column : columns_of(file)) rows = std::min(rows, file.rows(column.path));
   return rows;
 }
 
@@ -81,7 +88,7 @@ void keep_norms_up_to(Hdf5File& file, std::int64_t step) {
   steps.resize(static_cast<std::size_t>(whole_rows(file)));
   const auto kept = std::ranges::upper_bound(steps, step) - steps.begin();
   file.truncate(kSteps, kept);
-  for (const auto& column : kColumns) file.truncate(column.path, kept);
+  for (const auto& column : columns_of(file)) file.truncate(column.path, kept);
 }
 
 void append_norms(Hdf5File& file, const std::vector<TensorNorms>& rows) {
@@ -89,7 +96,7 @@ void append_norms(Hdf5File& file, const std::vector<TensorNorms>& rows) {
   std::vector<std::int64_t> steps;
   for (const auto& row : rows) steps.push_back(row.step);
   file.append(kSteps, steps);
-  for (const auto& column : kColumns) {
+  for (const auto& column : columns_of(file)) {
     std::vector<double> values;
     for (const auto& row : rows) {
       const auto& of_row = row.*column.values;
@@ -107,7 +114,7 @@ NormTable read_norms(const Hdf5File& file) {
   table.rows.resize(std::min(steps.size(), static_cast<std::size_t>(whole_rows(file))));
   const auto width = table.tensors.size();
   for (std::size_t i = 0; i < table.rows.size(); ++i) table.rows[i].step = steps[i];
-  for (const auto& column : kColumns) {
+  for (const auto& column : columns_of(file)) {
     const auto shape = file.array_shape(column.path);
     require_input(shape.size() == 2 && shape[1] == std::ssize(table.tensors),
                   "{}: not a row of {} numbers per step", column.path, width);

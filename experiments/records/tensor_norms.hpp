@@ -1,7 +1,8 @@
-// Norms of every tensor during training: of its gradient, of what the step changed, of its weights.
+// Norms of every tensor during training: of its gradient, of what the step changed, of its weights;
+// and its learning rate, which rates per block, rules of several rates and optimizer.rates change.
 //
-// In a run file they are /norms: step [rows], gradient, update and weight [rows, tensors], and
-// tensor, the names [tensors] in the model's order.
+// In a run file they are /norms: step [rows], gradient, update, weight and rate [rows, tensors],
+// and tensor, the names [tensors] in the model's order. Files of before have no rate.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +20,13 @@ struct TensorNorms {
   std::vector<double> gradient;  // of the step's batch, before clipping
   std::vector<double> update;    // ||w_new - w_old||, decay included
   std::vector<double> weight;    // after the step
+  std::vector<double> rate;      // Optimizer::learning_rates() of the step; empty in old files
 };
 
-// After a step whose gradients the store still holds. `squared_updates`: Optimizer's. Changes
-// nothing and draws no random number. Cost: one read of the gradients and one of the parameters
-// (8 bytes per parameter), no copies; sums in double, in a fixed order on the CPU.
+// All but the rate, after a step whose gradients the store still holds. `squared_updates`:
+// Optimizer's. Changes nothing and draws no random number. Cost: one read of the gradients and one
+// of the parameters (8 bytes per parameter), no copies; sums in double, in a fixed order on the
+// CPU.
 TensorNorms measure_norms(const ParameterStore& store, const std::vector<double>& squared_updates,
                           std::int64_t step);
 

@@ -24,7 +24,9 @@
 #include "experiments/curvature/measured_examples.hpp"
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/provenance.hpp"
+#include "experiments/training/continuation.hpp"
 #include "experiments/training/divergence.hpp"
+#include "experiments/training/energy_counter.hpp"
 #include "experiments/training/found_on.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "experiments/training/run_end.hpp"
@@ -60,6 +62,7 @@ class Run {
 
  private:
   StepRecord train_step();
+  void follow_energy(double seconds);
   std::int64_t counted(const Batch& batch) const;
   std::int64_t counted_in_step() const;
   // Of one micro-batch of the step, on the device; nothing where no target counts.
@@ -113,6 +116,8 @@ class Run {
   fs::path folder_;
   at::Device device_;
   MemoryMeter memory_;  // before everything that holds tensors
+  EnergyCounter energy_;
+  double seconds_uncounted_ = 0.0;  // of energy_
   ParameterStore store_;
   std::unique_ptr<Model> model_;
   Optimizer optimizer_;
@@ -175,6 +180,7 @@ RunHeader Run::header(int threads) const {
   header.found_on = found_on_seeds(run_.config.optimizer);
   header.validation_names = further_names();
   header.has_norms = trainer_.norms_every > 0;
+  header.has_energy = energy_.is_readable();
   return header;
 }
 
@@ -372,6 +378,15 @@ StepReport Run::update_released(StepRecord& row, std::int64_t counted_all, Stopw
   return optimizer_.end_step();
 }
 
+// Often enough for counters that start again, and not at every step.
+void Run::follow_energy(double seconds) {
+  constexpr double kEvery = 10.0;
+  seconds_uncounted_ += seconds;
+  if (seconds_uncounted_ < kEvery) return;
+  energy_.count();
+  seconds_uncounted_ = 0.0;
+}
+
 StepRecord Run::train_step() {
   StepRecord row;
   Stopwatch whole, watch;
@@ -381,10 +396,13 @@ StepRecord Run::train_step() {
   const auto report = store_.releases_gradients() ? update_released(row, counted_all, watch)
                                                   : update(row, counted_all, watch);
   if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
-    recorder_.record(measure_norms(store_, optimizer_.squared_updates(), step_ + 1));
+    auto norms = measure_norms(store_, optimizer_.squared_updates(), step_ + 1);
+    norms.rate = optimizer_.learning_rates();
+    recorder_.record(std::move(norms));
   }
   watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
+  follow_energy(row.seconds);
   row.step = ++step_;
   row.tokens = tokens();
   row.gradient_norm = report.gradient_norm;
@@ -496,6 +514,7 @@ bool Run::checkpoint_due() const {
 // Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.record_energy(energy_.count());
   recorder_.flush();
   const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
   const auto data = run_.config.data.spec->folder().string();
@@ -515,6 +534,7 @@ void Run::mark_best() const {
 
 RunOutcome Run::end(RunState state, const std::string& message) {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
+  recorder_.record_energy(energy_.count());
   recorder_.set_status(state, message, step_);
   recorder_.close();
   const auto* pages = optimizer_.state().pages();

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/base/json_fields.hpp"
+#include "optimizers/replay.hpp"
 #include "optimizers/torch_optimizer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/llama_7b.hpp"
@@ -86,6 +87,30 @@ TEST_CASE("badam: one layer moves at a time, switch_every steps, in the order as
     orders.insert(order);
   }
   CHECK(orders.size() > 1);
+}
+
+TEST_CASE("badam: replay takes the order of the blocks from the recording") {
+  Recording recording;
+  const auto matrix = [](const char* name, std::int64_t layer) {
+    Parameter parameter;
+    parameter.name = name;
+    parameter.shape = {2, 3};
+    parameter.layer = layer;
+    return parameter;
+  };
+  recording.layout = ParameterLayout({matrix("a", 0), matrix("b", 1), matrix("c", 2)});
+  recording.weights = {at::ones({2, 3}), at::ones({2, 3}), at::ones({2, 3})};
+  for (int step = 0; step < 6; ++step) recording.steps.push_back({recording.weights, {{}, {}, {}}});
+  recording.draws = {{"random/1/*", at::tensor({1, 2, 0}, at::kLong)},
+                     {"random/2/*", at::tensor({2, 0, 1}, at::kLong)}};
+  const nlohmann::json fields = {{"rule", "badam"}, {"switch_every", 1}, {"order", "random"}};
+  const auto outcome = replay(recording, optimizer_config(fields), 0);
+  std::string moved;
+  for (std::size_t i = 0; i < 18; ++i) {
+    const auto& before = i < 3 ? recording.weights[i] : outcome.tensors[i - 3].second;
+    if (!at::equal(before, outcome.tensors[i].second)) moved += outcome.tensors[i].first.back();
+  }
+  CHECK(moved == "bcacab");
 }
 
 TEST_CASE("badam: a turn is AdamW from its start, on the block alone") {

@@ -7,6 +7,7 @@ being written, and after its program was killed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,10 @@ class Run:
         that it took); threads; program_version, device and the rest of `provenance`, which is the
         first process's.
     norms: a row per tensor and step of `trainer.norms_every`; empty without it. step; tensor;
-        gradient (before clipping), update, weight (after the step): L2 norms.
+        gradient (before clipping), update, weight (after the step): L2 norms; rate: the
+        tensor's learning rate, the mean over its blocks, where the file has it.
+    energy_joules: of processors and memory by their own counters, over all processes of the run
+        and with whatever else the machine did; NaN where it has no such counters.
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -86,6 +90,7 @@ class Run:
     partition_rule: str
     partition: pd.DataFrame
     norms: pd.DataFrame
+    energy_joules: float
     status: str
     message: str
     last_step: int
@@ -156,17 +161,26 @@ def _run(path: Path, file: h5py.File) -> Run:
             integers=_PARTITION_INTEGERS,
         ),
         norms=_norms(file),
+        energy_joules=_energy(file),
         status=status,
         message=message,
         last_step=scalar_integer(file, "status/last_step"),
     )
 
 
+def _energy(file: h5py.File) -> float:
+    if "energy" not in file:
+        return math.nan
+    microjoules = scalar_integer(file, "energy/microjoules")
+    return microjoules / 1e6 if microjoules >= 0 else math.nan
+
+
 def _norms(file: h5py.File) -> pd.DataFrame:
-    names = ("gradient", "update", "weight")
+    names = ("gradient", "update", "weight", "rate")
     if "norms" not in file:
         return pd.DataFrame(columns=["step", "tensor", *names])
     group = subgroup(file, "norms")
+    names = tuple(name for name in names if name in group)  # files of before have no rate
     tensors = [text(name) for name in column(group, "tensor", TEXT)]
     tables = {name: rows_of_numbers(group, name) for name in names}
     for name, table in tables.items():

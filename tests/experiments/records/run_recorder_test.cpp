@@ -375,3 +375,30 @@ TEST_CASE("RunRecorder: a long message is cut") {
   recorder.close();
   CHECK(read_run(folder / "run.h5").message == std::string(1023, 'x'));
 }
+
+TEST_CASE("RunRecorder: energy adds up over processes, and is unknown once it was not counted") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run.h5";
+  auto header = example_header();
+  header.has_energy = true;
+  {
+    auto recorder = create_example_run(path, header);
+    CHECK(read_run(path).energy_microjoules == 0);
+    record_steps(recorder, 1, 10);
+    recorder.record_energy(300);
+    recorder.record_energy(500);
+    recorder.close();
+  }
+  const auto continued = [&](std::optional<std::int64_t> microjoules) {
+    auto recorder = RunRecorder::resume(path, kHash, 10);
+    recorder.record_energy(microjoules);
+    recorder.close();
+    return read_run(path).energy_microjoules;
+  };
+  CHECK(continued(70) == 570);
+  CHECK(continued(1) == 571);
+  CHECK_FALSE(continued(std::nullopt));
+  CHECK_FALSE(continued(9));
+  create_example_run(folder / "without.h5").record_energy(5);
+  CHECK_FALSE(read_run(folder / "without.h5").energy_microjoules);
+}

@@ -47,10 +47,11 @@ TEST_CASE("Norms: a row per due step and a column per tensor, which add up to th
     CHECK(root_of_squares(row.gradient) == Approx(step.gradient_norm).epsilon(2e-7));
     CHECK(root_of_squares(row.update) == Approx(step.update_norm).epsilon(1e-12));
     for (const auto weight : row.weight) CHECK(weight > 0.0);
+    for (const auto rate : row.rate) CHECK(rate == step.learning_rate);
   }
   const auto file = Hdf5File::open_for_reading(small.folder / "run/run.h5");
   const auto width = std::ssize(run.norms.tensors);
-  for (const auto* name : {"/norms/gradient", "/norms/update", "/norms/weight"}) {
+  for (const auto* name : {"/norms/gradient", "/norms/update", "/norms/weight", "/norms/rate"}) {
     CHECK(file.array_shape(name) == std::vector<std::int64_t>{2, width});
   }
 }
@@ -86,7 +87,49 @@ TEST_CASE("Norms: a run that was killed goes on with the table of one that never
     CHECK(a.rows[i].gradient == b.rows[i].gradient);
     CHECK(a.rows[i].update == b.rows[i].update);
     CHECK(a.rows[i].weight == b.rows[i].weight);
+    CHECK(a.rows[i].rate == b.rows[i].rate);
   }
+}
+
+TEST_CASE(
+    "Norms: the rates of tensors are those of their roles, and of the rule that they fall to") {
+  const SmallRunFolder small(4);
+  auto words = train("trainer.norms_every=4");
+  for (const auto* setting :
+       {"optimizer.rule=muon", "optimizer.fallback.learning_rate=0.25", "schedule.name=constant",
+        "schedule.warmup_steps=0", "optimizer.learning_rate=0.5", "optimizer.rates.method=by_role",
+        "optimizer.rates.floor=0", "optimizer.rates.query=4",
+        "optimizer.rates.token_embedding=8"}) {
+    words.insert(words.end(), {"--set", setting});
+  }
+  const auto result = small.run(words);
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  const auto norms = result_of(small).norms;
+  REQUIRE(norms.rows.size() == 1);
+  for (std::size_t i = 0; i < norms.tensors.size(); ++i) {
+    INFO(norms.tensors[i]);
+    const auto& name = norms.tensors[i];
+    if (name.ends_with("embed_tokens.weight")) CHECK(norms.rows[0].rate[i] == Approx(0.25 * 8));
+    if (name.ends_with("up_proj.weight")) CHECK(norms.rows[0].rate[i] == Approx(0.5));
+    if (name.ends_with("q_proj.weight")) CHECK(norms.rows[0].rate[i] == Approx(0.5 * 4));
+  }
+}
+
+TEST_CASE("Norms: a run of before the rates goes on without them") {
+  const SmallRunFolder small(8);
+  auto words = train("trainer.norms_every=2");
+  words.insert(words.end(), {"--set", "trainer.steps=4", "--set", "schedule.steps=8"});
+  REQUIRE(small.run(words).exit_code == 0);
+  auto file = Hdf5File::open_for_appending(small.folder / "run/run.h5");
+  file.remove("/norms/rate");
+  file.close();
+  words[4] = "trainer.steps=8";
+  REQUIRE(small.run(words).exit_code == 0);
+  const auto norms = result_of(small).norms;
+  REQUIRE(norms.rows.size() == 4);
+  CHECK(norms.rows[3].rate.empty());
+  CHECK(norms.rows[3].weight.size() == norms.tensors.size());
 }
 
 TEST_CASE("Norms: of tensors in plain operations and in the kernel") {

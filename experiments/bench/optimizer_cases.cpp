@@ -1,0 +1,120 @@
+// Bytes are those that an update must move once: parameters read and written, gradients read, state
+// read and written. The norm for clipping reads the gradients once more; LibTorch's kernel has no
+// such pass, so updates go without it and "with clipping" has it.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "core/base/json_fields.hpp"
+#include "core/model.hpp"
+#include "experiments/bench/bench_groups.hpp"
+#include "experiments/bench/memory_cases.hpp"
+#include "optimizers/optimizer.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr const char* kFused = "at::_fused_adamw_";
+
+// GPT-2's kinds of tensors at width 512, as many layers as the size has room for.
+ParameterLayout layout_of(std::int64_t parameters) {
+  const auto spec = model_families().make("gpt2");
+  const std::int64_t width = 512, vocabulary = 8192;
+  const auto layers = (parameters - vocabulary * width) / (12 * width * width);
+  set_from_json(*spec, {{"vocab_size", vocabulary},
+                        {"block_size", 256},
+                        {"n_embd", width},
+                        {"n_head", 8},
+                        {"n_layer", std::clamp<std::int64_t>(layers, 1, 1024)}});
+  return spec->layout();
+}
+
+std::shared_ptr<ParameterStore> filled_store(std::int64_t parameters) {
+  auto store = std::make_shared<ParameterStore>(layout_of(parameters), at::kCPU);
+  store->initialize(1);
+  store->gradients().normal_(0.0, 1e-3);
+  return store;
+}
+
+OptimizerConfig config_of(const nlohmann::json& fields) {
+  OptimizerConfig config;
+  config.rule = fields.at("rule");
+  set_from_json(config, fields);
+  return config;
+}
+
+struct Updated {
+  std::shared_ptr<ParameterStore> store;
+  std::shared_ptr<Optimizer> optimizer;
+
+  double bytes() const {
+    std::int64_t state = 0;
+    for (const auto& [kind, size] : optimizer->state().bytes()) state += size;
+    return double(12 * store->layout().size() + 2 * state);
+  }
+};
+
+BenchCase update_case(const std::string& name, const std::shared_ptr<ParameterStore>& store,
+                      nlohmann::json fields) {
+  if (!fields.contains("gradient_clip")) fields["gradient_clip"] = 0.0;
+  const Updated updated{store, std::make_shared<Optimizer>(config_of(fields), *store)};
+  return {.name = name,
+          .run = [updated] { updated.optimizer->step(1e-6); },
+          .bytes = updated.bytes(),
+          .limit = "triad",
+          .baseline = kFused};
+}
+
+BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
+  struct Lists {
+    std::vector<at::Tensor> parameters, gradients, first, second, steps;
+  };
+  auto lists = std::make_shared<Lists>();
+  for (const auto& tensor : store->tensors()) {
+    lists->parameters.push_back(tensor.detach());
+    lists->gradients.push_back(tensor.grad());
+    lists->first.push_back(at::zeros_like(lists->parameters.back()));
+    lists->second.push_back(at::zeros_like(lists->parameters.back()));
+    lists->steps.push_back(at::zeros({}));
+  }
+  const auto run = [lists, store] {
+    const at::NoGradGuard no_grad;
+    for (auto& count : lists->steps) count.add_(1.0);
+    at::_fused_adamw_(lists->parameters, lists->gradients, lists->first, lists->second, {},
+                      lists->steps, /*lr=*/1e-6, 0.9, 0.95, /*weight_decay=*/0.1, 1e-8,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  };
+  return {.name = kFused,
+          .run = run,
+          .bytes = 28.0 * double(store->layout().size()),
+          .limit = "triad",
+          .baseline = ""};
+}
+
+}  // namespace
+
+BenchGroup optimizer_updates(const BenchSizes& sizes) {
+  const auto store = filled_store(sizes.parameters);
+  BenchGroup group{"optimizers", {triad_case(store->layout().size()), fused_case(store)}};
+  const auto add = [&](const std::string& name, const nlohmann::json& fields) {
+    group.cases.push_back(update_case(name, store, fields));
+  };
+  for (const auto* rule : {"adamw", "lion", "sgd_momentum", "lomo"}) add(rule, {{"rule", rule}});
+  for (const auto* partition :
+       {"adam_mini", "per_head", "per_row", "per_column", "per_tensor", "factored"}) {
+    add(fmt::format("adam_mini {}", partition),
+        {{"rule", "adam_mini"}, {"partition", {{"rule", partition}}}});
+  }
+  add("adamw with clipping", {{"rule", "adamw"}, {"gradient_clip", 1.0}});
+  add("adam_mini with clipping", {{"rule", "adam_mini"}, {"gradient_clip", 1.0}});
+  add("adamw 8-bit",
+      {{"rule", "adamw"},
+       {"state", {{"first_moments", "dynamic_8bit"}, {"second_moments", "dynamic_8bit"}}}});
+  add("adam_mini 8-bit", {{"rule", "adam_mini"}, {"state", {{"first_moments", "dynamic_8bit"}}}});
+  return group;
+}
+
+}  // namespace blockwise
