@@ -17,10 +17,12 @@ struct Codes {
   at::Tensor scale;   // of the largest code; not finite where a value is not
 };
 
-// Not-a-numbers have no integer: their code is 0, and their scale makes the product one again.
+// Not-a-numbers have no integer: they get some code, and their scale makes the product one again,
+// or nothing where it is 0. (fmax knows them, clamp does not.)
 at::Tensor codes_of(const at::Tensor& x, const at::Tensor& scale) {
-  const auto inverse = at::where(scale > 0, kLargestCode / scale, 0.0);
-  return (x * inverse).nan_to_num_(0.0, 0.0, 0.0).round_().clamp_(-127, 127).to(at::kChar);
+  const auto lowest = at::full({}, -kLargestCode, scale.options());
+  const auto codes = at::fmax(x * (kLargestCode / scale), lowest);
+  return codes.clamp_max(kLargestCode).round_().to(at::kChar);
 }
 
 Codes code_rows(const at::Tensor& x) {
