@@ -1,5 +1,8 @@
 // optimizer.state in whole runs: what it saves, that a stopped run goes on to the same bits, and
 // that it trains like float32.
+#include <cmath>
+#include <map>
+
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "tests/support/trained_runs.hpp"
@@ -77,4 +80,22 @@ TEST_CASE("optimizer.state: what cannot be is refused in one sentence") {
   CHECK_THAT(refused({"optimizer.state.first_moments=int8"}),
              Contains("optimizer.state.first_moments") && Contains("fp32, bf16, dynamic_8bit"));
   CHECK_THAT(refused({"optimizer.state.smallest=0"}), Contains("1 to"));
+}
+
+TEST_CASE("Precision: 24 steps in bfloat16 go the way of float32") {
+  const TrainedRuns runs("optimizer.learning_rate=3e-3");
+  const auto exact = runs.trained("fp32", {});
+  const std::map<std::string, double> bounds = {{"bf16_autocast", 3e-7}, {"bf16", 1e-4}};
+  for (const auto& [precision, bound] : bounds) {
+    INFO(precision);
+    const auto rounded = runs.trained(precision, {"trainer.precision=" + precision});
+    REQUIRE(rounded.steps.size() == exact.steps.size());
+    double apart = 0.0, whole = 0.0;
+    for (std::size_t i = 0; i < exact.steps.size(); ++i) {
+      apart += std::pow(rounded.steps[i].loss - exact.steps[i].loss, 2);
+      whole += std::pow(exact.steps[i].loss, 2);
+    }
+    CHECK(apart / whole < bound);
+    CHECK(apart > 0.0);
+  }
 }
