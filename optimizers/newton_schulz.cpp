@@ -2,17 +2,63 @@
 
 #include <ATen/ATen.h>
 
-namespace blockwise {
+#include <algorithm>
+#include <utility>
 
-at::Tensor orthogonalized(const at::Tensor& x, std::int64_t steps, double eps) {
-  constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
+#include "core/base/error.hpp"
+
+namespace blockwise {
+namespace {
+
+const std::vector<std::pair<std::string, PolarSteps>>& all_steps() {
+  static const std::vector<std::pair<std::string, PolarSteps>> all = {
+      {"jordan", {{{3.4445, -4.7750, 2.0315}}}},
+      {"dion",
+       {{{4.0848, -6.8946, 2.9270},
+         {3.9505, -6.3029, 2.6377},
+         {3.7418, -5.5913, 2.3037},
+         {2.8769, -3.1427, 1.2046},
+         {2.8366, -3.0525, 1.2012}}}},
+      {"polar_express",
+       {{{8.1566, -22.4833, 15.8788},
+         {4.0429, -2.8089, 0.5000},
+         {3.8917, -2.7725, 0.5061},
+         {3.2858, -2.3681, 0.4645},
+         {2.3465, -1.7098, 0.4232}},
+        1.02}},
+      {"quintic", {{{2.0, -1.5, 0.5}}}}};
+  return all;
+}
+
+}  // namespace
+
+const PolarSteps::Coefficients& PolarSteps::at(std::int64_t step) const {
+  return steps[std::min(steps.size() - 1, static_cast<std::size_t>(step))];
+}
+
+std::vector<std::string> polar_steps_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, steps] : all_steps()) names.push_back(name);
+  return names;
+}
+
+const PolarSteps& polar_steps(const std::string& name) {
+  for (const auto& [known, steps] : all_steps()) {
+    if (known == name) return steps;
+  }
+  throw InputError(fmt::format("there are no polynomial steps '{}'", name));
+}
+
+at::Tensor orthogonalized(const at::Tensor& x, const PolarSteps& steps, std::int64_t count,
+                          double eps) {
   const bool tall = x.size(0) > x.size(1);
   auto next = tall ? x.t() : x;
-  next = next / next.norm().clamp_min(eps);
-  for (std::int64_t i = 0; i < steps; ++i) {
+  next = next / (next.norm() * steps.norm).clamp_min(eps);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto [a, b, c] = steps.at(i);
     const auto gram = next.mm(next.t());
-    const auto polynomial = at::addmm(gram, gram, gram, kB, kC);
-    next = at::addmm(next, polynomial, next, kA);
+    const auto polynomial = at::addmm(gram, gram, gram, b, c);
+    next = at::addmm(next, polynomial, next, a);
   }
   return tall ? next.t() : next;
 }

@@ -114,13 +114,14 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 31> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 32> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
                                                            "optimizer.block_lr: \"\"",
                                                            "optimizer.clip_by: norm",
                                                            "optimizer.hyperball: false",
+                                                           "optimizer.coefficients: jordan",
                                                            "optimizer.rates: ",
                                                            "optimizer.rates.method: uniform",
                                                            "optimizer.state: ",

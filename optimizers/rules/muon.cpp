@@ -2,10 +2,10 @@
 // form of torch.optim.Muon: momentum whose singular values are set to about 1.
 //   m <- momentum m + (1 - momentum) g';  u = (1 - momentum) g' + momentum m, or m without Nesterov
 //   w <- (1 - lr wd) w - lr s orthogonalized(u)
-// s = sqrt(max(1, rows / columns)) for rate_scale "original", 0.2 sqrt(max(rows, columns)) for
-// "match_rms_adamw" (Liu et al., arXiv 2502.16982, eq. 4), where the rates of AdamW fit and one
-// learning rate serves both rules. Only matrices; what `fallback` takes has a rule of its own.
-// A fused tensor is one matrix. State: momentum_buffer, 4 bytes per parameter.
+// s and the polynomials by which momentum is orthogonalized: orthogonal_momentum.hpp. With
+// rate_scale "match_rms_adamw" the rates of AdamW fit, and one learning rate serves both rules.
+// Only matrices; what `fallback` takes has a rule of its own. A fused tensor is one matrix. State:
+// momentum_buffer, 4 bytes per parameter.
 #include <ATen/ATen.h>
 
 #include "optimizers/hidden_matrices.hpp"
