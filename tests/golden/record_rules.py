@@ -299,28 +299,6 @@ def record_fp8_adamw():
     record_formula("fp8_adamw", "FP8-LM (arXiv 2310.18313), as MS-AMP's source has them", {}, rule)
 
 
-def learned(name, paper):
-    """With the weights that come with blockwise."""
-    root = Path(__file__).parents[2]
-    sys.path.insert(0, str(root / "notebooks"))
-    from studies.learned_optimizer import change, read_constants
-    weights = read_constants(root / "optimizers/rules" / f"{name}_weights.inc")
-
-    def rule(g, state, t, rate, w):
-        step = change(name, weights, torch.from_numpy(g), torch.from_numpy(w), state, t - 1)
-        return (1 - rate * DECAY) * w - rate * step.numpy()
-
-    record_formula(name, paper, {}, rule)
-
-
-def record_adafactor_mlp():
-    learned("adafactor_mlp", "AdafacMLPLOpt (arXiv 2203.11860), of our own Python")
-
-
-def record_mlp_lopt():
-    learned("mlp_lopt", "MLPLOpt (arXiv 1810.10180), of our own Python")
-
-
 class AdaLomoSteps:
     """The package's step, which runs in hooks of the backward pass, as an optimizer."""
 
