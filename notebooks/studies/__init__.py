@@ -4,6 +4,7 @@ programs that run a study.
     python -m studies.hessian_studies                     the studies of configs/hessian
     python -m studies.quadratics                          the study of quadratics, its table
     python -m studies.attribution                         the study of roles, its tables
+    python -m studies.optimizer_study                     the study of optimizers, its table
 """
 
 from pathlib import Path

@@ -61,6 +61,11 @@ class RunSpec:
     seed: int = 1
     floor: float = 1.55
     final_loss: float | None = None  # of the validation set; shifts its curve
+    losses: tuple[float, ...] = ()  # of the validation set, instead of its curve
+    step_seconds: float | None = None  # of every step
+    peak: int = 20_000_000  # bytes
+    state_bytes: int | None = None  # instead of what `state` says
+    energy: float | None = None  # joules
     status: str = "finished"
     message: str = ""
     config: str = "seed: 1\noptimizer:\n  rule: adamw\n  learning_rate: 0.003\n"
@@ -198,15 +203,18 @@ def _write_memory(file: h5py.File, spec: RunSpec) -> None:
     parameters = sum(s.rows * s.columns for s in spec.partition)
     values = sum(s.state_elements for s in spec.partition)
     state = {name: 4 * (values if name == "exp_avg_sq" else parameters) for name in spec.state}
+    total = sum(state.values()) if spec.state_bytes is None else spec.state_bytes
     sizes = {
         "parameters": 4 * parameters,
         "gradients": 4 * parameters,
-        "optimizer_state": sum(state.values()),
-        "peak_allocated": 20_000_000,
+        "optimizer_state": total,
+        "peak_allocated": spec.peak,
         "peak_resident": 300_000_000,
     }
     for name, size in (sizes | {f"state/{name}": size for name, size in state.items()}).items():
         _scalar(file, f"memory/{name}", size)
+    if spec.energy is not None:
+        _scalar(file, "energy/microjoules", round(1e6 * spec.energy))
 
 
 def _write_partition(file: h5py.File, spec: RunSpec) -> None:
@@ -239,6 +247,8 @@ def _steps(spec: RunSpec) -> dict[str, np.ndarray]:
         "seconds_optimizer": 0.0013 * np.exp(0.1 * noise[0]),
     }
     seconds = sum(parts.values()) + 0.0006
+    if spec.step_seconds is not None:
+        seconds = np.full(spec.steps, spec.step_seconds)
     return {
         "step": step,
         "tokens": step * TOKENS_PER_STEP,
@@ -257,6 +267,8 @@ def _evaluations(spec: RunSpec) -> dict[str, np.ndarray]:
     loss = validation_loss(spec, step)
     if spec.final_loss is not None:
         loss += spec.final_loss - loss[-1]
+    if spec.losses:
+        loss = np.array(spec.losses)
     return {
         "step": step,
         "tokens": step * TOKENS_PER_STEP,
@@ -350,17 +362,20 @@ class PlannedRun:
     seed: int
     overrides: dict[str, Any]
     spec: RunSpec | None
+    confirmed: bool = False
+    """Whether it confirms the best configuration of its group."""
 
 
 def write_planned(folder: Path, baseline: str, runs: Iterable[PlannedRun]) -> Path:
     """A sweep of any members."""
-    members = []
+    members, confirmations = [], []
     for number, run in enumerate(runs):
         name = f"{run.group}-{number}-s{run.seed}"
-        members.append(_entry(name, run.group, run.seed, run.overrides))
+        entry = _entry(name, run.group, run.seed, run.overrides)
+        (confirmations if run.confirmed else members).append(entry)
         if run.spec is not None:
             write_run(folder / "members" / name / "run.h5", run.spec)
-    return _write_manifest(folder, folder.name, baseline, members)
+    return _write_manifest(folder, folder.name, baseline, members, confirmations)
 
 
 def usual_accidents(name: str, spec: RunSpec) -> RunSpec | None:

@@ -23,6 +23,7 @@ from blockwise import (
     read_sweep,
     t_quantile,
 )
+from studies.optimizer_study import study_table
 from studies.preconditioner import diagonal_share
 from studies.program import program
 from studies.stability import stability_table
@@ -44,6 +45,17 @@ sweep:
   groups:
     - {name: adamw, set: {optimizer.rule: adamw}}
     - {name: mini, set: {optimizer.rule: adam_mini}}
+"""
+CONFIRMED = """
+sweep:
+  seeds: [1]
+  confirm: {seeds: [2, 3, 4]}
+  baseline: adamw
+  parameters: {optimizer.learning_rate: {values: [1.0e-3, 1.0e-2]}}
+  groups:
+    - {name: adamw, set: {optimizer.rule: adamw}}
+    - {name: mini, set: {optimizer.rule: adam_mini}}
+    - {name: lion, set: {optimizer.rule: lion}}
 """
 PROBES = 34  # 33 degrees of freedom: beyond every printed table
 # Both sides sum a handful of float64 numbers in another order.
@@ -139,6 +151,28 @@ def test_differences_to_the_baseline_are_paired_by_seed(
     (row,) = stability_table(sweep).query("group == 'mini'").to_dict("records")
     assert row["difference"] == pytest.approx(best["difference"], **EQUAL)
     assert row["difference_half_width"] == pytest.approx(best["difference_half_width"], rel=1e-9)
+
+
+def test_the_table_of_optimizers_is_that_of_the_report(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(MODEL + CONFIRMED)
+    run("sweep", tmp_path / "sweep.yaml", "--set", f"output={tmp_path / 'out'}")
+    report = json.loads(run("report", tmp_path / "out", "--json"))
+    table = study_table(read_sweep(tmp_path / "out")).set_index("group")
+    assert table.index.tolist() == [row["group"] for row in report["confirmed"]]
+    names = {"loss": "final_loss", "half_width": "final_loss_half_width", "holm": "p_value_holm",
+             "difference": "difference", "difference_half_width": "difference_half_width",
+             "p_value": "p_value", "state_bytes": "optimizer_bytes",
+             "peak_bytes": "peak_allocated_bytes", "step_seconds": "step_seconds"}  # fmt: skip
+    for row in report["confirmed"]:
+        for ours, theirs in names.items():
+            found = table.loc[row["group"], ours]
+            if row[theirs] is None:
+                assert np.isnan(found), ours
+            else:
+                # p = 1 - P(|T| <= t) here, and the tail itself there.
+                assert found == pytest.approx(row[theirs], rel=1e-9, abs=1e-12), ours
+    tried = {group["name"]: group["configurations"] for group in report["groups"]}
+    assert table["tried"].to_dict() == tried
 
 
 def test_students_t_beyond_thirty_degrees_of_freedom(probed: Spectrum) -> None:

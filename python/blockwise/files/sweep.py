@@ -65,8 +65,10 @@ class Sweep:
 
     members: those that choose the best configuration of each group. confirmations: that
     configuration again, on seeds that chose nothing (`sweep.confirm`, `blockwise report
-    --confirm`); empty where the sweep has none. runs: of both, by member id. unreadable: member id to the error, for run files that are damaged or that
-    ran another configuration than the manifest says; one such file does not hide the others.
+    --confirm`); empty where the sweep has none. left_out: those that the sweep's file no longer
+    names; they are in no table, but were tried. runs: of members and confirmations, by member id.
+    unreadable: member id to the error, for run files that are damaged or that ran another
+    configuration than the manifest says; one such file does not hide the others.
     """
 
     folder: Path
@@ -77,6 +79,7 @@ class Sweep:
     runs: dict[str, Run]
     unreadable: dict[str, str]
     confirmations: tuple[Member, ...] = ()
+    left_out: tuple[Member, ...] = ()
 
     def __repr__(self) -> str:
         counts: dict[str, dict[str, int]] = {group: {} for group in self.groups}
@@ -141,6 +144,7 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
             replace(_member(folder_path, entry), confirmed=True)
             for entry in manifest.get("confirmations", [])
         )
+        left_out = tuple(_member(folder_path, entry) for entry in manifest.get("left_out", []))
         name, hash_, baseline = (str(manifest[key]) for key in ("name", "hash", "baseline"))
     except KeyError as error:
         raise RunFileError(f"{folder_path / 'manifest.json'}: incomplete: no {error}") from error
@@ -154,7 +158,9 @@ def read_sweep(folder: str | os.PathLike[str]) -> Sweep:
                 runs[member.id] = _planned_run(member)
         except (OSError, RunFileError) as error:
             unreadable[member.id] = str(error)
-    return Sweep(folder_path, name, hash_, baseline, members, runs, unreadable, confirmations)
+    return Sweep(
+        folder_path, name, hash_, baseline, members, runs, unreadable, confirmations, left_out
+    )
 
 
 def _planned_run(member: Member) -> Run:
