@@ -25,7 +25,7 @@ PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in (
         "README", "install", "train", "data", "partitions", "compare", "learning-rates", "curvature",
-        "models", "memory", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
+        "models", "memory", "speed", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
     "configs/studies/README.md", "configs/hessian/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip
@@ -46,6 +46,7 @@ NOT_RUN = [
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
     (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study)", HELP, "minutes; small in tests/python"),
     (r"runs/(partition|query|precision|attribution|optimizers)", HELP, "needs the runs of a study"),
+    (r"^blockwise bench", HELP, "a minute of the whole machine; small in test_experiments 'bench*'"),
     (r"jupyter lab", HELP, "a server with a browser"),
     (r"jupyter execute", HELP, "end_to_end.quickstart runs this notebook"),
 ]
