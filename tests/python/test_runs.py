@@ -60,10 +60,19 @@ def test_a_run_holds_what_was_written(run_file: Path) -> None:
     # A file without the table names one process.
     assert run.processes[["from_step", "threads"]].to_numpy().tolist() == [[1, 2]]
     assert run.processes["compiler"].tolist() == ["some compiler"]
-    assert list(run.norms.columns) == ["step", "tensor", "gradient", "update", "weight"]
+    assert list(run.norms.columns) == ["step", "tensor", "gradient", "update", "weight", "rate"]
     assert run.norms.empty
     assert (run.status, run.message, run.last_step) == ("finished", "", 300)
     assert run.partition_rule == "adam_mini"
+
+
+def test_energy_is_in_joules_where_the_counters_were_readable(tmp_path: Path) -> None:
+    # -1 microjoule says that they stopped being readable.
+    for name, energy in (("known", 12.5), ("lost", -1e-6), ("absent", None)):
+        write_run(tmp_path / name / "run.h5", RunSpec(steps=2, energy=energy))
+    assert read_run(tmp_path / "known").energy_joules == 12.5
+    assert np.isnan(read_run(tmp_path / "lost").energy_joules)
+    assert np.isnan(read_run(tmp_path / "absent").energy_joules)
 
 
 def test_columns_have_all_rows_and_their_types(run_file: Path) -> None:
