@@ -69,14 +69,16 @@ Combination combination(std::uint64_t number, const std::filesystem::path& folde
   const auto precision = draws.word({"fp32", "bf16", "bf16_autocast"});
   const auto length = draws.between(16, 256);
   const auto rule = draws.word({"adamw", "adam_mini", "sgd_momentum"});
+  const auto trainer = trainer_yaml(draws, precision, length);
+  const auto linear = draws.word({"exact", "exact", "switchback"});
   return {
       precision,
       fmt::format("name: plan\noutput: {0}/run\n"
                   "data: {{kind: tokens, train: {0}/train.bin, validation: "
                   "{0}/validation.bin, sequence_length: {1}, validation_tokens: 256}}\n"
-                  "model: {{{2}}}\noptimizer: {{rule: {3}, learning_rate: 1.0e-3}}\n"
+                  "model: {{{2}, linear: {5}}}\noptimizer: {{rule: {3}, learning_rate: 1.0e-3}}\n"
                   "trainer: {{{4}}}\n",
-                  folder.string(), length, model, rule, trainer_yaml(draws, precision, length))};
+                  folder.string(), length, model, rule, trainer, linear)};
 }
 
 }  // namespace
