@@ -29,20 +29,21 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo "Options: TORCH=cpu for PyTorch's build without CUDA, 0.2 GB instead of 2.5 GB to download;"
+	@echo "CUDA=1 for a CUDA compiler, 0.1 GB, CUDA=0 for none;"
 	@echo "Torch_DIR=... to use a LibTorch that is already here; JOBS=N compilers at once; PYTHON=python3.12"
 	@echo "for .venv; for install PREFIX=...; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60."
 
 .PHONY: dependencies
 dependencies: ## install what is missing: Debian packages, .venv, LibTorch
-	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' CUDA='$(CUDA)' bash cmake/install_dependencies.sh
 
 .PHONY: developer-dependencies
 developer-dependencies: dependencies
-	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh developers
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' CUDA='$(CUDA)' bash cmake/install_dependencies.sh developers
 
 .PHONY: configure
 configure: dependencies
-	@$(CMAKE) --preset release -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --preset release -DTorch_DIR='$(Torch_DIR)' $(if $(filter 0,$(CUDA)),-DBLOCKWISE_CUDA_TOOLKIT=OFF)
 
 .PHONY: build
 build: configure ## install what is missing and build build/release/blockwise
@@ -59,7 +60,7 @@ test: developer-dependencies configure ## install what is missing, build everyth
 
 .PHONY: fuzz-programs
 fuzz-programs:
-	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash cmake/install_dependencies.sh fuzz
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' CUDA='$(CUDA)' bash cmake/install_dependencies.sh fuzz
 	@$(CMAKE) --preset fuzz -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset fuzz --parallel $(JOBS)
 

@@ -6,12 +6,17 @@
 #   bash cmake/install_dependencies.sh developers   # and for changing the code
 #   bash cmake/install_dependencies.sh fuzz         # and for fuzzing
 # Environment: PYTHON names the interpreter for .venv; TORCH=cpu takes PyTorch's build without CUDA;
-# Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch (2.11 to 2.15) that is used instead of the wheel.
+# Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch (2.11 to 2.15) that is used instead of the wheel;
+# CUDA=1 installs a CUDA compiler where none is here, CUDA=0 never does. Without it tests get one, and
+# everybody whose LibTorch is a build with CUDA.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly torch_requirement="torch==2.13.0"
 readonly torch_cpu_index="https://download.pytorch.org/whl/cpu"
+# The toolkit that torch 2.13.0's build with CUDA names, and what disassembles its objects.
+readonly cuda_requirements=("cuda-toolkit[nvcc,cudart,cccl]==13.0.3" "nvidia-cuda-cuobjdump==13.5.37"
+  "nvidia-cuda-nvdisasm==13.5.37")
 readonly cmake_requirement="cmake==3.31.10" # where the system's is too old for CMakePresets.json
 readonly cmake_minimum="3.25"
 readonly venv_python=".venv/bin/python"
@@ -210,9 +215,32 @@ require_libtorch() {
   fi
 }
 
+has_cuda_compiler() {
+  command -v nvcc >/dev/null || [[ -x ${CUDA_PATH:-/usr/local/cuda}/bin/nvcc ]]
+}
+
+wants_cuda_compiler() {
+  case ${CUDA:-} in
+    1) return 0 ;;
+    0) return 1 ;;
+  esac
+  [[ ${#requirements[@]} -gt 1 ]] && return
+  compgen -G '.venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so' >/dev/null
+}
+
+# Only who asked for it by name cannot do without.
+require_cuda_compiler() {
+  wants_cuda_compiler || return 0
+  ! has_cuda_compiler || return 0
+  [[ -f .venv/cuda.stamp ]] || say "CUDA compiler: 0.1 GB to download, 0.3 GB on disk (CUDA=0 goes without)"
+  (install_with_pip cuda.stamp "${cuda_requirements[*]}" "${cuda_requirements[@]}") ||
+    [[ ${CUDA:-} != 1 ]] || exit 1
+}
+
 main() {
   local python="" venv_package=""
   [[ -z ${TORCH:-} || $TORCH == cpu ]] || fail "TORCH is '$TORCH'; it is cpu, or not given"
+  [[ -z ${CUDA:-} || $CUDA == [01] ]] || fail "CUDA is '$CUDA'; it is 0, 1, or not given"
   announce_downloads
   if ! is_recent_python "$venv_python"; then
     PATH=${PATH//"$PWD/.venv/bin:"/} # an activated but broken .venv must not make its successor
@@ -226,6 +254,7 @@ main() {
   install_requirements
   link_python_package
   require_libtorch
+  require_cuda_compiler
 }
 
 main

@@ -83,6 +83,27 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       parts.push_back(make_step(config, i));
     }
   }
+  if (store.device().is_cuda() && *kernels::why_no_cuda_stepper() == '\0') {
+    use_flat_steps(kernels::make_cuda_stepper);
+  }
+}
+
+bool Optimizer::use_flat_steps(kernels::MakeFlatStepper& make) {
+  flat_.reset();
+  const bool is_whole = !store_.releases_gradients() && !store_.splits_masters() &&
+                        !state_.has_codecs() && !state_.is_bounded();
+  const auto all = std::ranges::find_if(
+      parts_, [this](const auto& parts) { return parts.size() == part_.size() && !parts.empty(); });
+  if (!is_whole || clipping_.by == Clipping::By::value || all == parts_.end() ||
+      store_.parameters().scalar_type() != at::kFloat) {
+    return false;
+  }
+  const auto& member = rules_.members()[std::size_t(all - parts_.begin())];
+  const auto* rule = dynamic_cast<const FlatStep*>(member.rule.get());
+  if (rule != nullptr && rule->has_flat_step()) {
+    flat_ = FlatSteps::make(*rule, store_, *all, state_, make);
+  }
+  return flat_ != nullptr;
 }
 
 ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i) const {
@@ -113,8 +134,26 @@ double Optimizer::squared_norm(const at::Tensor& gradient) {
   return gradient.to(at::kDouble).square().sum().item<double>();
 }
 
+// The device finds the norm, so the step is counted before it is known whether it is made.
+StepReport Optimizer::flat_step(double learning_rate) {
+  begin_step(learning_rate);
+  const auto report = flat_->step(scope(rules_.of(0)), clipping_.bound);
+  squared_gradient_ = report.squared_norm;
+  gradient_scale_ = double(report.gradient_scale);
+  moved_ = report.moved;
+  if (!std::isfinite(report.squared_norm)) {
+    --steps_;
+    return {std::sqrt(report.squared_norm), 0.0};
+  }
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    store_.publish(i, stream_seed(rounding_seed(i), RandomStream::rounding, kMasterRounding, 0));
+  }
+  return end_step();
+}
+
 StepReport Optimizer::step(double learning_rate) {
   at::NoGradGuard no_grad;
+  if (flat_) return flat_step(learning_rate);
   const double square = squared_norm(store_.gradients());
   if (!std::isfinite(square)) {
     std::ranges::fill(moved_, 0.0);
@@ -172,6 +211,10 @@ StepScope Optimizer::scope(const RuleSet::Member& member) {
           layers_};
 }
 
+std::uint64_t Optimizer::rounding_seed(std::size_t i) const {
+  return stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
+}
+
 void Optimizer::update_parameter(std::size_t i) {
   const auto& member = rules_.of(i);
   auto& part = parts_[part_[i].first][part_[i].second];
@@ -187,8 +230,7 @@ void Optimizer::update_parameter(std::size_t i) {
       sum = sum.defined() ? sum + moved : moved;
     }
   };
-  const auto rounding =
-      stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
+  const auto rounding = rounding_seed(i);
   over_pieces(i, rounding, step);
   store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
 }

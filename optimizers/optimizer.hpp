@@ -13,6 +13,7 @@
 #include "core/parameters/parameter_store.hpp"
 #include "optimizers/clipping.hpp"
 #include "optimizers/coded_steps.hpp"
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/rates/rate_method.hpp"
 #include "optimizers/rule_set.hpp"
@@ -84,13 +85,22 @@ class Optimizer {
   void use_draws(GivenDraws& draws) { draws_ = &draws; }
 
   // Uses the rules' tensor operations on the CPU too; for tests that compare the two forms.
-  void use_tensor_operations() { fused_ = false; }
+  void use_tensor_operations() {
+    fused_ = false;
+    flat_.reset();
+  }
+  // Makes steps over all tensors at once where the rules, their state and clipping allow it;
+  // returns whether they do. Done by the constructor on a CUDA device; for tests that have another
+  // device.
+  bool use_flat_steps(kernels::MakeFlatStepper& make);
 
  private:
   ParameterStep make_step(const OptimizerConfig& config, std::size_t parameter) const;
   // "SETTING, but optimizer.rule ... NEED for ..."
   void require_local_rules(std::string_view setting, std::string_view need) const;
   StepScope scope(const RuleSet::Member& member);
+  StepReport flat_step(double learning_rate);
+  std::uint64_t rounding_seed(std::size_t parameter) const;
   // State that rules drop before a step.
   void forget();
   void update_parameter(std::size_t parameter);
@@ -112,6 +122,7 @@ class Optimizer {
   std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place
   CodedSteps coded_;
+  std::unique_ptr<FlatSteps> flat_;  // null: tensor by tensor
   kernels::Workspace workspace_;
   double learning_rate_ = 0.0;
   double gradient_scale_ = 1.0;

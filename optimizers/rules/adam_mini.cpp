@@ -11,6 +11,7 @@
 
 #include "core/partition/section_blocks.hpp"
 #include "optimizers/adam_options.hpp"
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
 
@@ -35,7 +36,7 @@ struct MergedSection {
   at::Tensor value;     // [1]
 };
 
-class AdamMini : public UpdateRule, public FusedStep {
+class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = AdamOptions;
   explicit AdamMini(const Options& options) : options_(options) {}
@@ -56,6 +57,23 @@ class AdamMini : public UpdateRule, public FusedStep {
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;
+  }
+
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    return {.kind = kernels::FlatRule::Kind::adam, .adam = options_.step(scope, weight_decay)};
+  }
+  bool set_moment(const PartitionSection& section, kernels::FlatSection& flat) const override {
+    using Moment = kernels::FlatSection::Moment;
+    const std::map<Structure::Kind, Moment> kinds = {{Structure::Kind::elements, Moment::elements},
+                                                     {Structure::Kind::tiles, Moment::tiles},
+                                                     {Structure::Kind::factored, Moment::factored},
+                                                     {Structure::Kind::none, Moment::none}};
+    const auto found = kinds.find(section.structure.kind);
+    if (found == kinds.end()) return false;
+    flat.moment = found->second;
+    flat.value = section.state_offset;
+    flat.merged = section.merged;
+    return true;
   }
 
   void begin_step(std::span<ParameterStep> parameters, const StepScope& scope) const override {

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
@@ -11,7 +12,7 @@
 namespace blockwise {
 namespace {
 
-class AdamW : public UpdateRule, public FusedStep {
+class AdamW : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = AdamOptions;
   explicit AdamW(const Options& options) : options_(options) {}
@@ -25,6 +26,15 @@ class AdamW : public UpdateRule, public FusedStep {
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;
+  }
+
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    return {.kind = kernels::FlatRule::Kind::adam, .adam = options_.step(scope, weight_decay)};
+  }
+  bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
+    flat.moment = kernels::FlatSection::Moment::elements;
+    flat.value = flat.begin;
+    return true;
   }
 
   double apply(const ParameterStep& p, const StepScope& scope) const override {

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
@@ -22,7 +23,7 @@ struct BlockwiseSgdOptions {
   }
 };
 
-class BlockwiseSgd : public UpdateRule, public FusedStep {
+class BlockwiseSgd : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = BlockwiseSgdOptions;
   explicit BlockwiseSgd(const Options& options) : average_{options.momentum, 0.0, 0.0} {}
@@ -36,6 +37,14 @@ class BlockwiseSgd : public UpdateRule, public FusedStep {
   }
   const FusedStep* fused(const KernelKey& key) const override {
     return key.is_float_cpu() ? this : nullptr;
+  }
+
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    return {.kind = kernels::FlatRule::Kind::adam, .adam = average_.step(scope, weight_decay)};
+  }
+  bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
+    flat.moment = kernels::FlatSection::Moment::none;
+    return true;
   }
 
   double apply(const ParameterStep& p, const StepScope& scope) const override {

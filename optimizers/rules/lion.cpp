@@ -4,6 +4,7 @@
 // above. Deviations: none. State: exp_avg, 4 bytes per parameter.
 #include <ATen/ATen.h>
 
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
@@ -20,7 +21,7 @@ struct LionOptions {
   }
 };
 
-class Lion : public UpdateRule {
+class Lion : public UpdateRule, public FlatStep {
  public:
   using Options = LionOptions;
   explicit Lion(const Options& options) : options_(options) {}
@@ -31,6 +32,22 @@ class Lion : public UpdateRule {
   std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
+  }
+
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    kernels::AdamStep step;
+    step.beta1 = static_cast<float>(options_.beta1);
+    step.one_minus_beta1 = static_cast<float>(1.0 - options_.beta1);
+    step.beta2 = static_cast<float>(options_.beta2);
+    step.one_minus_beta2 = static_cast<float>(1.0 - options_.beta2);
+    step.step_size = static_cast<float>(scope.learning_rate);
+    step.decay = static_cast<float>(1.0 - scope.learning_rate * weight_decay);
+    step.shrink = static_cast<float>(scope.learning_rate * weight_decay);
+    return {.kind = kernels::FlatRule::Kind::lion, .adam = step};
+  }
+  bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
+    flat.moment = kernels::FlatSection::Moment::none;
+    return true;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

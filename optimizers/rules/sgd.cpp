@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
@@ -33,7 +34,7 @@ struct PlainSgdOptions {
   }
 };
 
-class Sgd : public UpdateRule {
+class Sgd : public UpdateRule, public FlatStep {
  public:
   using Options = PlainSgdOptions;
   explicit Sgd(const Options& options) : options_(options) {}
@@ -45,6 +46,23 @@ class Sgd : public UpdateRule {
   std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
+  }
+
+  // Frozen tensors have no state, so buffers would not lie as the weights do.
+  bool has_flat_step() const override {
+    return options_.freeze.empty() && options_.decay == "decoupled";
+  }
+
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    using Kind = kernels::FlatRule::Kind;
+    auto step = kernels::SgdStep::of(scope.learning_rate, weight_decay, scope.gradient_scale);
+    step.momentum = static_cast<float>(options_.momentum);
+    step.nesterov = options_.nesterov;
+    return {.kind = options_.momentum > 0.0 ? Kind::momentum : Kind::descent, .sgd = step};
+  }
+  bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
+    flat.moment = kernels::FlatSection::Moment::none;
+    return true;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

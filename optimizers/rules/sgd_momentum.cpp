@@ -4,6 +4,7 @@
 // State: momentum_buffer, 4 bytes per parameter.
 #include <ATen/ATen.h>
 
+#include "optimizers/flat_steps.hpp"
 #include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
@@ -20,7 +21,7 @@ struct SgdOptions {
   }
 };
 
-class SgdMomentum : public UpdateRule, public FusedStep {
+class SgdMomentum : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = SgdOptions;
   explicit SgdMomentum(const Options& options) : options_(options) {}
@@ -36,10 +37,16 @@ class SgdMomentum : public UpdateRule, public FusedStep {
     return key.is_float_cpu() ? this : nullptr;
   }
 
+  kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
+    return {.kind = kernels::FlatRule::Kind::momentum, .sgd = sgd_step(scope, weight_decay)};
+  }
+  bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
+    flat.moment = kernels::FlatSection::Moment::none;
+    return true;
+  }
+
   double apply(const ParameterStep& p, const StepScope& scope) const override {
-    auto step = kernels::SgdStep::of(scope.learning_rate, p.weight_decay, scope.gradient_scale);
-    step.momentum = static_cast<float>(options_.momentum);
-    step.nesterov = options_.nesterov;
+    const auto step = sgd_step(scope, p.weight_decay);
     return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
       return kernels::sgd_momentum(rows, step, scope.space);
     });
@@ -54,6 +61,13 @@ class SgdMomentum : public UpdateRule, public FusedStep {
   }
 
  private:
+  kernels::SgdStep sgd_step(const StepScope& scope, double weight_decay) const {
+    auto step = kernels::SgdStep::of(scope.learning_rate, weight_decay, scope.gradient_scale);
+    step.momentum = static_cast<float>(options_.momentum);
+    step.nesterov = options_.nesterov;
+    return step;
+  }
+
   Options options_;
 };
 

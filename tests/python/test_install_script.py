@@ -48,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def install(root: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    left_out = ("TORCH", "Torch_DIR", "CMAKE_PREFIX_PATH", "PYTHON")
+    left_out = ("TORCH", "Torch_DIR", "CMAKE_PREFIX_PATH", "PYTHON", "CUDA", "CUDA_PATH")
     environment = {key: value for key, value in os.environ.items() if key not in left_out}
     environment |= {"PATH": f"{root}/bin:{os.environ['PATH']}"} | settings
     return subprocess.run(
@@ -160,4 +160,40 @@ def test_the_package_is_importable_in_the_environment(checkout: Path) -> None:
 def test_make_hands_the_choice_on(target: str) -> None:
     words = ["make", "--dry-run", "--no-print-directory", target, "TORCH=cpu"]
     result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "TORCH='cpu' bash cmake/install_dependencies.sh" in result.stdout
+    assert "TORCH='cpu' CUDA='' bash cmake/install_dependencies.sh" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "compiler"),
+    [
+        ((), {}, False),
+        ((), {"CUDA": "1"}, True),
+        (("developers",), {}, True),
+        (("developers",), {"CUDA": "0"}, False),
+    ],
+)
+def test_who_gets_a_cuda_compiler(
+    checkout: Path, words: tuple[str, ...], settings: dict[str, str], compiler: bool
+) -> None:
+    # No nvcc of this machine.
+    no_toolkit = {"PATH": f"{checkout}/bin:/usr/bin:/bin", "CUDA_PATH": "/nonexistent"}
+    result = install(checkout, *words, **no_toolkit, **settings)
+    assert result.returncode == 0, result.stderr
+    log = (checkout / "pip.log").read_text(encoding="utf-8")
+    assert ("cuda-toolkit[nvcc,cudart,cccl]==13.0.3" in log) == compiler
+    assert ("CUDA compiler: 0.1 GB to download" in result.stdout) == compiler
+
+
+def test_a_libtorch_with_cuda_wants_a_cuda_compiler_unless_there_is_one(checkout: Path) -> None:
+    program(checkout / ".venv/lib/python3.11/site-packages/torch/lib/libtorch_cuda.so", "")
+    program(checkout / "toolkit/bin/nvcc", "")
+    install(checkout, CUDA_PATH=str(checkout / "toolkit"))
+    assert "cuda-toolkit" not in (checkout / "pip.log").read_text(encoding="utf-8")
+    install(checkout, CUDA_PATH="/nonexistent", PATH=f"{checkout}/bin:/usr/bin:/bin")
+    assert "cuda-toolkit" in (checkout / "pip.log").read_text(encoding="utf-8")
+
+
+def test_another_word_for_cuda_is_refused(checkout: Path) -> None:
+    result = install(checkout, CUDA="yes")
+    assert result.returncode == 1
+    assert result.stderr == "blockwise: CUDA is 'yes'; it is 0, 1, or not given\n"

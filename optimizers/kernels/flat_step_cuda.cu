@@ -1,0 +1,165 @@
+// The host's side of a step on a CUDA device: tables, scratch, launches, one synchronisation. This
+// source is compiled twice: by nvcc, and by the C++ compiler against
+// tests/optimizers/kernels/fibers, which runs it on the CPU.
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "optimizers/kernels/flat_update.cuh"
+
+namespace blockwise::kernels {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
+}
+
+// n values of a type, on the device.
+template <typename T>
+class DeviceArray {
+ public:
+  DeviceArray() = default;
+  explicit DeviceArray(std::size_t n) {
+    if (n > 0) check(cudaMalloc(reinterpret_cast<void**>(&data_), n * sizeof(T)), "memory");
+  }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
+    if (values.empty()) return;
+    check(cudaMemcpy(data_, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
+          "copy to the device");
+  }
+  ~DeviceArray() { cudaFree(data_); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+
+  T* data() const { return data_; }
+
+ private:
+  T* data_ = nullptr;
+};
+
+class CudaStepper : public FlatStepper {
+ public:
+  CudaStepper(const FlatPlan& plan, cudaStream_t stream)
+      : stream_(stream),
+        piece_count_(plan.pieces.size()),
+        group_count_(plan.groups.size()),
+        tensor_count_(plan.tensor_pieces.size() - 1),
+        norm_part_count_((piece_count_ + kNormPart - 1) / kNormPart),
+        pieces_(plan.pieces),
+        values_(plan.values),
+        groups_(plan.groups),
+        tensor_pieces_(plan.tensor_pieces),
+        partials_(std::size_t(plan.partials)),
+        piece_squares_(piece_count_),
+        norm_parts_(norm_part_count_),
+        group_means_(group_count_),
+        piece_moved_(piece_count_),
+        outcome_(sizeof(Outcome) + tensor_count_ * sizeof(double)),
+        host_outcome_(sizeof(Outcome) + tensor_count_ * sizeof(double)),
+        tables_{pieces_.data(),
+                values_.data(),
+                groups_.data(),
+                tensor_pieces_.data(),
+                std::int64_t(piece_count_),
+                std::int64_t(plan.values.size()),
+                partials_.data(),
+                piece_squares_.data(),
+                norm_parts_.data(),
+                group_means_.data(),
+                piece_moved_.data()} {
+    check(cudaMemset(outcome_.data(), 0, host_outcome_.size()), "memset");
+  }
+
+  FlatReport step(const FlatRule& rule, const FlatBuffers& x, double clip_norm) override {
+    require_aligned(x);
+    if (piece_count_ == 0) return {0.0, 1.0f, std::vector<double>(tensor_count_, 0.0)};
+    launch(squares, piece_count_, tables_, x.g);
+    launch(norm_parts, norm_part_count_, tables_, clip_norm, outcome());
+    launch_moments(rule, x);
+    launch_update(rule, x);
+    launch(totals, tensor_count_, tables_, moved());
+    return read_report();
+  }
+
+ private:
+  Outcome* outcome() const { return reinterpret_cast<Outcome*>(outcome_.data()); }
+  double* moved() const { return reinterpret_cast<double*>(outcome_.data() + sizeof(Outcome)); }
+
+  static void require_aligned(const FlatBuffers& x) {
+    const auto is_aligned = [](const void* p) {
+      return reinterpret_cast<std::uintptr_t>(p) % sizeof(float4) == 0;
+    };
+    if (!is_aligned(x.w) || !is_aligned(x.g) || !is_aligned(x.m) || !is_aligned(x.v)) {
+      throw std::invalid_argument("a flat buffer is not 16-byte aligned");
+    }
+  }
+
+  template <typename... Parameters, typename... Arguments>
+  void launch(void (*kernel)(Parameters...), std::size_t blocks, Arguments... arguments) {
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(unsigned(blocks));
+    config.blockDim = dim3(kThreads);
+    config.stream = stream_;
+    check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "launch");
+  }
+
+  void launch_moments(const FlatRule& rule, const FlatBuffers& x) {
+    if (rule.kind != FlatRule::Kind::adam || tables_.value_count == 0) return;
+    launch(moments, std::size_t(tables_.value_count + kWarps - 1) / kWarps, tables_, rule.adam, x.v,
+           outcome());
+    if (group_count_ > 0) launch(group_means, group_count_, tables_, x.v, outcome());
+  }
+
+  void launch_update(const FlatRule& rule, const FlatBuffers& x) {
+    switch (rule.kind) {
+      case FlatRule::Kind::adam:
+        return launch(update<AdamRule>, piece_count_, tables_, AdamRule{rule.adam}, x, outcome());
+      case FlatRule::Kind::lion:
+        return launch(update<LionRule>, piece_count_, tables_, LionRule{rule.adam}, x, outcome());
+      case FlatRule::Kind::momentum:
+        return launch(update<MomentumRule>, piece_count_, tables_, MomentumRule{rule.sgd}, x,
+                      outcome());
+      case FlatRule::Kind::descent:
+        return launch(update<DescentRule>, piece_count_, tables_, DescentRule{rule.sgd}, x,
+                      outcome());
+    }
+  }
+
+  FlatReport read_report() {
+    check(cudaMemcpyAsync(host_outcome_.data(), outcome_.data(), host_outcome_.size(),
+                          cudaMemcpyDeviceToHost, stream_),
+          "copy to the host");
+    check(cudaStreamSynchronize(stream_), "a step");
+    const auto* found = reinterpret_cast<const Outcome*>(host_outcome_.data());
+    const auto* moved = reinterpret_cast<const double*>(host_outcome_.data() + sizeof(Outcome));
+    return {found->squared_norm, found->gradient_scale, {moved, moved + tensor_count_}};
+  }
+
+  cudaStream_t stream_;
+  std::size_t piece_count_, group_count_, tensor_count_, norm_part_count_;
+  DeviceArray<Piece> pieces_;
+  DeviceArray<SharedValue> values_;
+  DeviceArray<FactoredGroup> groups_;
+  DeviceArray<std::int64_t> tensor_pieces_;
+  DeviceArray<double> partials_, piece_squares_, norm_parts_, group_means_, piece_moved_;
+  DeviceArray<unsigned char> outcome_;
+  std::vector<unsigned char> host_outcome_;
+  Tables tables_;
+};
+
+}  // namespace
+
+const char* why_no_cuda_stepper() {
+  int devices = 0;
+  // Without a driver the runtime speaks of an insufficient one.
+  const auto error = cudaGetDeviceCount(&devices);
+  return error == cudaSuccess && devices > 0 ? "" : "no CUDA device, or no driver for it, is here";
+}
+
+std::unique_ptr<FlatStepper> make_cuda_stepper(const FlatPlan& plan, void* stream) {
+  if (*why_no_cuda_stepper() != '\0') throw std::runtime_error(why_no_cuda_stepper());
+  return std::make_unique<CudaStepper>(plan, static_cast<cudaStream_t>(stream));
+}
+
+}  // namespace blockwise::kernels

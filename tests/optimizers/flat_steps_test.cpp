@@ -1,0 +1,145 @@
+// The Optimizer with steps over all tensors at once, on the CPU by the fibers of
+// tests/optimizers/kernels, against its steps tensor by tensor.
+#include <cmath>
+#include <limits>
+
+#include "core/io/atomic_file.hpp"
+#include "core/partition/partition_file.hpp"
+#include "tests/optimizers/kernels/flat_problem.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/optimizer_setup.hpp"
+#include "tests/support/small_models.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+constexpr double kRate = 1e-2;
+
+struct Run {
+  Run(nlohmann::json fields, bool flat) : store(small_models()[4].spec()->layout(), at::kCPU) {
+    fields["weight_decay"] = 0.1;
+    fill_parameters(store);
+    optimizer = std::make_unique<Optimizer>(optimizer_config(fields), store);
+    if (flat) REQUIRE(optimizer->use_flat_steps(kernels::make_fiber_stepper));
+  }
+  StepReport step(int draw) {
+    fill_gradients(store, draw);
+    return optimizer->step(kRate);
+  }
+
+  ParameterStore store;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+// Largest difference, relative to 1 for weights of size 1.
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).abs() / b.abs().clamp_min(1.0)).max().item<double>();
+}
+
+// Weights, state and reports after three steps. Sums of squares have other orders, and Lion and sgd
+// are compared with LibTorch's operations, which round each product: a few units in the last place
+// of weights of size 1 in each step.
+void check_agrees(const nlohmann::json& fields) {
+  constexpr double kTolerance = 1e-6;
+  Run flat(fields, true), apart(fields, false);
+  for (int draw = 0; draw < 3; ++draw) {
+    const auto report = flat.step(draw), expected = apart.step(draw);
+    CHECK(report.gradient_norm == Approx(expected.gradient_norm).epsilon(kTolerance));
+    CHECK(report.update_norm == Approx(expected.update_norm).epsilon(1e-5));
+  }
+  CHECK(difference(flat.store.parameters(), apart.store.parameters()) < kTolerance);
+  for (std::size_t k = 0; k < flat.optimizer->state().buffers().size(); ++k) {
+    CHECK(difference(flat.optimizer->state().buffers()[k].second,
+                     apart.optimizer->state().buffers()[k].second) < kTolerance);
+  }
+  CHECK(flat.optimizer->steps() == 3);
+  const auto squares = flat.optimizer->squared_updates();
+  const auto expected = apart.optimizer->squared_updates();
+  REQUIRE(squares.size() == expected.size());
+  for (std::size_t i = 0; i < squares.size(); ++i) {
+    CHECK(squares[i] == Approx(expected[i]).epsilon(1e-4).margin(1e-12));
+  }
+}
+
+nlohmann::json partitioned(const std::string& rule) {
+  return {{"rule", "adam_mini"}, {"partition", {{"rule", rule}}}};
+}
+
+}  // namespace
+
+TEST_CASE("flat optimizer: every rule that has a flat step takes the steps of its own form") {
+  for (const std::string rule :
+       {"adamw", "adam_mini", "blockwise_sgd", "sgd", "sgd_momentum", "lion"}) {
+    INFO(rule);
+    check_agrees({{"rule", rule}});
+  }
+  check_agrees({{"rule", "sgd"}, {"momentum", 0.9}, {"nesterov", true}});
+}
+
+TEST_CASE("flat optimizer: every structure of a partition, clipped and not") {
+  for (const std::string rule : {"per_tensor", "per_column", "head_by_column", "factored",
+                                 "factored_per_head", "per_element", "released_1_1_1"}) {
+    INFO(rule);
+    check_agrees(partitioned(rule));
+  }
+  auto unclipped = partitioned("adam_mini");
+  unclipped["gradient_clip"] = 0.0;
+  check_agrees(unclipped);
+}
+
+TEST_CASE("flat optimizer: rates that change from step to step") {
+  check_agrees({{"rule", "adam_mini"}, {"rates", {{"method", "blockwise_lr"}}}});
+  check_agrees(
+      {{"rule", "adamw"}, {"rates", {{"method", "llr"}, {"update_every", 2}, {"ramp_steps", 1}}}});
+}
+
+TEST_CASE("flat optimizer: sections of several tensors share a value") {
+  const TemporaryFolder folder;
+  const auto layout = small_models()[4].spec()->layout();
+  auto tensors = make_partition(layout, "per_tensor").tensors();
+  for (auto& tensor : tensors) {
+    for (auto& section : tensor.sections) {
+      if (section.role == ParameterRole::mlp_in || section.role == ParameterRole::mlp_out) {
+        section.merged = 3;
+      }
+    }
+  }
+  const auto path = folder / "partition.yaml";
+  write_file_atomically(
+      path, partition_text(layout, {Partition(layout, "merged", std::move(tensors)), {}, {}, {}}));
+  check_agrees({{"rule", "adam_mini"}, {"partition", {{"file", path.string()}}}});
+}
+
+TEST_CASE("flat optimizer: a gradient that is not finite is no step") {
+  Run flat({{"rule", "adam_mini"}}, true), apart({{"rule", "adam_mini"}}, false);
+  for (auto* run : {&flat, &apart}) {
+    run->step(0);
+    const auto before = run->store.parameters().clone();
+    fill_gradients(run->store, 1);
+    run->store.gradients()[3] = std::numeric_limits<float>::quiet_NaN();
+    const auto report = run->optimizer->step(kRate);
+    CHECK_FALSE(std::isfinite(report.gradient_norm));
+    CHECK(report.update_norm == 0.0);
+    CHECK(at::equal(run->store.parameters(), before));
+    CHECK(run->optimizer->steps() == 1);
+    run->step(2);
+    CHECK(run->optimizer->steps() == 2);
+  }
+  CHECK(difference(flat.store.parameters(), apart.store.parameters()) < 1e-6);
+}
+
+TEST_CASE("flat optimizer: what has no such step keeps its own") {
+  const auto takes = [](const nlohmann::json& fields) {
+    ParameterStore store(small_models()[4].spec()->layout(), at::kCPU);
+    return Optimizer(optimizer_config(fields), store).use_flat_steps(kernels::make_fiber_stepper);
+  };
+  CHECK(takes({{"rule", "adamw"}}));
+  CHECK_FALSE(takes({{"rule", "muon"}}));
+  CHECK_FALSE(takes({{"rule", "adafactor"}}));
+  CHECK_FALSE(takes({{"rule", "adamw"}, {"clip_by", "value"}}));
+  CHECK_FALSE(takes({{"rule", "sgd"}, {"decay", "coupled"}}));
+  CHECK_FALSE(takes({{"rule", "sgd"}, {"freeze", {"norm"}}}));
+}

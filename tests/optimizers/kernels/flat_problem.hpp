@@ -1,0 +1,65 @@
+// Sections of many shapes in flat buffers, a step of them by a FlatStepper, and the same step by
+// the CPU's kernels, section by section.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "optimizers/kernels/flat_step.hpp"
+
+namespace blockwise::kernels {
+
+// The source of the CUDA kernels on fibers, see fibers/thread_block.hpp, as it is and with faults.
+MakeFlatStepper make_fiber_stepper, make_lost_tail_stepper, make_kept_ticket_stepper;
+
+}  // namespace blockwise::kernels
+
+namespace blockwise::testing {
+
+using kernels::FlatSection;
+using Floats = std::vector<float>;
+
+struct Shape {
+  std::int64_t rows, columns;
+  std::int64_t tile_rows = 1, tile_columns = 1;
+};
+
+class FlatProblem {
+ public:
+  // Appends a tensor of one section; returns it for changes of what does not move its neighbours.
+  FlatSection& add(const Shape& shape, FlatSection::Moment moment,
+                   FlatSection::Rates rates = FlatSection::Rates::step);
+  // Drawn by formula; weights of size 1, gradients and moments of size 1e-2.
+  void fill();
+  void draw_gradient(std::uint32_t stream);
+
+  std::vector<FlatSection> sections;
+  Floats w, g, m, v, rates;
+
+ private:
+  std::int64_t elements_ = 0, values_ = 0, rates_count_ = 0;
+};
+
+// Sections of every structure in all of `shapes`.
+void add_structures(FlatProblem& problem, const std::vector<Shape>& shapes,
+                    FlatSection::Rates rates = FlatSection::Rates::step);
+
+// 1 to 33 rows and columns, around every width of vectors.
+std::vector<Shape> small_shapes();
+// Longer than a warp's segment, a piece, a strip; last ones of one element.
+std::vector<Shape> large_shapes();
+
+// What a step got wrong, in words; empty where nothing. w and m are the CPU's bit for bit, given
+// the same second moments; those are bit-equal per element, and within kMomentTolerance where
+// shared.
+std::vector<std::string> differences(FlatProblem problem, kernels::MakeFlatStepper& make,
+                                     const kernels::FlatRule& rule, int steps, double clip_norm);
+
+// Buffers after some steps.
+FlatProblem stepped(FlatProblem problem, kernels::MakeFlatStepper& make,
+                    const kernels::FlatRule& rule, int steps, double clip_norm);
+
+// Adam at step 3, SGD with momentum 0.9; decay 0.1, rate 1e-2.
+kernels::FlatRule flat_rule(kernels::FlatRule::Kind kind);
+
+}  // namespace blockwise::testing
