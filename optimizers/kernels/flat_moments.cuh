@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) squares(Tables tables, const float* 
   if (of_block && piece.partial >= 0) tables.partials[piece.partial] = total;
 }
 
-// Strided over the block's threads: thread 0 gets the sum. `other` blocks may have written x.
+// Strided over the block's threads: thread 0 gets the sum of what other blocks wrote.
 __device__ double sum_of(const double* x, std::int64_t n) {
   double sum = 0.0;
   for (std::int64_t i = threadIdx.x; i < n; i += kThreads) sum += __ldcg(x + i);

@@ -103,7 +103,7 @@ struct PieceUpdate {
     }
   }
 
-  // The element at `at`; denominator 0: its own, with v of number `v_at`.
+  // The element at `at`; where each has a v of its own, that is number `v_at`.
   __device__ float one(std::int64_t at, std::int64_t v_at, float denominator, Pace pace) const {
     const float g = x.g[at];
     if constexpr (Rule::kHasMoment) {

@@ -163,6 +163,12 @@ def test_make_hands_the_choice_on(target: str) -> None:
     assert "TORCH='cpu' CUDA='' bash cmake/install_dependencies.sh" in result.stdout
 
 
+needs_no_nvcc = pytest.mark.skipif(
+    shutil.which("nvcc", path="/usr/bin:/bin") is not None, reason="the system has a CUDA compiler"
+)
+
+
+@needs_no_nvcc
 @pytest.mark.parametrize(
     ("words", "settings", "compiler"),
     [
@@ -184,6 +190,7 @@ def test_who_gets_a_cuda_compiler(
     assert ("CUDA compiler: 0.1 GB to download" in result.stdout) == compiler
 
 
+@needs_no_nvcc
 def test_a_libtorch_with_cuda_wants_a_cuda_compiler_unless_there_is_one(checkout: Path) -> None:
     program(checkout / ".venv/lib/python3.11/site-packages/torch/lib/libtorch_cuda.so", "")
     program(checkout / "toolkit/bin/nvcc", "")
