@@ -4,6 +4,7 @@ programs that run a study.
     python -m studies.hessian_studies                     the studies of configs/hessian
     python -m studies.quadratics                          the study of quadratics, its table
     python -m studies.attribution                         the study of roles, its tables
+    python -m studies.claims.rmnp                         claims of newer papers, a study each
 """
 
 from pathlib import Path

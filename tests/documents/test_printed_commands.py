@@ -44,7 +44,7 @@ NOT_RUN = [
     (r"sweep configs/(studies|published|hessian)", DRY, "minutes to days of training"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
-    (r"-m studies\.(quadratics|attribution|hessian_studies)", HELP, "minutes; small in tests/python"),
+    (r"-m studies\.(quadratics|attribution|hessian_studies|claims)", HELP, "minutes; small in tests/python"),
     (r"runs/(partition|query|precision|attribution)", HELP, "needs the runs of a study"),
     (r"jupyter lab", HELP, "a server with a browser"),
     (r"jupyter execute", HELP, "end_to_end.quickstart runs this notebook"),
