@@ -5,6 +5,7 @@ programs that run a study.
     python -m studies.quadratics                          the study of quadratics, its table
     python -m studies.attribution                         the study of roles, its tables
     python -m studies.optimizer_study                     the study of optimizers, its table
+    python -m studies.claims.rmnp                         claims of newer papers, a study each
 """
 
 from pathlib import Path

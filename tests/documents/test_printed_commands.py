@@ -44,7 +44,7 @@ NOT_RUN = [
     (r"sweep configs/(studies|published|hessian|nadamw-list)", DRY, "minutes to days of training"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
-    (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study)", HELP, "minutes; small in tests/python"),
+    (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study|claims)", HELP, "minutes; small in tests/python"),
     (r"runs/(partition|query|precision|attribution|optimizers)", HELP, "needs the runs of a study"),
     (r"^blockwise bench", HELP, "a minute of the whole machine; small in test_experiments 'bench*'"),
     (r"jupyter lab", HELP, "a server with a browser"),
