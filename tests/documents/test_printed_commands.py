@@ -27,7 +27,7 @@ PAGES = [
         "README", "install", "train", "data", "partitions", "compare", "learning-rates", "curvature",
         "models", "memory", "speed", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
-    "configs/studies/README.md", "configs/hessian/README.md", "CONTRIBUTING.md",
+    "configs/studies/README.md", "configs/studies/optimizers.md", "configs/hessian/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip
 HEADS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/**/*.yaml"))
 
