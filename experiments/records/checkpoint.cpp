@@ -38,12 +38,13 @@ std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
 // Of state in a file no more than one tensor is in memory beside what the last one left.
 std::vector<LateTensor> state_tensors(const Optimizer& optimizer) {
   std::vector<LateTensor> tensors;
-  for (const auto& [name, tensor] : optimizer.saved_state()) {
+  for (const auto& saved : optimizer.saved_state()) {
+    const auto& tensor = saved.second;
     const auto make = [&optimizer, tensor] {
       optimizer.state().evict();
       return tensor;
     };
-    tensors.push_back({name, tensor.sizes().vec(), tensor.scalar_type(), make});
+    tensors.push_back({saved.first, tensor.sizes().vec(), tensor.scalar_type(), make});
   }
   return tensors;
 }

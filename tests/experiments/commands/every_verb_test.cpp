@@ -121,6 +121,7 @@ std::vector<Use> uses(const Inputs& in) {
         "--output", in.at("replayed.safetensors")},
        {in.at("recorded.safetensors")},
        ""},
+      {{"bench", "--profile", in.config, "--steps", "1"}, {in.config}, ""},
       {{"list"}, {}, ""},
       {{}, {}, ""},
       {{"--help"}, {}, ""},
