@@ -302,6 +302,18 @@ void RunRecorder::record_memory(std::int64_t peak_allocated, std::int64_t peak_r
   });
 }
 
+void RunRecorder::record_state(const std::vector<std::pair<std::string, std::int64_t>>& bytes) {
+  write([&] {
+    std::int64_t all = 0;
+    for (const auto& [kind, size] : bytes) {
+      const auto path = "/memory/state/" + kind;
+      if (file_.has(path)) file_.write_integer(path, size);  // files of before lack some
+      all += size;
+    }
+    file_.write_integer("/memory/optimizer_state", all);
+  });
+}
+
 void RunRecorder::record_energy(std::optional<std::int64_t> microjoules) {
   if (!energy_before_) return;
   if (!microjoules) energy_before_ = std::nullopt;

@@ -121,6 +121,8 @@ class RunRecorder {
   void record(const HessianRows& rows);
   // Kept as the maximum over the run, whatever process it was in.
   void record_memory(std::int64_t peak_allocated, std::int64_t peak_resident);
+  // Bytes by kind, the header's kinds: a rule may choose sizes at its first step.
+  void record_state(const std::vector<std::pair<std::string, std::int64_t>>& bytes);
   // Of this process so far; nothing where it is not known, which it then is not for the whole run.
   void record_energy(std::optional<std::int64_t> microjoules);
   // Flushes.

@@ -515,6 +515,7 @@ bool Run::checkpoint_due() const {
 void Run::checkpoint() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.record_energy(energy_.count());
+  recorder_.record_state(optimizer_bytes_by_kind(optimizer_, store_));
   recorder_.flush();
   const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
   const auto data = run_.config.data.spec->folder().string();
@@ -535,6 +536,7 @@ void Run::mark_best() const {
 RunOutcome Run::end(RunState state, const std::string& message) {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.record_energy(energy_.count());
+  recorder_.record_state(optimizer_bytes_by_kind(optimizer_, store_));
   recorder_.set_status(state, message, step_);
   recorder_.close();
   const auto* pages = optimizer_.state().pages();

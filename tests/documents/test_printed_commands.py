@@ -25,7 +25,7 @@ PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in (
         "README", "install", "train", "data", "partitions", "compare", "learning-rates", "curvature",
-        "models", "memory", "speed", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
+        "models", "memory", "speed", "cuda", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
     "configs/studies/README.md", "configs/studies/optimizers.md", "configs/hessian/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip

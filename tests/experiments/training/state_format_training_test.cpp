@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include "core/io/safetensors.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "tests/support/trained_runs.hpp"
@@ -98,4 +99,16 @@ TEST_CASE("Precision: 24 steps in bfloat16 go the way of float32") {
     CHECK(apart / whole < bound);
     CHECK(apart > 0.0);
   }
+}
+
+TEST_CASE("gefen: the run file has the bytes of the blocks that the first gradient showed") {
+  const TrainedRuns runs("optimizer.rule=gefen");
+  const auto run = runs.trained("gefen", {});
+  std::int64_t saved = 0;
+  const auto state = checkpoint_folder(runs.folder / "gefen", 24) / "optimizer.safetensors";
+  for (const auto& [name, tensor] : read_safetensors(state).tensors) {
+    saved += static_cast<std::int64_t>(tensor.nbytes());
+  }
+  CHECK(run.optimizer_bytes == saved);
+  CHECK(run.optimizer_bytes < 2 * run.parameter_bytes);
 }
