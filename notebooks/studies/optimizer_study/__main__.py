@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from blockwise.figures.style import FIGURE_SUFFIXES, save_figure
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         sweep = read_sweep(options.folder)
+        if options.baseline:
+            sweep = _against(sweep, options.baseline)
         table = study_table(sweep, options.margin)
         print(markdown(table, sweep.baseline), notes(sweep, options.margin), sep="\n\n", flush=True)
         if options.figure:
@@ -34,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _against(sweep: Sweep, baseline: str) -> Sweep:
+    if baseline not in sweep.groups:
+        raise RunFileError(f"--baseline: the sweep has no group '{baseline}'")
+    return replace(sweep, baseline=baseline)
 
 
 def notes(sweep: Sweep, margin: float) -> str:
@@ -69,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--margin", type=float, default=MARGIN,
         help=f"nats above the best loss that the stability band allows (default {MARGIN:g})",
     )  # fmt: skip
+    parser.add_argument("--baseline", help="group to compare with, instead of the sweep's own")
     parser.add_argument("--figure", type=_figure, help="draws loss against bytes of state")
     parser.add_argument("--rates", type=_figure, help="draws loss against the learning rate")
     return parser
