@@ -13,7 +13,7 @@
 namespace blockwise {
 namespace {
 
-struct Stopped {};
+struct StoppedByObserver {};
 
 // The operator as Spectra calls it, counting.
 struct HostOperator {
@@ -28,7 +28,7 @@ struct HostOperator {
     const auto in = at::from_blob(const_cast<double*>(x), {a.columns()}, at::kDouble);
     at::from_blob(y, {a.rows()}, at::kDouble).copy_(a(in.to(a.options(), false, /*copy=*/true)));
     ++products;
-    if (observe && !observe(products)) throw Stopped{};
+    if (observe && !observe(products)) throw StoppedByObserver{};
   }
 };
 
@@ -109,7 +109,7 @@ EigenpairResult spectra_eigenpairs(const LinearOperator& a, const at::Tensor& st
     result.products = op.products;
     result.restarts = solver.num_iterations();
     take_pairs(a, solver, options, result);
-  } catch (const Stopped&) {
+  } catch (const StoppedByObserver&) {
     return {{}, false, op.products, 0, false};
   }
   return result;

@@ -31,6 +31,9 @@ struct RealBounds {
   bool max_open = false;
 };
 
+// The upper bound of counts that have no natural one.
+inline constexpr std::int64_t kLargeCount = std::int64_t{1} << 30;
+
 struct IntegerBounds {
   std::int64_t min = std::numeric_limits<std::int64_t>::min();
   std::int64_t max = std::numeric_limits<std::int64_t>::max();

@@ -8,7 +8,7 @@
 namespace blockwise {
 namespace {
 
-constexpr std::size_t kMostBytes = 4096;
+constexpr std::size_t kBytesLookedAt = 4096;
 
 bool is_control(std::uint8_t byte) {
   constexpr std::string_view kOfText = "\t\n\v\f\r";
@@ -27,7 +27,7 @@ int bytes_behind(std::uint8_t first) {
 bool looks_like_text(std::span<const std::byte> bytes, std::size_t least) {
   if (bytes.size() < std::max<std::size_t>(least, 1)) return false;
   int behind = 0;  // that the last character still needs; the end may cut one
-  for (const auto raw : bytes.first(std::min(bytes.size(), kMostBytes))) {
+  for (const auto raw : bytes.first(std::min(bytes.size(), kBytesLookedAt))) {
     const auto byte = static_cast<std::uint8_t>(raw);
     if (is_control(byte) || (behind > 0) != ((byte & 0xc0) == 0x80)) return false;
     behind = behind > 0 ? behind - 1 : bytes_behind(byte);

@@ -12,8 +12,8 @@
 namespace blockwise {
 namespace {
 
-constexpr const char* kFormat = "blockwise-rates";
-constexpr std::int64_t kVersion = 1;
+constexpr const char* kRatesFormat = "blockwise-rates";
+constexpr std::int64_t kRatesVersion = 1;
 
 // "0.5*3 2*1"
 std::string runs_text(const std::vector<double>& values) {
@@ -40,7 +40,7 @@ class RatesReader : private TensorFileReader {
  public:
   RatesReader(const std::filesystem::path& path, const ParameterLayout& layout,
               const Partition& partition)
-      : TensorFileReader(path, "file of block rates", kFormat, kVersion, layout),
+      : TensorFileReader(path, "file of block rates", kRatesFormat, kRatesVersion, layout),
         partition_(partition) {}
 
   BlockRates read() {
@@ -160,7 +160,7 @@ std::string block_rates_text(const ParameterLayout& layout, const Partition& par
   std::string out = fmt::format(
       "# What the learning rate of every block of a partition is multiplied with.\n"
       "format: {}\nversion: {}\npartition: {}\nlearning_rate: {}\n",
-      kFormat, kVersion, partition_hash(layout, partition), rates.learning_rate);
+      kRatesFormat, kRatesVersion, partition_hash(layout, partition), rates.learning_rate);
   out += provenance_text(rates.provenance) + "tensors:\n";
   for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     out += fmt::format("  - name: {}\n    sections:\n", quoted_yaml(layout.parameters()[i].name));

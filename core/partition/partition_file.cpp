@@ -12,8 +12,8 @@
 namespace blockwise {
 namespace {
 
-constexpr const char* kFormat = "blockwise-partition";
-constexpr std::int64_t kVersion = 2;
+constexpr const char* kPartitionFormat = "blockwise-partition";
+constexpr std::int64_t kPartitionVersion = 2;
 constexpr std::int64_t kLargestNumber = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kVersionWithoutRoles = 1;  // whose hash does not cover them
 
@@ -98,7 +98,7 @@ std::string partition_text(const ParameterLayout& layout, const PartitionFile& f
   std::string out = fmt::format(
       "# Which elements of every parameter tensor share one second moment.\n"
       "format: {}\nversion: {}\nhash: {}\nmodel: {{parameters: {}, tensors: {}}}\n",
-      kFormat, kVersion, partition_hash(layout, file.partition), layout.size(),
+      kPartitionFormat, kPartitionVersion, partition_hash(layout, file.partition), layout.size(),
       layout.parameters().size());
   out += provenance_text(file.provenance);
   out += "tensors:\n";
@@ -122,7 +122,7 @@ namespace {
 class PartitionReader : private TensorFileReader {
  public:
   PartitionReader(const std::filesystem::path& path, const ParameterLayout& layout)
-      : TensorFileReader(path, "partition file", kFormat, kVersion, layout) {}
+      : TensorFileReader(path, "partition file", kPartitionFormat, kPartitionVersion, layout) {}
 
   PartitionFile read() {
     require_keys(root(), {"format", "version", "hash", "model", "provenance", "tensors"});

@@ -5,12 +5,6 @@
 #include "experiments/config/candidate_names.hpp"
 
 namespace blockwise {
-namespace {
-
-constexpr std::int64_t kMany = std::int64_t{1} << 30;
-
-}  // namespace
-
 const std::vector<std::string>& candidate_names() {
   static const std::vector<std::string> names = {
       "whole",          "head",    "rows_8", "row", "column", "factored", "factored_per_head",
@@ -40,32 +34,33 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
          max_state, {0.0, 1.0, true, false});
   v.real({"state_cost", "what a value per element costs, in units of the objective"}, state_cost,
          {0.0, 1e6});
-  v.integer({"vectors", "of the sign-coded probes; errors are their spread"}, vectors, {2, kMany});
-  v.integer({"codes", "sign codes per vector and level"}, codes, {2, kMany});
+  v.integer({"vectors", "of the sign-coded probes; errors are their spread"}, vectors,
+            {2, kLargeCount});
+  v.integer({"codes", "sign codes per vector and level"}, codes, {2, kLargeCount});
   v.integer({"gradient_batches", "of hessian.batch_size, whose squared gradients make the moment"},
-            gradient_batches, {8, kMany});
+            gradient_batches, {8, kLargeCount});
   v.integer({"validation_vectors",
              "fresh probes that measure the chosen blocks again, on the same and on other batches; "
              "0: none"},
-            validation_vectors, {0, kMany});
+            validation_vectors, {0, kLargeCount});
   v.check("validation_vectors", validation_vectors == 1 ? "1, but errors take two of them" : "");
   v.integer({"sample",
              "which batches: 0 the first hessian.batches of the run's order, 1 those behind them, "
              "and so on"},
-            sample, {0, kMany});
+            sample, {0, kLargeCount});
   v.integer({"condition_blocks",
              "per role and structure, the chosen one's and adam_mini's: blocks whose condition "
              "number is measured; not with signal_to_noise"},
-            condition_blocks, {0, kMany});
+            condition_blocks, {0, kLargeCount});
   v.boolean({"merge",
              "sections that stay whole share one value where the couplings between them are above "
              "those of shuffled codes"},
             merge);
   v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
   v.integer({"trial_steps", "loss: steps of a training run; 0: trainer.steps"}, trial_steps,
-            {0, kMany});
+            {0, kLargeCount});
   v.integer({"trial_seeds", "loss: pairs per change, at most"}, trial_seeds, {3, 1000});
-  v.integer({"max_trials", "loss: training runs in all, at most"}, max_trials, {1, kMany});
+  v.integer({"max_trials", "loss: training runs in all, at most"}, max_trials, {1, kLargeCount});
   v.real({"tolerance", "loss: nats that all coarsening together may cost"}, tolerance, {0.0, 1e3});
   v.integer({"seed", "of probes and shuffles"}, seed,
             {0, std::numeric_limits<std::int64_t>::max()});

@@ -21,7 +21,6 @@ const std::vector<std::string> kReorthogonalisations = {"full", "selective", "no
 const std::vector<std::string> kEigensolvers = {"lanczos", "thick_restart", "spectra"};
 const std::vector<std::string> kOrders = {"sampled", "sequential"};
 const std::vector<std::string> kTraceMethods = {"hutchinson", "hutch_plus_plus", "xtrace"};
-constexpr std::int64_t kMany = std::int64_t{1} << 30;
 
 // Names stand in the order of their enum.
 template <typename Enum>
@@ -41,16 +40,16 @@ void visit_section(FieldVisitor& v, const Field& field, Section& section) {
 }
 
 void visit_what(FieldVisitor& v, HessianConfig& c) {
-  v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kMany});
-  v.integer_list({"at_steps", "of a run at which it measures, too"}, c.at_steps, {0, kMany});
+  v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kLargeCount});
+  v.integer_list({"at_steps", "of a run at which it measures, too"}, c.at_steps, {0, kLargeCount});
   v.choice({"kind", "of matrix"}, c.kind, kKinds);
   v.choice({"method",
             "of products: one graph kept for all, a fresh one each, differences of "
             "gradients"},
            c.method, kMethods);
   v.choice({"precision", "of parameters, activations and vectors"}, c.precision, {"fp32", "fp64"});
-  v.integer({"batches", "of training examples that make the loss"}, c.batches, {1, kMany});
-  v.integer({"batch_size", "examples of each"}, c.batch_size, {1, kMany});
+  v.integer({"batches", "of training examples that make the loss"}, c.batches, {1, kLargeCount});
+  v.integer({"batch_size", "examples of each"}, c.batch_size, {1, kLargeCount});
   v.choice({"order",
             "of those examples: as a run samples them, or from the start of the training data on"},
            c.order, kOrders);
@@ -139,9 +138,9 @@ void HessianPartsConfig::visit(FieldVisitor& v) {
               names);
   v.choice_list({"roles", "only tensors of these; empty: all"}, roles, role_names());
   v.integer_list({"layers", "only these, -1 is outside the layers; empty: all"}, layers,
-                 {-1, kMany});
+                 {-1, kLargeCount});
   v.integer_list({"index", "only the heads, rows or columns with these numbers; empty: all"}, index,
-                 {0, kMany});
+                 {0, kLargeCount});
 }
 
 void LanczosConfig::visit(FieldVisitor& v) {
@@ -149,32 +148,32 @@ void LanczosConfig::visit(FieldVisitor& v) {
       {"steps",
        "per probe; 0: no Lanczos; a part of fewer parameters has as many steps as parameters; "
        "functions add steps while their quadrature is not right, up to four times as many"},
-      steps, {0, kMany});
+      steps, {0, kLargeCount});
   v.integer({"probes", "random starts per part, for densities with error bars"}, probes,
-            {1, kMany});
+            {1, kLargeCount});
   v.choice({"reorthogonalisation", "full, against converged pairs, or none (densities only)"},
            reorthogonalisation, kReorthogonalisations);
-  v.integer({"save_every", "Lanczos steps between saved states"}, save_every, {1, kMany});
+  v.integer({"save_every", "Lanczos steps between saved states"}, save_every, {1, kLargeCount});
   v.integer({"lockstep", "parts whose Lanczos runs side by side, sharing graphs; a basis each"},
-            lockstep, {1, kMany});
+            lockstep, {1, kLargeCount});
 }
 
 void PairsConfig::visit(FieldVisitor& v) {
   v.integer({"count", "reported at each end, each confirmed by one more product"}, count,
-            {0, kMany});
+            {0, kLargeCount});
   v.choice({"solver",
             "of the pairs: the first probe's Lanczos, or a process of its own in a bounded basis, "
             "ours, which alone finds copies of eigenvalues that repeat, or Spectra's on the host"},
            solver, kEigensolvers);
   v.integer({"basis", "vectors of that process; 0: twice the wanted pairs and 10"}, basis,
-            {0, kMany});
-  v.integer({"products", "at most, of that process"}, products, {1, kMany});
+            {0, kLargeCount});
+  v.integer({"products", "at most, of that process"}, products, {1, kLargeCount});
   v.real({"tolerance", "residual over norm of a pair that counts as converged"}, tolerance,
          {0.0, 1.0, true, false});
   v.integer({"vectors",
              "of `spectrum`: eigenvectors of each part that are written, those of the reported "
              "pairs with the largest |eigenvalue|; at most `count`, with exact any number"},
-            vectors, {0, kMany});
+            vectors, {0, kLargeCount});
 }
 
 void SpectralConfig::visit(FieldVisitor& v) {
@@ -186,7 +185,7 @@ void SpectralConfig::visit(FieldVisitor& v) {
 
 void TraceConfig::visit(FieldVisitor& v) {
   v.integer({"products", "per part at most, for trace and Frobenius norm; 0: none"}, products,
-            {0, kMany});
+            {0, kLargeCount});
   v.choice({"method", "plain probes, or a range found first and probes for the rest"}, method,
            kTraceMethods);
   v.real({"error", kStops}, error, {kNever, 1.0});
@@ -195,7 +194,7 @@ void TraceConfig::visit(FieldVisitor& v) {
 void DiagonalConfig::visit(FieldVisitor& v) {
   v.integer({"products",
              "per part at most, for its diagonal and the norms of its rows, all written; 0: none"},
-            products, {0, kMany});
+            products, {0, kLargeCount});
   v.real({"error", kStops}, error, {kNever, 1.0});
 }
 
@@ -203,15 +202,15 @@ void CouplingsConfig::visit(FieldVisitor& v) {
   v.integer({"products",
              "per part, for the norms of all off-diagonal blocks; with exact one per column, "
              "whatever the number; 0: none"},
-            products, {0, kMany});
+            products, {0, kLargeCount});
 }
 
 void EnergiesConfig::visit(FieldVisitor& v) {
   v.choice_list({"partitions", "rules whose energy inside blocks is measured, tensor by tensor"},
                 partitions, partition_rule_names());
   v.integer({"code_vectors", "vectors of the sign-coded probes; errors are their spread"},
-            code_vectors, {2, kMany});
-  v.integer({"codes", "sign codes per vector"}, codes, {2, kMany});
+            code_vectors, {2, kLargeCount});
+  v.integer({"codes", "sign codes per vector"}, codes, {2, kLargeCount});
 }
 
 void HessianConfig::visit(FieldVisitor& v) {

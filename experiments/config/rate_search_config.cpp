@@ -3,12 +3,6 @@
 #include <cmath>
 
 namespace blockwise {
-namespace {
-
-constexpr std::int64_t kMany = std::int64_t{1} << 30;
-
-}  // namespace
-
 void RateSearchConfig::visit(FieldVisitor& v) {
   v.choice({"method",
             "curvature: 2 / (lambda_max + lambda_min) of every block; mean_v: what Adam-mini's "
@@ -23,7 +17,7 @@ void RateSearchConfig::visit(FieldVisitor& v) {
   v.integer({"samples", "curvature: disjoint sets of hessian.batches; intervals are their spread"},
             samples, {1, 1000});
   v.integer({"products", "curvature: with the Hessian per block and sample, at most"}, products,
-            {2, kMany});
+            {2, kLargeCount});
   v.real({"error", "curvature: bound on a rate's relative error that ends it earlier"}, error,
          {0.0, 1.0});
   v.real({"damping",
@@ -31,7 +25,7 @@ void RateSearchConfig::visit(FieldVisitor& v) {
          damping, {0.0, 1e3});
   v.integer({"gradient_batches",
              "of trainer.global_batch_tokens, whose squared mean gradients make the second moment"},
-            gradient_batches, {4, kMany});
+            gradient_batches, {4, kLargeCount});
   v.choice({"groups", "coordinate: what shares a factor"}, groups, {"role", "role_and_layer"});
   v.real({"lowest", "coordinate, leave_out: smallest factor of the grid"}, lowest,
          {0.0, 1.0, true, false});
@@ -40,9 +34,10 @@ void RateSearchConfig::visit(FieldVisitor& v) {
   v.integer({"passes", "coordinate: over all groups, at most"}, passes, {1, 100});
   v.integer_list({"left_out", "leave_out: numbers of sections that are picked at random"}, left_out,
                  {1, 1000});
-  v.integer({"trial_steps", "steps of a training run; 0: trainer.steps"}, trial_steps, {0, kMany});
+  v.integer({"trial_steps", "steps of a training run; 0: trainer.steps"}, trial_steps,
+            {0, kLargeCount});
   v.integer({"trial_seeds", "pairs per change, at most"}, trial_seeds, {2, 1000});
-  v.integer({"max_trials", "training runs in all, at most"}, max_trials, {1, kMany});
+  v.integer({"max_trials", "training runs in all, at most"}, max_trials, {1, kLargeCount});
   v.integer({"seed", "of starts and picks"}, seed, {0, std::numeric_limits<std::int64_t>::max()});
   v.check("points", lowest < 1.0 && highest > 1.0 && points % 2 == 0
                         ? "an odd number of points, so that 1 may be one of them"

@@ -90,14 +90,14 @@ void write_memory(Hdf5File& file, const RunHeader& header) {
 }
 
 // The rows of /partition: a section of a tensor each.
-struct SectionRow {
+struct PartitionRow {
   const Parameter* block;
   const PartitionSection* section;
 };
 
-std::vector<SectionRow> section_rows(const ParameterLayout& layout, const Partition& partition) {
+std::vector<PartitionRow> section_rows(const ParameterLayout& layout, const Partition& partition) {
   check_equal(partition.tensors().size(), layout.parameters().size(), "tensors of the partition");
-  std::vector<SectionRow> rows;
+  std::vector<PartitionRow> rows;
   for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     for (const auto& section : partition.tensors()[i].sections) {
       rows.push_back({&layout.parameters()[i], &section});

@@ -118,8 +118,8 @@ struct Measured : SmallRunFolder {
 // ---- a run that was stopped
 // ----------------------------------------------------------------------
 
-struct Stopped : SmallRunFolder {
-  Stopped() : SmallRunFolder(6) {
+struct StoppedRun : SmallRunFolder {
+  StoppedRun() : SmallRunFolder(6) {
     REQUIRE(run({"train"}).exit_code == 0);
     fs::remove_all(checkpoint_folder(folder / "run", 6));
     auto recorder =
@@ -235,7 +235,7 @@ TEST_CASE("Rows of curvature in a run file are checked against the file's own ta
 }
 
 TEST_CASE("Optimizer state of wrong sizes is refused before a kernel sees it") {
-  const Stopped s;
+  const StoppedRun s;
   const auto& [first, average] = s.state.at(0);
   const auto& [second, moment] = s.state.at(1);
   const auto all = average.numel(), values = moment.numel();
