@@ -46,7 +46,8 @@ fence(yaml "^yaml-cpp/"
       "yaml-cpp belongs to core/text/yaml_text, core/partition/tensor_file.hpp and experiments/config/yaml_tree.hpp")
 fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests/core/io)/hdf5_[a-z_]+\\.(hpp|cpp)$"
       "HDF5 belongs to core/io/hdf5_*.{hpp,cpp}")
-fence(highway "^hwy/" "^(tests/)?optimizers/kernels/" "Highway belongs to optimizers/kernels/")
+fence(highway "^hwy/" "^(tests/)?(core|optimizers)/kernels/"
+      "Highway belongs to core/kernels/ and optimizers/kernels/")
 fence(cuda "^(cuda|cublas|curand|cusparse|cusolver|cufft|nvrtc|nvml|nvtx|nccl|cub/|thrust/|cooperative_groups)"
       "^(tests/)?optimizers/kernels/" "CUDA belongs to optimizers/kernels/")
 # These headers of LibTorch include the toolkit's, which a machine with the CUDA wheel need not have.
@@ -60,7 +61,7 @@ fence(benchmark "^benchmark/" "^experiments/bench/bench_case\\.cpp$"
       "google-benchmark belongs to experiments/bench/bench_case.cpp")
 # Kernels know pointers and sizes only.
 set(torch_headers "^(torch|ATen|c10|caffe2)/")
-set(torch_free "^optimizers/kernels/|\\.cuh?$")
+set(torch_free "^(core|optimizers)/kernels/|\\.cuh?$")
 
 # The wing of a file below experiments/, or nothing.
 function(wing_of path result)

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.hpp"
-#include "core/losses/chunked_cross_entropy.hpp"
+#include "core/losses/linear_cross_entropy.hpp"
 
 namespace blockwise {
 
@@ -15,9 +15,9 @@ at::Tensor Model::logits(const at::Tensor& inputs, ForwardContext& context) cons
 // The cross-entropy is float32 at least, whatever the logits are.
 at::Tensor Model::loss(const Batch& batch, ForwardContext& context) const {
   const auto targets = batch.targets.reshape({-1});
-  if (context.loss_chunk_rows > 0) {
+  if (!context.twice_differentiable) {
     const auto rows = features(batch.inputs, context);
-    return chunked_cross_entropy(rows.reshape({-1, rows.size(-1)}), head(), targets, context);
+    return linear_cross_entropy(rows.reshape({-1, rows.size(-1)}), head(), targets, context);
   }
   auto scores = logits(batch.inputs, context);
   scores = scores.reshape({-1, scores.size(-1)});

@@ -155,13 +155,13 @@ TEST_CASE("Tokens are not taken for text") {
   std::string many;
   while (many.size() < 200) many += bytes_as_tokens;
   CHECK(error_of(many, bare) == "no error");
-  CHECK(error_of("abcd", bare) == "no error");                         // two tokens
-  CHECK(error_of(std::string(100, '\x80'), bare) == "no error");       // nothing begins so
-  CHECK(error_of(std::string(99, 'a') + "\xff", bare) == "no error");  // no UTF-8
-  CHECK(error_of(std::string(98, 'a') + "\xc3"
-                                        "a",
+  CHECK(error_of("abcd", bare) == "no error");                               // two tokens
+  CHECK(error_of(std::string(100, '\x80'), bare) == "no error");             // nothing begins so
+  CHECK(error_of(std::string(99, 'a').append("\xff"), bare) == "no error");  // no UTF-8
+  CHECK(error_of(std::string(98, 'a').append("\xc3"
+                                             "a"),
                  bare) == "no error");  // a cut character
-  CHECK(error_of(std::string(99, 'a') + "\x7f", bare) == "no error");
+  CHECK(error_of(std::string(99, 'a').append("\x7f"), bare) == "no error");
 }
 
 TEST_CASE("A file with a header is not read as bare tokens") {

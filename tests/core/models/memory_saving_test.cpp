@@ -7,7 +7,7 @@
 #include "core/autograd.hpp"
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
-#include "core/losses/chunked_cross_entropy.hpp"
+#include "core/losses/linear_cross_entropy.hpp"
 #include "core/models/key_value_cache.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_models.hpp"
@@ -86,10 +86,10 @@ TEST_CASE(
   const Linear head{at::randn({5, 3}).requires_grad_(true), {}};
   ForwardContext context;
   context.loss_chunk_rows = 2;
-  const auto loss = chunked_cross_entropy(x, head, at::randint(5, {4}, at::kLong), context);
+  const auto loss = linear_cross_entropy(x, head, at::randint(5, {4}, at::kLong), context);
   CHECK_THROWS_WITH(
       torch::autograd::grad({loss}, {x}, {}, /*retain_graph=*/true, /*create_graph=*/true),
-      Contains("loss_chunk_rows = 0"));
+      Contains("twice_differentiable"));
 }
 
 TEST_CASE("The key-value cache gives the logits of the whole sequence, token by token") {
