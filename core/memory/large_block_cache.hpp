@@ -19,11 +19,14 @@ namespace blockwise {
 //
 //   in_use() + kept() <= peak_in_use()
 //
-// A request is served by the smallest kept block of at least its size and at most 9/8 of it, so the
-// resident memory is below 9/8 of the peak of what was asked for. Otherwise a new block is mapped,
-// after the blocks that were freed first have been given back as far as the bound demands. New
-// blocks start at a multiple of 2 MiB and ask for huge pages. All calls may come from any thread;
-// each takes one lock.
+// A request is served by the smallest kept block of at least its size: whole where that is at most
+// 9/8 of it, by its first part otherwise, and parts of one mapping that are free side by side are
+// one block again. So the resident memory is below 9/8 of the peak of what was asked for, and a
+// step in which a large block and several small ones take turns maps nothing after the first. Where
+// no kept block will do, a new one is mapped, after the blocks that were freed first have been
+// given back, in part where that is enough, as far as the bound demands. New blocks start at a
+// multiple of 2 MiB and ask for huge pages. All calls may come from any thread; each takes one
+// lock.
 class LargeBlockCache {
  public:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;
@@ -45,21 +48,26 @@ class LargeBlockCache {
 
  private:
   struct Block {
-    void* start = nullptr;
+    std::byte* start = nullptr;
     std::size_t bytes = 0;
+    std::size_t mapping = 0;  // number of the mmap() that it is of
   };
   using Kept = std::list<Block>;  // in the order in which they were freed
 
   void* take_kept(std::size_t bytes);
   void* take_new(std::size_t bytes);
   void count_in_use(const Block& block);
-  void give_back(Kept::iterator block);
+  void keep(const Block& block, Kept::const_iterator before);
+  Block take_out(Kept::iterator block);
+  Block joined_with_neighbours(Block block);
   void shrink_kept(std::size_t bound);
 
   mutable std::mutex mutex_;
   Kept kept_;
+  std::map<std::byte*, Kept::iterator> by_address_;
   std::multimap<std::size_t, Kept::iterator> by_size_;
-  std::unordered_map<void*, std::size_t> used_;
+  std::unordered_map<void*, Block> used_;
+  std::size_t mappings_ = 0;
   std::size_t used_bytes_ = 0;
   std::size_t kept_bytes_ = 0;
   std::size_t peak_bytes_ = 0;
