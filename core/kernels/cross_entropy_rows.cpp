@@ -11,53 +11,15 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include "core/kernels/widened-inl.hpp"
+
 HWY_BEFORE_NAMESPACE();
 namespace blockwise {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class D>
-hn::Vec<D> load(D d, const float* p) {
-  return hn::LoadU(d, p);
-}
-template <class D>
-void store(hn::Vec<D> x, D d, float* p) {
-  hn::StoreU(x, d, p);
-}
-template <class D>
-hn::Vec<D> load(D d, const std::uint16_t* p) {
-  const hn::RebindToUnsigned<D> bits;
-  const hn::Rebind<std::uint16_t, D> halves;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(bits, hn::LoadU(halves, p))));
-}
-// To the nearest, ties to even; NaN stays NaN, as every NaN here has a high bit of its mantissa.
-template <class D>
-void store(hn::Vec<D> x, D d, std::uint16_t* p) {
-  const hn::RebindToUnsigned<D> bits;
-  const hn::RebindToSigned<D> whole;
-  const hn::Rebind<std::uint16_t, D> halves;
-  const auto b = hn::BitCast(bits, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(b), hn::Set(bits, 1));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(b, hn::Add(odd, hn::Set(bits, 0x7FFF))));
-  const auto kept =
-      hn::IfThenElse(hn::MaskFromVec(hn::BitCast(bits, hn::VecFromMask(d, hn::IsNaN(x)))),
-                     hn::Set(bits, 0x7FC0), rounded);
-  hn::StoreU(hn::DemoteTo(halves, hn::BitCast(whole, kept)), halves, p);
-}
-
 constexpr std::int64_t kFold = 1024;  // classes whose sum stays in float32
-
-// Calls body(d, i) over [0, n) with full vectors and then one lane at a time.
-template <class Body>
-void over(std::int64_t n, const Body& body) {
-  const hn::ScalableTag<float> d;
-  const hn::CappedTag<float, 1> one;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  for (; i < n; ++i) body(one, i);
-}
 
 // NaN where either is: a comparison alone would lose it.
 template <class D>
@@ -103,7 +65,7 @@ double exponential_sum(const T* z, std::int64_t n, float most) {
 
 template <class T>
 void fill(T* slope, std::int64_t n, float value) {
-  over(n, [&](auto d, std::int64_t i) { store(hn::Set(d, value), d, slope + i); });
+  over(n, [&](auto d, std::int64_t i) HWY_ATTR { store(hn::Set(d, value), d, slope + i); });
 }
 
 template <class T>
@@ -128,7 +90,7 @@ double row(const T* z, std::int64_t n, std::int64_t target, float weight, T* slo
   const double log_sum = std::log(exponential_sum(z, n, most));
   if (slope == nullptr) return log_sum - above;
   const auto shift = static_cast<float>(log_sum);
-  over(n, [&](auto d, std::int64_t i) {
+  over(n, [&](auto d, std::int64_t i) HWY_ATTR {
     const auto x = hn::Sub(hn::Sub(load(d, z + i), hn::Set(d, most)), hn::Set(d, shift));
     store(hn::Mul(hn::Exp(d, x), hn::Set(d, weight)), d, slope + i);
   });

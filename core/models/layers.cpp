@@ -6,7 +6,10 @@
 #include <limits>
 
 #include "core/base/error.hpp"
+#include "core/base/tensor_bits.hpp"
 #include "core/losses/twice_differentiable.hpp"
+#include "core/models/fused_activations.hpp"
+#include "core/models/fused_rms_norm.hpp"
 #include "core/models/key_value_cache.hpp"
 #include "core/models/switchback.hpp"
 
@@ -31,12 +34,13 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x, const ForwardContext& cont
   return at::layer_norm(x, {x.size(-1)}, gain, offset, eps);
 }
 
-// A float32 gain on bfloat16 activations: applied to the rounded quotient, as Hugging Face does it,
-// and the result must not widen what follows.
+// Elsewhere than in a kernel of ours a float32 gain on bfloat16 activations is applied to the
+// rounded quotient, as Hugging Face does it, and the result must not widen what follows.
 at::Tensor RmsNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
   if (context.twice_differentiable) {
     return twice_differentiable_normalization(x, eps, NormKind::rms) * gain;
   }
+  if (has_cpu_kernel(x)) return fused_rms_norm(x, gain, eps);
   if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
   return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());
 }
@@ -53,15 +57,17 @@ void visit_linear(FieldVisitor& v, std::string& name) {
 }
 
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context) {
-  return context.twice_differentiable ? twice_differentiable_gelu_tanh(x) : at::gelu(x, "tanh");
+  if (context.twice_differentiable) return twice_differentiable_gelu_tanh(x);
+  return has_cpu_kernel(x) ? fused_activation(Curve::gelu_tanh, x) : at::gelu(x, "tanh");
 }
 
 at::Tensor gelu(const at::Tensor& x, const ForwardContext& context) {
   return context.twice_differentiable ? twice_differentiable_gelu(x) : at::gelu(x);
 }
 
-at::Tensor silu(const at::Tensor& x, const ForwardContext& context) {
-  return context.twice_differentiable ? twice_differentiable_silu(x) : at::silu(x);
+at::Tensor swiglu(const at::Tensor& x, const at::Tensor& z, const ForwardContext& context) {
+  if (context.twice_differentiable) return twice_differentiable_silu(x) * z;
+  return has_cpu_kernel(x) ? fused_gate(Curve::silu, x, z) : at::silu(x) * z;
 }
 
 namespace {

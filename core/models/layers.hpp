@@ -32,7 +32,8 @@ void visit_linear(FieldVisitor& v, std::string& name);
 // The activations between a layer's matrices.
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context);
 at::Tensor gelu(const at::Tensor& x, const ForwardContext& context);
-at::Tensor silu(const at::Tensor& x, const ForwardContext& context);
+// silu(x) z (Shazeer, arXiv 2002.05202, eq. 6, without its matrices).
+at::Tensor swiglu(const at::Tensor& x, const at::Tensor& z, const ForwardContext& context);
 
 // Inverted dropout from the context's generator; the identity without one or with p = 0.
 at::Tensor dropout(const at::Tensor& x, double p, ForwardContext& context);

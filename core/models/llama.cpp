@@ -177,8 +177,8 @@ at::Tensor Llama::attention(std::size_t index, const at::Tensor& x, const Rotary
     q = layer.q_norm(q, context);
     k = layer.k_norm(k, context);
   }
-  q = rotate(q, positions);
-  k = rotate(k, positions);
+  q = rotate(q, positions, context);
+  k = rotate(k, positions, context);
   if (context.cache != nullptr) std::tie(k, v) = context.cache->append(index, k, v);
   const AttentionOptions attention{options_.dropout, options_.sliding_window};
   const auto mixed = merge_heads(causal_attention(q, k, v, attention, context));
@@ -191,7 +191,7 @@ at::Tensor Llama::layer(std::size_t index, const at::Tensor& x, const RotaryTabl
   const auto mixed = attention(index, layer.input_norm(x, context), positions, context);
   const auto y = x + dropout(mixed, options_.dropout, context);
   const auto h = layer.post_attention_norm(y, context);
-  const auto gated = silu(layer.gate(h, context), context) * layer.up(h, context);
+  const auto gated = swiglu(layer.gate(h, context), layer.up(h, context), context);
   return y + dropout(layer.down(gated, context), options_.dropout, context);
 }
 

@@ -1,6 +1,8 @@
 #include "core/models/rotary.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +10,8 @@
 #include <vector>
 
 #include "core/base/error.hpp"
+#include "core/base/tensor_bits.hpp"
+#include "core/kernels/rotary_rows.hpp"
 
 namespace blockwise {
 namespace {
@@ -111,8 +115,72 @@ RotaryTable RotaryEmbedding::table(std::int64_t first, std::int64_t length) cons
   return {all_.cosine.narrow(0, first, length), all_.sine.narrow(0, first, length)};
 }
 
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// x with its rows' elements side by side, as the kernel wants them.
+at::Tensor with_whole_rows(const at::Tensor& x) { return x.stride(3) == 1 ? x : x.contiguous(); }
+
+// Like x in shape, [B, T, H, D] in memory, which merging heads needs.
+at::Tensor empty_by_position(const at::Tensor& x) {
+  return at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).transpose(1, 2);
+}
+
+// turn: rotate_rows or rotate_rows_back, on the T rows of every head.
+template <typename Turn>
+at::Tensor turned(const at::Tensor& input, const at::Tensor& cosines, const at::Tensor& sines,
+                  const Turn& turn) {
+  const auto x = with_whole_rows(input);
+  auto y = empty_by_position(x);
+  if (x.is_meta()) return y;
+  const auto heads = x.size(1), length = x.size(2), dim = x.size(3);
+  with_bits(x, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(
+        0, x.size(0) * heads, 1 + (1 << 14) / (length * dim), [&](auto begin, auto end) {
+          for (auto i = begin; i < end; ++i) {
+            const auto b = i / heads, h = i % heads;
+            turn(RotaryRows<T>{
+                bits_of_tensor<T>(x) + b * x.stride(0) + h * x.stride(1), x.stride(2),
+                bits_of_tensor<T>(y) + b * y.stride(0) + h * y.stride(1), y.stride(2),
+                cosines.const_data_ptr<float>(), sines.const_data_ptr<float>(), length, dim / 2});
+          }
+        });
+  });
+  return y;
+}
+
+class Rotation : public torch::autograd::Function<Rotation> {
+ public:
+  static Variable forward(AutogradContext* context, const Variable& x, const at::Tensor& cosines,
+                          const at::Tensor& sines) {
+    context->save_for_backward({cosines, sines});
+    return turned(x, cosines, sines, [](const auto& rows) { rotate_rows(rows); });
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list outputs) {
+    if (at::GradMode::is_enabled()) {
+      throw InvariantError("the rotary embedding was differentiated twice");
+    }
+    const auto saved = context->get_saved_variables();
+    return {
+        turned(outputs[0], saved[0], saved[1], [](const auto& rows) { rotate_rows_back(rows); }),
+        {},
+        {}};
+  }
+};
+
+}  // namespace
+
 // Under autocast the tables are wider than x.
-at::Tensor rotate(const at::Tensor& x, const RotaryTable& table) {
+at::Tensor rotate(const at::Tensor& x, const RotaryTable& table, const ForwardContext& context) {
+  if (!context.twice_differentiable && has_cpu_kernel(x)) {
+    const auto wide = [](const at::Tensor& t) { return t.to(at::kFloat).contiguous(); };
+    return Rotation::apply(x, wide(table.cosine), wide(table.sine));
+  }
   const auto halves = x.chunk(2, -1);
   const auto rotated = at::cat({-halves[1], halves[0]}, -1);
   return (x * table.cosine + rotated * table.sine).to(x.scalar_type());

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/base/fields.hpp"
+#include "core/base/forward_context.hpp"
 
 namespace blockwise {
 
@@ -65,7 +66,8 @@ class RotaryEmbedding {
   RotaryTable all_;
 };
 
-// x [B, H, T, D] turned to the table's positions.
-at::Tensor rotate(const at::Tensor& x, const RotaryTable& table);
+// x [B, H, T, D] turned to the table's positions. In float32 and bfloat16 on the CPU in one pass,
+// once differentiable unless the context wants twice.
+at::Tensor rotate(const at::Tensor& x, const RotaryTable& table, const ForwardContext& context);
 
 }  // namespace blockwise

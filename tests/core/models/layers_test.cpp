@@ -80,10 +80,10 @@ TEST_CASE("Rotary positions keep norms, and scores depend on the distance alone"
   const auto q = randn({1, 1, 1, dim}, 4).expand({1, 1, length, dim});
   const auto k = randn({1, 1, 1, dim}, 5).expand({1, 1, length, dim});
   const auto table = rotary.table(0, length);
-  const auto rotated = rotate(q, table);
+  const auto rotated = rotate(q, table, {});
   CHECK(at::allclose(rotated.norm(2, -1), q.norm(2, -1), 1e-14, 0.0));
   CHECK(at::equal(rotated.select(2, 0), q.select(2, 0)));
-  const auto scores = at::matmul(rotated, rotate(k, table).transpose(-2, -1))[0][0];
+  const auto scores = at::matmul(rotated, rotate(k, table, {}).transpose(-2, -1))[0][0];
   for (std::int64_t distance = -3; distance <= 3; ++distance) {
     const auto diagonal = scores.diagonal(distance);
     CHECK((diagonal - diagonal[0]).abs().max().item<double>() < 1e-13);
