@@ -87,7 +87,7 @@ quickstart: build corpus ## find a partition, compare it with Adam-mini's and Ad
 	@$(MAKE) --no-print-directory --silent $(FOUND)
 	@$(BLOCKWISE) search-lr configs/quickstart.yaml --output $(QUICKSTART)/rates --set optimizer.rule=adam_mini \
 	  --set optimizer.partition.file=$(FOUND)
-	@$(BLOCKWISE) sweep configs/quickstart.yaml --jobs $(shell nproc)
+	@$(BLOCKWISE) sweep configs/quickstart.yaml
 	@$(BLOCKWISE) report $(QUICKSTART)
 	@$(MAKE) --no-print-directory --silent $(QUICKSTART)/figure.png
 	@echo

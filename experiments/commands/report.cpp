@@ -9,6 +9,7 @@
 #include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/members_at_once.hpp"
 #include "experiments/sweeps/report.hpp"
 #include "experiments/sweeps/sweep.hpp"
 #include "experiments/sweeps/sweep_confirmation.hpp"
@@ -22,7 +23,7 @@ struct ReportOptions {
   std::string folder;
   CLI::Option* confirm = nullptr;
   std::vector<std::int64_t> seeds;
-  std::int64_t jobs = 1;
+  std::int64_t jobs = 0;
   bool csv = false;
   bool json = false;
   TableWidth tables;
@@ -40,7 +41,8 @@ int run_confirmation(const ReportOptions& options) {
   const auto seeds = chosen_seeds(options);
   const auto sweep = prepare_confirmation(options.folder, seeds);
   install_stop_handlers("step of each run");
-  const auto outcome = run_sweep(sweep, own_program(), options.jobs, stop_requested);
+  const auto jobs = options.jobs > 0 ? options.jobs : members_at_once(sweep);
+  const auto outcome = run_sweep(sweep, own_program(), jobs, stop_requested);
   if (outcome.unfinished > 0) return report_stop(true);  // the report has standard output
   return outcome.failed > 0 ? kExitFailed : kExitFinished;
 }
@@ -65,8 +67,8 @@ CommandAction add_report_options(CLI::App& verb) {
                       "chose nothing; without a number on as many as the sweep has")
           ->expected(0, -1)
           ->check(CLI::NonNegativeNumber);
-  verb.add_option("--jobs", options->jobs, "with --confirm: runs at a time")
-      ->check(CLI::Range(1, 4096))
+  verb.add_option("--jobs", options->jobs, "with --confirm: runs at a time; 0 as for sweeps")
+      ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   auto* csv = verb.add_flag("--csv", options->csv, "one line per configuration, for spreadsheets");
   verb.add_flag("--json", options->json, "everything, for programs")->excludes(csv);

@@ -14,6 +14,7 @@
 #include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/sweeps/members_at_once.hpp"
 #include "experiments/sweeps/sweep.hpp"
 #include "experiments/sweeps/sweep_changes.hpp"
 #include "experiments/sweeps/sweep_confirmation.hpp"
@@ -28,7 +29,7 @@ struct SweepOptions {
   std::string config;
   std::vector<std::string> assignments;
   std::string output;
-  std::int64_t jobs = 1;
+  std::int64_t jobs = 0;
   bool dry_run = false;
   bool json = false;
 };
@@ -108,6 +109,18 @@ SweepOutcome sum(const SweepOutcome& a, const SweepOutcome& b) {
           a.unfinished + b.unfinished};
 }
 
+std::int64_t chosen_jobs(std::int64_t asked, const SweepManifest& sweep) {
+  if (asked > 0) {
+    print_note(jobs_note(asked));
+    return asked;
+  }
+  const auto jobs = members_at_once(sweep);
+  if (jobs > 1) {
+    print_note(fmt::format("{} members at a time, --jobs N for another number", jobs));
+  }
+  return jobs;
+}
+
 int sweep_command(const SweepOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
@@ -117,10 +130,10 @@ int sweep_command(const SweepOptions& options) {
   const auto plan = prepare_sweep(document);
   for (const auto& note : change_notes(plan.changed)) print_note(note);
   note_of_left_out(plan.manifest);
-  print_note(jobs_note(options.jobs));
+  const auto jobs = chosen_jobs(options.jobs, plan.manifest);
   install_stop_handlers("step of each member");
   const auto run = [&](const SweepManifest& sweep) {
-    return run_sweep(sweep, own_program(), options.jobs, stop_requested);
+    return run_sweep(sweep, own_program(), jobs, stop_requested);
   };
   auto members = plan.manifest.members.size();
   auto outcome = run(plan.manifest);
@@ -140,8 +153,10 @@ CommandAction add_sweep_options(CLI::App& verb) {
   verb.add_option("config", options->config, "YAML file with a section `sweep`")->required();
   add_set_option(verb, options->assignments);
   verb.add_option("--output", options->output, "folder of the sweep, instead of the file's");
-  verb.add_option("--jobs", options->jobs, "members at a time; the threads are divided")
-      ->check(CLI::Range(1, 4096))
+  verb.add_option("--jobs", options->jobs,
+                  "members at a time; the threads are divided. 0: one on every "
+                  "thread, as far as memory holds them")
+      ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   verb.add_flag("--dry-run", options->dry_run,
                 "check everything and print the members, run nothing");
