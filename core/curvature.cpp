@@ -1,6 +1,7 @@
 #include "core/curvature.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -98,8 +99,9 @@ const at::Tensor& Curvature::gradient() {
   return gradient_;
 }
 
-// d/dw of <g_in, v>, restricted to the tensors of `out`, added to y.
-void Curvature::second_backward(const Graph& graph, const HessianProduct& product, bool keep) {
+// d/dw of <g_in, v>, restricted to the tensors of `out`; nothing where the loss is linear in `in`.
+std::vector<at::Tensor> Curvature::second_backward(const Graph& graph,
+                                                   const HessianProduct& product, bool keep) const {
   const auto directions = product.in.views(product.v);
   std::vector<at::Tensor> outputs, weights;
   for (std::size_t i = 0; i < product.in.parameters().size(); ++i) {
@@ -108,22 +110,44 @@ void Curvature::second_backward(const Graph& graph, const HessianProduct& produc
     outputs.push_back(g);
     weights.push_back(directions[i]);
   }
-  if (outputs.empty()) return;
-  product.out.add(grad(outputs, leaves(product.out), weights, keep, false, /*allow_unused=*/true),
-                  product.y);
+  if (outputs.empty()) return {};
+  return grad(outputs, leaves(product.out), weights, keep, false, /*allow_unused=*/true);
+}
+
+// Of small models an operation is over before a second thread has begun it: where there is a batch
+// for every thread, each thread takes batches of its own. Sums run over the batches in their order.
+void Curvature::kept_product(const HessianProduct& product) {
+  std::vector<std::vector<at::Tensor>> parts(kept_.size());
+  const auto part = [&](std::size_t b) { parts[b] = second_backward(kept_[b], product, true); };
+  if (std::ssize(kept_) >= at::get_num_threads() && store_.parameters().is_cpu()) {
+    at::parallel_for(0, std::ssize(kept_), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto b = begin; b < end; ++b) part(static_cast<std::size_t>(b));
+    });
+  } else {
+    for (std::size_t b = 0; b < kept_.size(); ++b) part(b);
+  }
+  for (const auto& tensors : parts) {
+    if (!tensors.empty()) product.out.add(tensors, product.y);
+  }
 }
 
 void Curvature::exact_products(const std::vector<HessianProduct>& products) {
   const bool keep = method_ == ProductMethod::kept_graph;
   if (keep) gradient();
   for (const auto& product : products) product.y.zero_();
-  for (std::size_t b = 0; b < batches_.size(); ++b) {
-    const auto graph = keep ? kept_[b] : build_graph(batches_[b], true);
-    for (std::size_t i = 0; i < products.size(); ++i) {
-      second_backward(graph, products[i], keep || i + 1 < products.size());
-    }
+  if (keep) {
+    for (const auto& product : products) kept_product(product);
+  } else {
+    for (const auto& batch : batches_) fresh_products(build_graph(batch, true), products);
   }
   cost_ += (keep ? 0.0 : 1.0) + 2.0 * static_cast<double>(products.size());
+}
+
+void Curvature::fresh_products(const Graph& graph, const std::vector<HessianProduct>& products) {
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const auto tensors = second_backward(graph, products[i], i + 1 < products.size());
+    if (!tensors.empty()) products[i].out.add(tensors, products[i].y);
+  }
 }
 
 // ---- differences -------------------------------------------------------------------------------

@@ -19,7 +19,9 @@
 // and g(w). Their gradients are those of the training pass, with its kernels.
 // Restricted products differentiate only what the chosen tensors need.
 // Vectors are packed (ParameterSubset), of the store's dtype, on its device. Parameters are left
-// bit for bit as they were. Deterministic for a fixed number of threads.
+// bit for bit as they were. Deterministic for a fixed number of threads. With a kept graph and at
+// least as many batches as threads each thread takes whole batches: so small models use all threads
+// fully, at the temporary memory of one product on each.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -96,7 +98,10 @@ class Curvature {
   at::Tensor plain_gradient(double* loss = nullptr);
   const at::Tensor& training_gradient();
   void exact_products(const std::vector<HessianProduct>& products);
-  void second_backward(const Graph& graph, const HessianProduct& product, bool keep);
+  std::vector<at::Tensor> second_backward(const Graph& graph, const HessianProduct& product,
+                                          bool keep) const;
+  void kept_product(const HessianProduct& product);
+  void fresh_products(const Graph& graph, const std::vector<HessianProduct>& products);
   at::Tensor difference(const at::Tensor& direction, double step, bool central);
   at::Tensor embedded(const ParameterSubset& in, const at::Tensor& v) const;
   at::Tensor restricted(const ParameterSubset& out, const at::Tensor& all) const;
