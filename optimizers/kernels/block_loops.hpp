@@ -23,9 +23,8 @@ struct Piece {
 template <typename Run>
 void over_tasks(std::int64_t n, const Run& run) {
   const auto tasks = (n + kTask - 1) / kTask;
-  parallel_loop(tasks, tasks > 1, [&](std::int64_t task) {
-    run(task * kTask, std::min(kTask, n - task * kTask));
-  });
+  parallel_loop(tasks, tasks > 1,
+                [&](std::int64_t task) { run(task * kTask, std::min(kTask, n - task * kTask)); });
 }
 
 }  // namespace blockwise::kernels

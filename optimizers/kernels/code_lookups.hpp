@@ -17,13 +17,14 @@ namespace HWY_NAMESPACE {
 
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
-HWY_ALIGN constexpr std::uint16_t kOddWords[32] = {
-    1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+HWY_ALIGN constexpr std::uint16_t kOddWords[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
+                                                   23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
+                                                   45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
 HWY_ALIGN constexpr std::uint8_t kEvenBytes[64] = {
-    0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,  32,  34,  36,  38,  40, 42,
-    44, 46, 48, 50, 52, 54, 56, 58, 60, 62, 64, 66, 68, 70, 72, 74,  76,  78,  80,  82,  84, 86,
-    88, 90, 92, 94, 96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126};
+    0,  2,  4,   6,   8,   10,  12,  14,  16,  18,  20,  22,  24,  26,  28,  30,
+    32, 34, 36,  38,  40,  42,  44,  46,  48,  50,  52,  54,  56,  58,  60,  62,
+    64, 66, 68,  70,  72,  74,  76,  78,  80,  82,  84,  86,  88,  90,  92,  94,
+    96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126};
 
 // Elements of a table of 256 bytes, by 64 numbers.
 HWY_INLINE __m512i bytes_at(const std::uint8_t* table, __m512i at) {
@@ -39,10 +40,10 @@ struct SixtyFour {
 
   // Bytes that belong together meet within 128 bits only: the lanes take turns for that.
   HWY_INLINE SixtyFour(const NumberTable& table, __m512i at) {
-    const auto turns =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const auto turns = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const auto turned = _mm512_permutexvar_epi32(turns, at);
-    const auto byte = [&](std::size_t k) HWY_ATTR { return bytes_at(table.bytes[k].data(), turned); };
+    const auto byte = [&](std::size_t k)
+                          HWY_ATTR { return bytes_at(table.bytes[k].data(), turned); };
     const auto a = byte(0), b = byte(1), c = byte(2), d = byte(3);
     const auto low_ab = _mm512_unpacklo_epi8(a, b), low_cd = _mm512_unpacklo_epi8(c, d);
     const auto high_ab = _mm512_unpackhi_epi8(a, b), high_cd = _mm512_unpackhi_epi8(c, d);
@@ -59,8 +60,8 @@ struct ThirtyTwoKeys {
   __mmask32 is_number;
 
   HWY_INLINE ThirtyTwoKeys(const CodeKeys& keys, __m512 first, __m512 second) {
-    const auto upper = _mm512_permutex2var_epi16(_mm512_castps_si512(first), _mm512_load_si512(kOddWords),
-                                                 _mm512_castps_si512(second));
+    const auto upper = _mm512_permutex2var_epi16(
+        _mm512_castps_si512(first), _mm512_load_si512(kOddWords), _mm512_castps_si512(second));
     const auto size = _mm512_and_si512(upper, _mm512_set1_epi16(0x7FFF));
     is_number = _mm512_cmple_epi16_mask(size, _mm512_set1_epi16(0x3F80));
     const auto a = _mm512_max_epi16(size, _mm512_set1_epi16(96 << 7));
@@ -72,8 +73,7 @@ struct ThirtyTwoKeys {
 
  private:
   HWY_INLINE static __m512i words_at(const std::uint16_t* table, __m512i at) {
-    return _mm512_permutex2var_epi16(_mm512_loadu_si512(table), at,
-                                     _mm512_loadu_si512(table + 32));
+    return _mm512_permutex2var_epi16(_mm512_loadu_si512(table), at, _mm512_loadu_si512(table + 32));
   }
 };
 
@@ -139,9 +139,8 @@ HWY_INLINE void codes_of_64(const CodeTable& table, const Load& load, std::uint8
   const hn::RebindToSigned<Floats> di;
   const auto& buckets = table.buckets();
   const auto* entries = reinterpret_cast<const std::int32_t*>(buckets.entries.data());
-  const auto set = [di](std::uint32_t x) HWY_ATTR {
-    return hn::Set(di, static_cast<std::int32_t>(x));
-  };
+  const auto set = [di](std::uint32_t x)
+                       HWY_ATTR { return hn::Set(di, static_cast<std::int32_t>(x)); };
   const auto least = set(buckets.base << 16);
   const auto most = set((buckets.base + buckets.count - 1) << 16);
   const auto low_half = set(0xFFFF), base = set(buckets.base), count = set(buckets.count);
@@ -151,8 +150,7 @@ HWY_INLINE void codes_of_64(const CodeTable& table, const Load& load, std::uint8
     const auto size = hn::And(bits, set(0x7FFFFFFF));
     const auto a = hn::Min(hn::Max(size, least), most);
     const auto lower = hn::And(hn::Xor(a, sign), low_half);
-    const auto bucket =
-        hn::Add(hn::Sub(hn::ShiftRight<16>(a), base), hn::And(sign, count));
+    const auto bucket = hn::Add(hn::Sub(hn::ShiftRight<16>(a), base), hn::And(sign, count));
     const auto entry = hn::GatherIndex(di, entries, bucket);
     const auto code = hn::ShiftRight<16>(hn::Add(entry, lower));
     const auto is_zero = hn::Eq(size, hn::Zero(di));

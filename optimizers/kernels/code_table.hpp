@@ -26,8 +26,8 @@ struct NumberTable {
 //   x < 0: entry = (code of its smallest x) 2^16 + t, and lower with all bits the other way
 // The last bucket of either sign, for not-a-numbers, has the code 0.
 struct CodeBuckets {
-  std::uint32_t base = 0, count = 0;    // of a sign
-  std::uint32_t zero = 0;               // the code of x = 0
+  std::uint32_t base = 0, count = 0;   // of a sign
+  std::uint32_t zero = 0;              // the code of x = 0
   std::vector<std::uint32_t> entries;  // of x > 0, then of x < 0
 };
 

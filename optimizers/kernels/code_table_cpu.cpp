@@ -55,8 +55,8 @@ int bits_of_exponent(const CodeTable& table, std::uint32_t exponent, std::uint32
   for (int bits = 0; bits <= kMantissaBits; ++bits) {
     bool apart = true;
     for (std::uint32_t k = 0; k < (1U << bits) && apart; ++k) {
-      apart = CodeRange(table, part_of_exponent(exponent, bits, k, sign))
-                  .has_one_threshold_at_most();
+      apart =
+          CodeRange(table, part_of_exponent(exponent, bits, k, sign)).has_one_threshold_at_most();
     }
     if (apart) return bits;
   }
@@ -145,8 +145,7 @@ void CodeTable::fill_keys() {
       const auto e = (exponent & 31U) + (sign != 0 ? 0 : 32);
       const auto shift = static_cast<std::uint32_t>(kMantissaBits - bits);
       keys_.shift[e] = static_cast<std::uint16_t>(shift);
-      keys_.offset[e] =
-          static_cast<std::uint16_t>(key - ((exponent << kMantissaBits) >> shift));
+      keys_.offset[e] = static_cast<std::uint16_t>(key - ((exponent << kMantissaBits) >> shift));
       for (std::uint32_t k = 0; k < (1U << bits); ++k) {
         keys_.first[key++] = CodeRange(*this, part_of_exponent(exponent, bits, k, sign)).low;
       }

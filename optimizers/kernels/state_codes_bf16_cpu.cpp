@@ -51,18 +51,18 @@ void EncodeBf16(const float* x, std::int64_t n, std::uint64_t seed, std::int64_t
   const hn::RebindToUnsigned<Floats> d;
   const hn::RebindToSigned<Floats> di;
   const hn::Rebind<std::uint16_t, Floats> words;
-  encode_steps<1>(
-      x, n, bits, [&](std::int64_t step, const float* from, std::uint16_t* to) HWY_ATTR {
-        HWY_ALIGN std::uint64_t random[kStep / kPerNumber];
-        random_64(seed, first + step, random);
-        const auto* random_words = reinterpret_cast<const std::uint16_t*>(random);
-        for (std::int64_t i = 0; i < kStep; i += float_lanes()) {
-          const auto value = hn::BitCast(d, hn::LoadU(Floats(), from + i));
-          const auto added = hn::PromoteTo(d, hn::LoadU(words, random_words + i));
-          const auto upper = hn::BitCast(di, rounded(d, value, added));
-          hn::StoreU(hn::DemoteTo(words, upper), words, to + i);
-        }
-      });
+  encode_steps<1>(x, n, bits,
+                  [&](std::int64_t step, const float* from, std::uint16_t* to) HWY_ATTR {
+                    HWY_ALIGN std::uint64_t random[kStep / kPerNumber];
+                    random_64(seed, first + step, random);
+                    const auto* random_words = reinterpret_cast<const std::uint16_t*>(random);
+                    for (std::int64_t i = 0; i < kStep; i += float_lanes()) {
+                      const auto value = hn::BitCast(d, hn::LoadU(Floats(), from + i));
+                      const auto added = hn::PromoteTo(d, hn::LoadU(words, random_words + i));
+                      const auto upper = hn::BitCast(di, rounded(d, value, added));
+                      hn::StoreU(hn::DemoteTo(words, upper), words, to + i);
+                    }
+                  });
 }
 
 }  // namespace HWY_NAMESPACE

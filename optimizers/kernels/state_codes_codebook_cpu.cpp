@@ -22,9 +22,8 @@ void EncodeCodebook(const Codebook& book, const float* x, const BlockedRun& run,
     const Scaling scaled(stored.scales[number] = largest(x + begin, count));
     encode_steps<1>(x + begin, count, stored.codes + begin,
                     [&](std::int64_t, const float* from, std::uint8_t* to) HWY_ATTR {
-                      const auto load = [&](std::int64_t i) HWY_ATTR {
-                        return scaled(d, hn::LoadU(d, from + i));
-                      };
+                      const auto load = [&](std::int64_t i)
+                                            HWY_ATTR { return scaled(d, hn::LoadU(d, from + i)); };
                       codes_of_64(book, load, to);
                     });
   });
@@ -43,8 +42,7 @@ void encode_codebook(const Codebook& book, const float* x, std::int64_t n, std::
                      const Codes& stored) {
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(EncodeCodebook)
-    (book, x + begin, {count, block},
-     {stored.codes + begin, stored.scales + begin / block});
+    (book, x + begin, {count, block}, {stored.codes + begin, stored.scales + begin / block});
   });
 }
 

@@ -26,8 +26,7 @@ struct Softsign {
   static float scale_of(float most) { return most; }
 
   template <class D>
-  HWY_INLINE static hn::Vec<hn::RebindToSigned<D>> code(D d, const Scaling& scaled,
-                                                           hn::Vec<D> x) {
+  HWY_INLINE static hn::Vec<hn::RebindToSigned<D>> code(D d, const Scaling& scaled, hn::Vec<D> x) {
     const auto y = scaled(d, x);
     const auto above = hn::Mul(hn::Set(d, 254.0F), y);
     const auto z = hn::Div(above, hn::Add(hn::Set(d, 1.0F), hn::Abs(y)));
@@ -40,8 +39,7 @@ struct Root {
   static float scale_of(float most) { return std::sqrt(most); }
 
   template <class D>
-  HWY_INLINE static hn::Vec<hn::RebindToSigned<D>> code(D d, const Scaling& scaled,
-                                                           hn::Vec<D> x) {
+  HWY_INLINE static hn::Vec<hn::RebindToSigned<D>> code(D d, const Scaling& scaled, hn::Vec<D> x) {
     const hn::RebindToSigned<D> di;
     const auto root = scaled(d, hn::Sqrt(x));
     const auto code = hn::NearestInt(hn::Mul(hn::Set(d, 255.0F), root));
@@ -74,14 +72,14 @@ HWY_INLINE void decode_blocks(const NumberTable& values, const CompandedCodes& s
                               std::int64_t n, float* x, const Finish& finish) {
   const Floats d;
   const auto last = (n - 1) / kCompandedBlock;
-  decode_steps<1>(
-      stored.codes, n, x, [&](std::int64_t step, const std::uint8_t* from, float* to) HWY_ATTR {
-        values_of_64(values, from, [&](std::int64_t i, auto value) HWY_ATTR {
-          const auto number = std::min((step + i) / kCompandedBlock, last);
-          const auto scale = hn::Set(d, from_bf16(stored.scales[number]));
-          hn::StoreU(finish(hn::Mul(value, scale)), d, to + i);
-        });
-      });
+  decode_steps<1>(stored.codes, n, x,
+                  [&](std::int64_t step, const std::uint8_t* from, float* to) HWY_ATTR {
+                    values_of_64(values, from, [&](std::int64_t i, auto value) HWY_ATTR {
+                      const auto number = std::min((step + i) / kCompandedBlock, last);
+                      const auto scale = hn::Set(d, from_bf16(stored.scales[number]));
+                      hn::StoreU(finish(hn::Mul(value, scale)), d, to + i);
+                    });
+                  });
 }
 
 void EncodeSoftsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales) {
@@ -97,8 +95,7 @@ void DecodeSoftsign(const NumberTable& values, const CompandedCodes& stored, std
   decode_blocks(values, stored, n, x, [](auto value) HWY_ATTR { return value; });
 }
 
-void DecodeRoot(const NumberTable& values, const CompandedCodes& stored, std::int64_t n,
-                float* x) {
+void DecodeRoot(const NumberTable& values, const CompandedCodes& stored, std::int64_t n, float* x) {
   decode_blocks(values, stored, n, x, [](auto root) HWY_ATTR { return hn::Mul(root, root); });
 }
 

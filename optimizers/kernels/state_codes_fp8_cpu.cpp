@@ -25,8 +25,8 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<D>> fp8_of(D d, hn::Vec<D> x) {
   const auto of_small = hn::NearestInt(hn::Mul(length, hn::Set(d, 0x1p9F)));
   const auto is_odd = hn::And(hn::ShiftRight<20>(size), hn::Set(di, 1));
   const auto rounded_up = hn::Add(hn::Add(size, hn::Set(di, 0x7FFFF)), is_odd);
-  const auto of_large = hn::And(hn::Sub(hn::ShiftRight<20>(rounded_up), hn::Set(di, 120 << 3)),
-                                hn::Set(di, 0xFF));
+  const auto of_large =
+      hn::And(hn::Sub(hn::ShiftRight<20>(rounded_up), hn::Set(di, 120 << 3)), hn::Set(di, 0xFF));
   const auto is_small = hn::RebindMask(di, hn::Lt(length, hn::Set(d, 0x1p-6F)));
   return hn::Or(sign, hn::IfThenElse(is_small, of_small, of_large));
 }

@@ -57,16 +57,15 @@ HWY_INLINE hn::Vec<D> scaled_by(D d, hn::Vec<D> x, hn::Vec<D> scale) {
 void EncodeRank1(const CodeTable& table, const float* x, const CodeShape& shape,
                  const RankOneCodes& stored, const Piece& piece) {
   const Floats d;
-  encode_steps<2>(
-      x + piece.begin, piece.count, stored.codes + piece.begin / 2,
-      [&](std::int64_t step, const float* from, std::uint8_t* to) HWY_ATTR {
-        HWY_ALIGN float scales[kStep];
-        scales_of_64(shape, stored, piece.begin + step, scales);
-        const auto load = [&](std::int64_t i) HWY_ATTR {
-          return scaled_by(d, hn::LoadU(d, from + i), hn::Load(d, scales + i));
-        };
-        coded_64<2>(table, load, to);
-      });
+  encode_steps<2>(x + piece.begin, piece.count, stored.codes + piece.begin / 2,
+                  [&](std::int64_t step, const float* from, std::uint8_t* to) HWY_ATTR {
+                    HWY_ALIGN float scales[kStep];
+                    scales_of_64(shape, stored, piece.begin + step, scales);
+                    const auto load = [&](std::int64_t i) HWY_ATTR {
+                      return scaled_by(d, hn::LoadU(d, from + i), hn::Load(d, scales + i));
+                    };
+                    coded_64<2>(table, load, to);
+                  });
 }
 
 void DecodeRank1(const NumberTable& values, const RankOneCodes& stored, const CodeShape& shape,

@@ -29,26 +29,26 @@ HWY_INLINE void encode_blocks(const CodeTable& table, const float* x, const Bloc
                               const Codes& stored) {
   over_blocks(run, [&](auto number, auto begin, auto count) HWY_ATTR {
     const Scaling scaled(stored.scales[number] = signed_largest(x + begin, count));
-    encode_steps<kCodesPerByte>(
-        x + begin, count, stored.codes + begin / kCodesPerByte,
-        [&](std::int64_t, const float* from, std::uint8_t* to)
-            HWY_ATTR { encode_64<kCodesPerByte>(table, scaled, from, to); });
+    encode_steps<kCodesPerByte>(x + begin, count, stored.codes + begin / kCodesPerByte,
+                                [&](std::int64_t, const float* from, std::uint8_t* to) HWY_ATTR {
+                                  encode_64<kCodesPerByte>(table, scaled, from, to);
+                                });
   });
 }
 
 template <int kCodesPerByte>
-HWY_INLINE void decode_blocks(const NumberTable& values, const Codes& stored,
-                              const BlockedRun& run, float* x) {
+HWY_INLINE void decode_blocks(const NumberTable& values, const Codes& stored, const BlockedRun& run,
+                              float* x) {
   const Floats d;
   over_blocks(run, [&](auto number, auto begin, auto count) HWY_ATTR {
     const auto scale = hn::Set(d, stored.scales[number]);
-    decode_steps<kCodesPerByte>(
-        stored.codes + begin / kCodesPerByte, count, x + begin,
-        [&](std::int64_t, const std::uint8_t* from, float* to) HWY_ATTR {
-          decoded_64<kCodesPerByte>(values, from, [&](auto i, auto value) HWY_ATTR {
-            hn::StoreU(hn::Mul(value, scale), d, to + i);
-          });
-        });
+    decode_steps<kCodesPerByte>(stored.codes + begin / kCodesPerByte, count, x + begin,
+                                [&](std::int64_t, const std::uint8_t* from, float* to) HWY_ATTR {
+                                  decoded_64<kCodesPerByte>(
+                                      values, from, [&](auto i, auto value) HWY_ATTR {
+                                        hn::StoreU(hn::Mul(value, scale), d, to + i);
+                                      });
+                                });
   });
 }
 
@@ -96,16 +96,16 @@ void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::in
   });
 }
 
-void decode_8bit(const NumberTable& values, const Codes& stored, std::int64_t n,
-                 std::int64_t block, float* x) {
+void decode_8bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x) {
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(Decode8)
     (values, {stored.codes + begin, stored.scales + begin / block}, {count, block}, x + begin);
   });
 }
 
-void decode_4bit(const NumberTable& values, const Codes& stored, std::int64_t n,
-                 std::int64_t block, float* x) {
+void decode_4bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
+                 float* x) {
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(Decode4)
     (values, {stored.codes + begin / 2, stored.scales + begin / block}, {count, block}, x + begin);

@@ -73,8 +73,8 @@ Floats normal_values(std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const int exponent = static_cast<int>(i / 97 * 13 % 280) - 150;
     const float value = std::ldexp(normal(random), exponent - static_cast<int>(random() % 7));
-    x.push_back(std::clamp(value, -std::numeric_limits<float>::max(),
-                           std::numeric_limits<float>::max()));
+    x.push_back(
+        std::clamp(value, -std::numeric_limits<float>::max(), std::numeric_limits<float>::max()));
     if (random() % 31 == 0) x.back() = random() % 2 == 0 ? 0.0F : -0.0F;
   }
   return x;
@@ -82,10 +82,22 @@ Floats normal_values(std::int64_t n) {
 
 Floats special_values(std::int64_t n) {
   const float infinity = std::numeric_limits<float>::infinity();
-  const float kinds[] = {0.0F,     -0.0F,     1.0F,  -1.0F,    0x1p-149F,  -0x1p-149F,
-                         0x1p-127F, 0x1p-126F, 3.4e38F, -3.4e38F, infinity, -infinity,
-                         std::numeric_limits<float>::quiet_NaN(), float_of(0xFF801234U),
-                         float_of(0x7F800001U), 1e-30F};
+  const float kinds[] = {0.0F,
+                         -0.0F,
+                         1.0F,
+                         -1.0F,
+                         0x1p-149F,
+                         -0x1p-149F,
+                         0x1p-127F,
+                         0x1p-126F,
+                         3.4e38F,
+                         -3.4e38F,
+                         infinity,
+                         -infinity,
+                         std::numeric_limits<float>::quiet_NaN(),
+                         float_of(0xFF801234U),
+                         float_of(0x7F800001U),
+                         1e-30F};
   std::mt19937 random(11);
   Floats x;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -210,16 +222,18 @@ TEST_CASE("Vectors of table codes have the bits of scalars: 4 bits") {
 TEST_CASE("Vectors of fp8 have the bits of scalars") {
   for (const auto zero : {Zero::plain, Zero::for_zero_only}) {
     check_equal_bytes(inputs(256),
-                      coder({256, 1},
-                            [&](const float* x, auto n, auto block, const Codes& stored) {
-                              kernels::encode_fp8(x, n, block, zero, stored);
-                            },
-                            kernels::decode_fp8),
-                      coder({256, 1},
-                            [&](const float* x, auto n, auto block, const Codes& stored) {
-                              scalar::encode_fp8(x, n, block, zero, stored);
-                            },
-                            scalar::decode_fp8));
+                      coder(
+                          {256, 1},
+                          [&](const float* x, auto n, auto block, const Codes& stored) {
+                            kernels::encode_fp8(x, n, block, zero, stored);
+                          },
+                          kernels::decode_fp8),
+                      coder(
+                          {256, 1},
+                          [&](const float* x, auto n, auto block, const Codes& stored) {
+                            scalar::encode_fp8(x, n, block, zero, stored);
+                          },
+                          scalar::decode_fp8));
   }
 }
 
@@ -237,10 +251,12 @@ TEST_CASE("Vectors of codebook codes have the bits of scalars") {
   auto all = inputs(256);
   all.push_back(beside_midpoints(values, 256));
   check_equal_bytes(all,
-                    coder({256, 1}, [&](auto... x) { kernels::encode_codebook(book, x...); },
-                          [&](auto... x) { kernels::decode_codebook(book, x...); }),
-                    coder({256, 1}, [&](auto... x) { scalar::encode_codebook(slow, x...); },
-                          [&](auto... x) { scalar::decode_codebook(slow, x...); }));
+                    coder(
+                        {256, 1}, [&](auto... x) { kernels::encode_codebook(book, x...); },
+                        [&](auto... x) { kernels::decode_codebook(book, x...); }),
+                    coder(
+                        {256, 1}, [&](auto... x) { scalar::encode_codebook(slow, x...); },
+                        [&](auto... x) { scalar::decode_codebook(slow, x...); }));
 }
 
 namespace {
@@ -256,7 +272,8 @@ auto companded_coder(const Encode& encode, const Decode& decode) {
     Bytes bytes;
     append(bytes, codes);
     append(bytes, scales);
-    for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<Code>(bits_of(x[i]) >> 13);
+    for (std::size_t i = 0; i < codes.size(); ++i)
+      codes[i] = static_cast<Code>(bits_of(x[i]) >> 13);
     for (std::size_t i = 0; i < scales.size(); ++i) scales[i] = std::uint16_t(bits_of(x[i]) >> 16);
     decode(codes.data(), scales.data(), n, values.data());
     append(bytes, values);
@@ -271,8 +288,7 @@ TEST_CASE("Vectors of companded codes have the bits of scalars") {
   check_equal_bytes(
       all, companded_coder<std::int8_t>(kernels::encode_softsign, kernels::decode_softsign),
       companded_coder<std::int8_t>(scalar::encode_softsign, scalar::decode_softsign));
-  check_equal_bytes(all,
-                    companded_coder<std::uint8_t>(kernels::encode_root, kernels::decode_root),
+  check_equal_bytes(all, companded_coder<std::uint8_t>(kernels::encode_root, kernels::decode_root),
                     companded_coder<std::uint8_t>(scalar::encode_root, scalar::decode_root));
 }
 
@@ -312,11 +328,12 @@ TEST_CASE("Vectors of codes with scales of rows and columns have the bits of sca
   all.push_back(all[1]);
   for (auto& x : all.back()) x = std::abs(x);
   for (const std::int64_t columns : {1, 2, 7, 63, 64, 65, 300, 1024}) {
-    check_equal_bytes(
-        all,
-        matrix_coder(columns, [&](auto... x) { kernels::encode_rank1(table, x...); },
-                     [&](auto... x) { kernels::decode_rank1(table, x...); }),
-        matrix_coder(columns, [&](auto... x) { scalar::encode_rank1(slow, x...); },
-                     [&](auto... x) { scalar::decode_rank1(slow, x...); }));
+    check_equal_bytes(all,
+                      matrix_coder(
+                          columns, [&](auto... x) { kernels::encode_rank1(table, x...); },
+                          [&](auto... x) { kernels::decode_rank1(table, x...); }),
+                      matrix_coder(
+                          columns, [&](auto... x) { scalar::encode_rank1(slow, x...); },
+                          [&](auto... x) { scalar::decode_rank1(slow, x...); }));
   }
 }
