@@ -154,9 +154,7 @@ HWY_INLINE void codes_of_64(const CodeTable& table, const Load& load, std::uint8
     const auto entry = hn::GatherIndex(di, entries, bucket);
     const auto code = hn::ShiftRight<16>(hn::Add(entry, lower));
     const auto is_zero = hn::Eq(size, hn::Zero(di));
-    hn::StoreU(hn::DemoteTo(hn::Rebind<std::uint8_t, Floats>(),
-                            hn::IfThenElse(is_zero, set(buckets.zero), code)),
-               hn::Rebind<std::uint8_t, Floats>(), codes + i);
+    store_bytes(hn::IfThenElse(is_zero, set(buckets.zero), code), codes + i);
   }
 }
 
@@ -165,7 +163,6 @@ template <class Load>
 HWY_INLINE void codes_of_64(const Codebook& book, const Load& load, std::uint8_t* codes) {
   const Floats d;
   const hn::RebindToSigned<Floats> di;
-  const hn::Rebind<std::uint8_t, Floats> bytes;
   for (std::int64_t i = 0; i < kStep; i += float_lanes()) {
     const auto x = load(i);
     auto code = hn::Zero(di);
@@ -175,7 +172,7 @@ HWY_INLINE void codes_of_64(const Codebook& book, const Load& load, std::uint8_t
       code = hn::Add(code, hn::IfThenElseZero(hn::RebindMask(di, is_above), hn::Set(di, bit)));
       bit /= 2;
     }
-    hn::StoreU(hn::DemoteTo(bytes, code), bytes, codes + i);
+    store_bytes(code, codes + i);
   }
 }
 

@@ -67,6 +67,15 @@ HWY_INLINE hn::Vec<D> clamp_to_one(D d, hn::Vec<D> x) {
   return hn::IfThenElse(hn::Lt(one, x), one, from_below);
 }
 
+// The lowest bytes of codes.
+template <class Code>
+HWY_INLINE void store_bytes(hn::Vec<hn::RebindToSigned<Floats>> codes, Code* to) {
+  const hn::RebindToUnsigned<Floats> du;
+  const auto low = hn::And(hn::BitCast(du, codes), hn::Set(du, 0xFFU));
+  hn::StoreU(hn::U8FromU32(low), hn::Rebind<std::uint8_t, Floats>(),
+             reinterpret_cast<std::uint8_t*>(to));
+}
+
 // x / s. 1 / s overflows where s is subnormal: there the values are divided.
 struct Scaling {
   float scale, inverse;

@@ -35,33 +35,52 @@ HWY_INLINE void random_64(std::uint64_t seed, std::int64_t first, std::uint64_t*
   }
 }
 
-// random_bf16() of a vector.
-template <class D>
-HWY_INLINE hn::Vec<D> rounded(D d, hn::Vec<D> bits, hn::Vec<D> random) {
-  const auto infinity = hn::Set(d, 0x7F800000U);
-  const auto size = hn::And(bits, hn::Set(d, 0x7FFFFFFFU));
-  const auto of_nan = hn::Or(bits, hn::Set(d, 0x00400000U));
-  const auto not_finite = hn::IfThenElse(hn::Eq(size, infinity), bits, of_nan);
-  const auto is_finite = hn::Gt(infinity, size);
-  return hn::ShiftRight<16>(hn::IfThenElse(is_finite, hn::Add(bits, random), not_finite));
+#if HWY_TARGET == HWY_SCALAR
+
+HWY_INLINE void round_64(const float* x, const std::uint16_t* random, std::uint16_t* bits) {
+  for (std::int64_t i = 0; i < kStep; ++i) bits[i] = random_bf16(x[i], random[i]);
 }
+
+#else
+
+using Words = hn::Repartition<std::uint16_t, Floats>;
+
+// not_finite_bf16() of a vector's halves.
+HWY_INLINE hn::Vec<Words> not_finite(hn::Vec<Words> upper, hn::Vec<Words> lower) {
+  const Words d;
+  const auto mantissa = hn::Or(hn::And(upper, hn::Set(d, 0x7F)), lower);
+  const auto is_infinite = hn::Eq(mantissa, hn::Zero(d));
+  return hn::Or(upper, hn::IfThenZeroElse(is_infinite, hn::Set(d, 0x40)));
+}
+
+// random_bf16() of 64 values: the upper halves, and one more where the lower ones overflow.
+HWY_INLINE void round_64(const float* x, const std::uint16_t* random, std::uint16_t* bits) {
+  const Floats floats;
+  const Words d;
+  const auto exponent = hn::Set(d, 0x7F80);
+  for (std::int64_t i = 0; i < kStep; i += 2 * float_lanes()) {
+    const auto first = hn::BitCast(d, hn::LoadU(floats, x + i));
+    const auto second = hn::BitCast(d, hn::LoadU(floats, x + i + float_lanes()));
+    const auto upper = hn::ConcatOdd(d, second, first), lower = hn::ConcatEven(d, second, first);
+    const auto has_carry = hn::Lt(hn::Add(lower, hn::LoadU(d, random + i)), lower);
+    auto rounded = hn::Sub(upper, hn::VecFromMask(d, has_carry));
+    const auto is_special = hn::Eq(hn::And(upper, exponent), exponent);
+    if (!hn::AllFalse(d, is_special)) {
+      rounded = hn::IfThenElse(is_special, not_finite(upper, lower), rounded);
+    }
+    hn::StoreU(rounded, d, bits + i);
+  }
+}
+
+#endif
 
 void EncodeBf16(const float* x, std::int64_t n, std::uint64_t seed, std::int64_t first,
                 std::uint16_t* bits) {
-  const hn::RebindToUnsigned<Floats> d;
-  const hn::RebindToSigned<Floats> di;
-  const hn::Rebind<std::uint16_t, Floats> words;
   encode_steps<1>(x, n, bits,
                   [&](std::int64_t step, const float* from, std::uint16_t* to) HWY_ATTR {
                     HWY_ALIGN std::uint64_t random[kStep / kPerNumber];
                     random_64(seed, first + step, random);
-                    const auto* random_words = reinterpret_cast<const std::uint16_t*>(random);
-                    for (std::int64_t i = 0; i < kStep; i += float_lanes()) {
-                      const auto value = hn::BitCast(d, hn::LoadU(Floats(), from + i));
-                      const auto added = hn::PromoteTo(d, hn::LoadU(words, random_words + i));
-                      const auto upper = hn::BitCast(di, rounded(d, value, added));
-                      hn::StoreU(hn::DemoteTo(words, upper), words, to + i);
-                    }
+                    round_64(from, reinterpret_cast<const std::uint16_t*>(random), to);
                   });
 }
 

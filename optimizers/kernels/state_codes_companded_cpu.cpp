@@ -52,7 +52,6 @@ struct Root {
 template <class Curve, class Code>
 HWY_INLINE void encode_blocks(const float* x, std::int64_t n, Code* codes, std::uint16_t* scales) {
   const Floats d;
-  const hn::Rebind<Code, Floats> bytes;
   over_blocks({n, kCompandedBlock}, [&](auto number, auto begin, auto count) HWY_ATTR {
     scales[number] = bf16_above(Curve::scale_of(largest(x + begin, count)));
     const Scaling scaled(from_bf16(scales[number]));
@@ -60,7 +59,7 @@ HWY_INLINE void encode_blocks(const float* x, std::int64_t n, Code* codes, std::
         x + begin, count, codes + begin, [&](std::int64_t, const float* from, Code* to) HWY_ATTR {
           for (std::int64_t i = 0; i < kCompandedBlock; i += float_lanes()) {
             const auto code = Curve::code(d, scaled, hn::LoadU(d, from + i));
-            hn::StoreU(hn::DemoteTo(bytes, code), bytes, to + i);
+            store_bytes(code, to + i);
           }
         });
   });

@@ -14,19 +14,20 @@ HWY_BEFORE_NAMESPACE();
 namespace blockwise::kernels {
 namespace HWY_NAMESPACE {
 
-// to_fp8() of a vector.
-template <class D>
-HWY_INLINE hn::Vec<hn::RebindToSigned<D>> fp8_of(D d, hn::Vec<D> x) {
-  const hn::RebindToSigned<D> di;
+// to_fp8() of a vector, in the lowest bytes; also of what rounds to kLargestFp8 from above.
+HWY_INLINE hn::Vec<hn::RebindToSigned<Floats>> fp8_of(FloatVector x) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
   const auto bits = hn::BitCast(di, x);
   const auto sign = hn::And(hn::ShiftRight<24>(bits), hn::Set(di, 0x80));
   const auto size = hn::And(bits, hn::Set(di, 0x7FFFFFFF));
   const auto length = hn::BitCast(d, size);
-  const auto of_small = hn::NearestInt(hn::Mul(length, hn::Set(d, 0x1p9F)));
+  // Beside 2^14 the steps of float32 are 2^-9.
+  const auto step = hn::Set(d, 0x1p14F);
+  const auto of_small = hn::Sub(hn::BitCast(di, hn::Add(length, step)), hn::BitCast(di, step));
   const auto is_odd = hn::And(hn::ShiftRight<20>(size), hn::Set(di, 1));
   const auto rounded_up = hn::Add(hn::Add(size, hn::Set(di, 0x7FFFF)), is_odd);
-  const auto of_large =
-      hn::And(hn::Sub(hn::ShiftRight<20>(rounded_up), hn::Set(di, 120 << 3)), hn::Set(di, 0xFF));
+  const auto of_large = hn::Sub(hn::ShiftRight<20>(rounded_up), hn::Set(di, 120 << 3));
   const auto is_small = hn::RebindMask(di, hn::Lt(length, hn::Set(d, 0x1p-6F)));
   return hn::Or(sign, hn::IfThenElse(is_small, of_small, of_large));
 }
@@ -36,14 +37,11 @@ HWY_INLINE void encode_fp8_64(const Scaling& scaled, int least, const float* x,
                               std::uint8_t* codes) {
   const Floats d;
   const hn::RebindToSigned<Floats> di;
-  const hn::Rebind<std::uint8_t, Floats> bytes;
   for (std::int64_t i = 0; i < kStep; i += float_lanes()) {
     const auto v = hn::LoadU(d, x + i);
-    const auto y = hn::Mul(clamp_to_one(d, scaled(d, v)), hn::Set(d, kLargestFp8));
-    const auto code = fp8_of(d, y);
+    const auto code = fp8_of(hn::Mul(scaled(d, v), hn::Set(d, kLargestFp8)));
     const auto is_positive = hn::RebindMask(di, hn::Gt(v, hn::Zero(d)));
-    const auto kept = hn::IfThenElse(is_positive, hn::Max(code, hn::Set(di, least)), code);
-    hn::StoreU(hn::DemoteTo(bytes, kept), bytes, codes + i);
+    store_bytes(hn::IfThenElse(is_positive, hn::Max(code, hn::Set(di, least)), code), codes + i);
   }
 }
 

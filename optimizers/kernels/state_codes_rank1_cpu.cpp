@@ -1,6 +1,8 @@
 // Codes of 4 bits with a scale per row and per column.
 #define HWY_WANT_AVX3_DL 1  // has permutations of bytes; Highway before 1.0.7 leaves it out
 
+#include <vector>
+
 #include "optimizers/kernels/block_loops.hpp"
 #include "optimizers/kernels/state_codes.hpp"
 
@@ -15,16 +17,26 @@ HWY_BEFORE_NAMESPACE();
 namespace blockwise::kernels {
 namespace HWY_NAMESPACE {
 
-float Largest(const float* x, std::int64_t n) { return largest(x, n); }
-
-// most_j <- max(most_j, x_j)
-void RaiseTo(const float* x, std::int64_t n, float* most) {
+// The largest sizes of a part's rows and the largest values of its columns.
+void FindLargest(const float* x, std::int64_t stride, const CodeShape& part, float* of_rows,
+                 float* of_columns) {
   const Floats d;
-  std::int64_t j = 0;
-  for (; j + float_lanes() <= n; j += float_lanes()) {
-    hn::StoreU(hn::Max(hn::LoadU(d, x + j), hn::LoadU(d, most + j)), d, most + j);
+  std::fill_n(of_columns, part.columns, 0.0F);
+  for (std::int64_t i = 0; i < part.rows; ++i) {
+    const float* row = x + i * stride;
+    auto most = hn::Zero(d);
+    std::int64_t j = 0;
+    for (; j + float_lanes() <= part.columns; j += float_lanes()) {
+      const auto v = hn::LoadU(d, row + j);
+      most = hn::Max(hn::Abs(v), most);
+      hn::StoreU(hn::Max(v, hn::LoadU(d, of_columns + j)), d, of_columns + j);
+    }
+    of_rows[i] = hn::GetLane(hn::MaxOfLanes(d, most));
+    for (; j < part.columns; ++j) {
+      of_rows[i] = std::max(of_rows[i], std::abs(row[j]));
+      of_columns[j] = std::max(of_columns[j], row[j]);
+    }
   }
-  for (; j < n; ++j) most[j] = std::max(most[j], x[j]);
 }
 
 // Scales of the values from number `at` on, row by row; 0 behind the matrix.
@@ -88,28 +100,37 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace blockwise::kernels {
 
-HWY_EXPORT(Largest);
-HWY_EXPORT(RaiseTo);
+HWY_EXPORT(FindLargest);
 HWY_EXPORT(EncodeRank1);
 HWY_EXPORT(DecodeRank1);
 
 namespace {
 
+// to_i <- the largest of so many rows' i-th values.
+void largest_of_rows(const std::vector<float>& x, std::int64_t n, float* to) {
+  std::copy_n(x.begin(), n, to);
+  for (auto row = x.begin() + n; row != x.end(); row += n) {
+    std::transform(row, row + n, to, to, [](float a, float b) { return std::max(a, b); });
+  }
+}
+
+// Of parts of 64 rows and 4096 columns, one pass over x; then of the parts.
 void find_scales(const float* x, const CodeShape& shape, const RankOneCodes& stored) {
-  const auto rows = shape.rows, columns = shape.columns;
-  const bool many = rows * columns > kTask;
-  parallel_loop(rows, many, [&](std::int64_t i) {
-    stored.rows[i] = HWY_DYNAMIC_DISPATCH(Largest)(x + i * columns, columns);
+  constexpr std::int64_t kRows = 64, kColumns = 4096;
+  const auto bands = (shape.rows + kRows - 1) / kRows;
+  const auto runs = (shape.columns + kColumns - 1) / kColumns;
+  std::vector<float> of_rows(static_cast<std::size_t>(runs * shape.rows));
+  std::vector<float> of_columns(static_cast<std::size_t>(bands * shape.columns));
+  parallel_loop(bands * runs, bands * runs > 1, [&](std::int64_t part) {
+    const auto row = part / runs * kRows, run = part % runs, column = run * kColumns;
+    HWY_DYNAMIC_DISPATCH(FindLargest)
+    (x + row * shape.columns + column, shape.columns,
+     {std::min(kRows, shape.rows - row), std::min(kColumns, shape.columns - column)},
+     of_rows.data() + run * shape.rows + row,
+     of_columns.data() + part / runs * shape.columns + column);
   });
-  // Runs of columns, each down all rows.
-  constexpr std::int64_t kRun = 256;
-  parallel_loop((columns + kRun - 1) / kRun, many, [&](std::int64_t run) {
-    const auto begin = run * kRun, count = std::min(kRun, columns - begin);
-    std::fill_n(stored.columns + begin, count, 0.0F);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      HWY_DYNAMIC_DISPATCH(RaiseTo)(x + i * columns + begin, count, stored.columns + begin);
-    }
-  });
+  largest_of_rows(of_rows, shape.rows, stored.rows);
+  largest_of_rows(of_columns, shape.columns, stored.columns);
 }
 
 }  // namespace
