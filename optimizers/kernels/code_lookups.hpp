@@ -216,8 +216,8 @@ HWY_INLINE void unpack_64(const std::uint8_t* packed, std::uint8_t* codes) {
 }
 
 // codes_of_64 in bytes or in halves of bytes.
-template <int kCodesPerByte, class Load>
-HWY_INLINE void coded_64(const CodeTable& table, const Load& load, std::uint8_t* stored) {
+template <int kCodesPerByte, class Table, class Load>
+HWY_INLINE void coded_64(const Table& table, const Load& load, std::uint8_t* stored) {
   if constexpr (kCodesPerByte == 1) {
     codes_of_64(table, load, stored);
   } else {

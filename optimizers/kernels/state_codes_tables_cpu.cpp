@@ -15,20 +15,26 @@ HWY_BEFORE_NAMESPACE();
 namespace blockwise::kernels {
 namespace HWY_NAMESPACE {
 
+HWY_INLINE float scale_of(const CodeTable&, const float* x, std::int64_t n) {
+  return signed_largest(x, n);
+}
+
+HWY_INLINE float scale_of(const Codebook&, const float* x, std::int64_t n) { return largest(x, n); }
+
 // The codes of 64 values of one scale.
-template <int kCodesPerByte>
-HWY_INLINE void encode_64(const CodeTable& table, const Scaling& scaled, const float* x,
+template <int kCodesPerByte, class Table>
+HWY_INLINE void encode_64(const Table& table, const Scaling& scaled, const float* x,
                           std::uint8_t* codes) {
   const Floats d;
   const auto load = [&](std::int64_t i) HWY_ATTR { return scaled(d, hn::LoadU(d, x + i)); };
   coded_64<kCodesPerByte>(table, load, codes);
 }
 
-template <int kCodesPerByte>
-HWY_INLINE void encode_blocks(const CodeTable& table, const float* x, const BlockedRun& run,
+template <int kCodesPerByte, class Table>
+HWY_INLINE void encode_blocks(const Table& table, const float* x, const BlockedRun& run,
                               const Codes& stored) {
   over_blocks(run, [&](auto number, auto begin, auto count) HWY_ATTR {
-    const Scaling scaled(stored.scales[number] = signed_largest(x + begin, count));
+    const Scaling scaled(stored.scales[number] = scale_of(table, x + begin, count));
     encode_steps<kCodesPerByte>(x + begin, count, stored.codes + begin / kCodesPerByte,
                                 [&](std::int64_t, const float* from, std::uint8_t* to) HWY_ATTR {
                                   encode_64<kCodesPerByte>(table, scaled, from, to);
@@ -60,6 +66,11 @@ void Encode4(const CodeTable& table, const float* x, const BlockedRun& run, cons
   encode_blocks<2>(table, x, run, stored);
 }
 
+void EncodeCodebook(const Codebook& book, const float* x, const BlockedRun& run,
+                    const Codes& stored) {
+  encode_blocks<1>(book, x, run, stored);
+}
+
 void Decode8(const NumberTable& values, const Codes& stored, const BlockedRun& run, float* x) {
   decode_blocks<1>(values, stored, run, x);
 }
@@ -77,6 +88,7 @@ namespace blockwise::kernels {
 
 HWY_EXPORT(Encode8);
 HWY_EXPORT(Encode4);
+HWY_EXPORT(EncodeCodebook);
 HWY_EXPORT(Decode8);
 HWY_EXPORT(Decode4);
 
@@ -96,12 +108,25 @@ void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::in
   });
 }
 
+void encode_codebook(const Codebook& book, const float* x, std::int64_t n, std::int64_t block,
+                     const Codes& stored) {
+  over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
+    HWY_DYNAMIC_DISPATCH(EncodeCodebook)
+    (book, x + begin, {count, block}, {stored.codes + begin, stored.scales + begin / block});
+  });
+}
+
 void decode_8bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
                  float* x) {
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(Decode8)
     (values, {stored.codes + begin, stored.scales + begin / block}, {count, block}, x + begin);
   });
+}
+
+void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, std::int64_t block,
+                     float* x) {
+  decode_8bit(book.values(), stored, n, block, x);
 }
 
 void decode_4bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
