@@ -3,37 +3,11 @@
 // once, independent of the number of threads. Values must be finite.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <span>
-#include <vector>
+
+#include "optimizers/kernels/code_table.hpp"
 
 namespace blockwise::kernels {
-
-// Up to 256 values in [-1, 1], ascending. x with the scale s is stored as the code of the value
-// that is nearest to x / s, the lower one of two that are equally near.
-class CodeTable {
- public:
-  enum class Zero {
-    plain,         // a small x may become 0
-    for_zero_only  // x > 0 never becomes 0: a second moment of 0 would divide by eps alone
-  };
-
-  // Throws std::invalid_argument where two midpoints of neighbours share their upper 16 bits of
-  // float32, which no table with relative steps of 1 % and more has.
-  CodeTable(std::span<const float> ascending, Zero zero);
-
-  float value(std::uint8_t code) const { return values_[code]; }
-  std::uint8_t code(float x) const;
-  std::size_t size() const { return size_; }
-
- private:
-  std::size_t size_;
-  std::array<float, 256> values_{};
-  std::array<float, 256> midpoints_{};  // between a value and the next; infinity behind the last
-  std::vector<std::uint8_t> first_;     // code of the smallest float with these upper 16 bits
-  int least_positive_ = 0;              // code of the smallest value above 0, for for_zero_only
-};
 
 // s: of each block of `block` values the one that is largest in size, with its sign, so that it is
 // kept exactly whatever its sign. (Maps of the literature end at 1 and above -1: with s = max |x|
@@ -44,13 +18,13 @@ struct Codes {
 };
 void encode_8bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
                  const Codes& stored);
-void decode_8bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+void decode_8bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
                  float* x);
 
 // Two codes per byte, the first in the low half; block is even.
 void encode_4bit(const CodeTable& table, const float* x, std::int64_t n, std::int64_t block,
                  const Codes& stored);
-void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, std::int64_t block,
+void decode_4bit(const NumberTable& values, const Codes& stored, std::int64_t n, std::int64_t block,
                  float* x);
 
 // float8_e4m3fn of x / s, to the nearest and of two equally near the even one; s = max |x| / 448 of
@@ -62,18 +36,7 @@ void encode_fp8(const float* x, std::int64_t n, std::int64_t block, CodeTable::Z
                 const Codes& stored);
 void decode_fp8(const Codes& stored, std::int64_t n, std::int64_t block, float* x);
 
-// Any values in [-1, 1], ascending, as close to each other as they like: codes by bisection. s: as
-// |x| is largest, which makes the ends -1 and 1 useful.
-class Codebook {
- public:
-  explicit Codebook(std::span<const float> ascending);  // 256
-  float value(std::uint8_t code) const { return values_[code]; }
-  std::uint8_t code(float x) const;
-
- private:
-  std::array<float, 256> values_{};
-  std::array<float, 256> midpoints_{};
-};
+// s: as |x| is largest, which makes the ends -1 and 1 useful.
 void encode_codebook(const Codebook& book, const float* x, std::int64_t n, std::int64_t block,
                      const Codes& stored);
 void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, std::int64_t block,
@@ -99,6 +62,10 @@ void decode_rank1(const CodeTable& table, const RankOneCodes& stored, const Code
 //   softsign: y = x / s, z = 2 y / (1 + |y|), code = round(127 z); back y = z / (2 - |z|)
 //   root:     r = sqrt(x), code = round(255 r / s), at least 1 for x > 0; x >= 0
 inline constexpr std::int64_t kCompandedBlock = 32;
+struct CompandedCodes {
+  const std::uint8_t* codes;
+  const std::uint16_t* scales;
+};
 void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales);
 void decode_softsign(const std::int8_t* codes, const std::uint16_t* scales, std::int64_t n,
                      float* x);

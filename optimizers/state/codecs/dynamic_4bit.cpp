@@ -22,7 +22,7 @@ class Dynamic4bit : public StateCodec {
             {"scales", pieces_of(size, kBlock), at::kFloat}};
   }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
-    kernels::decode_4bit(table_, codes_of(stored), values.numel(), kBlock,
+    kernels::decode_4bit(table_.values(), codes_of(stored), values.numel(), kBlock,
                          values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,

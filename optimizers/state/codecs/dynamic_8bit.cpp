@@ -40,7 +40,7 @@ class Dynamic8bit : public StateCodec {
     return {{"codes", size, at::kByte}, {"scales", pieces_of(size, kBlock), at::kFloat}};
   }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
-    kernels::decode_8bit(table_, codes_of(stored), values.numel(), kBlock,
+    kernels::decode_8bit(table_.values(), codes_of(stored), values.numel(), kBlock,
                          values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,

@@ -1,4 +1,4 @@
-#include "optimizers/kernels/state_codes.hpp"
+#include "tests/optimizers/kernels/scalar_codes.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,29 +7,21 @@
 
 #include "core/base/float_bits.hpp"
 #include "core/base/mix64.hpp"
-#include "optimizers/kernels/parallel_loop.hpp"
 
-namespace blockwise::kernels {
+namespace blockwise::testing::scalar {
 namespace {
 
-constexpr std::int64_t kTask = 1 << 14;  // elements; a multiple of every block
-
-// Calls run(begin, end) over [0, n) in pieces that begin at multiples of kTask.
-template <typename Run>
-void over_tasks(std::int64_t n, const Run& run) {
-  const auto tasks = (n + kTask - 1) / kTask;
-  parallel_loop(tasks, tasks > 1,
-                [&](std::int64_t task) { run(task * kTask, std::min(n, (task + 1) * kTask)); });
-}
+using kernels::from_fp8;
+using kernels::kCompandedBlock;
+using kernels::kLargestFp8;
+using kernels::to_fp8;
 
 // Calls run(number, begin, end) for every block of [0, n).
 template <typename Run>
 void over_blocks(std::int64_t n, std::int64_t block, const Run& run) {
-  over_tasks(n, [&](std::int64_t first, std::int64_t last) {
-    for (auto begin = first; begin < last; begin += block) {
-      run(begin / block, begin, std::min(last, begin + block));
-    }
-  });
+  for (std::int64_t begin = 0; begin < n; begin += block) {
+    run(begin / block, begin, std::min(n, begin + block));
+  }
 }
 
 float largest(const float* x, std::int64_t begin, std::int64_t end) {
@@ -56,6 +48,12 @@ struct Scaling {
     return std::isfinite(inverse) ? x * inverse : std::clamp(x / scale, -1.0F, 1.0F);
   }
 };
+
+// 0 of what is not finite, as x86 has it.
+template <typename Code>
+Code cast(float code) {
+  return std::isfinite(code) ? static_cast<Code>(code) : Code{0};
+}
 
 // The largest finite one at most.
 std::uint16_t bf16_above(float x) {
@@ -132,25 +130,6 @@ void decode_4bit(const CodeTable& table, const Codes& stored, std::int64_t n, st
   });
 }
 
-std::uint8_t to_fp8(float x) {
-  const auto sign = static_cast<std::uint8_t>((bits_of(x) >> 24) & 0x80U);
-  const float size = std::abs(x);
-  // Below 2^-6 steps of 2^-9, which are the bits themselves.
-  if (size < 0x1p-6F) return sign | static_cast<std::uint8_t>(std::nearbyint(size * 0x1p9F));
-  // Half of the last kept bit, and a little less where that bit is even.
-  const auto bits = bits_of(size);
-  const auto rounded_up = bits + 0x7FFFFU + ((bits >> 20) & 1U);
-  // The exponent's bias is 7, not 127.
-  return sign | static_cast<std::uint8_t>((rounded_up >> 20) - (120U << 3));
-}
-
-float from_fp8(std::uint8_t bits) {
-  const std::uint32_t size = bits & 0x7FU;
-  const float value =
-      size < 8 ? static_cast<float>(size) * 0x1p-9F : float_of((size + (120U << 3)) << 20);
-  return (bits & 0x80U) != 0 ? -value : value;
-}
-
 void encode_fp8(const float* x, std::int64_t n, std::int64_t block, CodeTable::Zero zero,
                 const Codes& stored) {
   const std::uint8_t least = zero == CodeTable::Zero::for_zero_only ? 1 : 0;
@@ -205,43 +184,31 @@ void decode_codebook(const Codebook& book, const Codes& stored, std::int64_t n, 
 void encode_rank1(const CodeTable& table, const float* x, const CodeShape& shape,
                   const RankOneCodes& stored) {
   const auto rows = shape.rows, columns = shape.columns;
-  const bool many = rows * columns > kTask;
-  parallel_loop(rows, many, [&](std::int64_t i) {
+  std::fill(stored.columns, stored.columns + columns, 0.0F);
+  for (std::int64_t i = 0; i < rows; ++i) {
     stored.rows[i] = largest(x, i * columns, (i + 1) * columns);
-  });
-  // Runs of columns, each down all rows.
-  constexpr std::int64_t kRun = 256;
-  parallel_loop((columns + kRun - 1) / kRun, many, [&](std::int64_t run) {
-    const auto begin = run * kRun, end = std::min(columns, begin + kRun);
-    std::fill(stored.columns + begin, stored.columns + end, 0.0F);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      for (auto j = begin; j < end; ++j) {
-        stored.columns[j] = std::max(stored.columns[j], x[i * columns + j]);
-      }
+    for (std::int64_t j = 0; j < columns; ++j) {
+      stored.columns[j] = std::max(stored.columns[j], x[i * columns + j]);
     }
-  });
+  }
   const auto code = [&](std::int64_t at) {
     const float scale = std::min(stored.rows[at / columns], stored.columns[at % columns]);
     return static_cast<int>(table.code(Scaling(scale)(x[at])));
   };
-  over_tasks(rows * columns, [&](std::int64_t begin, std::int64_t end) {
-    for (auto at = begin; at < end; at += 2) {
-      const int high = at + 1 < end ? code(at + 1) : 0;
-      stored.codes[at / 2] = static_cast<std::uint8_t>(code(at) | (high << 4));
-    }
-  });
+  for (std::int64_t at = 0; at < rows * columns; at += 2) {
+    const int high = at + 1 < rows * columns ? code(at + 1) : 0;
+    stored.codes[at / 2] = static_cast<std::uint8_t>(code(at) | (high << 4));
+  }
 }
 
 void decode_rank1(const CodeTable& table, const RankOneCodes& stored, const CodeShape& shape,
                   float* x) {
   const auto columns = shape.columns;
-  over_tasks(shape.rows * columns, [&](std::int64_t begin, std::int64_t end) {
-    for (auto at = begin; at < end; ++at) {
-      const auto both = stored.codes[at / 2];
-      const auto code = static_cast<std::uint8_t>(at % 2 == 0 ? both & 15U : both >> 4);
-      x[at] = table.value(code) * std::min(stored.rows[at / columns], stored.columns[at % columns]);
-    }
-  });
+  for (std::int64_t at = 0; at < shape.rows * columns; ++at) {
+    const auto both = stored.codes[at / 2];
+    const auto code = static_cast<std::uint8_t>(at % 2 == 0 ? both & 15U : both >> 4);
+    x[at] = table.value(code) * std::min(stored.rows[at / columns], stored.columns[at % columns]);
+  }
 }
 
 void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales) {
@@ -250,7 +217,7 @@ void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::ui
     const Scaling scaled(from_bf16(scales[number]));
     for (auto i = begin; i < end; ++i) {
       const float y = scaled(x[i]);
-      codes[i] = static_cast<std::int8_t>(std::nearbyint(254.0F * y / (1.0F + std::abs(y))));
+      codes[i] = cast<std::int8_t>(std::nearbyint(254.0F * y / (1.0F + std::abs(y))));
     }
   });
 }
@@ -272,7 +239,7 @@ void encode_root(const float* x, std::int64_t n, std::uint8_t* codes, std::uint1
     const Scaling scaled(from_bf16(scales[number]));
     for (auto i = begin; i < end; ++i) {
       const float code = std::nearbyint(255.0F * scaled(std::sqrt(x[i])));
-      codes[i] = static_cast<std::uint8_t>(x[i] > 0.0F ? std::max(code, 1.0F) : 0.0F);
+      codes[i] = cast<std::uint8_t>(x[i] > 0.0F ? std::max(code, 1.0F) : 0.0F);
     }
   });
 }
@@ -297,10 +264,4 @@ void encode_bf16(const float* x, std::int64_t n, std::uint64_t seed, std::uint16
   });
 }
 
-void decode_bf16(const std::uint16_t* bits, std::int64_t n, float* x) {
-  over_tasks(n, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) x[i] = from_bf16(bits[i]);
-  });
-}
-
-}  // namespace blockwise::kernels
+}  // namespace blockwise::testing::scalar
