@@ -63,7 +63,7 @@ test: developer-dependencies configure ## install what is missing, build everyth
 .PHONY: fuzz-programs
 fuzz-programs:
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' CUDA='$(CUDA)' bash cmake/install_dependencies.sh fuzz
-	@$(CMAKE) --preset fuzz -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --preset fuzz -DCMAKE_UNITY_BUILD=$(UNITY) -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset fuzz --parallel $(JOBS)
 
 .PHONY: fuzz
@@ -78,7 +78,7 @@ sanitize: developer-dependencies configure ## every test under the sanitizers of
 
 .PHONY: sanitize-threads
 sanitize-threads: developer-dependencies configure ## what runs on several threads under the sanitizer of threads
-	@$(CMAKE) --preset tsan -DTorch_DIR='$(Torch_DIR)'
+	@$(CMAKE) --preset tsan -DCMAKE_UNITY_BUILD=$(UNITY) -DTorch_DIR='$(Torch_DIR)'
 	@$(CMAKE) --build --preset tsan --parallel $(JOBS)
 	@$(CTEST) --preset tsan
 

@@ -69,4 +69,8 @@ function(blockwise_library_behind name)
                         PRIVATE blockwise_warnings)
   target_precompile_headers(${name} PRIVATE <ATen/ATen.h> <torch/csrc/autograd/variable.h>
                             <torch/csrc/autograd/autograd.h> <fmt/format.h> <string> <vector>)
+  # Kernels compile themselves for every vector width.
+  list(FILTER sources INCLUDE REGEX "/kernels/")
+  set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  blockwise_unity_groups(${name})
 endfunction()
