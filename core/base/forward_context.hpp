@@ -25,6 +25,9 @@ struct ForwardContext {
   // Attention from operations that differentiate twice, in place of the fused kernel, which does
   // not.
   bool twice_differentiable = false;
+  // Kernels of our own where tensors are on the CPU, and on the meta device their memory. Without
+  // them LibTorch's operations, whose memory on the meta device is a GPU's.
+  bool cpu_kernels = true;
   // Keys and values of the positions before `inputs`, which the pass extends (sampling).
   KeyValueCache* cache = nullptr;
 };

@@ -5,13 +5,16 @@
 
 #include <cstdint>
 
+#include "core/base/forward_context.hpp"
+
 namespace blockwise {
 
-// Whether kernels on float32 and bfloat16 take the tensor; what its memory would be on the meta
-// device, which plans with the same allocations.
-inline bool has_cpu_kernel(const at::Tensor& x) {
+// Whether a pass takes kernels of our own, which know float32 and bfloat16, for the tensor. On the
+// meta device they allocate what they would on the CPU, and compute nothing.
+inline bool has_cpu_kernel(const at::Tensor& x, const ForwardContext& context) {
   const auto type = x.scalar_type();
-  return (x.is_cpu() || x.is_meta()) && (type == at::kFloat || type == at::kBFloat16);
+  return context.cpu_kernels && (x.is_cpu() || x.is_meta()) &&
+         (type == at::kFloat || type == at::kBFloat16);
 }
 
 // The first element, as float or as the bits of a bfloat16.

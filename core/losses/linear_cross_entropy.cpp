@@ -104,12 +104,11 @@ at::Tensor sum_by_tensors(at::Tensor& scores, const at::Tensor& targets, const a
 
 // Turns scores into the slope of the mean over `count` targets where asked.
 at::Tensor sum_of_losses(at::Tensor& scores, const at::Tensor& targets, const at::Tensor& count,
-                         bool with_slope) {
+                         bool with_kernel, bool with_slope) {
+  if (!with_kernel) return sum_by_tensors(scores, targets, count, with_slope);
   const auto type = scores.scalar_type();
-  const bool has_kernel = type == at::kFloat || type == at::kBFloat16;
   const auto wide = scores.options().dtype(wide_type(scores));
-  if (has_kernel && scores.is_meta()) return at::zeros({}, wide);
-  if (!has_kernel || !scores.is_cpu()) return sum_by_tensors(scores, targets, count, with_slope);
+  if (scores.is_meta()) return at::zeros({}, wide);
   const float weight = 1.0F / count.item<float>();
   const auto sum = type == at::kFloat ? sum_of_rows<float>(scores, targets, weight, with_slope)
                                       : sum_of_rows<at::BFloat16, std::uint16_t>(
@@ -123,7 +122,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
   static Variable forward(AutogradContext* context, const Variable& features,
                           const Variable& weight, const std::optional<at::Tensor>& bias,
                           const Variable& targets, std::int64_t chunk_rows, at::ScalarType type,
-                          bool with_gradient) {
+                          bool with_kernel, bool with_gradient) {
     const auto x = features.to(type);
     const Linear head{weight.to(type), bias ? bias->to(type) : at::Tensor()};
     HeadGradients gradients;
@@ -134,7 +133,8 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
       const auto rows = std::min(chunk_rows, x.size(0) - begin);
       const auto chunk = x.narrow(0, begin, rows);
       auto scores = head(chunk, {});
-      loss += sum_of_losses(scores, targets.narrow(0, begin, rows), count, with_gradient);
+      loss +=
+          sum_of_losses(scores, targets.narrow(0, begin, rows), count, with_kernel, with_gradient);
       if (with_gradient) gradients.add(chunk, scores, head, begin);
     }
     if (with_gradient) {
@@ -153,7 +153,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
     const auto& scale = outputs[0];
     const auto saved = context->get_saved_variables();
     const auto type = context->saved_data["dtype"].toScalarType();
-    variable_list result(7);
+    variable_list result(8);
     // Reading the scale costs nothing on a CPU, a pass over the weight's gradient does.
     const bool is_scaled = !scale.is_cpu() || scale.item<double>() != 1.0;
     for (std::size_t i = 0; i < saved.size(); ++i) {
@@ -174,7 +174,10 @@ at::Tensor linear_cross_entropy(const at::Tensor& features, const Linear& head,
   const auto type = context.autocast ? at::kBFloat16 : head.weight.scalar_type();
   const auto rows = context.loss_chunk_rows > 0 ? context.loss_chunk_rows
                                                 : std::max<std::int64_t>(1, features.size(0));
-  return LinearCrossEntropy::apply(features, head.weight, bias, targets, rows, type, with_gradient);
+  const bool with_kernel = context.cpu_kernels && !features.is_cuda() &&
+                           (type == at::kFloat || type == at::kBFloat16);
+  return LinearCrossEntropy::apply(features, head.weight, bias, targets, rows, type, with_kernel,
+                                   with_gradient);
 }
 
 }  // namespace blockwise

@@ -40,7 +40,7 @@ at::Tensor RmsNorm::operator()(const at::Tensor& x, const ForwardContext& contex
   if (context.twice_differentiable) {
     return twice_differentiable_normalization(x, eps, NormKind::rms) * gain;
   }
-  if (has_cpu_kernel(x)) return fused_rms_norm(x, gain, eps);
+  if (has_cpu_kernel(x, context)) return fused_rms_norm(x, gain, eps);
   if (gain.scalar_type() == x.scalar_type()) return at::rms_norm(x, {x.size(-1)}, gain, eps);
   return (at::rms_norm(x, {x.size(-1)}, {}, eps) * gain).to(x.scalar_type());
 }
@@ -58,7 +58,7 @@ void visit_linear(FieldVisitor& v, std::string& name) {
 
 at::Tensor gelu_tanh(const at::Tensor& x, const ForwardContext& context) {
   if (context.twice_differentiable) return twice_differentiable_gelu_tanh(x);
-  return has_cpu_kernel(x) ? fused_activation(Curve::gelu_tanh, x) : at::gelu(x, "tanh");
+  return has_cpu_kernel(x, context) ? fused_activation(Curve::gelu_tanh, x) : at::gelu(x, "tanh");
 }
 
 at::Tensor gelu(const at::Tensor& x, const ForwardContext& context) {
@@ -67,7 +67,7 @@ at::Tensor gelu(const at::Tensor& x, const ForwardContext& context) {
 
 at::Tensor swiglu(const at::Tensor& x, const at::Tensor& z, const ForwardContext& context) {
   if (context.twice_differentiable) return twice_differentiable_silu(x) * z;
-  return has_cpu_kernel(x) ? fused_gate(Curve::silu, x, z) : at::silu(x) * z;
+  return has_cpu_kernel(x, context) ? fused_gate(Curve::silu, x, z) : at::silu(x) * z;
 }
 
 namespace {

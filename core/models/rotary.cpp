@@ -177,7 +177,7 @@ class Rotation : public torch::autograd::Function<Rotation> {
 
 // Under autocast the tables are wider than x.
 at::Tensor rotate(const at::Tensor& x, const RotaryTable& table, const ForwardContext& context) {
-  if (!context.twice_differentiable && has_cpu_kernel(x)) {
+  if (!context.twice_differentiable && has_cpu_kernel(x, context)) {
     const auto wide = [](const at::Tensor& t) { return t.to(at::kFloat).contiguous(); };
     return Rotation::apply(x, wide(table.cosine), wide(table.sine));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/memory/device.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/config/model_source.hpp"
 
@@ -150,6 +151,7 @@ ForwardContext TrainerConfig::forward_context() const {
   context.checkpoint_layers = activation_checkpointing;
   context.loss_chunk_rows = loss_chunk_tokens;
   context.autocast = precision == "bf16_autocast";
+  context.cpu_kernels = device == "cpu" || (device == "auto" && resolve_device(device).is_cpu());
   return context;
 }
 

@@ -1,8 +1,10 @@
 // Products against the dense Hessian, differences, and closed forms.
+#include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/base/batch.hpp"
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
 #include "core/memory/memory_meter.hpp"
@@ -85,7 +87,10 @@ class MathAttention {
 at::Tensor reference_hessian(const Setup& setup) {
   const MathAttention math;
   ForwardContext context;
-  const auto loss = setup.model->loss(setup.batches[0], context);
+  const auto logits = setup.model->logits(setup.batches[0].inputs, context);
+  const auto loss = at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}),
+                                           setup.batches[0].targets.reshape({-1}), {},
+                                           at::Reduction::Mean, kIgnoredTarget);
   const auto leaves = setup.store->tensors();
   const auto flat = [&](const std::vector<at::Tensor>& tensors) {
     std::vector<at::Tensor> parts;
