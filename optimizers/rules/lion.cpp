@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/flat_steps.hpp"
+#include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
-#include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {
@@ -21,7 +21,7 @@ struct LionOptions {
   }
 };
 
-class Lion : public UpdateRule, public FlatStep {
+class Lion : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = LionOptions;
   explicit Lion(const Options& options) : options_(options) {}
@@ -33,21 +33,23 @@ class Lion : public UpdateRule, public FlatStep {
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
   }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
+  }
 
   kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
-    kernels::AdamStep step;
-    step.beta1 = static_cast<float>(options_.beta1);
-    step.one_minus_beta1 = static_cast<float>(1.0 - options_.beta1);
-    step.beta2 = static_cast<float>(options_.beta2);
-    step.one_minus_beta2 = static_cast<float>(1.0 - options_.beta2);
-    step.step_size = static_cast<float>(scope.learning_rate);
-    step.decay = static_cast<float>(1.0 - scope.learning_rate * weight_decay);
-    step.shrink = static_cast<float>(scope.learning_rate * weight_decay);
-    return {.kind = kernels::FlatRule::Kind::lion, .adam = step};
+    return {.kind = kernels::FlatRule::Kind::lion, .adam = step_of(scope, weight_decay)};
   }
   bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
     flat.moment = kernels::FlatSection::Moment::none;
     return true;
+  }
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    const auto step = step_of(scope, p.weight_decay);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
+      return kernels::lion_step(rows, step, scope.space);
+    });
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -60,6 +62,19 @@ class Lion : public UpdateRule, public FlatStep {
   }
 
  private:
+  kernels::AdamStep step_of(const StepScope& scope, double weight_decay) const {
+    kernels::AdamStep step;
+    step.beta1 = static_cast<float>(options_.beta1);
+    step.one_minus_beta1 = static_cast<float>(1.0 - options_.beta1);
+    step.beta2 = static_cast<float>(options_.beta2);
+    step.one_minus_beta2 = static_cast<float>(1.0 - options_.beta2);
+    step.step_size = static_cast<float>(scope.learning_rate);
+    step.decay = static_cast<float>(1.0 - scope.learning_rate * weight_decay);
+    step.shrink = static_cast<float>(scope.learning_rate * weight_decay);
+    step.gradient_scale = static_cast<float>(scope.gradient_scale);
+    return step;
+  }
+
   Options options_;
 };
 
