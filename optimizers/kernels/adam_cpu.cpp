@@ -109,7 +109,7 @@ struct ColumnSums {
 // the sum.
 template <typename Read>
 double add_column_squares(const MatrixView& x, Range rows, const ColumnSums& sums,
-                        const Read& read) {
+                          const Read& read) {
   const std::int64_t some = std::max<std::int64_t>(1, kFirstLevel / x.columns);
   std::fill_n(sums.rows, x.columns, 0.0f);
   double total = 0.0;
@@ -162,7 +162,8 @@ double reduce_band(const MatrixView& x, const TileGrid& grid, Range rows, const 
   std::fill_n(sums.total, grid.across, 0.0);
   double total = 0.0;
   for (std::int64_t i = 0; i < rows.count; i += grid.chunk_rows) {
-    total += reduce_rows(x, grid, {rows.begin + i, std::min(grid.chunk_rows, rows.count - i)}, sums);
+    total +=
+        reduce_rows(x, grid, {rows.begin + i, std::min(grid.chunk_rows, rows.count - i)}, sums);
   }
   return total;
 }
@@ -385,6 +386,7 @@ double tile_squares(const MatrixView& x, const TileShape& tile, double* sums, Wo
 double adam_tiles(const MatrixView& x, float* v, const TileShape& tile, const AdamStep& step,
                   Workspace& space) {
   const TileGrid grid(x, tile);
+  if (grid.tiles() == grid.elements()) return adam_per_element(x, v, step, space);
   if (grid.fits_cache()) return tiles_in_cache(x, v, grid, step, space);
   const auto* squares =
       squares_of(x, grid.tiles(), space, [&](double* sums) { tile_squares(x, tile, sums, space); });
