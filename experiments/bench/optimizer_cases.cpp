@@ -33,13 +33,13 @@ ParameterLayout layout_of(std::int64_t parameters) {
   return spec->layout();
 }
 
-// `count` matrices of so many rows of 64 numbers.
+// `count` matrices of so many rows of 256 numbers.
 ParameterLayout matrices(std::int64_t count, std::int64_t rows) {
   std::vector<Parameter> tensors;
   for (std::int64_t i = 0; i < count; ++i) {
     Parameter matrix;
     matrix.name = fmt::format("matrix.{}", i);
-    matrix.shape = {rows, 64};
+    matrix.shape = {rows, 256};
     matrix.role = ParameterRole::mlp_in;
     tensors.push_back(matrix);
   }
@@ -116,8 +116,8 @@ void add_many_tensors(BenchGroup& group, const std::string& rule, std::int64_t p
     group.cases.push_back(update_case(name, filled_store(layout), {{"rule", rule}}));
     return group.cases.back();
   };
-  const auto one = add(rule + ", 1 tensor", matrices(1, 64 * count)).name;
-  add(rule + ", 2,000 tensors", matrices(count, 64)).baseline = one;
+  const auto one = add(rule + ", 1 tensor", matrices(1, 16 * count)).name;
+  add(rule + ", 2,000 tensors", matrices(count, 16)).baseline = one;
 }
 
 }  // namespace

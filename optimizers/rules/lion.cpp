@@ -1,7 +1,9 @@
 // Lion (Chen et al., arXiv 2302.06675, Algorithm 2), in the order of the authors' release:
 //   w <- (1 - lr wd) w - lr sign(beta1 m + (1 - beta1) g');  m <- beta2 m + (1 - beta2) g'
 // sign(0) = 0; no eps, no bias correction. Rates are 3 to 10 times below AdamW's, decays as much
-// above. Deviations: none. State: exp_avg, 4 bytes per parameter.
+// above. Deviations: none. State: exp_avg, 4 bytes per parameter. The CPU's kernel takes the steps
+// of the tensor operations bit for bit; where blocks have rates of their own, it rounds the factor
+// of the decay once, they twice: a unit in the last place of w.
 #include <ATen/ATen.h>
 
 #include "optimizers/flat_steps.hpp"

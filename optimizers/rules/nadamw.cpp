@@ -5,7 +5,8 @@
 //                          / (sqrt(v / (1 - beta2^t)) + eps)
 // with the new m; decay first and eps as in torch.optim.AdamW. Deviation from torch.optim.NAdam:
 // that one has a schedule of beta1 and other corrections. State: exp_avg and exp_avg_sq, 8 bytes
-// per parameter.
+// per parameter. The CPU's kernel is AdamW's, whose fused multiply-adds round m, v and w once where
+// tensor operations round a product and a sum: units in the last place.
 #include <ATen/ATen.h>
 
 #include <cmath>

@@ -6,7 +6,9 @@
 //   w <- (1 - lr wd) w - lr d, without the factor where decay is coupled
 // Parameters of a frozen role keep their values and have no state. Deviation from torch.optim.SGD:
 // decoupled decay by default, as for every rule here. State: none without momentum, otherwise
-// momentum_buffer, 4 bytes per parameter that is not frozen.
+// momentum_buffer, 4 bytes per parameter that is not frozen. Decoupled, the CPU's kernel is that of
+// sgd_momentum, or lomo's without momentum: fused multiply-adds, a unit in the last place from the
+// tensor operations.
 #include <ATen/ATen.h>
 
 #include <algorithm>
