@@ -83,6 +83,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       parts.push_back(make_step(config, i));
     }
   }
+  find_small_tensors();
+  make_square_sums();
   if (store.device().is_cuda() && *kernels::why_no_cuda_stepper() == '\0') {
     use_flat_steps(kernels::make_cuda_stepper);
   }
@@ -126,10 +128,65 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
   }
 }
 
-double Optimizer::squared_norm(const at::Tensor& gradient) {
+// Those that nothing but their own memory is read and written for.
+void Optimizer::find_small_tensors() {
+  const bool apart =
+      !store_.releases_gradients() && !store_.splits_masters() && !state_.is_bounded();
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    const auto& part = parts_[part_[i].first][part_[i].second];
+    const bool is_small = apart && !coded_.has(i) &&
+                          part.parameter.size() <= kernels::kSerialElements &&
+                          rules_.of(i).rule->fused(KernelKey::of(part)) != nullptr;
+    (is_small ? small_ : others_).push_back(i);
+  }
+}
+
+void Optimizer::make_square_sums() {
+  const bool cuts = clipping_.by == Clipping::By::value && clipping_.bound > 0.0;
+  if (store_.releases_gradients() || store_.splits_masters() || cuts) return;
+  std::vector<std::vector<double>> sums(part_.size());
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    const auto& part = parts_[part_[i].first][part_[i].second];
+    const auto* fused = rules_.of(i).rule->fused(KernelKey::of(part));
+    if (fused == nullptr || coded_.has(i)) continue;
+    sums[i].resize(std::size_t(fused->square_sums(part.partition)));
+    count += std::int64_t(sums[i].size());
+  }
+  if (count > 0) square_sums_ = std::move(sums);
+}
+
+void Optimizer::over_tensors(const std::function<void(std::size_t, kernels::Workspace&)>& task) {
+  if (!fused_) {
+    for (std::size_t i = 0; i < part_.size(); ++i) task(i, workspace_);
+    return;
+  }
+  kernels::side_by_side(std::int64_t(small_.size()), [&](std::int64_t k, auto& space) {
+    const at::NoGradGuard no_grad;  // the mode of each thread
+    task(small_[std::size_t(k)], space);
+  });
+  for (const auto i : others_) task(i, workspace_);
+}
+
+double Optimizer::squared_norm() {
+  if (!fused_ || square_sums_.empty()) return squared_norm(store_.gradients());
+  std::vector<double> squares(part_.size(), 0.0);
+  over_tensors([&](std::size_t i, auto& space) { squares[i] = sum_squares(i, space); });
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
+}
+
+double Optimizer::sum_squares(std::size_t i, kernels::Workspace& space) {
+  auto& part = parts_[part_[i].first][part_[i].second];
+  auto& sums = square_sums_[i];
+  if (sums.empty()) return squared_norm(part.gradient, space);
+  part.squares = sums.data();
+  return rules_.of(i).rule->fused(KernelKey::of(part))->sum_squares(part, sums.data(), space);
+}
+
+double Optimizer::squared_norm(const at::Tensor& gradient, kernels::Workspace& space) const {
   if (fused_ && gradient.is_cpu() && gradient.scalar_type() == at::kFloat &&
       gradient.is_contiguous()) {
-    return kernels::squared_norm(gradient.data_ptr<float>(), gradient.numel(), workspace_);
+    return kernels::squared_norm(gradient.data_ptr<float>(), gradient.numel(), space);
   }
   return gradient.to(at::kDouble).square().sum().item<double>();
 }
@@ -154,7 +211,7 @@ StepReport Optimizer::flat_step(double learning_rate) {
 StepReport Optimizer::step(double learning_rate) {
   at::NoGradGuard no_grad;
   if (flat_) return flat_step(learning_rate);
-  const double square = squared_norm(store_.gradients());
+  const double square = squared_norm();
   if (!std::isfinite(square)) {
     std::ranges::fill(moved_, 0.0);
     std::ranges::fill(moved_on_device_, at::Tensor());
@@ -167,7 +224,7 @@ StepReport Optimizer::step(double learning_rate) {
     const auto& member = rules_.members()[m];
     member.rule->begin_step(parts_[m], scope(member));
   }
-  for (std::size_t i = 0; i < part_.size(); ++i) update_parameter(i);
+  over_tensors([this](std::size_t i, auto& space) { update_parameter(i, space); });
   return end_step();
 }
 
@@ -202,36 +259,37 @@ void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
   clipping_.cut(gradient);
   auto& part = parts_[part_[i].first][part_[i].second];
   part.gradient = gradient;
-  update_parameter(i);
+  update_parameter(i, workspace_);
   part.gradient.reset();
 }
 
-StepScope Optimizer::scope(const RuleSet::Member& member) {
-  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, workspace_, draws_,
-          layers_};
+StepScope Optimizer::scope(const RuleSet::Member& member, kernels::Workspace& space) {
+  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, space, draws_, layers_};
 }
 
 std::uint64_t Optimizer::rounding_seed(std::size_t i) const {
   return stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
 }
 
-void Optimizer::update_parameter(std::size_t i) {
+void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
   const auto& member = rules_.of(i);
   auto& part = parts_[part_[i].first][part_[i].second];
-  if (member.rule->rests(part.parameter, scope(member))) return;
+  const auto scope = this->scope(member, space);
+  if (member.rule->rests(part.parameter, scope)) return;
   part.weight = store_.open_master(i);
   const auto* fused = fused_ ? member.rule->fused(KernelKey::of(part)) : nullptr;
   const auto step = [&](const ParameterStep& piece) {
     if (fused != nullptr) {
-      moved_[i] += fused->apply(piece, scope(member));
+      moved_[i] += fused->apply(piece, scope);
     } else {
-      const auto moved = member.rule->update(piece, scope(member));
+      const auto moved = member.rule->update(piece, scope);
       auto& sum = moved_on_device_[i];
       sum = sum.defined() ? sum + moved : moved;
     }
   };
   const auto rounding = rounding_seed(i);
   over_pieces(i, rounding, step);
+  part.squares = nullptr;
   store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
 }
 

@@ -36,8 +36,9 @@ class Optimizer {
 
   // With gradients that the store keeps: clips, then updates every tensor. With a non-finite
   // gradient norm nothing is changed. Deterministic, and but for rules with matrix products
-  // independent of the number of threads. Cost: one read of the gradients for the norm, one more
-  // pass to clip by value, and one pass of the rule.
+  // independent of the number of threads. Cost: one read of the gradients for the norm and the sums
+  // of squares that rules share, one more pass to clip by value, and one pass of the rule. Small
+  // tensors are stepped side by side.
   StepReport step(double learning_rate);
 
   // Whether a rule takes an estimate of the Hessian's diagonal before the next step: of any
@@ -58,7 +59,7 @@ class Optimizer {
   const Clipping& clipping() const { return clipping_; }
 
   // Of one gradient, or of the flat buffer.
-  double squared_norm(const at::Tensor& gradient);
+  double squared_norm(const at::Tensor& gradient) { return squared_norm(gradient, workspace_); }
 
   // ||w_new - w_old||^2 of every tensor in the last step, in the layout's order; 0 where it changed
   // nothing. They are the terms of its update_norm: no further pass over anything.
@@ -98,12 +99,21 @@ class Optimizer {
   ParameterStep make_step(const OptimizerConfig& config, std::size_t parameter) const;
   // "SETTING, but optimizer.rule ... NEED for ..."
   void require_local_rules(std::string_view setting, std::string_view need) const;
-  StepScope scope(const RuleSet::Member& member);
+  StepScope scope(const RuleSet::Member& member, kernels::Workspace& space);
+  StepScope scope(const RuleSet::Member& member) { return scope(member, workspace_); }
   StepReport flat_step(double learning_rate);
   std::uint64_t rounding_seed(std::size_t parameter) const;
   // State that rules drop before a step.
   void forget();
-  void update_parameter(std::size_t parameter);
+  void update_parameter(std::size_t parameter, kernels::Workspace& space);
+  void find_small_tensors();
+  void make_square_sums();
+  // Calls task(parameter, workspace) for all: for small ones at once, then one by one.
+  void over_tensors(const std::function<void(std::size_t, kernels::Workspace&)>& task);
+  // Of all gradients, with the sums that rules take.
+  double squared_norm();
+  double squared_norm(const at::Tensor& gradient, kernels::Workspace& space) const;
+  double sum_squares(std::size_t parameter, kernels::Workspace& space);
   // Calls `step` with the parameter, or with its pieces where its state is coded, which is rounded
   // by that stream.
   void over_pieces(std::size_t parameter, std::uint64_t rounding,
@@ -124,6 +134,8 @@ class Optimizer {
   CodedSteps coded_;
   std::unique_ptr<FlatSteps> flat_;  // null: tensor by tensor
   kernels::Workspace workspace_;
+  std::vector<std::size_t> small_, others_;       // parameters, see over_tensors()
+  std::vector<std::vector<double>> square_sums_;  // by parameter; empty where no rule takes any
   double learning_rate_ = 0.0;
   double gradient_scale_ = 1.0;
   double squared_gradient_ = 0.0;

@@ -35,6 +35,8 @@ struct ParameterStep {
   double weight_decay = 0.0;  // 0 for tensors that are exempt
   // Factors of the learning rate by section of the partition; null for 1 everywhere.
   const std::vector<SectionRates>* rates = nullptr;
+  // What FusedStep::sum_squares() wrote of this gradient; null: nothing.
+  const double* squares = nullptr;
 };
 
 }  // namespace blockwise

@@ -37,6 +37,13 @@ class FusedStep {
   virtual ~FusedStep() = default;
   // Returns the sum of (w_new - w_old)^2.
   virtual double apply(const ParameterStep& parameter, const StepScope& scope) const = 0;
+  // Sums of the gradient's squares for which apply() would read it a second time: how many, and the
+  // pass that writes them and returns the sum of all squares, of which the norm is made. apply()
+  // takes them from parameter.squares where they are there.
+  virtual std::int64_t square_sums(const TensorPartition&) const { return 0; }
+  virtual double sum_squares(const ParameterStep&, double*, kernels::Workspace&) const {
+    return 0.0;
+  }
 };
 
 class UpdateRule {

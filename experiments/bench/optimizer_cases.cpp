@@ -1,6 +1,7 @@
 // Bytes are those that an update must move once: parameters read and written, gradients read, state
-// read and written. The norm for clipping reads the gradients once more; LibTorch's kernel has no
-// such pass, so updates go without it and "with clipping" has it.
+// read and written. Every step finds the gradient's norm, too, which reads the gradients once more
+// (4 bytes a parameter that are not counted) and which LibTorch's kernel does not do; "with
+// clipping" also multiplies by the factor.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
@@ -32,8 +33,21 @@ ParameterLayout layout_of(std::int64_t parameters) {
   return spec->layout();
 }
 
-std::shared_ptr<ParameterStore> filled_store(std::int64_t parameters) {
-  auto store = std::make_shared<ParameterStore>(layout_of(parameters), at::kCPU);
+// `count` matrices of so many rows of 256 numbers.
+ParameterLayout matrices(std::int64_t count, std::int64_t rows) {
+  std::vector<Parameter> tensors;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Parameter matrix;
+    matrix.name = fmt::format("matrix.{}", i);
+    matrix.shape = {rows, 256};
+    matrix.role = ParameterRole::mlp_in;
+    tensors.push_back(matrix);
+  }
+  return ParameterLayout(std::move(tensors));
+}
+
+std::shared_ptr<ParameterStore> filled_store(ParameterLayout layout) {
+  auto store = std::make_shared<ParameterStore>(std::move(layout), at::kCPU);
   store->initialize(1);
   store->gradients().normal_(0.0, 1e-3);
   return store;
@@ -94,15 +108,29 @@ BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
           .baseline = ""};
 }
 
+// A rule over up to 2,000 tensors of 4,096 numbers, in the time that it takes over one tensor of
+// all of them.
+void add_many_tensors(BenchGroup& group, const std::string& rule, std::int64_t parameters) {
+  const auto count = std::clamp<std::int64_t>(parameters / 4096, 1, 2000);
+  const auto add = [&](const std::string& name, const ParameterLayout& layout) -> BenchCase& {
+    group.cases.push_back(update_case(name, filled_store(layout), {{"rule", rule}}));
+    return group.cases.back();
+  };
+  const auto one = add(rule + ", 1 tensor", matrices(1, 16 * count)).name;
+  add(rule + ", 2,000 tensors", matrices(count, 16)).baseline = one;
+}
+
 }  // namespace
 
 BenchGroup optimizer_updates(const BenchSizes& sizes) {
-  const auto store = filled_store(sizes.parameters);
+  const auto store = filled_store(layout_of(sizes.parameters));
   BenchGroup group{"optimizers", {triad_case(store->layout().size()), fused_case(store)}};
   const auto add = [&](const std::string& name, const nlohmann::json& fields) {
     group.cases.push_back(update_case(name, store, fields));
   };
-  for (const auto* rule : {"adamw", "lion", "sgd_momentum", "lomo"}) add(rule, {{"rule", rule}});
+  for (const auto* rule : {"adamw", "nadamw", "lion", "sgd_momentum", "lomo"}) {
+    add(rule, {{"rule", rule}});
+  }
   for (const auto* partition :
        {"adam_mini", "per_head", "per_row", "per_column", "per_tensor", "factored"}) {
     add(fmt::format("adam_mini {}", partition),
@@ -114,6 +142,7 @@ BenchGroup optimizer_updates(const BenchSizes& sizes) {
       {{"rule", "adamw"},
        {"state", {{"first_moments", "dynamic_8bit"}, {"second_moments", "dynamic_8bit"}}}});
   add("adam_mini 8-bit", {{"rule", "adam_mini"}, {"state", {{"first_moments", "dynamic_8bit"}}}});
+  for (const auto* rule : {"adamw", "adam_mini"}) add_many_tensors(group, rule, sizes.parameters);
   return group;
 }
 

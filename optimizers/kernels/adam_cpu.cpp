@@ -11,8 +11,12 @@ namespace {
 
 // Elements per task. Small enough that a task's working set stays in the second-level cache.
 constexpr std::int64_t kChunk = 1 << 14;
-// A band of tiles above this is reduced in one sweep and updated in a second one.
+// A band of tiles above this is reduced in one sweep and updated in a second one, and so are bands
+// so few that threads would be idle with one of them each.
 constexpr std::int64_t kBandInCache = 1 << 18;
+constexpr std::int64_t kFewBands = 8;
+// Elements that stay in the first-level cache from one read to the next.
+constexpr std::int64_t kFirstLevel = 1 << 12;
 // Partial sums per band: bounds the scratch of wide tensors, and is work enough for many threads.
 constexpr std::int64_t kChunksPerBand = 64;
 
@@ -23,7 +27,7 @@ template <typename Task>
 double parallel_sum(std::int64_t count, std::int64_t elements, Workspace& space, const Task& task) {
   space.partials.assign(static_cast<std::size_t>(count), 0.0);
   double* partials = space.partials.data();
-  parallel_loop(count, elements > 2 * kChunk, [&](std::int64_t i) { partials[i] = task(i); });
+  parallel_loop(count, elements > kSerialElements, [&](std::int64_t i) { partials[i] = task(i); });
   return std::accumulate(space.partials.begin(), space.partials.end(), 0.0);
 }
 
@@ -70,7 +74,18 @@ struct TileGrid {
     const auto begin = band * tile_rows;
     return {begin, std::min(tile_rows, rows - begin)};
   }
+  std::int64_t elements() const { return rows * columns; }
+  std::int64_t tiles() const { return bands * across; }
   std::int64_t chunks() const { return bands * chunks_per_band; }
+  // Whether one task makes all of a band's step.
+  bool fits_cache() const {
+    return tile_rows * columns <= kBandInCache &&
+           (bands >= kFewBands || elements() <= kSerialElements);
+  }
+  std::int64_t bands_per_task() const {
+    return std::max<std::int64_t>(1, kChunk / (tile_rows * columns));
+  }
+  std::int64_t band_tasks() const { return ceil_divide(bands, bands_per_task()); }
   // None where the last band is shorter.
   Range chunk(std::int64_t index) const {
     const auto band = band_rows(index / chunks_per_band);
@@ -89,6 +104,26 @@ struct ColumnSums {
   float* rows;
 };
 
+// One per column, added to sums.total. Some rows at a time are read in their order, by
+// read(row, rows), which returns the sum of all, and then, from the cache, strip by strip. Returns
+// the sum.
+template <typename Read>
+double add_column_squares(const MatrixView& x, Range rows, const ColumnSums& sums,
+                          const Read& read) {
+  const std::int64_t some = std::max<std::int64_t>(1, kFirstLevel / x.columns);
+  std::fill_n(sums.rows, x.columns, 0.0f);
+  double total = 0.0;
+  for (std::int64_t i = rows.begin; i < rows.end(); i += some) {
+    const auto count = std::min(some, rows.end() - i);
+    total += read(i, count);
+    add_squares(x.g + i * x.columns, count, x.columns, sums.rows);
+  }
+  for (std::int64_t j = 0; j < x.columns; ++j) {
+    sums.total[j] += static_cast<double>(sums.rows[j]);
+  }
+  return total;
+}
+
 // One band of tiles: sums of squares, second moments and their roots, one of each per tile.
 struct Band {
   std::int64_t number;
@@ -97,35 +132,55 @@ struct Band {
   float* roots;
 };
 
-// Sums of squares of some rows, one per tile along the columns, added to sums.total.
-void reduce_rows(const MatrixView& x, const TileGrid& grid, Range rows, const ColumnSums& sums,
-                 float scale) {
+// Sums of squares of some rows, one per tile along the columns, added to sums.total. Returns the
+// sum of all.
+double reduce_rows(const MatrixView& x, const TileGrid& grid, Range rows, const ColumnSums& sums) {
+  const float* g = x.g + rows.begin * x.columns;
+  if (grid.across == 1) {
+    const double sum = sum_squares(g, rows.count * x.columns);
+    sums.total[0] += sum;
+    return sum;
+  }
   if (grid.tile_columns == 1) {
-    std::fill_n(sums.rows, grid.columns, 0.0f);
-    for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
-      add_squares(x.g + i * x.columns, x.columns, scale, sums.rows);
-    }
-    for (std::int64_t j = 0; j < grid.columns; ++j) {
-      sums.total[j] += static_cast<double>(sums.rows[j]);
-    }
-    return;
+    return add_column_squares(x, rows, sums, [&](std::int64_t i, std::int64_t count) {
+      return sum_squares(x.g + i * x.columns, count * x.columns);
+    });
   }
-  for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
-    const float* row = x.g + i * x.columns;
+  double total = 0.0;
+  for (std::int64_t i = 0; i < rows.count; ++i) {
     for (std::int64_t t = 0; t < grid.across; ++t) {
-      sums.total[t] += sum_squares(row + t * grid.tile_columns, grid.tile_width(t), scale);
+      const double sum = sum_squares(g + i * x.columns + t * grid.tile_columns, grid.tile_width(t));
+      sums.total[t] += sum;
+      total += sum;
     }
   }
+  return total;
+}
+
+// The same for a whole band, from zero.
+double reduce_band(const MatrixView& x, const TileGrid& grid, Range rows, const ColumnSums& sums) {
+  std::fill_n(sums.total, grid.across, 0.0);
+  double total = 0.0;
+  for (std::int64_t i = 0; i < rows.count; i += grid.chunk_rows) {
+    total +=
+        reduce_rows(x, grid, {rows.begin + i, std::min(grid.chunk_rows, rows.count - i)}, sums);
+  }
+  return total;
+}
+
+// The mean of `count` elements' g'^2.
+float mean_square(double sum, std::int64_t count, const AdamStep& step) {
+  const auto scale = static_cast<double>(step.gradient_scale);
+  return static_cast<float>(sum * (scale * scale) / static_cast<double>(count));
 }
 
 // v and its roots from the sums of squares.
 void update_band_moments(const TileGrid& grid, const Band& band, const AdamStep& step) {
   const auto rows = grid.band_rows(band.number).count;
   for (std::int64_t t = 0; t < grid.across; ++t) {
-    const auto count = static_cast<double>(rows * grid.tile_width(t));
-    band.v[t] = second_moment(band.v[t], static_cast<float>(band.sums[t] / count), step);
-    band.roots[t] = std::sqrt(band.v[t]);
+    band.roots[t] = mean_square(band.sums[t], rows * grid.tile_width(t), step);
   }
+  second_moments(band.v, band.roots, grid.across, step);
 }
 
 // Some elements of the matrix with one denominator.
@@ -148,6 +203,10 @@ double columns_run(const MatrixView& x, Range elements, const float* roots, floa
 
 double update_rows(const MatrixView& x, const TileGrid& grid, Range rows, const Band& band,
                    const AdamStep& step) {
+  if (grid.across == 1) {
+    return uniform_run(x, {rows.begin * x.columns, rows.count * x.columns},
+                       denominator(band.v[0], step.inverse_root_bias, step), step);
+  }
   double moved = 0.0;
   for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
     const std::int64_t at = i * x.columns;
@@ -163,83 +222,92 @@ double update_rows(const MatrixView& x, const TileGrid& grid, Range rows, const 
   return moved;
 }
 
+// Adds band(task, number) over all bands; several narrow ones share a task.
+template <typename PerBand>
+double over_bands(const TileGrid& grid, Workspace& space, const PerBand& band) {
+  return parallel_sum(grid.band_tasks(), grid.elements(), space, [&](std::int64_t task) {
+    const auto first = task * grid.bands_per_task();
+    double sum = 0.0;
+    for (auto number = first; number < std::min(grid.bands, first + grid.bands_per_task());
+         ++number) {
+      sum += band(task, number);
+    }
+    return sum;
+  });
+}
+
 // Bands that fit the cache: reduce, update the moments and step, band by band, so that the second
-// read of g costs no memory traffic. Several narrow bands share a task.
+// read of g costs no memory traffic.
 double tiles_in_cache(const MatrixView& x, float* v, const TileGrid& grid, const AdamStep& step,
                       Workspace& space) {
-  const std::int64_t band_elements = grid.tile_rows * grid.columns;
-  const std::int64_t per_task = std::max<std::int64_t>(1, kChunk / band_elements);
-  const std::int64_t tasks = ceil_divide(grid.bands, per_task);
-  const auto width = static_cast<std::size_t>(grid.across);
-  space.tile_sums.resize(static_cast<std::size_t>(tasks) * width);
-  space.roots.resize(2 * static_cast<std::size_t>(tasks) * width);
-  return parallel_sum(tasks, x.rows * x.columns, space, [&](std::int64_t task) {
-    double* sums = space.tile_sums.data() + task * grid.across;
+  const auto slots = static_cast<std::size_t>(grid.band_tasks() * grid.across);
+  space.tile_sums.resize(slots);
+  space.roots.resize(2 * slots);
+  return over_bands(grid, space, [&](std::int64_t task, std::int64_t number) {
+    const auto rows = grid.band_rows(number);
     float* roots = space.roots.data() + 2 * task * grid.across;
-    double moved = 0.0;
-    for (std::int64_t number = task * per_task;
-         number < std::min(grid.bands, (task + 1) * per_task); ++number) {
-      const auto rows = grid.band_rows(number);
-      std::fill_n(sums, grid.across, 0.0);
-      for (std::int64_t i = 0; i < rows.count; i += grid.chunk_rows) {
-        reduce_rows(x, grid, {rows.begin + i, std::min(grid.chunk_rows, rows.count - i)},
-                    {sums, roots + grid.across}, step.gradient_scale);
-      }
-      const Band band{number, sums, v + number * grid.across, roots};
-      update_band_moments(grid, band, step);
-      moved += update_rows(x, grid, rows, band, step);
-    }
-    return moved;
+    double* own = space.tile_sums.data() + task * grid.across;
+    const bool known = x.squares != nullptr;
+    if (!known) reduce_band(x, grid, rows, {own, roots + grid.across});
+    const auto value = number * grid.across;
+    const Band band{number, known ? x.squares + value : own, v + value, roots};
+    update_band_moments(grid, band, step);
+    return update_rows(x, grid, rows, band, step);
   });
 }
 
-// Adds the partial sums of a band's chunks in their order; returns the total, one per tile.
-double* sum_over_chunks(const TileGrid& grid, std::int64_t band, Workspace& space) {
-  double* sums = space.tile_sums.data() + band * grid.chunks_per_band * grid.across;
-  for (std::int64_t c = 1; c < grid.chunks_per_band; ++c) {
-    for (std::int64_t t = 0; t < grid.across; ++t) sums[t] += sums[c * grid.across + t];
-  }
-  return sums;
-}
-
-// Large bands: all chunks of the matrix are reduced in parallel, then the moments, then the step.
-double tiles_in_two_sweeps(const MatrixView& x, float* v, const TileGrid& grid,
-                           const AdamStep& step, Workspace& space) {
-  const auto width = static_cast<std::size_t>(grid.across);
-  space.tile_sums.assign(static_cast<std::size_t>(grid.chunks()) * width, 0.0);
-  space.roots.resize(static_cast<std::size_t>(grid.chunks()) * width);
-  parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
+// Partial sums, `across` for each chunk, by reduce(chunk, sums), which returns the sum that this
+// does over all chunks.
+template <typename Reduce>
+double reduce_chunks(const TileGrid& grid, Workspace& space, const Reduce& reduce) {
+  const auto slots = static_cast<std::size_t>(grid.chunks() * grid.across);
+  space.tile_sums.resize(slots);
+  space.roots.resize(slots);
+  return parallel_sum(grid.chunks(), grid.elements(), space, [&](std::int64_t chunk) {
     const auto slot = chunk * grid.across;
-    reduce_rows(x, grid, grid.chunk(chunk),
-                {space.tile_sums.data() + slot, space.roots.data() + slot}, step.gradient_scale);
-    return 0.0;
+    const ColumnSums sums{space.tile_sums.data() + slot, space.roots.data() + slot};
+    std::fill_n(sums.total, grid.across, 0.0);
+    return reduce(grid.chunk(chunk), sums);
   });
-  const auto band_of = [&](std::int64_t number, const double* sums) {
+}
+
+// Adds the partial sums of each band's chunks in their order, `across` of them, to `sums`.
+void sum_over_chunks(const TileGrid& grid, const Workspace& space, double* sums) {
+  std::fill_n(sums, grid.tiles(), 0.0);
+  const double* partial = space.tile_sums.data();
+  for (std::int64_t c = 0; c < grid.chunks(); ++c, partial += grid.across) {
+    double* band = sums + c / grid.chunks_per_band * grid.across;
+    for (std::int64_t t = 0; t < grid.across; ++t) band[t] += partial[t];
+  }
+}
+
+// The moments of all bands, then the step by chunks. squares: of the tiles.
+double tiles_by_chunks(const MatrixView& x, float* v, const TileGrid& grid, const AdamStep& step,
+                       const double* squares, Workspace& space) {
+  space.roots.resize(static_cast<std::size_t>(grid.tiles()));
+  const auto band_of = [&](std::int64_t number) {
     const auto slot = number * grid.across;
-    return Band{number, sums, v + slot, space.roots.data() + slot};
+    return Band{number, squares + slot, v + slot, space.roots.data() + slot};
   };
   for (std::int64_t number = 0; number < grid.bands; ++number) {
-    update_band_moments(grid, band_of(number, sum_over_chunks(grid, number, space)), step);
+    update_band_moments(grid, band_of(number), step);
   }
-  return parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto band = band_of(chunk / grid.chunks_per_band, nullptr);
-    return update_rows(x, grid, grid.chunk(chunk), band, step);
+  return parallel_sum(grid.chunks(), grid.elements(), space, [&](std::int64_t chunk) {
+    return update_rows(x, grid, grid.chunk(chunk), band_of(chunk / grid.chunks_per_band), step);
   });
 }
 
-// One chunk of a factored section: the rows' factors r are complete here, the columns' sums are
-// partial.
-void reduce_factors(const MatrixView& x, Range rows, float* r, const ColumnSums& sums,
-                    const AdamStep& step) {
-  std::fill_n(sums.rows, x.columns, 0.0f);
-  for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
-    const float* row = x.g + i * x.columns;
-    const double mean =
-        sum_squares(row, x.columns, step.gradient_scale) / static_cast<double>(x.columns);
-    r[i] = second_moment(r[i], static_cast<float>(mean), step);
-    add_squares(row, x.columns, step.gradient_scale, sums.rows);
-  }
-  for (std::int64_t j = 0; j < x.columns; ++j) sums.total[j] = sums.rows[j];
+// One chunk of a factored section: the rows' sums are complete here, the columns' are partial.
+// Returns the sum of the rows'.
+double reduce_factors(const MatrixView& x, Range rows, double* row_sums, const ColumnSums& sums) {
+  return add_column_squares(x, rows, sums, [&](std::int64_t first, std::int64_t count) {
+    double total = 0.0;
+    for (auto i = first; i < first + count; ++i) {
+      row_sums[i] = sum_squares(x.g + i * x.columns, x.columns);
+      total += row_sums[i];
+    }
+    return total;
+  });
 }
 
 // c (the band's v), its roots and the mean of r of one group. v_ij = r_i c_j / mean(r), so the root
@@ -247,11 +315,31 @@ void reduce_factors(const MatrixView& x, Range rows, float* r, const ColumnSums&
 void finish_group(const TileGrid& grid, const Band& band, const float* r, const AdamStep& step) {
   const auto rows = grid.band_rows(band.number);
   const double mean_r = std::accumulate(r + rows.begin, r + rows.end(), 0.0) / double(rows.count);
+  update_band_moments(grid, band, step);
   for (std::int64_t j = 0; j < grid.columns; ++j) {
-    float& value = band.v[j];
-    value = second_moment(value, static_cast<float>(band.sums[j] / double(rows.count)), step);
-    band.roots[j] = mean_r > 0.0 ? static_cast<float>(std::sqrt(value / mean_r)) : 0.0f;
+    band.roots[j] = mean_r > 0.0 ? static_cast<float>(std::sqrt(band.v[j] / mean_r)) : 0.0f;
   }
+}
+
+// r_i from the sums of the rows.
+void update_row_moments(const TileGrid& grid, const double* squares, float* r,
+                        const AdamStep& step) {
+  parallel_loop(grid.chunks(), grid.elements() > kSerialElements, [&](std::int64_t chunk) {
+    const auto rows = grid.chunk(chunk);
+    for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
+      r[i] = second_moment(r[i], mean_square(squares[i], grid.columns, step), step);
+    }
+  });
+}
+
+// Those that are given, or, of `count` values, what reduce(sums) writes.
+template <typename Reduce>
+const double* squares_of(const MatrixView& x, std::int64_t count, Workspace& space,
+                         const Reduce& reduce) {
+  if (x.squares != nullptr) return x.squares;
+  space.squares.resize(static_cast<std::size_t>(count));
+  reduce(space.squares.data());
+  return space.squares.data();
 }
 
 }  // namespace
@@ -271,35 +359,66 @@ double momentum_step(const MatrixView& x, const AdamStep& step, Workspace& space
   });
 }
 
+double lion_step(const MatrixView& x, const AdamStep& step, Workspace& space) {
+  return over_chunks(x.rows * x.columns, space, [&](std::int64_t begin, std::int64_t count) {
+    return over_rates(x.rates, begin, count, [&](auto offset, auto size, const float* rates) {
+      return lion(x.run(begin + offset, size, rates), step);
+    });
+  });
+}
+
+double tile_squares(const MatrixView& x, const TileShape& tile, double* sums, Workspace& space) {
+  const TileGrid grid(x, tile);
+  if (!grid.fits_cache()) {
+    const double total = reduce_chunks(grid, space, [&](Range rows, const ColumnSums& partial) {
+      return reduce_rows(x, grid, rows, partial);
+    });
+    sum_over_chunks(grid, space, sums);
+    return total;
+  }
+  space.roots.resize(static_cast<std::size_t>(grid.band_tasks() * grid.across));
+  return over_bands(grid, space, [&](std::int64_t task, std::int64_t number) {
+    return reduce_band(x, grid, grid.band_rows(number),
+                       {sums + number * grid.across, space.roots.data() + task * grid.across});
+  });
+}
+
 double adam_tiles(const MatrixView& x, float* v, const TileShape& tile, const AdamStep& step,
                   Workspace& space) {
   const TileGrid grid(x, tile);
-  if (grid.tile_rows * grid.columns <= kBandInCache) {
-    return tiles_in_cache(x, v, grid, step, space);
-  }
-  return tiles_in_two_sweeps(x, v, grid, step, space);
+  if (grid.tiles() == grid.elements()) return adam_per_element(x, v, step, space);
+  if (grid.fits_cache()) return tiles_in_cache(x, v, grid, step, space);
+  const auto* squares =
+      squares_of(x, grid.tiles(), space, [&](double* sums) { tile_squares(x, tile, sums, space); });
+  return tiles_by_chunks(x, v, grid, step, squares, space);
+}
+
+double factor_squares(const MatrixView& x, std::int64_t group_rows, double* sums,
+                      Workspace& space) {
+  const TileGrid grid(x, {group_rows, 1});
+  const double total = reduce_chunks(grid, space, [&](Range rows, const ColumnSums& partial) {
+    return reduce_factors(x, rows, sums, partial);
+  });
+  sum_over_chunks(grid, space, sums + x.rows);
+  return total;
 }
 
 double adam_factored(const MatrixView& x, float* v, std::int64_t group_rows, const AdamStep& step,
                      Workspace& space) {
   const TileGrid grid(x, {group_rows, 1});
-  float* r = v;
-  float* c = v + x.rows;
-  const auto slots = static_cast<std::size_t>(grid.chunks() * x.columns);
-  space.tile_sums.assign(slots, 0.0);
-  space.roots.resize(slots);
-  parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
-    const auto slot = chunk * x.columns;
-    reduce_factors(x, grid.chunk(chunk), r,
-                   {space.tile_sums.data() + slot, space.roots.data() + slot}, step);
-    return 0.0;
+  const auto* squares = squares_of(x, x.rows + grid.tiles(), space, [&](double* sums) {
+    factor_squares(x, group_rows, sums, space);
   });
+  float* r = v;
+  update_row_moments(grid, squares, r, step);
+  space.roots.resize(static_cast<std::size_t>(grid.tiles()));
   for (std::int64_t group = 0; group < grid.bands; ++group) {
     const auto slot = group * x.columns;
-    const double* sums = sum_over_chunks(grid, group, space);
-    finish_group(grid, {group, sums, c + slot, space.roots.data() + slot}, r, step);
+    finish_group(grid,
+                 {group, squares + x.rows + slot, v + x.rows + slot, space.roots.data() + slot}, r,
+                 step);
   }
-  return parallel_sum(grid.chunks(), x.rows * x.columns, space, [&](std::int64_t chunk) {
+  return parallel_sum(grid.chunks(), grid.elements(), space, [&](std::int64_t chunk) {
     const auto rows = grid.chunk(chunk);
     const float* roots = space.roots.data() + chunk / grid.chunks_per_band * x.columns;
     double moved = 0.0;
@@ -355,7 +474,14 @@ double gradient_descent(const MatrixView& x, const SgdStep& step, Workspace& spa
 
 double squared_norm(const float* g, std::int64_t n, Workspace& space) {
   return over_chunks(n, space, [&](std::int64_t begin, std::int64_t count) {
-    return sum_squares(g + begin, count, 1.0f);
+    return sum_squares(g + begin, count);
+  });
+}
+
+void side_by_side(std::int64_t count, const std::function<void(std::int64_t, Workspace&)>& task) {
+  parallel_loop(count, count > 1, [&](std::int64_t i) {
+    static thread_local Workspace space;
+    task(i, space);
   });
 }
 

@@ -10,8 +10,7 @@
 //
 // Deterministic: sums have fixed slots and a fixed order, which follow from the plan alone. With
 // gradient_scale 1 the arithmetic of an element is that of the CPU's kernels, bit for bit where
-// those have fused multiply-adds. The sum of a shared second moment is taken of g and multiplied by
-// gradient_scale^2 afterwards, where the CPU squares g' = gradient_scale g.
+// those have fused multiply-adds.
 #pragma once
 
 #include <cstdint>

@@ -32,8 +32,8 @@ struct LionRule {
 
   __device__ float learning_rate() const { return step.step_size; }
   __device__ float direction(float g, float& m, float) const {
-    const float average = fmaf(step.beta1, m, step.one_minus_beta1 * g);
-    m = fmaf(step.beta2, m, step.one_minus_beta2 * g);
+    const float average = fmaf(step.one_minus_beta1, g, step.beta1 * m);
+    m = fmaf(step.one_minus_beta2, g, step.beta2 * m);
     return static_cast<float>((average > 0.0f) - (average < 0.0f));
   }
 };

@@ -29,9 +29,15 @@ void parallel_loop(std::int64_t count, bool threads, const Task& task) {
 #else
 
 // Calls task(i) for i in [0, count), on all threads of the OpenMP runtime where `threads` holds.
+// Elsewhere the runtime is not asked: a team of one thread costs it as much as a small tensor's
+// step.
 template <typename Task>
-void parallel_loop(std::int64_t count, [[maybe_unused]] bool threads, const Task& task) {
-#pragma omp parallel for schedule(static) if (threads)
+void parallel_loop(std::int64_t count, bool threads, const Task& task) {
+  if (!threads) {
+    for (std::int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+#pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 

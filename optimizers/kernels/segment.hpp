@@ -29,6 +29,7 @@ struct AdamStep {
   float inverse_root_bias = 1;  // 1 / sqrt(1 - beta2^t)
   float eps = 0;
   float gradient_scale = 1;
+  bool nesterov = false;  // the step goes along beta1 m + (1 - beta1) g', m the new one
 
   // For a second moment that is up to date already.
   AdamStep with_fixed_moment() const {
@@ -72,18 +73,24 @@ double adam_elements(const Run& run, float* v, const AdamStep& step);
 double adam_uniform(const Run& run, float denominator, const AdamStep& step);
 // d_j = roots[j] * root_scale + eps.
 double adam_columns(const Run& run, const float* roots, float root_scale, const AdamStep& step);
+// w <- decay w - step_size sign(beta1 m + (1 - beta1) g');  m <- beta2 m + (1 - beta2) g'.
+// Averages are rounded as LibTorch's m.mul_(beta).add_(g, 1 - beta): a product, then a fused
+// multiply-add, so that no sign differs from that of the rule in tensor operations.
+double lion(const Run& run, const AdamStep& step);
 // m <- momentum m + g'; w <- decay w - lr m (or - lr (g' + momentum m), Nesterov).
 double sgd(const Run& run, const SgdStep& step);
 // w <- decay w - lr g'; m is not looked at.
 double descend(const Run& run, const SgdStep& step);
 
-// Sum of (scale * g)^2.
-double sum_squares(const float* g, std::int64_t n, float scale);
-// sums[j] += (scale * g_j)^2.
-void add_squares(const float* g, std::int64_t n, float scale, float* sums);
+// Sum of g^2.
+double sum_squares(const float* g, std::int64_t n);
+// sums[j] += g_ij^2 of every row i, one after the other.
+void add_squares(const float* g, std::int64_t rows, std::int64_t columns, float* sums);
 
-// One value of a shared second moment, rounded as adam_elements does it.
+// Values of a shared second moment, rounded as adam_elements does it; n of them turn the means of
+// their squares into their roots.
 float second_moment(float v, float mean_square, const AdamStep& step);
+void second_moments(float* v, float* means, std::int64_t n, const AdamStep& step);
 // sqrt(v) * scale + eps and sqrt(v), rounded as above.
 float denominator(float v, float scale, const AdamStep& step);
 

@@ -94,11 +94,15 @@ struct AdamMove {
   // Of the vector at element i, with the given denominator; returns (w_new - w_old)^2.
   template <class D>
   hn::Vec<D> operator()(D d, std::int64_t i, hn::Vec<D> g, hn::Vec<D> denominator) const {
-    const auto momentum = hn::MulAdd(hn::Set(d, s.beta1), hn::LoadU(d, run.m + i),
-                                     hn::Mul(hn::Set(d, s.one_minus_beta1), g));
+    const auto momentum = average(d, hn::LoadU(d, run.m + i), g);
     hn::StoreU(momentum, d, run.m + i);
-    return move_vector(d, run.w + i, rate.scaled(d, i, s.step_size), hn::Div(momentum, denominator),
-                       rate.decay(d, i, s));
+    const auto direction = s.nesterov ? average(d, momentum, g) : momentum;
+    return move_vector(d, run.w + i, rate.scaled(d, i, s.step_size),
+                       hn::Div(direction, denominator), rate.decay(d, i, s));
+  }
+  template <class D>
+  hn::Vec<D> average(D d, hn::Vec<D> old, hn::Vec<D> g) const {
+    return hn::MulAdd(hn::Set(d, s.beta1), old, hn::Mul(hn::Set(d, s.one_minus_beta1), g));
   }
 };
 template <class Rate>
@@ -149,6 +153,33 @@ double AdamColumns(const Run& run, const float* roots, float root_scale, const A
   });
 }
 
+// beta old + (1 - beta) g as LibTorch's mul_() and add_() round it.
+template <class D>
+hn::Vec<D> decayed_sum(D d, hn::Vec<D> old, hn::Vec<D> g, float beta, float one_minus_beta) {
+  return hn::MulAdd(hn::Set(d, one_minus_beta), g, hn::Mul(hn::Set(d, beta), old));
+}
+
+// 0 at 0 and where x is no number.
+template <class D>
+hn::Vec<D> sign(D d, hn::Vec<D> x) {
+  const auto zero = hn::Zero(d), one = hn::Set(d, 1.0f);
+  return hn::Sub(hn::IfThenElseZero(hn::Gt(x, zero), one),
+                 hn::IfThenElseZero(hn::Lt(x, zero), one));
+}
+
+double Lion(const Run& run, const AdamStep& s) {
+  return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
+    return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto gradient = scaled(d, run.g + i, s.gradient_scale);
+      const auto old = hn::LoadU(d, run.m + i);
+      const auto average = decayed_sum(d, old, gradient, s.beta1, s.one_minus_beta1);
+      hn::StoreU(decayed_sum(d, old, gradient, s.beta2, s.one_minus_beta2), d, run.m + i);
+      return move_vector(d, run.w + i, rate.scaled(d, i, s.step_size), sign(d, average),
+                         rate.decay(d, i, s));
+    });
+  });
+}
+
 double Sgd(const Run& run, const SgdStep& s) {
   return with_rates(run.rates, [&](const auto& rate) HWY_ATTR {
     return fold_over(run.n, [&](auto d, std::int64_t i) HWY_ATTR {
@@ -172,25 +203,54 @@ double Descend(const Run& run, const SgdStep& s) {
   });
 }
 
-double SumSquares(const float* g, std::int64_t n, float scale) {
+double SumSquares(const float* g, std::int64_t n) {
   return fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto gradient = scaled(d, g + i, scale);
+    const auto gradient = hn::LoadU(d, g + i);
     return hn::Mul(gradient, gradient);
   });
 }
 
-void AddSquares(const float* g, std::int64_t n, float scale, float* sums) {
-  fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
-    const auto gradient = scaled(d, g + i, scale);
-    const auto sum = hn::Add(hn::LoadU(d, sums + i), hn::Mul(gradient, gradient));
-    hn::StoreU(sum, d, sums + i);
-    return hn::Zero(d);
-  });
+// kVectors columns' vectors from column j on, with their sums in registers: a store for every row
+// would wait for loads of rows that lie a multiple of a page away from the sums.
+template <std::int64_t kVectors, class D>
+void AddStripSquares(D d, const float* g, std::int64_t rows, std::int64_t columns, float* sums) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  hn::Vec<D> sum[kVectors];
+  for (std::int64_t k = 0; k < kVectors; ++k) sum[k] = hn::LoadU(d, sums + k * lanes);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t k = 0; k < kVectors; ++k) {
+      const auto gradient = hn::LoadU(d, g + i * columns + k * lanes);
+      sum[k] = hn::Add(sum[k], hn::Mul(gradient, gradient));
+    }
+  }
+  for (std::int64_t k = 0; k < kVectors; ++k) hn::StoreU(sum[k], d, sums + k * lanes);
+}
+
+void AddSquares(const float* g, std::int64_t rows, std::int64_t columns, float* sums) {
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 1> one;
+  constexpr std::int64_t kVectors = 8;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t j = 0;
+  for (; j + kVectors * lanes <= columns; j += kVectors * lanes) {
+    AddStripSquares<kVectors>(d, g + j, rows, columns, sums + j);
+  }
+  for (; j + lanes <= columns; j += lanes) AddStripSquares<1>(d, g + j, rows, columns, sums + j);
+  for (; j < columns; ++j) AddStripSquares<1>(one, g + j, rows, columns, sums + j);
 }
 
 float SecondMoment(float v, float mean_square, const AdamStep& s) {
   const hn::CappedTag<float, 1> one;
   return hn::GetLane(next_second_moment(one, hn::Set(one, v), hn::Set(one, mean_square), s));
+}
+
+void SecondMoments(float* v, float* means, std::int64_t n, const AdamStep& s) {
+  fold_over(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto moment = next_second_moment(d, hn::LoadU(d, v + i), hn::LoadU(d, means + i), s);
+    hn::StoreU(moment, d, v + i);
+    hn::StoreU(hn::Sqrt(moment), d, means + i);
+    return hn::Zero(d);
+  });
 }
 
 float Denominator(float v, float scale, const AdamStep& s) {
@@ -211,11 +271,13 @@ namespace blockwise::kernels {
 HWY_EXPORT(AdamElements);
 HWY_EXPORT(AdamUniform);
 HWY_EXPORT(AdamColumns);
+HWY_EXPORT(Lion);
 HWY_EXPORT(Sgd);
 HWY_EXPORT(Descend);
 HWY_EXPORT(SumSquares);
 HWY_EXPORT(AddSquares);
 HWY_EXPORT(SecondMoment);
+HWY_EXPORT(SecondMoments);
 HWY_EXPORT(Denominator);
 HWY_EXPORT(TargetName);
 
@@ -231,22 +293,28 @@ double adam_columns(const Run& run, const float* roots, float root_scale, const 
   return HWY_DYNAMIC_DISPATCH(AdamColumns)(run, roots, root_scale, step);
 }
 
+double lion(const Run& run, const AdamStep& step) { return HWY_DYNAMIC_DISPATCH(Lion)(run, step); }
+
 double sgd(const Run& run, const SgdStep& step) { return HWY_DYNAMIC_DISPATCH(Sgd)(run, step); }
 
 double descend(const Run& run, const SgdStep& step) {
   return HWY_DYNAMIC_DISPATCH(Descend)(run, step);
 }
 
-double sum_squares(const float* g, std::int64_t n, float scale) {
-  return HWY_DYNAMIC_DISPATCH(SumSquares)(g, n, scale);
+double sum_squares(const float* g, std::int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(SumSquares)(g, n);
 }
 
-void add_squares(const float* g, std::int64_t n, float scale, float* sums) {
-  HWY_DYNAMIC_DISPATCH(AddSquares)(g, n, scale, sums);
+void add_squares(const float* g, std::int64_t rows, std::int64_t columns, float* sums) {
+  HWY_DYNAMIC_DISPATCH(AddSquares)(g, rows, columns, sums);
 }
 
 float second_moment(float v, float mean_square, const AdamStep& step) {
   return HWY_DYNAMIC_DISPATCH(SecondMoment)(v, mean_square, step);
+}
+
+void second_moments(float* v, float* means, std::int64_t n, const AdamStep& step) {
+  HWY_DYNAMIC_DISPATCH(SecondMoments)(v, means, n, step);
 }
 
 float denominator(float v, float scale, const AdamStep& step) {

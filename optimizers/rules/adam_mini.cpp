@@ -32,9 +32,20 @@ at::Tensor tile_means(const at::Tensor& x, std::int64_t tile_rows, std::int64_t 
 
 // A section of a tensor whose value is shared across tensors; see PartitionSection::merged.
 struct MergedSection {
-  at::Tensor gradient;  // [rows, columns]
-  at::Tensor value;     // [1]
+  at::Tensor gradient;    // [rows, columns]
+  at::Tensor value;       // [1]
+  const double* squares;  // of the gradient; null: not known
 };
+
+// Sums of squares that the norm's pass finds for a section: where a value has so many elements that
+// its sum takes no memory to speak of.
+std::int64_t square_sums_of(const PartitionSection& section) {
+  constexpr std::int64_t kElementsPerSum = 32;
+  const auto kind = section.structure.kind;
+  const bool shares = kind == Structure::Kind::tiles || kind == Structure::Kind::factored;
+  const auto values = shares ? section.state_size() : 0;
+  return values * kElementsPerSum <= section.size() ? values : 0;
+}
 
 class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
  public:
@@ -79,9 +90,10 @@ class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
   void begin_step(std::span<ParameterStep> parameters, const StepScope& scope) const override {
     std::map<std::int64_t, std::vector<MergedSection>> by_number;
     for (const auto& p : parameters) {
-      for (const auto& s : p.partition.sections) {
+      for (std::size_t i = 0; i < p.partition.sections.size(); ++i) {
+        const auto& s = p.partition.sections[i];
         if (s.merged < 0) continue;
-        by_number[s.merged].push_back({rows_of(s, p.gradient), values_of(p, s)});
+        by_number[s.merged].push_back({rows_of(s, p.gradient), values_of(p, s), squares_of(p, i)});
       }
     }
     for (const auto& [number, sections] : by_number) update_merged(sections, scope);
@@ -89,22 +101,43 @@ class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
 
   double apply(const ParameterStep& p, const StepScope& scope) const override {
     const auto step = options_.step(scope, p.weight_decay);
-    const std::int64_t columns = p.parameter.columns();
     double moved = 0.0;
     for (std::size_t i = 0; i < p.partition.sections.size(); ++i) {
       const auto& section = p.partition.sections[i];
-      const std::int64_t at = section.row_begin * columns;
       kernels::RateMap map;
-      const kernels::MatrixView matrix{p.weight.data_ptr<float>() + at,
-                                       p.gradient.data_ptr<float>() + at,
-                                       p.state.data(0) + at,
-                                       section.rows,
-                                       columns,
-                                       rate_map(p, i, map)};
+      auto matrix = section_view(p, section);
+      matrix.rates = rate_map(p, i, map);
+      matrix.squares = squares_of(p, i);
       moved += update_section(matrix, p.state.data(1) + first_value(p, section), section.structure,
                               section.merged < 0 ? step : step.with_fixed_moment(), scope.space);
     }
     return moved;
+  }
+
+  std::int64_t square_sums(const TensorPartition& partition) const override {
+    std::int64_t count = 0;
+    for (const auto& section : partition.sections) count += square_sums_of(section);
+    return count;
+  }
+
+  double sum_squares(const ParameterStep& p, double* sums,
+                     kernels::Workspace& space) const override {
+    double total = 0.0;
+    for (const auto& section : p.partition.sections) {
+      const auto matrix = section_view(p, section);
+      const auto& structure = section.structure;
+      const auto values = square_sums_of(section);
+      if (values == 0) {
+        total += kernels::squared_norm(matrix.g, section.size(), space);
+      } else if (structure.kind == Structure::Kind::factored) {
+        total += kernels::factor_squares(matrix, structure.tile_rows, sums, space);
+      } else {
+        total += kernels::tile_squares(matrix, {structure.tile_rows, structure.tile_columns}, sums,
+                                       space);
+      }
+      sums += values;
+    }
+    return total;
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -127,6 +160,21 @@ class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
   }
 
  private:
+  static kernels::MatrixView section_view(const ParameterStep& p, const PartitionSection& section) {
+    const auto at = section.row_begin * section.columns;
+    return {p.weight.data_ptr<float>() + at, p.gradient.data_ptr<float>() + at,
+            p.state.data(0) + at, section.rows, section.columns};
+  }
+
+  // Those that sum_squares() wrote for a section; null where it did not.
+  static const double* squares_of(const ParameterStep& p, std::size_t section) {
+    const auto& sections = p.partition.sections;
+    if (p.squares == nullptr || square_sums_of(sections[section]) == 0) return nullptr;
+    const double* squares = p.squares;
+    for (std::size_t i = 0; i < section; ++i) squares += square_sums_of(sections[i]);
+    return squares;
+  }
+
   // Of the section's values in the tensor's.
   static std::int64_t first_value(const ParameterStep& p, const PartitionSection& section) {
     return section.state_offset - p.partition.sections.front().state_offset;
@@ -140,7 +188,7 @@ class AdamMini : public UpdateRule, public FusedStep, public FlatStep {
     const auto step = options_.step(scope, 0.0);
     double squares = 0.0, count = 0.0;
     for (const auto& s : sections) {
-      squares += squared_norm(s.gradient, scope.space);
+      squares += s.squares != nullptr ? *s.squares : squared_norm(s.gradient, scope.space);
       count += double(s.gradient.numel());
     }
     const double scale = scope.gradient_scale * scope.gradient_scale;

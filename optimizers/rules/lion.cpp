@@ -1,12 +1,14 @@
 // Lion (Chen et al., arXiv 2302.06675, Algorithm 2), in the order of the authors' release:
 //   w <- (1 - lr wd) w - lr sign(beta1 m + (1 - beta1) g');  m <- beta2 m + (1 - beta2) g'
 // sign(0) = 0; no eps, no bias correction. Rates are 3 to 10 times below AdamW's, decays as much
-// above. Deviations: none. State: exp_avg, 4 bytes per parameter.
+// above. Deviations: none. State: exp_avg, 4 bytes per parameter. The CPU's kernel takes the steps
+// of the tensor operations bit for bit; where blocks have rates of their own, it rounds the factor
+// of the decay once, they twice: a unit in the last place of w.
 #include <ATen/ATen.h>
 
 #include "optimizers/flat_steps.hpp"
+#include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
-#include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {
@@ -21,7 +23,7 @@ struct LionOptions {
   }
 };
 
-class Lion : public UpdateRule, public FlatStep {
+class Lion : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = LionOptions;
   explicit Lion(const Options& options) : options_(options) {}
@@ -33,21 +35,23 @@ class Lion : public UpdateRule, public FlatStep {
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
   }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
+  }
 
   kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
-    kernels::AdamStep step;
-    step.beta1 = static_cast<float>(options_.beta1);
-    step.one_minus_beta1 = static_cast<float>(1.0 - options_.beta1);
-    step.beta2 = static_cast<float>(options_.beta2);
-    step.one_minus_beta2 = static_cast<float>(1.0 - options_.beta2);
-    step.step_size = static_cast<float>(scope.learning_rate);
-    step.decay = static_cast<float>(1.0 - scope.learning_rate * weight_decay);
-    step.shrink = static_cast<float>(scope.learning_rate * weight_decay);
-    return {.kind = kernels::FlatRule::Kind::lion, .adam = step};
+    return {.kind = kernels::FlatRule::Kind::lion, .adam = step_of(scope, weight_decay)};
   }
   bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
     flat.moment = kernels::FlatSection::Moment::none;
     return true;
+  }
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    const auto step = step_of(scope, p.weight_decay);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
+      return kernels::lion_step(rows, step, scope.space);
+    });
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -60,6 +64,19 @@ class Lion : public UpdateRule, public FlatStep {
   }
 
  private:
+  kernels::AdamStep step_of(const StepScope& scope, double weight_decay) const {
+    kernels::AdamStep step;
+    step.beta1 = static_cast<float>(options_.beta1);
+    step.one_minus_beta1 = static_cast<float>(1.0 - options_.beta1);
+    step.beta2 = static_cast<float>(options_.beta2);
+    step.one_minus_beta2 = static_cast<float>(1.0 - options_.beta2);
+    step.step_size = static_cast<float>(scope.learning_rate);
+    step.decay = static_cast<float>(1.0 - scope.learning_rate * weight_decay);
+    step.shrink = static_cast<float>(scope.learning_rate * weight_decay);
+    step.gradient_scale = static_cast<float>(scope.gradient_scale);
+    return step;
+  }
+
   Options options_;
 };
 

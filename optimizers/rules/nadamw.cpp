@@ -5,19 +5,21 @@
 //                          / (sqrt(v / (1 - beta2^t)) + eps)
 // with the new m; decay first and eps as in torch.optim.AdamW. Deviation from torch.optim.NAdam:
 // that one has a schedule of beta1 and other corrections. State: exp_avg and exp_avg_sq, 8 bytes
-// per parameter.
+// per parameter. The CPU's kernel is AdamW's, whose fused multiply-adds round m, v and w once where
+// tensor operations round a product and a sum: units in the last place.
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "optimizers/adam_options.hpp"
+#include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {
 namespace {
 
-class NadamW : public UpdateRule {
+class NadamW : public UpdateRule, public FusedStep {
  public:
   using Options = AdamOptions;
   explicit NadamW(const Options& options) : options_(options) {}
@@ -28,6 +30,17 @@ class NadamW : public UpdateRule {
   std::int64_t rows_together(const Parameter& parameter,
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
+  }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() ? this : nullptr;
+  }
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    auto step = options_.step(scope, p.weight_decay);
+    step.nesterov = true;
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t first) {
+      return kernels::adam_per_element(rows, p.state.data(1) + first, step, scope.space);
+    });
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {

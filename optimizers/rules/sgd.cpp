@@ -6,14 +6,16 @@
 //   w <- (1 - lr wd) w - lr d, without the factor where decay is coupled
 // Parameters of a frozen role keep their values and have no state. Deviation from torch.optim.SGD:
 // decoupled decay by default, as for every rule here. State: none without momentum, otherwise
-// momentum_buffer, 4 bytes per parameter that is not frozen.
+// momentum_buffer, 4 bytes per parameter that is not frozen. Decoupled, the CPU's kernel is that of
+// sgd_momentum, or lomo's without momentum: fused multiply-adds, a unit in the last place from the
+// tensor operations.
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
 #include "optimizers/flat_steps.hpp"
+#include "optimizers/fused_sections.hpp"
 #include "optimizers/rule_spec.hpp"
-#include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {
@@ -34,7 +36,7 @@ struct PlainSgdOptions {
   }
 };
 
-class Sgd : public UpdateRule, public FlatStep {
+class Sgd : public UpdateRule, public FusedStep, public FlatStep {
  public:
   using Options = PlainSgdOptions;
   explicit Sgd(const Options& options) : options_(options) {}
@@ -47,6 +49,9 @@ class Sgd : public UpdateRule, public FlatStep {
                              const TensorPartition& partition) const override {
     return rows_of_whole_blocks(parameter, partition);
   }
+  const FusedStep* fused(const KernelKey& key) const override {
+    return key.is_float_cpu() && options_.decay == "decoupled" ? this : nullptr;
+  }
 
   // Frozen tensors have no state, so buffers would not lie as the weights do.
   bool has_flat_step() const override {
@@ -55,14 +60,21 @@ class Sgd : public UpdateRule, public FlatStep {
 
   kernels::FlatRule flat_rule(const StepScope& scope, double weight_decay) const override {
     using Kind = kernels::FlatRule::Kind;
-    auto step = kernels::SgdStep::of(scope.learning_rate, weight_decay, scope.gradient_scale);
-    step.momentum = static_cast<float>(options_.momentum);
-    step.nesterov = options_.nesterov;
-    return {.kind = options_.momentum > 0.0 ? Kind::momentum : Kind::descent, .sgd = step};
+    return {.kind = options_.momentum > 0.0 ? Kind::momentum : Kind::descent,
+            .sgd = step_of(scope, weight_decay)};
   }
   bool set_moment(const PartitionSection&, kernels::FlatSection& flat) const override {
     flat.moment = kernels::FlatSection::Moment::none;
     return true;
+  }
+
+  double apply(const ParameterStep& p, const StepScope& scope) const override {
+    if (frozen(p.parameter)) return 0.0;
+    const auto step = step_of(scope, p.weight_decay);
+    return over_sections(p, [&](const kernels::MatrixView& rows, std::int64_t) {
+      return options_.momentum > 0.0 ? kernels::sgd_momentum(rows, step, scope.space)
+                                     : kernels::gradient_descent(rows, step, scope.space);
+    });
   }
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
@@ -82,6 +94,12 @@ class Sgd : public UpdateRule, public FlatStep {
   }
 
  private:
+  kernels::SgdStep step_of(const StepScope& scope, double weight_decay) const {
+    auto step = kernels::SgdStep::of(scope.learning_rate, weight_decay, scope.gradient_scale);
+    step.momentum = static_cast<float>(options_.momentum);
+    step.nesterov = options_.nesterov;
+    return step;
+  }
   bool frozen(const Parameter& parameter) const {
     return std::ranges::count(options_.freeze, role_name(parameter.role)) > 0;
   }

@@ -72,8 +72,10 @@ TEST_CASE("A step per element stays inside its buffers") {
     check_bounds(rows, columns, rows * columns, [](Guarded& x) {
       return kernels::adam_per_element(x.view(), x.v.data(), adam_step(), x.space);
     });
-    check_bounds(rows, columns, 0,
-                 [](Guarded& x) { return kernels::momentum_step(x.view(), adam_step(), x.space); });
+    check_bounds(rows, columns, 0, [](Guarded& x) {
+      return kernels::momentum_step(x.view(), adam_step(), x.space) +
+             kernels::lion_step(x.view(), adam_step(), x.space);
+    });
   });
 }
 
@@ -107,6 +109,28 @@ TEST_CASE("Factored and labelled moments stay inside their buffers") {
                                                GuardedBuffer<std::int32_t>::Against::end);
       return kernels::adam_labels(x.view(), x.v.data(), {labels.data(), count}, adam_step(),
                                   x.space);
+    });
+  });
+}
+
+TEST_CASE("Sums of squares before a step stay inside their buffers") {
+  for_sizes([](std::int64_t rows, std::int64_t columns) {
+    const auto check = [&](std::int64_t values, auto find) {
+      check_bounds(rows, columns, 0, [&](Guarded& x) {
+        const GuardedBuffer<double> sums(std::vector<double>(std::size_t(values), 0.0),
+                                         GuardedBuffer<double>::Against::end);
+        return find(x, sums.data());
+      });
+    };
+    for (const auto& [tile_rows, tile_columns] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {1, 65}, {65, 1}, {2, 3}, {7, 9}, {1000, 1000}}) {
+      const kernels::TileShape tile{tile_rows, tile_columns};
+      check(tiles(rows, tile_rows) * tiles(columns, tile_columns), [&](Guarded& x, double* sums) {
+        return kernels::tile_squares(x.view(), tile, sums, x.space);
+      });
+    }
+    check(rows + tiles(rows, 8) * columns, [&](Guarded& x, double* sums) {
+      return kernels::factor_squares(x.view(), 8, sums, x.space);
     });
   });
 }

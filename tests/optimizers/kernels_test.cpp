@@ -74,9 +74,13 @@ void check(const Problem& p, const oracles::AdamExpected& expected, double moved
 }
 
 void check_elements(std::int64_t rows, std::int64_t columns) {
-  Problem p(rows, columns, rows * columns);
-  const auto expected = oracles::adamw(p.matrix(), wide(p.v), adam_step());
-  check(p, expected, kernels::adam_per_element(p.view(), p.v.data(), adam_step(), p.space));
+  for (const bool nesterov : {false, true}) {
+    Problem p(rows, columns, rows * columns);
+    auto step = adam_step();
+    step.nesterov = nesterov;
+    const auto expected = oracles::adamw(p.matrix(), wide(p.v), step);
+    check(p, expected, kernels::adam_per_element(p.view(), p.v.data(), step, p.space));
+  }
 }
 
 void check_tiles(std::int64_t rows, std::int64_t columns, std::int64_t tile_rows,
@@ -132,7 +136,7 @@ void for_small_shapes(Action action) {
 
 }  // namespace
 
-TEST_CASE("AdamW's kernel is its formula") {
+TEST_CASE("AdamW's and NAdamW's kernel is its formula") {
   for_small_shapes(check_elements);
   check_elements(1, 3 * 1024 + 5);  // several folds of the sum
   check_elements(301, 401);         // several tasks
@@ -263,5 +267,25 @@ TEST_CASE("Results do not depend on the number of threads") {
   });
   same("factored",
        [&](Problem& p) { return kernels::adam_factored(p.view(), p.v.data(), 64, s, p.space); });
+  same("lion", [&](Problem& p) { return kernels::lion_step(p.view(), s, p.space); });
+  const auto squares = [](Problem& p, auto find) {
+    std::vector<double> sums(900 + 401 * 900);
+    const double total = find(p, sums.data());
+    for (std::size_t i = 0; i < p.v.size(); ++i) p.v[i] = float(sums[i]);
+    return total;
+  };
+  for (const auto& [rows, columns] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 401}, {64, 401}, {900, 1}, {900, 401}}) {
+    same("squares of tiles", [&, rows = rows, columns = columns](Problem& p) {
+      return squares(p, [&](Problem& q, double* sums) {
+        return kernels::tile_squares(q.view(), {rows, columns}, sums, q.space);
+      });
+    });
+  }
+  same("squares of factors", [&](Problem& p) {
+    return squares(p, [](Problem& q, double* sums) {
+      return kernels::factor_squares(q.view(), 64, sums, q.space);
+    });
+  });
   same("norm", [&](Problem& p) { return kernels::squared_norm(p.g.data(), 900 * 401, p.space); });
 }

@@ -160,6 +160,21 @@ TEST_CASE("Kernels and tensor operations agree for structures that no rule makes
   }
 }
 
+// A last bit of the average can be a sign, which is the whole step.
+TEST_CASE("Lion's kernel takes the steps of its tensor operations, bit for bit") {
+  const std::string target = kernels::simd_target();
+  if (target.find("SS") != std::string::npos || target.find("EMU") != std::string::npos) {
+    SUCCEED("no fused multiply-add here, LibTorch's own may have");
+    return;
+  }
+  const nlohmann::json fields = {{"rule", "lion"}, {"weight_decay", 0.1}, {"gradient_clip", 0.0}};
+  for (const auto& model : small_models()) {
+    INFO(model.name);
+    const auto layout = model.spec()->layout();
+    CHECK(same_bits(run(fields, layout, 5), run(fields, layout, 5, false)));
+  }
+}
+
 TEST_CASE("Nesterov momentum agrees in both forms") {
   const nlohmann::json fields = {{"rule", "sgd_momentum"}, {"nesterov", true}};
   const auto layout = small_models()[0].spec()->layout();

@@ -53,7 +53,8 @@ inline void step_weights(const Matrix& x, const Values& moment, const kernels::A
     const double old = double(s.beta1) * x.m[k];
     const double m = old + fresh;
     const double root = std::sqrt(moment[k]) * double(s.inverse_root_bias);
-    const double update = double(s.step_size) * m / (root + double(s.eps));
+    const double along = s.nesterov ? double(s.beta1) * m + fresh : m;
+    const double update = double(s.step_size) * along / (root + double(s.eps));
     const double decayed = double(s.decay) * x.w[k];
     // g', its product, the sum: three roundings, the sum's relative to the larger term.
     const double m_tolerance = 3 * kRounding * (std::abs(old) + std::abs(fresh));
@@ -61,8 +62,11 @@ inline void step_weights(const Matrix& x, const Values& moment, const kernels::A
     result.m.value.push_back(m);
     result.m.tolerance.push_back(m_tolerance);
     result.w.value.push_back(decayed - update);
+    // Of the look-ahead: a product and the sum more.
+    const double along_tolerance =
+        m_tolerance + (s.nesterov ? 2 * kRounding * (std::abs(m) + std::abs(fresh)) : 0.0);
     // The root halves the moment's error; root, scale, eps, quotient, product: five roundings.
-    result.w.tolerance.push_back(rate * m_tolerance +
+    result.w.tolerance.push_back(rate * along_tolerance +
                                  std::abs(update) * (moment_tolerance / 2 + 5 * kRounding) +
                                  2 * kRounding * (std::abs(decayed) + std::abs(update)));
   }

@@ -71,6 +71,20 @@ TEST_CASE("Every structure's step on several threads, twice at once") {
   });
 }
 
+TEST_CASE("Small tensors side by side, each with a workspace of its own") {
+  std::vector<Problem> alone(9), together(9);
+  const auto step = [](Problem& p, kernels::Workspace& space) {
+    return kernels::adam_tiles(p.view(64), p.v.data(), {64, 1}, adam_step(), space);
+  };
+  std::vector<double> moved(9), moved_together(9);
+  for (std::size_t i = 0; i < 9; ++i) moved[i] = step(alone[i], alone[i].space);
+  kernels::side_by_side(9, [&](std::int64_t i, kernels::Workspace& space) {
+    moved_together[std::size_t(i)] = step(together[std::size_t(i)], space);
+  });
+  CHECK(moved == moved_together);
+  for (std::size_t i = 0; i < 9; ++i) CHECK(alone[i].w == together[i].w);
+}
+
 TEST_CASE("Bands above the cache's size on several threads") {
   const std::int64_t rows = 1100;
   std::vector<float> w = draw(1, rows * kColumns), m = draw(3, rows * kColumns), v = draw(4, 2);
@@ -88,6 +102,14 @@ TEST_CASE("Sums and rates per block on several threads, twice at once") {
   };
   check_at_once(
       [&](Problem& p) { return kernels::sgd_momentum(view(p), sgd_step(true), p.space); });
+  check_at_once([&](Problem& p) { return kernels::lion_step(view(p), adam_step(), p.space); });
+  for (const std::int64_t rows : {std::int64_t{1}, kRows}) {
+    check_at_once([&](Problem& p) {
+      std::vector<double> sums(std::size_t(kRows + kColumns));
+      return kernels::tile_squares(p.view(), {rows, kColumns}, sums.data(), p.space) +
+             kernels::factor_squares(p.view(), kRows, sums.data(), p.space);
+    });
+  }
   check_at_once(
       [&](Problem& p) { return kernels::squared_norm(p.g.data(), kRows * kColumns, p.space); });
   check_at_once(

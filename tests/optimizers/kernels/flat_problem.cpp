@@ -123,7 +123,7 @@ class OnCpu {
       case Kind::descent:
         return kernels::gradient_descent(view, rule_.sgd, space_);
       case Kind::lion:
-        return lion();
+        return kernels::lion_step(view, rule_.adam, space_);
     }
     return 0.0;
   }
@@ -158,26 +158,6 @@ class OnCpu {
         break;
     }
     return kernels::momentum_step(x, rule_.adam, space_);
-  }
-
-  // There is no kernel for it: the formula, rounded where the device rounds.
-  double lion() {
-    const auto& s = rule_.adam;
-    Floats factors(w.size(), 1.0f);
-    const bool own_rates = s_.rates != Rates::step;
-    if (own_rates) map_.fill(0, size(), factors.data());
-    double moved = 0.0;
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      const float x = g[i] * s.gradient_scale;
-      const float average = std::fma(s.beta1, m[i], s.one_minus_beta1 * x);
-      const float sign = average > 0.0f ? 1.0f : average < 0.0f ? -1.0f : 0.0f;
-      const float decay = own_rates ? std::fma(-factors[i], s.shrink, 1.0f) : s.decay;
-      const float next = std::fma(-(factors[i] * s.step_size), sign, decay * w[i]);
-      m[i] = std::fma(s.beta2, m[i], s.one_minus_beta2 * x);
-      moved += std::pow(double(next) - double(w[i]), 2);
-      w[i] = next;
-    }
-    return moved;
   }
 
   FlatSection s_;
