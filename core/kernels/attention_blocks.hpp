@@ -75,19 +75,22 @@ struct PaddedSizes {
 struct ForwardScratch {
   ForwardScratch(const AttentionSizes& sizes, ScratchParts parts)
       : padded(sizes),
-        k_panels(parts.take(padded.panels)),
         v(parts.take(padded.keys * padded.width)),
         rows(parts.take(kPanel * padded.width)),
         q(parts.take(kForwardRows * padded.width)),
+        packed_floats(parts.taken()),
+        k_panels(parts.take(padded.panels)),
         out(parts.take(kForwardRows * padded.width)),
         scores(parts.take(kForwardRows * padded.strip)),
         most(parts.take(kForwardRows)),
         sums(parts.take(kForwardRows)),
         floats(parts.taken()) {}
   PaddedSizes padded;
-  float *k_panels, *v;
+  float* v;
   float* rows;  // of one panel, before they are transposed
-  float *q, *out, *scores, *most, *sums;
+  float* q;
+  std::int64_t packed_floats;  // of the three above, whose columns beyond the width stay 0
+  float *k_panels, *out, *scores, *most, *sums;
   std::int64_t floats;
 };
 
@@ -95,14 +98,16 @@ struct BackwardScratch {
   static constexpr std::int64_t kScores = kPanel + kGap;  // from one row of scores to the next
   BackwardScratch(const AttentionSizes& sizes, ScratchParts parts)
       : padded(sizes),
-        k_panels(parts.take(padded.panels)),
-        v_panels(parts.take(padded.panels)),
         k(parts.take(padded.keys * padded.width)),
-        dk(parts.take(padded.keys * padded.width)),
-        dv(parts.take(padded.keys * padded.width)),
         rows(parts.take(kPanel * padded.width)),
         q(parts.take(kBackwardRows * padded.width)),
+        out(parts.take(kBackwardRows * padded.width)),
         slope(parts.take(kBackwardRows * padded.width)),
+        packed_floats(parts.taken()),
+        k_panels(parts.take(padded.panels)),
+        v_panels(parts.take(padded.panels)),
+        dk(parts.take(padded.keys * padded.width)),
+        dv(parts.take(padded.keys * padded.width)),
         dq(parts.take(kBackwardRows * padded.width)),
         p(parts.take(kBackwardRows * kScores)),
         ds(parts.take(kBackwardRows * kScores)),
@@ -110,9 +115,11 @@ struct BackwardScratch {
         means(parts.take(kBackwardRows)),
         floats(parts.taken()) {}
   PaddedSizes padded;
-  float *k_panels, *v_panels, *k, *dk, *dv;
+  float* k;
   float* rows;  // of one panel, before they are transposed
-  float *q, *slope, *dq, *p, *ds, *log_sums;
+  float *q, *out, *slope;
+  std::int64_t packed_floats;  // of the five above, whose columns beyond the width stay 0
+  float *k_panels, *v_panels, *dk, *dv, *dq, *p, *ds, *log_sums;
   float* means;  // d_i out_i, the mean of d_i v_j under p
   std::int64_t floats;
 };

@@ -13,6 +13,7 @@
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 #include <hwy/highway.h>
 
+#include <hwy/cache_control.h>
 #include <hwy/contrib/math/math-inl.h>
 
 #include "core/kernels/float_vectors.hpp"
@@ -25,6 +26,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kAhead = 16;  // rows from one that is read to one that is fetched
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 std::int64_t lane_count() {
@@ -40,28 +42,48 @@ hn::Vec<D> exponential(D d, hn::Vec<D> x) {
 // ---- rows in and out ---------------------------------------------------------------------------
 
 template <class D, class Body>
-std::int64_t steps(D d, std::int64_t i, std::int64_t n, const Body& body) {
+HWY_INLINE void over(D d, std::int64_t n, const Body& body) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  return i;
+  for (std::int64_t i = 0; i < n; i += lanes) body(d, std::min(i, n - lanes));
 }
 
-// Calls body(d, i) over [0, n), the rest with shorter and shorter vectors.
+// Calls body(d, i) until all of [0, n) was in a vector from i on, some of it in two: what follows
+// one element by one would take longer than the rest.
 template <class Body>
-void over(std::int64_t n, const Body& body) {
-  auto i = steps(hn::ScalableTag<float>(), 0, n, body);
-  i = steps(hn::CappedTag<float, 8>(), i, n, body);
-  i = steps(hn::CappedTag<float, 4>(), i, n, body);
-  steps(hn::CappedTag<float, 1>(), i, n, body);
+HWY_INLINE void over(std::int64_t n, const Body& body) {
+  const hn::ScalableTag<float> wide;
+  const hn::CappedTag<float, 4> narrow;
+  if (n >= static_cast<std::int64_t>(hn::Lanes(wide))) return over(wide, n, body);
+  if (n >= static_cast<std::int64_t>(hn::Lanes(narrow))) return over(narrow, n, body);
+  over(hn::CappedTag<float, 1>(), n, body);
 }
 
-// One vector of a head as float32, times a factor.
+// A head's rows lie far from each other, where the processor's own foresight ends.
 template <class T>
-void pack(const T* x, std::int64_t width, float factor, float* packed) {
-  std::fill(packed + width, packed + whole(width, kMostLanes), 0.0F);
+void prefetch(const T* row, std::int64_t width) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < width; i += kLine) hwy::Prefetch(row + i);
+  hwy::Prefetch(row + width - 1);
+}
+
+// Rows [first, first + count) of a head that has `length`.
+template <class T>
+void prefetch(const HeadRows<T>& x, std::int64_t head, std::int64_t first, std::int64_t count,
+              const AttentionSizes& sizes) {
+  const auto end = std::min(first + count, sizes.length);
+  for (auto i = first; i < end; ++i) prefetch(x.data + head * x.head + i * x.row, sizes.width);
+}
+
+// One vector of a head as float32, times a factor. Returns whether all of it is finite.
+template <class T>
+bool pack(const T* x, std::int64_t width, float factor, float* packed) {
+  bool finite = true;
   over(width, [&](auto d, std::int64_t i) HWY_ATTR {
-    hn::StoreU(hn::Mul(load(d, x + i), hn::Set(d, factor)), d, packed + i);
+    const auto y = hn::Mul(load(d, x + i), hn::Set(d, factor));
+    finite &= hn::AllTrue(d, hn::IsFinite(y));
+    hn::StoreU(y, d, packed + i);
   });
+  return finite;
 }
 
 template <class T>
@@ -69,15 +91,6 @@ void unpack(const float* packed, std::int64_t width, float factor, T* x) {
   over(width, [&](auto d, std::int64_t i) HWY_ATTR {
     store(hn::Mul(hn::LoadU(d, packed + i), hn::Set(d, factor)), d, x + i);
   });
-}
-
-bool is_finite(const float* packed, std::int64_t padded) {
-  const hn::ScalableTag<float> d;
-  auto sum = hn::Zero(d);  // 0 times a number is 0
-  for (std::int64_t i = 0; i < padded; i += lane_count()) {
-    sum = hn::MulAdd(hn::Load(d, packed + i), hn::Zero(d), sum);
-  }
-  return hn::AllFalse(d, hn::IsNaN(sum));
 }
 
 float dot(const float* a, const float* b, std::int64_t padded) {
@@ -89,17 +102,25 @@ float dot(const float* a, const float* b, std::int64_t padded) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Queries [first, first + count) of a head times a factor, zeros up to `padded` rows. One that is
-// not finite becomes NaN as a whole, so that no score of it is finite.
+// Rows of a packed matrix: `width` numbers, and zeros up to the vectors' width.
+struct Packed {
+  float* data;
+  std::int64_t width, row;
+  float* at(std::int64_t i) const { return data + i * row; }
+  void clear(std::int64_t begin, std::int64_t end) const { std::fill(at(begin), at(end), 0.0F); }
+  void fill(std::int64_t i, float value) const { std::fill(at(i), at(i) + width, value); }
+};
+
+// Rows [begin, end) of a head times a factor, zeros up to `padded` rows. With `poisons` a row that
+// is not finite becomes NaN as a whole, so that none of its scores is finite.
 template <class T>
-void pack_queries(const T* q, std::int64_t row, Range rows, std::int64_t padded, float factor,
-                  std::int64_t width, float* packed) {
-  const auto step = whole(width, kMostLanes);
-  for (auto i = rows.begin; i < rows.end; ++i, packed += step) {
-    pack(q + i * row, width, factor, packed);
-    if (!is_finite(packed, step)) std::fill(packed, packed + width, kNan);
+void pack_rows(const T* x, std::int64_t row, Range rows, std::int64_t padded, float factor,
+               bool poisons, const Packed& packed) {
+  for (auto i = rows.begin; i < rows.end; ++i) {
+    const bool finite = pack(x + i * row, packed.width, factor, packed.at(i - rows.begin));
+    if (poisons && !finite) packed.fill(i - rows.begin, kNan);
   }
-  std::fill(packed, packed + (padded - (rows.end - rows.begin)) * step, 0.0F);
+  packed.clear(rows.end - rows.begin, padded);
 }
 
 // rows [kPanel, row] -> panel [width up to a multiple of 4, kPanel], four by four.
@@ -136,38 +157,40 @@ void transpose(const float* rows, std::int64_t row, std::int64_t width, float* p
 // value is 0 for those that do not.
 template <class T>
 void pack_keys(const HeadRows<const T>& k, const HeadRows<const T>& v, std::int64_t first,
-               const AttentionSizes& sizes, float* keys, float* values) {
-  const auto step = whole(sizes.width, kMostLanes);
-  const auto count = std::min(kPanel, sizes.length - first);
+               std::int64_t length, const Packed& keys, const Packed& values) {
+  const auto count = std::min(kPanel, length - first);
   for (std::int64_t j = 0; j < count; ++j) {
-    float *key = keys + j * step, *value = values + j * step;
-    pack(k.data + (first + j) * k.row, sizes.width, 1.0F, key);
-    pack(v.data + (first + j) * v.row, sizes.width, 1.0F, value);
-    if (is_finite(key, step) && is_finite(value, step)) continue;
-    std::fill(key, key + sizes.width, kNan);
-    std::fill(value, value + sizes.width, 0.0F);
+    const auto later = std::min(first + j + kAhead, length - 1);
+    prefetch(k.data + later * k.row, keys.width);
+    prefetch(v.data + later * v.row, keys.width);
+    const bool finite = pack(k.data + (first + j) * k.row, keys.width, 1.0F, keys.at(j)) &
+                        pack(v.data + (first + j) * v.row, keys.width, 1.0F, values.at(j));
+    if (finite) continue;
+    keys.fill(j, kNan);
+    values.fill(j, 0.0F);
   }
-  std::fill(keys + count * step, keys + kPanel * step, 0.0F);
-  std::fill(values + count * step, values + kPanel * step, 0.0F);
+  keys.clear(count, kPanel);
+  values.clear(count, kPanel);
 }
 
 // ---- rows of scores ----------------------------------------------------------------------------
 
-// -inf in the lanes of the first and the last vector that are not seen.
-void hide(float* scores, Range seen) {
+// Columns of scores are computed in multiples of this: then a row's own, aligned, are all that the
+// tiles of a product see of it, but for those before them.
+std::int64_t score_unit() { return std::max<std::int64_t>(lane_count(), kTileRows); }
+
+// -inf in [all.begin, all.end) outside `seen`.
+void hide(float* scores, Range seen, Range all) {
   const hn::ScalableTag<float> d;
   const auto lanes = lane_count();
-  const auto all = seen.aligned(lanes);
   const auto nothing = hn::Set(d, -kInfinity);
-  if (all.end != seen.end) {
-    float* last = scores + all.end - lanes;
-    const auto kept = hn::FirstN(d, static_cast<std::size_t>(seen.end - (all.end - lanes)));
-    hn::Store(hn::IfThenElse(kept, hn::Load(d, last), nothing), d, last);
+  for (auto i = seen.end / lanes * lanes; i < all.end; i += lanes) {
+    const auto kept = hn::FirstN(d, static_cast<std::size_t>(std::max<std::int64_t>(0, seen.end - i)));
+    hn::Store(hn::IfThenElse(kept, hn::Load(d, scores + i), nothing), d, scores + i);
   }
-  if (all.begin != seen.begin) {
-    float* first = scores + all.begin;
-    const auto hidden = hn::FirstN(d, static_cast<std::size_t>(seen.begin - all.begin));
-    hn::Store(hn::IfThenElse(hidden, nothing, hn::Load(d, first)), d, first);
+  for (auto i = all.begin; i < seen.begin; i += lanes) {
+    const auto hidden = hn::FirstN(d, static_cast<std::size_t>(seen.begin - i));
+    hn::Store(hn::IfThenElse(hidden, nothing, hn::Load(d, scores + i)), d, scores + i);
   }
 }
 
@@ -201,7 +224,8 @@ void scale(float* row, std::int64_t padded, float factor) {
 }
 
 void clear(float* row, Range range) {
-  if (!range.is_empty()) std::fill(row + range.begin, row + range.end, 0.0F);
+  const hn::ScalableTag<float> d;
+  for (auto i = range.begin; i < range.end; i += lane_count()) hn::Store(hn::Zero(d), d, row + i);
 }
 
 // ---- forward -----------------------------------------------------------------------------------
@@ -210,11 +234,15 @@ template <class T>
 class Forward {
  public:
   Forward(const AttentionForward<T>& task, const AttentionSizes& sizes, float* scratch)
-      : task_(task), sizes_(sizes), sight_{sizes.window}, s_(sizes, ScratchParts(scratch)) {}
+      : task_(task), sizes_(sizes), sight_{sizes.window}, s_(sizes, ScratchParts(scratch)) {
+    if (sizes.width != s_.padded.width) std::fill(scratch, scratch + s_.packed_floats, 0.0F);
+  }
 
   void run() {
+    prefetch(task_.q, 0, 0, kForwardRows, sizes_);
+    const auto rows = packed(s_.rows), v = packed(s_.v);
     for (std::int64_t first = 0; first < sizes_.length; first += kPanel) {
-      pack_keys(task_.k, task_.v, first, sizes_, s_.rows, s_.v + first * s_.padded.width);
+      pack_keys(task_.k, task_.v, first, sizes_.length, rows, {v.at(first), v.width, v.row});
       transpose(s_.rows, s_.padded.width, sizes_.width, panel(first));
     }
     for (std::int64_t head = 0; head < sizes_.heads; ++head) {
@@ -225,12 +253,15 @@ class Forward {
   }
 
  private:
+  Packed packed(float* data) const { return {data, sizes_.width, s_.padded.width}; }
   float* panel(std::int64_t key) const { return s_.k_panels + key / kPanel * s_.padded.panel; }
 
   void queries(std::int64_t head, std::int64_t first, std::int64_t count) {
     const auto rows = whole(count, kTileRows);
-    pack_queries(task_.q.data + head * task_.q.head, task_.q.row, {first, first + count}, rows,
-                 1.0F / std::sqrt(static_cast<float>(sizes_.width)), sizes_.width, s_.q);
+    pack_rows(task_.q.data + head * task_.q.head, task_.q.row, {first, first + count}, rows,
+              1.0F / std::sqrt(static_cast<float>(sizes_.width)), true, packed(s_.q));
+    prefetch(task_.out, head, first, count, sizes_);
+    prefetch(task_.q, head, first + kForwardRows, kForwardRows, sizes_);
     std::fill(s_.most, s_.most + rows, -kInfinity);
     std::fill(s_.sums, s_.sums + rows, 0.0F);
     const auto seen = sight_.keys(first, rows);
@@ -243,9 +274,10 @@ class Forward {
     for (std::int64_t r = 0; r < rows; r += kTileRows) {
       const auto seen = sight_.keys(first + r, kTileRows).within(key, kStrip);
       if (seen.is_empty()) continue;
-      score(r, seen.aligned(lane_count()), key);
+      const auto columns = seen.aligned(score_unit());
+      score(r, columns, key);
       for (auto i = r; i < r + kTileRows; ++i) {
-        weigh(i, sight_.keys(first + i, 1).within(key, kStrip), seen, is_first);
+        weigh(i, sight_.keys(first + i, 1).within(key, kStrip), columns, is_first);
       }
       const LeftFactor p{s_.scores + r * s_.padded.strip + seen.begin, s_.padded.strip, 1};
       const auto product = is_first ? product_of_rows<Into::nothing> : product_of_rows<Into::sum>;
@@ -266,16 +298,15 @@ class Forward {
     }
   }
 
-  // A row's scores become exp(score - most so far), zeros where its tile sees more than itself.
-  void weigh(std::int64_t i, Range seen, Range tile, bool is_first) {
+  // A row's scores become exp(score - most so far), and zeros where it is its tile that sees.
+  void weigh(std::int64_t i, Range seen, Range columns, bool is_first) {
     float* row = s_.scores + i * s_.padded.strip;
-    if (seen.is_empty()) return clear(row, tile);
-    hide(row, seen);
-    const auto range = seen.aligned(lane_count());
+    if (seen.is_empty()) return clear(row, columns);
+    const auto range = seen.aligned(score_unit());
+    hide(row, seen, range);
+    clear(row, {columns.begin, range.begin});
     const float most = largest(row, range, s_.most[i]);
     const float sum = exponentials(row, range, most);
-    clear(row, {tile.begin, range.begin});
-    clear(row, {range.end, tile.end});
     if (!is_first) {
       const float kept = std::exp(s_.most[i] - most);
       s_.sums[i] *= kept;
@@ -314,12 +345,16 @@ class Backward {
         sizes_(sizes),
         sight_{sizes.window},
         factor_(1.0F / std::sqrt(static_cast<float>(sizes.width))),
-        s_(sizes, ScratchParts(scratch)) {}
+        s_(sizes, ScratchParts(scratch)) {
+    if (sizes.width != s_.padded.width) std::fill(scratch, scratch + s_.packed_floats, 0.0F);
+  }
 
   void run() {
     const auto step = s_.padded.width;
+    prefetch_block(0, 0);
     for (std::int64_t first = 0; first < sizes_.length; first += kPanel) {
-      pack_keys(task_.k, task_.v, first, sizes_, s_.k + first * step, s_.rows);
+      pack_keys(task_.k, task_.v, first, sizes_.length, packed(s_.k + first * step),
+                packed(s_.rows));
       transpose(s_.k + first * step, step, sizes_.width, panel(s_.k_panels, first));
       transpose(s_.rows, step, sizes_.width, panel(s_.v_panels, first));
     }
@@ -339,6 +374,7 @@ class Backward {
  private:
   static constexpr auto kScores = BackwardScratch::kScores;
 
+  Packed packed(float* data) const { return {data, sizes_.width, s_.padded.width}; }
   float* panel(float* panels, std::int64_t key) const {
     return panels + key / kPanel * s_.padded.panel;
   }
@@ -346,6 +382,8 @@ class Backward {
   void queries(std::int64_t head, std::int64_t first, std::int64_t count) {
     const auto rows = whole(count, kTileRows);
     pack_block(head, {first, first + count}, rows);
+    prefetch(task_.dq, head, first, count, sizes_);
+    prefetch_block(head, first + kBackwardRows);
     std::fill(s_.dq, s_.dq + rows * s_.padded.width, 0.0F);
     const auto seen = sight_.keys(first, rows);
     for (auto key = seen.begin / kPanel * kPanel; key < seen.end; key += kPanel) {
@@ -359,35 +397,38 @@ class Backward {
     }
   }
 
+  void prefetch_block(std::int64_t head, std::int64_t first) {
+    for (const auto* x : {&task_.q, &task_.out, &task_.slope}) {
+      prefetch(*x, head, first, kBackwardRows, sizes_);
+    }
+  }
+
   // The rows beyond `block` have slope 0, which makes everything that follows from them 0.
   void pack_block(std::int64_t head, Range block, std::int64_t rows) {
     const auto step = s_.padded.width;
-    pack_queries(task_.q.data + head * task_.q.head, task_.q.row, block, rows, factor_,
-                 sizes_.width, s_.q);
-    std::fill(s_.slope, s_.slope + rows * step, 0.0F);
-    std::fill(s_.means, s_.means + rows, 0.0F);
-    std::fill(s_.log_sums, s_.log_sums + rows, 0.0F);
-    for (auto i = block.begin; i < block.end; ++i) {
-      const auto r = i - block.begin;
-      pack(task_.out.data + head * task_.out.head + i * task_.out.row, sizes_.width, 1.0F, s_.rows);
-      pack(task_.slope.data + head * task_.slope.head + i * task_.slope.row, sizes_.width, 1.0F,
-           s_.slope + r * step);
-      s_.means[r] = dot(s_.rows, s_.slope + r * step, step);
-      s_.log_sums[r] = task_.log_sums[head * sizes_.length + i];
+    const auto &q = task_.q, &out = task_.out, &slope = task_.slope;
+    pack_rows(q.data + head * q.head, q.row, block, rows, factor_, true, packed(s_.q));
+    pack_rows(slope.data + head * slope.head, slope.row, block, rows, 1.0F, false,
+              packed(s_.slope));
+    pack_rows(out.data + head * out.head, out.row, block, rows, 1.0F, false, packed(s_.out));
+    for (std::int64_t i = 0; i < rows; ++i) {
+      s_.means[i] = dot(s_.out + i * step, s_.slope + i * step, step);
     }
+    std::fill(s_.log_sums, s_.log_sums + rows, 0.0F);
+    const float* log_sums = task_.log_sums + head * sizes_.length;
+    std::copy(log_sums + block.begin, log_sums + block.end, s_.log_sums);
   }
 
   // p and ds of the block, zeros where nothing is seen.
   void slopes_of_scores(std::int64_t first, std::int64_t rows, std::int64_t key) {
     for (std::int64_t r = 0; r < rows; r += kTileRows) {
       const auto columns =
-          sight_.keys(first + r, kTileRows).within(key, kPanel).aligned(lane_count());
-      if (!columns.is_empty()) {
-        multiply(s_.q, s_.k_panels, r, columns, key, s_.p);
-        multiply(s_.slope, s_.v_panels, r, columns, key, s_.ds);
-      }
+          sight_.keys(first + r, kTileRows).within(key, kPanel).aligned(score_unit());
+      if (columns.is_empty()) continue;
+      multiply(s_.q, s_.k_panels, r, columns, key, s_.p);
+      multiply(s_.slope, s_.v_panels, r, columns, key, s_.ds);
       for (auto i = r; i < r + kTileRows; ++i) {
-        slopes_of_row(i, sight_.keys(first + i, 1).within(key, kPanel));
+        slopes_of_row(i, sight_.keys(first + i, 1).within(key, kPanel), columns);
       }
     }
   }
@@ -400,21 +441,19 @@ class Backward {
         columns.end - columns.begin);
   }
 
-  void slopes_of_row(std::int64_t i, Range seen) {
+  void slopes_of_row(std::int64_t i, Range seen, Range columns) {
     const hn::ScalableTag<float> d;
     float *p = s_.p + i * kScores, *ds = s_.ds + i * kScores;
-    if (seen.is_empty()) seen = {0, 0};
-    hide(p, seen);
-    const auto range = seen.aligned(lane_count());
+    const auto range = seen.is_empty() ? Range{columns.end, columns.end} : seen.aligned(score_unit());
+    clear(p, {columns.begin, range.begin});
+    clear(ds, {columns.begin, range.begin});
+    if (seen.is_empty()) return;
+    hide(p, seen, range);
     const auto shift = hn::Set(d, s_.log_sums[i]), mean = hn::Set(d, s_.means[i]);
     for (auto j = range.begin; j < range.end; j += lane_count()) {
       const auto weight = exponential(d, hn::Sub(hn::Load(d, p + j), shift));
       hn::Store(weight, d, p + j);
       hn::Store(hn::Mul(weight, hn::Sub(hn::Load(d, ds + j), mean)), d, ds + j);
-    }
-    for (float* row : {p, ds}) {
-      clear(row, {0, range.begin});
-      clear(row, {range.end, kPanel});
     }
   }
 
