@@ -34,8 +34,7 @@ std::int64_t lane_count() {
 }
 
 // 2^n exp(r) with n = round(x / log 2), for x <= 0 but for rounding: right to 2 ULP, 0 below the
-// normal numbers. Two thirds of hn::Exp's operations; and NaN, of which that makes 0, stays NaN:
-// what it is converted to has no bit left after the shift.
+// normal numbers. Two thirds of hn::Exp's operations; and NaN, of which that makes 0, stays NaN.
 template <class D>
 hn::Vec<D> exponential(D d, hn::Vec<D> x) {
   const hn::RebindToSigned<D> whole;
@@ -50,8 +49,9 @@ hn::Vec<D> exponential(D d, hn::Vec<D> x) {
   const auto high = hn::MulAdd(r, hn::Set(d, 0.000198527617612854F), hn::Set(d, 0.00139304355253F));
   const auto series = hn::MulAdd(hn::MulAdd(high, square, middle), square, low);
   const auto y = hn::Add(hn::MulAdd(series, square, r), hn::Set(d, 1.0F));
-  const auto bits = hn::Add(hn::BitCast(whole, y), hn::ShiftLeft<23>(hn::ConvertTo(whole, n)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0F)), hn::BitCast(d, bits));
+  const auto exponent = hn::ConvertTo(whole, hn::Add(n, hn::Set(d, 127.0F)));
+  const auto power = hn::BitCast(d, hn::ShiftLeft<23>(exponent));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0F)), hn::Mul(y, power));
 }
 
 // ---- rows in and out ---------------------------------------------------------------------------

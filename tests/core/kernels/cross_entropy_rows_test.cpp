@@ -1,17 +1,16 @@
 // Against loops in double, on every instruction set that the machine has.
 #include "core/kernels/cross_entropy_rows.hpp"
 
-#include <hwy/targets.h>
-
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include "core/base/float_bits.hpp"
-#include "tests/support/catch.hpp"
+#include "tests/core/kernels/every_target.hpp"
 
 using namespace blockwise;
+using namespace blockwise::testing;
 
 namespace {
 
@@ -56,17 +55,6 @@ Slopes found_in_bf16(const std::vector<float>& z, std::int64_t target, float wei
                {}};
   for (const auto b : bits) found.slope.push_back(double(float_of(std::uint32_t(b) << 16)));
   return found;
-}
-
-// Calls run() once for each instruction set that is compiled in and that the machine has.
-template <typename Run>
-void on_every_target(const Run& run) {
-  for (const auto target : hwy::SupportedAndGeneratedTargets()) {
-    INFO(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    run();
-  }
-  hwy::SetSupportedTargetsForTest(0);
 }
 
 // Sums of 1024 float32 exponentials are off by some 64 additions of half a ULP, and an exponential
