@@ -29,9 +29,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kAhead = 16;  // rows from one that is read to one that is fetched
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-std::int64_t lane_count() {
-  return static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>()));
-}
+std::int64_t lane_count() { return static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>())); }
 
 // 2^n exp(r) with n = round(x / log 2), for x <= 0 but for rounding: right to 2 ULP, 0 below the
 // normal numbers. Two thirds of hn::Exp's operations; and NaN, of which that makes 0, stays NaN.
@@ -167,9 +165,9 @@ void transpose(const float* rows, std::int64_t row, std::int64_t width, float* p
 }
 #endif
 
-// Keys and values [first, first + kPanel), zeros beyond the last. Where either is not finite the key
-// becomes NaN as a whole and the value 0: the scores of those that see it are NaN, and 0 times the
-// value is 0 for those that do not.
+// Keys and values [first, first + kPanel), zeros beyond the last. Where either is not finite the
+// key becomes NaN as a whole and the value 0: the scores of those that see it are NaN, and 0 times
+// the value is 0 for those that do not.
 template <class T>
 void pack_keys(const HeadRows<const T>& k, const HeadRows<const T>& v, std::int64_t first,
                std::int64_t length, const Packed& keys, const Packed& values) {
@@ -200,7 +198,8 @@ void hide(float* scores, Range seen, Range all) {
   const auto lanes = lane_count();
   const auto nothing = hn::Set(d, -kInfinity);
   for (auto i = seen.end / lanes * lanes; i < all.end; i += lanes) {
-    const auto kept = hn::FirstN(d, static_cast<std::size_t>(std::max<std::int64_t>(0, seen.end - i)));
+    const auto kept =
+        hn::FirstN(d, static_cast<std::size_t>(std::max<std::int64_t>(0, seen.end - i)));
     hn::Store(hn::IfThenElse(kept, hn::Load(d, scores + i), nothing), d, scores + i);
   }
   for (auto i = all.begin; i < seen.begin; i += lanes) {
@@ -335,7 +334,8 @@ class Forward {
     auto* out = task_.out.data + head * task_.out.head + first * task_.out.row;
     float* log_sums = task_.log_sums + head * sizes_.length + first;
     for (std::int64_t i = 0; i < count; ++i) {
-      unpack(s_.out + i * s_.padded.width, sizes_.width, 1.0F / s_.sums[i], out + i * task_.out.row);
+      unpack(s_.out + i * s_.padded.width, sizes_.width, 1.0F / s_.sums[i],
+             out + i * task_.out.row);
     }
     over(count, [&](auto d, std::int64_t i) HWY_ATTR {
       const auto sum = hn::LoadU(d, s_.sums + i);
@@ -450,16 +450,17 @@ class Backward {
 
   void multiply(const float* left, float* panels, std::int64_t r, Range columns, std::int64_t key,
                 float* scores) {
-    product_of_rows<Into::nothing>(
-        {left + r * s_.padded.width, s_.padded.width, 1}, panel(panels, key) + columns.begin,
-        kPanel, sizes_.width, scores + r * kScores + columns.begin, kScores,
-        columns.end - columns.begin);
+    product_of_rows<Into::nothing>({left + r * s_.padded.width, s_.padded.width, 1},
+                                   panel(panels, key) + columns.begin, kPanel, sizes_.width,
+                                   scores + r * kScores + columns.begin, kScores,
+                                   columns.end - columns.begin);
   }
 
   void slopes_of_row(std::int64_t i, Range seen, Range columns) {
     const hn::ScalableTag<float> d;
     float *p = s_.p + i * kScores, *ds = s_.ds + i * kScores;
-    const auto range = seen.is_empty() ? Range{columns.end, columns.end} : seen.aligned(score_unit());
+    const auto range =
+        seen.is_empty() ? Range{columns.end, columns.end} : seen.aligned(score_unit());
     clear(p, {columns.begin, range.begin});
     clear(ds, {columns.begin, range.begin});
     if (seen.is_empty()) return;

@@ -13,7 +13,8 @@ struct HeadRows {
 };
 
 // `heads` queries' heads to one head of keys and values; width at most 256 is what it is made for.
-// Query i sees the keys max(0, i - window + 1) to i; window >= 1, from `length` on it hides nothing.
+// Query i sees the keys max(0, i - window + 1) to i; window >= 1, from `length` on it hides
+// nothing.
 struct AttentionSizes {
   std::int64_t heads, length, width, window;
 };

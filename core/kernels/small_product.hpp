@@ -1,5 +1,6 @@
 // Products of small float32 matrices in packed memory, tile by tile in registers; for files that
-// Highway compiles once per instruction set (hwy/foreach_target.h), each of which gets its own copy.
+// Highway compiles once per instruction set (hwy/foreach_target.h), each of which gets its own
+// copy.
 #include <algorithm>
 #include <cstdint>
 

@@ -31,8 +31,7 @@ at::Tensor empty_heads(const at::Tensor& like) {
 
 AttentionSizes sizes_of(const at::Tensor& q, const at::Tensor& k, std::int64_t window) {
   const auto length = q.size(2);
-  return {q.size(1) / k.size(1), length, q.size(3),
-          window > 0 ? std::min(window, length) : length};
+  return {q.size(1) / k.size(1), length, q.size(3), window > 0 ? std::min(window, length) : length};
 }
 
 // One part for each thread that gets a task.
@@ -78,11 +77,10 @@ void run_forward(const Operands& x, const AttentionSizes& sizes, const at::Tenso
   auto* log_sums = x.log_sums.mutable_data_ptr<float>();
   for_each_task(x.k, scratch, [&](std::int64_t batch, std::int64_t head, float* part) {
     const auto first = head * sizes.heads;
-    const AttentionForward<Bits> task = {read_rows<T, Bits>(x.q, batch, first),
-                                         read_rows<T, Bits>(x.k, batch, head),
-                                         read_rows<T, Bits>(x.v, batch, head),
-                                         write_rows<T, Bits>(x.out, batch, first),
-                                         log_sums + (batch * x.q.size(1) + first) * sizes.length};
+    const AttentionForward<Bits> task = {
+        read_rows<T, Bits>(x.q, batch, first), read_rows<T, Bits>(x.k, batch, head),
+        read_rows<T, Bits>(x.v, batch, head), write_rows<T, Bits>(x.out, batch, first),
+        log_sums + (batch * x.q.size(1) + first) * sizes.length};
     attention_forward(task, sizes, part);
   });
 }
@@ -110,9 +108,9 @@ class BlockedAttention : public torch::autograd::Function<BlockedAttention> {
  public:
   static Variable forward(AutogradContext* context, const Variable& q, const Variable& k,
                           const Variable& v, std::int64_t window) {
-    const Operands x = {with_dense_vectors(q), with_dense_vectors(k), with_dense_vectors(v),
-                        empty_heads(q),
-                        at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat))};
+    const Operands x = {
+        with_dense_vectors(q), with_dense_vectors(k), with_dense_vectors(v), empty_heads(q),
+        at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat))};
     const auto sizes = sizes_of(q, k, window);
     const auto scratch = make_scratch(k, attention_forward_scratch(sizes));
     if (q.is_cpu() && q.scalar_type() == at::kFloat) {

@@ -11,9 +11,9 @@ namespace blockwise {
 // device), as many queries as keys, heads of at most 256 numbers.
 bool can_block_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
-// Causal softmax(q k^T / sqrt(D)) v. q [B, H, T, D]; k, v [B, H_kv, T, D] with H_kv dividing H, with
-// any strides; with window > 0 a position sees itself and the window - 1 before it. The result and
-// the gradients are views of dense [B, T, heads, D], so that heads merge without a copy.
+// Causal softmax(q k^T / sqrt(D)) v. q [B, H, T, D]; k, v [B, H_kv, T, D] with H_kv dividing H,
+// with any strides; with window > 0 a position sees itself and the window - 1 before it. The result
+// and the gradients are views of dense [B, T, heads, D], so that heads merge without a copy.
 // Between loads and stores everything is float32. Held for the backward pass: q, k, v, the result
 // and the rows' log-sum-exp, float32 [B, H, T]; probabilities are computed again. Scratch: of each
 // thread some 2 T D floats forward, 5 backward (core/kernels/causal_attention.hpp).

@@ -35,8 +35,8 @@ Tensors random_tensors(const Case& c, at::ScalarType type) {
   return {heads(c.heads), heads(c.key_heads), heads(c.key_heads), heads(c.heads)};
 }
 
-using Attention = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k,
-                                           const at::Tensor& v)>;
+using Attention =
+    std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)>;
 
 // The result and the gradients of <result, slope>.
 std::vector<at::Tensor> pass(const Tensors& x, const Attention& attention) {
@@ -60,13 +60,12 @@ std::vector<at::Tensor> written_out(const Tensors& x, std::int64_t window) {
   return pass(y, [=](const auto& q, const auto& k, const auto& v) {
     const auto groups = q.size(1) / k.size(1), length = q.size(2);
     const auto seen = at::ones({length, length}, at::kBool).tril();
-    const auto hidden =
-        seen.logical_not().logical_or(at::ones({length, length}, at::kBool)
-                                          .tril(window > 0 ? -window : -length));
-    const auto scores =
-        at::matmul(q, k.repeat_interleave(groups, 1).transpose(2, 3)) / std::sqrt(double(q.size(3)));
-    const auto p = at::softmax(
-        scores.masked_fill(hidden, -std::numeric_limits<double>::infinity()), -1);
+    const auto hidden = seen.logical_not().logical_or(
+        at::ones({length, length}, at::kBool).tril(window > 0 ? -window : -length));
+    const auto scores = at::matmul(q, k.repeat_interleave(groups, 1).transpose(2, 3)) /
+                        std::sqrt(double(q.size(3)));
+    const auto p =
+        at::softmax(scores.masked_fill(hidden, -std::numeric_limits<double>::infinity()), -1);
     return at::matmul(p, v.repeat_interleave(groups, 1));
   });
 }
