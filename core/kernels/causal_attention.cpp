@@ -176,9 +176,9 @@ void pack_keys(const HeadRows<const T>& k, const HeadRows<const T>& v, std::int6
     const auto later = std::min(first + j + kAhead, length - 1);
     prefetch(k.data + later * k.row, keys.width);
     prefetch(v.data + later * v.row, keys.width);
-    const bool finite = pack(k.data + (first + j) * k.row, keys.width, 1.0F, keys.at(j)) &
-                        pack(v.data + (first + j) * v.row, keys.width, 1.0F, values.at(j));
-    if (finite) continue;
+    const bool is_key = pack(k.data + (first + j) * k.row, keys.width, 1.0F, keys.at(j));
+    const bool is_value = pack(v.data + (first + j) * v.row, keys.width, 1.0F, values.at(j));
+    if (is_key && is_value) continue;
     keys.fill(j, kNan);
     values.fill(j, 0.0F);
   }

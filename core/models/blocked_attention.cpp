@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -72,8 +73,12 @@ struct Slopes {
   at::Tensor out, q, k, v;
 };
 
+// LibTorch's profilers follow operations by their names.
+constexpr c10::ArrayRef<const c10::IValue> kNoInputs;
+
 template <typename T, typename Bits = T>
 void run_forward(const Operands& x, const AttentionSizes& sizes, const at::Tensor& scratch) {
+  RECORD_FUNCTION("blockwise::attention", kNoInputs);
   auto* log_sums = x.log_sums.mutable_data_ptr<float>();
   for_each_task(x.k, scratch, [&](std::int64_t batch, std::int64_t head, float* part) {
     const auto first = head * sizes.heads;
@@ -88,6 +93,7 @@ void run_forward(const Operands& x, const AttentionSizes& sizes, const at::Tenso
 template <typename T, typename Bits = T>
 void run_backward(const Operands& x, const Slopes& slope, const AttentionSizes& sizes,
                   const at::Tensor& scratch) {
+  RECORD_FUNCTION("blockwise::attention_backward", kNoInputs);
   const auto* log_sums = x.log_sums.const_data_ptr<float>();
   for_each_task(x.k, scratch, [&](std::int64_t batch, std::int64_t head, float* part) {
     const auto first = head * sizes.heads;
