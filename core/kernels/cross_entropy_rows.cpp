@@ -11,7 +11,7 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
-#include "core/kernels/widened-inl.hpp"
+#include "core/kernels/element_loop.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace blockwise {

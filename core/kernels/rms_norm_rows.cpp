@@ -7,7 +7,7 @@
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 #include <hwy/highway.h>
 
-#include "core/kernels/widened-inl.hpp"
+#include "core/kernels/element_loop.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace blockwise {

@@ -174,8 +174,8 @@ at::Tensor linear_cross_entropy(const at::Tensor& features, const Linear& head,
   const auto type = context.autocast ? at::kBFloat16 : head.weight.scalar_type();
   const auto rows = context.loss_chunk_rows > 0 ? context.loss_chunk_rows
                                                 : std::max<std::int64_t>(1, features.size(0));
-  const bool with_kernel = context.cpu_kernels && !features.is_cuda() &&
-                           (type == at::kFloat || type == at::kBFloat16);
+  const bool with_kernel =
+      context.cpu_kernels && !features.is_cuda() && (type == at::kFloat || type == at::kBFloat16);
   return LinearCrossEntropy::apply(features, head.weight, bias, targets, rows, type, with_kernel,
                                    with_gradient);
 }

@@ -194,28 +194,18 @@ std::int64_t attention_rows(std::int64_t length) {
   return length >= 768 ? 256 : length >= 192 ? 64 : 32;
 }
 constexpr std::int64_t kAttentionColumns = 512;
-constexpr std::int64_t kPackedBlock = 64;
-bool packs_bfloat16() { return __builtin_cpu_supports("avx512bf16"); }
-std::int64_t whole_blocks(std::int64_t n) {
-  return (n + kPackedBlock - 1) / kPackedBlock * kPackedBlock;
-}
 
 // What the forward kernel holds beside its result: per thread sums and, in bfloat16, a row of
-// probabilities; keys and values once more, packed for the matrix product, where the CPU has one
-// for bfloat16 and the sequence is long enough to pay for it.
+// probabilities. (Where the CPU multiplies bfloat16 it packs keys and values too; whole sequences
+// in that type go another way, models/blocked_attention.hpp.)
 std::vector<at::Tensor> attention_scratch(const at::Tensor& q, const at::Tensor& k) {
   const auto threads = at::get_num_threads();
   const auto rows = std::min(attention_rows(q.size(2)), q.size(2));
   const auto columns = std::min(kAttentionColumns, k.size(2));
   std::vector<at::Tensor> scratch = {
       at::empty({threads, rows * (columns + 2 + q.size(3))}, q.options().dtype(at::kFloat))};
-  if (q.scalar_type() != at::kBFloat16) return scratch;
-  scratch.push_back(at::empty({threads, rows, columns}, q.options()));
-  const auto length = std::min(q.size(2), k.size(2));
-  if (!packs_bfloat16() || length < kPackedBlock || length < 4 * threads) return scratch;
-  for (int i = 0; i < 2; ++i) {
-    scratch.push_back(at::empty(
-        {q.size(0), q.size(1), whole_blocks(k.size(2)), whole_blocks(k.size(3))}, q.options()));
+  if (q.scalar_type() == at::kBFloat16) {
+    scratch.push_back(at::empty({threads, rows, columns}, q.options()));
   }
   return scratch;
 }

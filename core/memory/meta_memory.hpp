@@ -5,9 +5,9 @@
 //
 // Beyond LibTorch's own meta kernels this file supplies those that a transformer's training step
 // needs and that LibTorch has only in Python: relu, LayerNorm's, the embedding's gradient and the
-// CPU's fused attention, with the scratch that the CPU kernels take; and absolute values, which
-// log-sum-exp asks for. The scratch of matrix products in bfloat16 is measured
-// (core/memory/product_scratch.hpp).
+// CPU's fused attention (for what models/blocked_attention.hpp does not take), with the scratch
+// that the CPU kernels take; and absolute values, which log-sum-exp asks for. The scratch of matrix
+// products in bfloat16 is measured (core/memory/product_scratch.hpp).
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include "core/base/error.hpp"
 #include "core/base/tensor_bits.hpp"
 #include "core/losses/twice_differentiable.hpp"
+#include "core/models/blocked_attention.hpp"
 #include "core/models/fused_activations.hpp"
 #include "core/models/fused_rms_norm.hpp"
 #include "core/models/key_value_cache.hpp"
@@ -126,6 +127,7 @@ at::Tensor attention_mask(const at::Tensor& q, const at::Tensor& k, std::int64_t
       .masked_fill_(hidden, -std::numeric_limits<double>::infinity());
 }
 
+// Elsewhere than on a CPU, in float64, and where a cache holds earlier keys: LibTorch's.
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            std::int64_t window) {
   const bool all_new = q.size(2) == k.size(2);
@@ -145,14 +147,15 @@ at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options, ForwardContext& context) {
+  const bool drops = options.dropout > 0.0 && context.dropout;
+  const bool fused = !drops && !context.twice_differentiable;
+  if (fused && context.cpu_kernels && can_block_attention(q, k, v))
+    return blocked_attention(q, k, v, options.window);
   const std::int64_t groups = q.size(1) / k.size(1);
   const auto keys = groups == 1 ? k : k.repeat_interleave(groups, 1);
   const auto values = groups == 1 ? v : v.repeat_interleave(groups, 1);
-  const bool drops = options.dropout > 0.0 && context.dropout;
-  if (!drops && !context.twice_differentiable) {
-    return fused_attention(q, keys, values, options.window);
-  }
-  return written_out_attention(q, keys, values, options, context);
+  return fused ? fused_attention(q, keys, values, options.window)
+               : written_out_attention(q, keys, values, options, context);
 }
 
 std::int64_t first_position(const ForwardContext& context, std::int64_t length,

@@ -45,7 +45,8 @@ at::Tensor merge_heads(const at::Tensor& x);
 // Causal softmax(q k^T / sqrt(dim)) v. q [B, H, T, D]; k, v [B, H_kv, S, D] with H_kv dividing H
 // and S >= T: the T queries are the last of the S positions. With window > 0 a position sees itself
 // and the window - 1 before it. With dropout it is written out, so that the masks come from the
-// run's own stream; without, it is LibTorch's fused kernel.
+// run's own stream; without, whole sequences in float32 and bfloat16 on a CPU are ours
+// (blocked_attention.hpp), others LibTorch's fused kernel.
 struct AttentionOptions {
   double dropout = 0.0;
   std::int64_t window = 0;

@@ -1,3 +1,4 @@
+// For tests of kernels that Highway compiles once per instruction set.
 #pragma once
 
 #include <hwy/targets.h>

@@ -56,10 +56,8 @@ MemoryPlan plan_of(const std::string& file,
 
 }  // namespace
 
-// In float32 the plan is exact but for the sampler's few bytes. In bfloat16 LibTorch's attention
-// packs keys and values where the CPU's instructions want it, which the plan knows for the CPUs
-// that it was written on.
-double tolerance(const std::string& precision) { return precision == "fp32" ? 0.01 : 0.02; }
+// The plan is exact but for the sampler's few bytes.
+constexpr double kTolerance = 0.01;
 
 TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
   const std::vector<Variation> variations = {
@@ -82,9 +80,7 @@ TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
         const auto [planned, peak] = measure(folder, family, {{variation.key, value}});
         INFO("planned " << planned << ", measured " << peak);
         CHECK(peak > 500'000);
-        const bool is_precision = variation.key == "trainer.precision";
-        CHECK(std::abs(double(planned) / double(peak) - 1.0) <
-              tolerance(is_precision ? value : "fp32"));
+        CHECK(std::abs(double(planned) / double(peak) - 1.0) < kTolerance);
       }
     }
   }
@@ -105,7 +101,7 @@ TEST_CASE("The plan predicts the peak where options come together", "[plan]") {
                                               {"model.n_head", "2"},
                                               {"data.sequence_length", "128"}});
         INFO("planned " << planned << ", measured " << peak);
-        CHECK(std::abs(double(planned) / double(peak) - 1.0) < tolerance(precision));
+        CHECK(std::abs(double(planned) / double(peak) - 1.0) < kTolerance);
       }
     }
   }
