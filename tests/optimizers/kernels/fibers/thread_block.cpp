@@ -170,9 +170,14 @@ void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& th
   machine.thread = &thread;
   machine.grid_size = {blocks, 1, 1};
   for (auto& given : machine.given) given.resize(threads * kLargest);
-  for (unsigned block = 0; block < blocks; ++block) {
-    machine.block = {block, 0, 0};
-    run_block(threads);
+  try {
+    for (unsigned block = 0; block < blocks; ++block) {
+      machine.block = {block, 0, 0};
+      run_block(threads);
+    }
+  } catch (...) {
+    machine.fibers.clear();  // they wait in the midst of that block
+    throw;
   }
 }
 
