@@ -56,8 +56,9 @@ MemoryPlan plan_of(const std::string& file,
 
 }  // namespace
 
-// The plan is exact but for the sampler's few bytes.
-constexpr double kTolerance = 0.01;
+// In float32 the plan is exact but for the sampler's few bytes. In bfloat16 the scratch of large
+// products is that of smaller ones.
+double tolerance(const std::string& precision) { return precision == "fp32" ? 0.01 : 0.02; }
 
 TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
   const std::vector<Variation> variations = {
@@ -80,7 +81,9 @@ TEST_CASE("The plan predicts the measured peak over every option", "[plan]") {
         const auto [planned, peak] = measure(folder, family, {{variation.key, value}});
         INFO("planned " << planned << ", measured " << peak);
         CHECK(peak > 500'000);
-        CHECK(std::abs(double(planned) / double(peak) - 1.0) < kTolerance);
+        const bool is_precision = variation.key == "trainer.precision";
+        CHECK(std::abs(double(planned) / double(peak) - 1.0) <
+              tolerance(is_precision ? value : "fp32"));
       }
     }
   }
@@ -101,7 +104,7 @@ TEST_CASE("The plan predicts the peak where options come together", "[plan]") {
                                               {"model.n_head", "2"},
                                               {"data.sequence_length", "128"}});
         INFO("planned " << planned << ", measured " << peak);
-        CHECK(std::abs(double(planned) / double(peak) - 1.0) < kTolerance);
+        CHECK(std::abs(double(planned) / double(peak) - 1.0) < tolerance(precision));
       }
     }
   }
