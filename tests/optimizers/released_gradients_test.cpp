@@ -129,8 +129,10 @@ TEST_CASE("released gradients: clipping by value, and by norm in two passes") {
   for (const std::string by : {"value", "norm"}) {
     const nlohmann::json fields = {{"rule", "adamw"}, {"clip_by", by}, {"gradient_clip", 1e-2}};
     const auto a = kept(model, fields, {}), b = released(model, fields, {});
-    // The norm is summed tensor by tensor, so the factor may differ by a rounding of a double.
-    CHECK((a.parameters - b.parameters).abs().max().item<double>() <= (by == "norm" ? 1e-7 : 0.0));
+    // The norm is summed tensor by tensor, so the factor may differ by a rounding of a double, and
+    // weights of 1 by one of float32.
+    const double rounding = by == "norm" ? 0x1p-23 : 0.0;
+    CHECK((a.parameters - b.parameters).abs().max().item<double>() <= rounding);
     for (std::size_t i = 0; i < a.norms.size(); ++i) CHECK(a.norms[i] == Approx(b.norms[i]));
   }
 }
