@@ -33,7 +33,8 @@ help: ## this list
 	@echo "Options: TORCH=cpu for PyTorch's build without CUDA, 0.2 GB instead of 2.5 GB to download;"
 	@echo "CUDA=1 for a CUDA compiler, 0.1 GB, CUDA=0 for none;"
 	@echo "Torch_DIR=... to use a LibTorch that is already here; JOBS=N compilers at once; PYTHON=python3.12"
-	@echo "for .venv; for install PREFIX=...; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60."
+	@echo "for .venv; for install PREFIX=...; for corpus TOKENIZER=bpe VOCAB_SIZE=2048; for fuzz FUZZ_SECONDS=60;"
+	@echo "UNITY=OFF to compile every file by itself."
 
 .PHONY: dependencies
 dependencies: ## install what is missing: Debian packages, .venv, LibTorch
