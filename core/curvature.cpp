@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/base/error.hpp"
@@ -115,19 +116,25 @@ std::vector<at::Tensor> Curvature::second_backward(const Graph& graph,
 }
 
 // Of small models an operation is over before a second thread has begun it: where there is a batch
-// for every thread, each thread takes batches of its own. Sums run over the batches in their order.
+// for every thread, as many batches at a time as threads. Sums run over the batches in their order.
 void Curvature::kept_product(const HessianProduct& product) {
-  std::vector<std::vector<at::Tensor>> parts(kept_.size());
-  const auto part = [&](std::size_t b) { parts[b] = second_backward(kept_[b], product, true); };
-  if (std::ssize(kept_) >= at::get_num_threads() && store_.parameters().is_cpu()) {
-    at::parallel_for(0, std::ssize(kept_), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto b = begin; b < end; ++b) part(static_cast<std::size_t>(b));
-    });
-  } else {
-    for (std::size_t b = 0; b < kept_.size(); ++b) part(b);
-  }
-  for (const auto& tensors : parts) {
-    if (!tensors.empty()) product.out.add(tensors, product.y);
+  const auto batches = std::ssize(kept_), threads = std::int64_t(at::get_num_threads());
+  const auto at_once = batches >= threads && store_.parameters().is_cpu() ? threads : 1;
+  for (std::int64_t first = 0; first < batches; first += at_once) {
+    std::vector<std::vector<at::Tensor>> parts(std::size_t(std::min(at_once, batches - first)));
+    const auto part = [&](std::int64_t i) {
+      parts[std::size_t(i)] = second_backward(kept_[std::size_t(first + i)], product, true);
+    };
+    if (at_once == 1) {
+      part(0);
+    } else {
+      at::parallel_for(0, std::ssize(parts), 1, [&](std::int64_t begin, std::int64_t end) {
+        for (auto i = begin; i < end; ++i) part(i);
+      });
+    }
+    for (const auto& tensors : parts) {
+      if (!tensors.empty()) product.out.add(tensors, product.y);
+    }
   }
 }
 

@@ -29,26 +29,8 @@ void forward(const RotaryRows<T>& r) {
   }
 }
 
-template <class T>
-void back(const RotaryRows<T>& r) {
-  for (std::int64_t row = 0; row < r.rows; ++row) {
-    const T* x = r.x + row * r.x_step;
-    T* y = r.y + row * r.y_step;
-    const float* c = r.cosines + row * 2 * r.half;
-    const float* s = r.sines + row * 2 * r.half;
-    over(r.half, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto j = i + r.half;
-      const auto a = load(d, x + i), b = load(d, x + j);
-      store(hn::MulAdd(b, load(d, s + j), hn::Mul(a, load(d, c + i))), d, y + i);
-      store(hn::NegMulAdd(a, load(d, s + i), hn::Mul(b, load(d, c + j))), d, y + j);
-    });
-  }
-}
-
 void forward_f32(const RotaryRows<float>& rows) { forward(rows); }
 void forward_bf16(const RotaryRows<std::uint16_t>& rows) { forward(rows); }
-void back_f32(const RotaryRows<float>& rows) { back(rows); }
-void back_bf16(const RotaryRows<std::uint16_t>& rows) { back(rows); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace blockwise
@@ -59,16 +41,10 @@ namespace blockwise {
 
 HWY_EXPORT(forward_f32);
 HWY_EXPORT(forward_bf16);
-HWY_EXPORT(back_f32);
-HWY_EXPORT(back_bf16);
 
 void rotate_rows(const RotaryRows<float>& rows) { HWY_DYNAMIC_DISPATCH(forward_f32)(rows); }
 void rotate_rows(const RotaryRows<std::uint16_t>& rows) {
   HWY_DYNAMIC_DISPATCH(forward_bf16)(rows);
-}
-void rotate_rows_back(const RotaryRows<float>& rows) { HWY_DYNAMIC_DISPATCH(back_f32)(rows); }
-void rotate_rows_back(const RotaryRows<std::uint16_t>& rows) {
-  HWY_DYNAMIC_DISPATCH(back_bf16)(rows);
 }
 
 }  // namespace blockwise

@@ -1,4 +1,4 @@
-// Rotary position embedding of rows, and its transpose.
+// Rotary position embedding of rows.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,8 @@ struct RotaryRows {
 };
 
 //   y_i = x_i c_i - x_{i + half} s_i,   y_{i + half} = x_{i + half} c_{i + half} + x_i s_{i + half}
-// float32 or the bits of bfloat16; float32 in between, rounded once.
+// float32 or the bits of bfloat16; float32 in between, rounded once. Negated sines turn back, which
+// is the transpose.
 void rotate_rows(const RotaryRows<float>& rows);
 void rotate_rows(const RotaryRows<std::uint16_t>& rows);
-// The transpose, which gradients go through:
-//   y_i = x_i c_i + x_{i + half} s_{i + half},   y_{i + half} = x_{i + half} c_{i + half} - x_i s_i
-void rotate_rows_back(const RotaryRows<float>& rows);
-void rotate_rows_back(const RotaryRows<std::uint16_t>& rows);
-
 }  // namespace blockwise

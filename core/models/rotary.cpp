@@ -129,10 +129,7 @@ at::Tensor empty_by_position(const at::Tensor& x) {
   return at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).transpose(1, 2);
 }
 
-// turn: rotate_rows or rotate_rows_back, on the T rows of every head.
-template <typename Turn>
-at::Tensor turned(const at::Tensor& input, const at::Tensor& cosines, const at::Tensor& sines,
-                  const Turn& turn) {
+at::Tensor turned(const at::Tensor& input, const at::Tensor& cosines, const at::Tensor& sines) {
   const auto x = with_whole_rows(input);
   auto y = empty_by_position(x);
   if (x.is_meta()) return y;
@@ -143,7 +140,7 @@ at::Tensor turned(const at::Tensor& input, const at::Tensor& cosines, const at::
         0, x.size(0) * heads, 1 + (1 << 14) / (length * dim), [&](auto begin, auto end) {
           for (auto i = begin; i < end; ++i) {
             const auto b = i / heads, h = i % heads;
-            turn(RotaryRows<T>{
+            rotate_rows(RotaryRows<T>{
                 bits_of_tensor<T>(x) + b * x.stride(0) + h * x.stride(1), x.stride(2),
                 bits_of_tensor<T>(y) + b * y.stride(0) + h * y.stride(1), y.stride(2),
                 cosines.const_data_ptr<float>(), sines.const_data_ptr<float>(), length, dim / 2});
@@ -158,7 +155,7 @@ class Rotation : public torch::autograd::Function<Rotation> {
   static Variable forward(AutogradContext* context, const Variable& x, const at::Tensor& cosines,
                           const at::Tensor& sines) {
     context->save_for_backward({cosines, sines});
-    return turned(x, cosines, sines, [](const auto& rows) { rotate_rows(rows); });
+    return turned(x, cosines, sines);
   }
 
   static variable_list backward(AutogradContext* context, variable_list outputs) {
@@ -166,10 +163,7 @@ class Rotation : public torch::autograd::Function<Rotation> {
       throw InvariantError("the rotary embedding was differentiated twice");
     }
     const auto saved = context->get_saved_variables();
-    return {
-        turned(outputs[0], saved[0], saved[1], [](const auto& rows) { rotate_rows_back(rows); }),
-        {},
-        {}};
+    return {turned(outputs[0], saved[0], -saved[1]), {}, {}};  // the transpose turns back
   }
 };
 

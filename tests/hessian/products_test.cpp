@@ -1,6 +1,7 @@
 // Products against the dense Hessian, differences, and closed forms.
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -307,4 +308,30 @@ TEST_CASE("The plan knows the memory of products") {
       CHECK(plan.peak >= plan.model + plan.resident);
     }
   }
+}
+
+TEST_CASE("Products with a batch for every thread have the bits of one thread") {
+  const auto threads = at::get_num_threads();
+  for (const auto& small : tiny_models()) {
+    INFO(small.name);
+    Setup setup(small);
+    const auto first = setup.batches[0];
+    auto second = first;
+    second.targets = first.targets.flip(-1).contiguous();
+    setup.batches = {first, second, first, second, second};  // two threads: two, two and one
+    const ParameterSubset all(setup.spec->layout());
+    const auto v = random_vector(all.size(), 5);
+    std::vector<at::Tensor> products;
+    for (const int count : {1, 2, 2}) {
+      at::set_num_threads(count);
+      auto curvature = setup.curvature(ProductMethod::kept_graph);
+      const auto y = at::empty_like(v);
+      curvature.hessian_product(all, v, all, y);
+      products.push_back(y);
+    }
+    CHECK(products[0].abs().max().item<double>() > 0.0);
+    CHECK(at::equal(products[0], products[1]));
+    CHECK(at::equal(products[0], products[2]));
+  }
+  at::set_num_threads(threads);
 }
