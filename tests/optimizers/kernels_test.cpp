@@ -14,16 +14,6 @@ using oracles::Values;
 
 namespace {
 
-using Floats = std::vector<float>;
-
-Floats draw(std::uint32_t stream, std::int64_t n, double scale, double shift = 0.0) {
-  Floats values;
-  for (std::int64_t i = 0; i < n; ++i) {
-    values.push_back(float(scale * formula_value(stream, std::uint32_t(i)) + shift));
-  }
-  return values;
-}
-
 Values wide(const Floats& x) { return {x.begin(), x.end()}; }
 
 // The buffers of one call, kept as they were and as the kernel left them.
@@ -37,10 +27,10 @@ struct Problem {
   Problem(std::int64_t rows_, std::int64_t columns_, std::int64_t values)
       : rows(rows_),
         columns(columns_),
-        w(draw(1, rows * columns, 1.0)),
-        g(draw(2, rows * columns, 1e-2)),
-        m(draw(3, rows * columns, 1e-2)),
-        v(draw(4, values, 4e-5, 5e-5)),
+        w(formula_floats(1, rows * columns, 1.0)),
+        g(formula_floats(2, rows * columns, 1e-2)),
+        m(formula_floats(3, rows * columns, 1e-2)),
+        v(formula_floats(4, values, 4e-5, 5e-5)),
         old_w(w) {}
 
   kernels::MatrixView view() { return {w.data(), g.data(), m.data(), rows, columns}; }
@@ -199,7 +189,7 @@ TEST_CASE("SGD with heavy-ball and Nesterov momentum") {
 
 TEST_CASE("The norm is a sum of squares") {
   for (const std::int64_t n : {1, 2, 15, 16, 17, 33, 1025, 100003}) {
-    const auto g = draw(6, n, 3.0);
+    const auto g = formula_floats(6, n, 3.0);
     double expected = 0.0;
     for (const auto x : g) expected += double(x) * double(x);
     kernels::Workspace space;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace blockwise::testing {
 
@@ -15,6 +16,18 @@ inline double formula_value(std::uint32_t stream, std::uint32_t index) {
   h = (h ^ (h >> 13)) * 3266489917u;
   h ^= h >> 16;
   return static_cast<double>(h) / 2147483648.0 - 1.0;
+}
+
+using Floats = std::vector<float>;
+
+// Of size `scale` around `shift`.
+inline Floats formula_floats(std::uint32_t stream, std::int64_t n, double scale,
+                             double shift = 0.0) {
+  Floats values;
+  for (std::int64_t i = 0; i < n; ++i) {
+    values.push_back(float(scale * formula_value(stream, std::uint32_t(i)) + shift));
+  }
+  return values;
 }
 
 // [n] in double.

@@ -48,14 +48,6 @@ std::int64_t rate_count(const FlatSection& s) {
   return s.moment == Moment::factored ? tiles(s.rows, s.tile_rows) : tile_count(s);
 }
 
-Floats draw(std::uint32_t stream, std::int64_t n, double scale, double shift = 0.0) {
-  Floats values;
-  for (std::int64_t i = 0; i < n; ++i) {
-    values.push_back(float(scale * formula_value(stream, std::uint32_t(i)) + shift));
-  }
-  return values;
-}
-
 // A multiple of 16 bytes, so that an aligned buffer touches the guarding page; NaN behind the end.
 Floats padded(Floats values) {
   values.resize((values.size() + 3) / 4 * 4, std::numeric_limits<float>::quiet_NaN());
@@ -290,17 +282,19 @@ FlatSection& FlatProblem::add(const Shape& shape, Moment moment, Rates rates_kin
 }
 
 void FlatProblem::fill() {
-  w = draw(1, elements_, 1.0);
-  m = draw(3, elements_, 1e-2);
-  v = draw(4, values_, 4e-5, 5e-5);
-  rates = draw(5, rates_count_, 0.5, 1.0);
+  w = formula_floats(1, elements_, 1.0);
+  m = formula_floats(3, elements_, 1e-2);
+  v = formula_floats(4, values_, 4e-5, 5e-5);
+  rates = formula_floats(5, rates_count_, 0.5, 1.0);
   for (const auto& s : sections) {
     if (s.merged >= 0) v[std::size_t(s.value)] = 5e-5f;
   }
   draw_gradient(2);
 }
 
-void FlatProblem::draw_gradient(std::uint32_t stream) { g = draw(stream, elements_, 1e-2); }
+void FlatProblem::draw_gradient(std::uint32_t stream) {
+  g = formula_floats(stream, elements_, 1e-2);
+}
 
 void add_structures(FlatProblem& problem, const std::vector<Shape>& shapes, Rates rates) {
   for (const auto& [rows, columns, tile_rows, tile_columns] : shapes) {

@@ -17,16 +17,6 @@ using namespace blockwise::testing;
 
 namespace {
 
-using Floats = std::vector<float>;
-
-Floats draw(std::uint32_t stream, std::int64_t n, double scale, double shift = 0.0) {
-  Floats values;
-  for (std::int64_t i = 0; i < n; ++i) {
-    values.push_back(float(scale * formula_value(stream, std::uint32_t(i)) + shift));
-  }
-  return values;
-}
-
 void choose(std::int64_t targets) {
   hwy::SetSupportedTargetsForTest(targets);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
@@ -64,9 +54,9 @@ struct Buffers {
   Buffers(std::int64_t n_, std::size_t shift_)
       : n(n_),
         shift(shift_),
-        w(draw(1, n + std::int64_t(shift), 1.0)),
-        g(draw(2, n + std::int64_t(shift), 1e-2)),
-        m(draw(3, n + std::int64_t(shift), 1e-2)) {
+        w(formula_floats(1, n + std::int64_t(shift), 1.0)),
+        g(formula_floats(2, n + std::int64_t(shift), 1e-2)),
+        m(formula_floats(3, n + std::int64_t(shift), 1e-2)) {
     // Averages of exactly 0, which have no sign.
     for (std::size_t i = shift; i < g.size(); i += 5) g[i] = m[i] = 0.0f;
   }
@@ -145,7 +135,7 @@ void check_squares(Buffers& x, const std::vector<double>& expected, Squares squa
   double squared_norm = 0.0;
   for (std::size_t i = x.shift; i < x.g.size(); ++i) squared_norm += std::pow(double(x.g[i]), 2);
   CHECK(std::abs(total - squared_norm) <= oracles::kMomentTolerance * squared_norm);
-  const auto v = draw(4, std::int64_t(expected.size()), 4e-5, 5e-5);
+  const auto v = formula_floats(4, std::int64_t(expected.size()), 4e-5, 5e-5);
   const auto with = [&](const double* given) {
     return stepped(x, v, [&](Buffers& y, float* values) { return step(y, values, given); });
   };
