@@ -7,7 +7,7 @@
 
 #include "core/base/checked_math.hpp"
 #include "core/base/random_stream.hpp"
-#include "optimizers/row_pieces.hpp"
+#include "core/partition/partition_rows.hpp"
 
 namespace blockwise {
 namespace {

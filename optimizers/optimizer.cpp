@@ -41,8 +41,14 @@ std::optional<BlockRates> first_rates(const OptimizerConfig& config, const Param
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::uint64_t seed)
+    : Optimizer(config, store, whole_model(store.layout(), config.make_partition(store.layout())),
+                seed) {}
+
+Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, ModelShard shard,
+                     std::uint64_t seed)
     : store_(store),
-      partition_(config.make_partition(store.layout())),
+      shard_(std::move(shard)),
+      partition_(shard_.partition),
       rates_(first_rates(config, store.layout(), partition_)),
       rules_(config, store.layout()),
       state_(store.layout(), state_specs(rules_, store.layout(), partition_), store.device(),
@@ -50,11 +56,11 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, std::
       clipping_{config.clip_by == "value" ? Clipping::By::value : Clipping::By::norm,
                 config.gradient_clip},
       seed_(seed),
-      layers_(store.layout().layer_count()),
       part_(store.layout().parameters().size()),
       coded_(store, rules_, partition_, state_, rates_.has_value()),
       moved_(store.layout().parameters().size(), 0.0),
       moved_on_device_(store.layout().parameters().size()) {
+  require_shardable(config);
   if (store.releases_gradients()) {
     require_local_rules("trainer.gradients is released",
                         "needs the gradients of several tensors at once");
@@ -125,6 +131,24 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
     require_input(member.rule->traits(partition_.tensors()[i]).local,
                   "{}, but optimizer.rule '{}' {} for '{}'", setting, member.name, need,
                   store_.layout().parameters()[i].name);
+  }
+}
+
+void Optimizer::require_shardable(const OptimizerConfig& config) const {
+  if (shard_.model_tensors == std::int64_t(part_.size()) && shard_.begin == 0) return;
+  require_local_rules("parallel.shard is optimizer", "needs several tensors at once");
+  require_input(!rates_ && config.rates.is_uniform(),
+                "parallel.shard is optimizer, but blocks have rates of their own (optimizer.{})",
+                config.rates.is_uniform() ? "block_lr" : "rates");
+  for (std::size_t i = 0; i < part_.size(); ++i) {
+    const auto specs =
+        rules_.of(i).rule->state(store_.layout().parameters()[i], partition_.tensors()[i]);
+    const bool is_fixed = std::ranges::none_of(
+        specs, [](const auto& spec) { return spec.is_chosen_later() || spec.turn >= 0; });
+    require_input(is_fixed,
+                  "parallel.shard is optimizer, but optimizer.rule '{}' decides while it runs what "
+                  "it keeps",
+                  rules_.of(i).name);
   }
 }
 
@@ -211,7 +235,7 @@ StepReport Optimizer::flat_step(double learning_rate) {
 StepReport Optimizer::step(double learning_rate) {
   at::NoGradGuard no_grad;
   if (flat_) return flat_step(learning_rate);
-  const double square = squared_norm();
+  const double square = shard_.total(squared_norm());
   if (!std::isfinite(square)) {
     std::ranges::fill(moved_, 0.0);
     std::ranges::fill(moved_on_device_, at::Tensor());
@@ -264,11 +288,13 @@ void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
 }
 
 StepScope Optimizer::scope(const RuleSet::Member& member, kernels::Workspace& space) {
-  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, space, draws_, layers_};
+  return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, space,
+          draws_, shard_.model_layers,          shard_.begin};
 }
 
 std::uint64_t Optimizer::rounding_seed(std::size_t i) const {
-  return stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_), i);
+  return stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_),
+                     shard_.numbers[i]);
 }
 
 void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
@@ -319,13 +345,14 @@ bool Optimizer::wants_curvature() const {
 
 void Optimizer::learn_curvature() {
   const at::NoGradGuard no_grad;
-  if (!std::isfinite(squared_norm(store_.gradients()))) return;
+  if (!std::isfinite(shard_.total(squared_norm(store_.gradients())))) return;
   for (std::size_t i = 0; i < part_.size(); ++i) {
     if (!wants_curvature(i)) continue;
     parts_[part_[i].first][part_[i].second].weight = store_.open_master(i);
     // Other numbers than those of the steps before and after.
-    const auto rounding = stream_seed(seed_, RandomStream::rounding,
-                                      static_cast<std::uint64_t>(steps_), part_.size() + i);
+    const auto rounding =
+        stream_seed(seed_, RandomStream::rounding, static_cast<std::uint64_t>(steps_),
+                    std::uint64_t(shard_.model_tensors) + shard_.numbers[i]);
     over_pieces(i, rounding,
                 [&](const ParameterStep& piece) { rules_.of(i).rule->learn_curvature(piece); });
   }
@@ -339,7 +366,7 @@ StepReport Optimizer::end_step() {
     on_device = on_device.defined() ? on_device + square : square;
   }
   if (on_device.defined()) moved += on_device.item<double>();
-  return {std::sqrt(squared_gradient_), std::sqrt(moved)};
+  return {std::sqrt(squared_gradient_), std::sqrt(shard_.total(moved))};
 }
 
 std::vector<double> Optimizer::squared_updates() const {

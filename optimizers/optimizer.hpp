@@ -17,6 +17,7 @@
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/rates/rate_method.hpp"
 #include "optimizers/rule_set.hpp"
+#include "optimizers/sharding/model_shard.hpp"
 #include "optimizers/state/state_store.hpp"
 
 namespace blockwise {
@@ -33,6 +34,12 @@ class Optimizer {
   // released that a rule needs together, and where the device has less memory than the state takes,
   // before any of it is taken.
   Optimizer(const OptimizerConfig& config, ParameterStore& store, std::uint64_t seed = 0);
+  // The same for a store that holds a shard of a model: norms are those of the model, and steps
+  // those that an optimizer of the whole makes of these rows, up to the order in which norms are
+  // summed. Throws InputError where a rule needs other tensors than its own, chooses how much it
+  // keeps, or where blocks have rates of their own.
+  Optimizer(const OptimizerConfig& config, ParameterStore& store, ModelShard shard,
+            std::uint64_t seed);
 
   // With gradients that the store keeps: clips, then updates every tensor. With a non-finite
   // gradient norm nothing is changed. Deterministic, and but for rules with matrix products
@@ -103,6 +110,7 @@ class Optimizer {
   StepScope scope(const RuleSet::Member& member) { return scope(member, workspace_); }
   StepReport flat_step(double learning_rate);
   std::uint64_t rounding_seed(std::size_t parameter) const;
+  void require_shardable(const OptimizerConfig& config) const;
   // State that rules drop before a step.
   void forget();
   void update_parameter(std::size_t parameter, kernels::Workspace& space);
@@ -120,6 +128,7 @@ class Optimizer {
                    const std::function<void(const ParameterStep&)>& step);
 
   ParameterStore& store_;
+  ModelShard shard_;
   Partition partition_;
   std::optional<BlockRates> rates_;
   std::optional<RateMethod> rate_method_;
@@ -127,7 +136,6 @@ class Optimizer {
   StateStore state_;
   Clipping clipping_;
   std::uint64_t seed_;
-  std::int64_t layers_;
   GivenDraws* draws_ = nullptr;
   std::vector<std::vector<ParameterStep>> parts_;  // by member of the rules, as it lists them
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place

@@ -23,6 +23,9 @@ struct StepScope {
   kernels::Workspace& space;
   GivenDraws* draws = nullptr;  // in the place of what the seed gives; see random_draws.hpp
   std::int64_t layers = 0;      // of the model's stack
+  // Of a model's flat buffer, which its parameters' offsets count from: another than 0 where this
+  // is a shard of it.
+  std::int64_t first_element = 0;
 };
 
 struct ParameterStep {

@@ -1,21 +1,11 @@
-// A parameter cut into pieces of rows, with its partition and its state: how state is spread over
-// processes that hold a piece each, and joined again.
+// The state of a parameter that is cut into pieces of rows (core/partition/partition_rows.hpp), and
+// where a rule lets it be cut.
 #pragma once
 
 #include "core/partition/partition.hpp"
 #include "optimizers/update_rule.hpp"
 
 namespace blockwise {
-
-// Rows [begin, begin + rows) of a parameter, as a parameter. Heads along the rows are those that
-// are whole within it.
-Parameter parameter_rows(const Parameter& parameter, std::int64_t begin, std::int64_t rows);
-
-// Those rows of the parameter's partition; state begins at 0. A section with labels or groups, or
-// one that is merged, must lie within the rows or outside: UpdateRule::rows_together() says where
-// cuts are.
-TensorPartition partition_rows(const TensorPartition& partition, std::int64_t begin,
-                               std::int64_t rows);
 
 // Cuts of a parameter into at most `pieces` runs of rows, as even as rows_together() allows: the
 // first row of each, then the number of rows.

@@ -54,7 +54,7 @@ class UpdateRule {
   virtual std::vector<StateSpec> state(const Parameter& parameter,
                                        const TensorPartition& partition) const = 0;
   // Cuts of the rows at multiples of this change no step: 1, a head's rows, or, as here, all. The
-  // state of the pieces, one behind the other, is that of the whole; see state/row_pieces.hpp.
+  // state of the pieces, one behind the other, is that of the whole; see row_pieces.hpp.
   virtual std::int64_t rows_together(const Parameter& parameter,
                                      const TensorPartition& partition) const;
   // With an estimate of the Hessian's diagonal at the present weights, none of it negative, in the

@@ -70,6 +70,19 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
   for (std::size_t i = 0; i < layout_.parameters().size(); ++i) make_tensor(i, options);
 }
 
+ParameterStore::ParameterStore(const ParameterStore& whole, ParameterLayout layout,
+                               std::int64_t begin)
+    : layout_(std::move(layout)),
+      device_(whole.device()),
+      parameters_(whole.parameters().narrow(0, begin, layout_.size())),
+      gradients_(whole.gradients().narrow(0, begin, layout_.size())) {
+  for (std::size_t i = 0; i < layout_.parameters().size(); ++i) {
+    masters_.push_back(view(parameters_, i));
+    tensors_.push_back(masters_[i].detach());
+    gradient_views_.push_back(view(gradients_, i));
+  }
+}
+
 void ParameterStore::make_masters(const std::vector<bool>& kept, const at::TensorOptions& options) {
   parameters_ = at::zeros({layout_.size()}, options);
   for (std::size_t i = 0; i < kept.size(); ++i) {

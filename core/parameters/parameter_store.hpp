@@ -44,6 +44,11 @@ class ParameterStore {
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
                  Gradients gradients = Gradients::kept);
 
+  // Rows of a whole model's masters and gradients, which are kept and not split: consecutive
+  // elements from `begin` on, cut into the layout's tensors. A view without memory of its own; the
+  // model computes with what the whole store publishes.
+  ParameterStore(const ParameterStore& whole, ParameterLayout layout, std::int64_t begin);
+
   const ParameterLayout& layout() const { return layout_; }
   at::Device device() const { return device_; }
   // [n] flat buffers; writing them writes the model. The first is not there where masters are

@@ -9,6 +9,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/terminal/terminal.hpp"
+#include "experiments/training/communication_plan.hpp"
 #include "experiments/training/memory_plan.hpp"
 
 namespace blockwise {
@@ -18,6 +19,7 @@ struct PlanOptions {
   std::string config;
   std::vector<std::string> assignments;
   double device_gib = 80.0;
+  Cluster cluster;
   bool json = false;
   TableWidth tables;
 };
@@ -90,6 +92,24 @@ void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOpti
   fmt::print("{}\n{}", memory.text(width), others.text(width));
 }
 
+std::string seconds_text(double seconds) {
+  return seconds > 0.0 ? fmt::format("{:.3g} s", seconds) : "-";
+}
+
+void print_communication(const RunConfig& config, const MemoryPlan& plan,
+                         const PlanOptions& options) {
+  const auto of = plan_communication(plan, config, options.cluster);
+  TextTable table({key_column(fmt::format("each of {} processes, parallel.shard {}",
+                                          options.cluster.ranks, config.parallel.shard)),
+                   value_column("")});
+  table.add({"sent in a step", fmt::format("{:.4g} GB", of.sent_bytes / 1e9)});
+  table.add({"time to send it", seconds_text(of.seconds_sending)});
+  table.add({"time to compute a step", seconds_text(of.seconds_computing)});
+  table.add({"optimizer", fmt::format("{:.4g} GB", double(of.optimizer_bytes) / 1e9)});
+  table.add({"peak", fmt::format("{:.4g} GB", double(of.peak_bytes) / 1e9)});
+  fmt::print("\n{}", table.text(options.tables.columns()));
+}
+
 void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
   const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
   nlohmann::ordered_json word = {
@@ -118,6 +138,13 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
   for (const auto& [role, factor] : plan.role_factors) {
     word["peak_rates"][role] = factor * config.optimizer.learning_rate;
   }
+  if (options.cluster.ranks > 1) {
+    const auto of = plan_communication(plan, config, options.cluster);
+    word["each_rank"] = {
+        {"ranks", options.cluster.ranks},        {"sent_bytes", of.sent_bytes},
+        {"seconds_sending", of.seconds_sending}, {"seconds_computing", of.seconds_computing},
+        {"optimizer_bytes", of.optimizer_bytes}, {"peak_bytes", of.peak_bytes}};
+  }
   fmt::print("{}\n", json_text(word));
 }
 
@@ -132,6 +159,7 @@ int plan_command(const PlanOptions& options) {
     print_json(config, plan, options);
   } else {
     print_table(config, plan, options);
+    if (options.cluster.ranks > 1) print_communication(config, plan, options);
   }
   return 0;
 }
@@ -146,6 +174,18 @@ CommandAction add_plan_options(CLI::App& verb) {
   verb.add_option("--device-memory", options->device_gib, "GiB of one device")
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str();
+  verb.add_option("--ranks", options->cluster.ranks,
+                  "processes that make the run together: what each sends and holds")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  verb.add_option_function<double>(
+          "--bandwidth", [options](double rate) { options->cluster.bytes_per_second = rate * 1e9; },
+          "GB that a process sends in a second")
+      ->check(CLI::Range(1e-6, 1e6));
+  verb.add_option_function<double>(
+          "--tflops", [options](double rate) { options->cluster.flops_per_second = rate * 1e12; },
+          "10^12 operations that a process computes in a second")
+      ->check(CLI::Range(1e-6, 1e6));
   verb.add_flag("--json", options->json, "machine-readable");
   options->tables.add_flag(verb);
   return [options] { return plan_command(*options); };

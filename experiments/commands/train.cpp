@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -124,11 +125,18 @@ int train_command(const TrainOptions& options) {
     print_plan(run, options.tables.columns());
     return 0;
   }
-  if (!options.progress_lines) print_note(thread_note(run.config.trainer.threads));
+  const auto place = rank_place(::getenv);
+  if (!options.progress_lines && place.rank == 0) {
+    print_note(thread_note(run.config.trainer.threads));
+  }
   install_stop_handlers("step");
+  const Ranks ranks(place, std::chrono::seconds(run.config.parallel.timeout_seconds));
+  if (!ranks.is_first()) return exit_code_of(train(run, {}, ranks).state);
   // The observer dies, and with it the bar, before the outcome is printed.
-  const auto outcome = train(run, {options.progress_lines ? line_observer() : bar_observer(run),
-                                   stop_requested, stop_signal_name});
+  const auto outcome = train(run,
+                             {options.progress_lines ? line_observer() : bar_observer(run),
+                              stop_requested, stop_signal_name},
+                             ranks);
   print_outcome(run, outcome, options.json);
   if (outcome.state == RunState::interrupted) return report_stop(options.json);
   return exit_code_of(outcome.state);

@@ -114,7 +114,7 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 32> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 37> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
@@ -145,10 +145,15 @@ constexpr std::array<std::string_view, 32> kLaterFields = {"data.validations: {}
                                                            "hessian.pairs.vectors: 0",
                                                            "trainer.divergence_factor: 100",
                                                            "trainer.overfit_batches: 0",
-                                                           "data.test: \"\""};
+                                                           "data.test: \"\"",
+                                                           "parallel: ",
+                                                           "parallel.shard: none",
+                                                           "parallel.gradient_sum: running",
+                                                           "parallel.bucket_mb: 25",
+                                                           "parallel.timeout_seconds: 1800"};
 
 // What does not define the experiment, and what stands in its place.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kNeutral = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kNeutral = {
     {{"name", "\"-\""},
      {"output", "\"-\""},
      {"trainer.device", "auto"},
@@ -157,7 +162,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kNeutral 
      {"trainer.keep_checkpoints", "2"},
      {"trainer.keep_best", "false"},
      {"trainer.keep_every", "0"},
-     {"trainer.norms_every", "0"}}};
+     {"trainer.norms_every", "0"},
+     {"parallel.shard", "none"},
+     {"parallel.bucket_mb", "25"},
+     {"parallel.timeout_seconds", "1800"}}};
 
 ConfigLines neutral(ConfigLines config) {
   for (const auto& [path, value] : kNeutral) config.set(path, std::string(value));

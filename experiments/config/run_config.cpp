@@ -165,6 +165,7 @@ void RunConfig::visit(FieldVisitor& v) {
   visit_section(v, {"optimizer", "how to train", true}, optimizer);
   visit_section(v, {"schedule", "of the learning rate"}, schedule);
   visit_section(v, {"trainer", "steps, batches, evaluation, checkpoints", true}, trainer);
+  visit_section(v, {"parallel", "several processes that make one run together"}, parallel);
   visit_section(v, {"hessian", "curvature: of `spectrum`, and every k steps of a run"}, hessian);
   visit_section(v, {"discovery", "of `partition`: what it looks for"}, discovery);
   visit_section(v, {"search_lr", "of `search-lr`: which rates it looks for, and how"}, search_lr);

@@ -11,6 +11,7 @@
 #include "core/model.hpp"
 #include "experiments/config/discovery_config.hpp"
 #include "experiments/config/hessian_config.hpp"
+#include "experiments/config/parallel_config.hpp"
 #include "experiments/config/rate_search_config.hpp"
 #include "optimizers/optimizer_config.hpp"
 #include "optimizers/schedule.hpp"
@@ -70,6 +71,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   TrainerConfig trainer;
+  ParallelConfig parallel;
   HessianConfig hessian;
   DiscoveryConfig discovery;
   RateSearchConfig search_lr;

@@ -35,20 +35,6 @@ std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
   return tensors;
 }
 
-// Of state in a file no more than one tensor is in memory beside what the last one left.
-std::vector<LateTensor> state_tensors(const Optimizer& optimizer) {
-  std::vector<LateTensor> tensors;
-  for (const auto& saved : optimizer.saved_state()) {
-    const auto& tensor = saved.second;
-    const auto make = [&optimizer, tensor] {
-      optimizer.state().evict();
-      return tensor;
-    };
-    tensors.push_back({saved.first, tensor.sizes().vec(), tensor.scalar_type(), make});
-  }
-  return tensors;
-}
-
 nlohmann::ordered_json model_json(const CheckpointContent& content) {
   const auto spec = content.model.clone();
   return {{"family", spec->family()},
@@ -57,7 +43,7 @@ nlohmann::ordered_json model_json(const CheckpointContent& content) {
 }
 
 void write_marker(const fs::path& folder, std::int64_t step, const CheckpointContent& content) {
-  const auto partition = partition_hash(content.store.layout(), content.optimizer.partition());
+  const auto partition = partition_hash(content.store.layout(), content.partition);
   nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
                                    {"version", 1},
                                    {"step", step},
@@ -186,7 +172,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
   write_safetensors(partial / kFiles[0], parameter_tensors(content.store));
-  write_safetensors(partial / kFiles[1], state_tensors(content.optimizer));
+  write_safetensors(partial / kFiles[1], content.state);
   write_marker(partial, step, content);
   sync_path(partial);
   rename_partial(folder);
@@ -194,6 +180,19 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
 }
 
 }  // namespace
+
+std::vector<LateTensor> state_tensors(const Optimizer& optimizer) {
+  std::vector<LateTensor> tensors;
+  for (const auto& saved : optimizer.saved_state()) {
+    const auto& tensor = saved.second;
+    const auto make = [&optimizer, tensor] {
+      optimizer.state().evict();
+      return tensor;
+    };
+    tensors.push_back({saved.first, tensor.sizes().vec(), tensor.scalar_type(), make});
+  }
+  return tensors;
+}
 
 fs::path checkpoint_folder(const fs::path& run, std::int64_t step) {
   return run / "checkpoints" / fmt::format("step_{:08d}", step);
@@ -246,12 +245,12 @@ void write_checkpoint(const fs::path& run, std::int64_t step, const KeptCheckpoi
 
 void load_checkpoint(const fs::path& folder, std::int64_t step,
                      const std::vector<std::string>& hashes, ParameterStore& store,
-                     Optimizer& optimizer) {
+                     const LoadState& load_state) {
   verify(folder, step, hashes);
   copy_parameters(folder, store);
   const auto state = read_safetensors(folder / kFiles[1]);
   try {
-    optimizer.load_state(step, state.tensors);
+    load_state(step, state.tensors);
   } catch (const InputError& error) {
     throw InputError(
         fmt::format("{}: {}. {}", (folder / kFiles[1]).string(), error.what(), advice(folder)));

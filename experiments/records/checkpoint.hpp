@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/io/safetensors.hpp"
 #include "core/model.hpp"
 #include "core/parameters/parameter_store.hpp"
 #include "experiments/records/run_identity.hpp"
@@ -50,8 +52,13 @@ struct CheckpointContent {
   const ModelSpec& model;
   std::string data_folder;  // where the run's data and their tokenizer lie; empty for made up ones
   const ParameterStore& store;
-  const Optimizer& optimizer;
+  const Partition& partition;
+  std::vector<LateTensor> state;  // of the optimizer, see state_tensors()
 };
+
+// An optimizer's saved state, made one tensor at a time: of state in a file no more than one tensor
+// is in memory beside what the last one left.
+std::vector<LateTensor> state_tensors(const Optimizer& optimizer);
 
 // Writes the state after `step` steps and deletes what `keep` does not keep. Throws
 // std::runtime_error when the disk is full; older checkpoints stay as they are.
@@ -61,12 +68,15 @@ void write_checkpoint(const std::filesystem::path& run, std::int64_t step,
 // The weights of a checkpoint, in its folder.
 inline constexpr const char* kParametersFile = "parameters.safetensors";
 
+// What takes the optimizer's state after so many steps.
+using LoadState = std::function<void(std::int64_t steps, const NamedTensors& state)>;
+
 // Loads one, of this folder. Throws InputError naming the file for a damaged or incomplete
 // checkpoint, one of a configuration whose hash is none of `hashes` (the first is the run's of
 // now), or a tensor that does not fit; says how to resume from the one before.
 void load_checkpoint(const std::filesystem::path& folder, std::int64_t step,
                      const std::vector<std::string>& hashes, ParameterStore& store,
-                     Optimizer& optimizer);
+                     const LoadState& load_state);
 
 // Of what run the checkpoint is; without a configuration in checkpoints of an earlier version.
 // Throws InputError as load_checkpoint() does.

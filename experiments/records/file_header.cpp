@@ -88,6 +88,8 @@ void write_processes(Hdf5File& file, const std::vector<RunProcess>& processes) {
           "first step that the process took; of a spectrum, first row of /hessian/summary",
           [](const RunProcess& process) { return process.from_step; });
   numbers("threads", "CPU threads", [](const RunProcess& p) { return p.provenance.threads; });
+  numbers("ranks", "processes that made the run together, of as many threads each",
+          [](const RunProcess& p) { return p.provenance.ranks; });
   for (const auto& [name, field] : kProvenanceTexts) {
     std::vector<std::string> values;
     for (const auto& process : processes) values.push_back(process.provenance.*field);
@@ -100,11 +102,16 @@ std::vector<RunProcess> read_processes(const Hdf5File& file) {
   if (!file.has(kProcesses)) return {{1, first}};
   const auto steps = file.integer_column(column("from_step"));
   const auto threads = file.integer_column(column("threads"));
+  // Files of an earlier version say nothing of ranks.
+  const auto ranks = file.has(column("ranks")) ? file.integer_column(column("ranks"))
+                                               : std::vector<std::int64_t>(steps.size(), 1);
   std::vector<RunProcess> processes(steps.size(), {1, first});
-  require_input(threads.size() == steps.size(), "{}: columns of different lengths", kProcesses);
+  require_input(threads.size() == steps.size() && ranks.size() == steps.size(),
+                "{}: columns of different lengths", kProcesses);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     processes[i].from_step = steps[i];
     processes[i].provenance.threads = threads[i];
+    processes[i].provenance.ranks = ranks[i];
   }
   for (const auto& [name, field] : kProvenanceTexts) {
     const auto values = file.text_column(column(name));

@@ -19,6 +19,7 @@ struct Provenance {
       device, started_at;
   std::int64_t threads = 0;
   std::int64_t seed = 0;
+  std::int64_t ranks = 1;  // processes that made the run together
 };
 
 // A process that worked on the file, and the first step that it took.

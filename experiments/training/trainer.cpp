@@ -9,14 +9,10 @@
 #include <limits>
 #include <optional>
 
-#include "core/autograd.hpp"
 #include "core/base/error.hpp"
-#include "core/base/random_stream.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
-#include "core/parameters/gradient_release.hpp"
-#include "core/sampled_labels.hpp"
 #include "experiments/config/model_source.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
@@ -27,7 +23,9 @@
 #include "experiments/training/continuation.hpp"
 #include "experiments/training/divergence.hpp"
 #include "experiments/training/energy_counter.hpp"
+#include "experiments/training/follower.hpp"
 #include "experiments/training/found_on.hpp"
+#include "experiments/training/learner.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "experiments/training/run_end.hpp"
 #include "experiments/training/run_start.hpp"
@@ -36,26 +34,11 @@ namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-// Adds the seconds since the last lap to a counter.
-class Stopwatch {
- public:
-  void lap(double& counter) {
-    const auto now = Clock::now();
-    counter += std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-  }
-
- private:
-  Clock::time_point last_ = Clock::now();
-};
-
 // Everything one run owns, in the order in which it is built.
 class Run {
  public:
   Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at::Device device,
-      int threads);
+      int threads, const Ranks& ranks);
   RunOutcome loop();
   // Records that the run failed; the file may be what failed, so this gives up quietly.
   void record_failure(const std::string& message) noexcept;
@@ -63,47 +46,23 @@ class Run {
  private:
   StepRecord train_step();
   void follow_energy(double seconds);
-  std::int64_t counted(const Batch& batch) const;
-  std::int64_t counted_in_step() const;
-  // Of one micro-batch of the step, on the device; nothing where no target counts.
-  std::optional<Batch> micro_batch(std::int64_t number) const;
-  ForwardContext forward_context(std::int64_t micro_batch) const;
-  double add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
-                      std::int64_t counted_all, Stopwatch& watch);
-  void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
-                  Stopwatch& watch);
-  void learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
-  StepReport update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
-  double released_norm(std::int64_t counted_all);
-  StepReport update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
-  // A function of the step alone, which is what makes resuming exact.
-  std::int64_t first_example(std::int64_t micro_batch) const {
-    const auto cycle = trainer_.overfit_batches;
-    const auto batch = cycle == 0 ? step_ - origin_.step : step_ % cycle;
-    const auto first = cycle == 0 ? origin_.first_example : 0;
-    return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
-  }
-  std::int64_t tokens() const { return origin_.tokens + (step_ - origin_.step) * tokens_per_step_; }
-  Batch to_device(const Batch& batch) const;
-  struct MeanLoss {
-    double loss;
-    std::int64_t targets;
-  };
-  std::optional<MeanLoss> mean_loss(const HeldOutSet& set) const;
   void evaluate();
   std::vector<std::string> further_names() const;
   bool test();
   bool measurement_due() const;
   void measure();
   void checkpoint();
+  std::vector<LateTensor> state_tensors() const;
   void mark_best() const;
   bool checkpoint_due() const;
   void find_best(const std::vector<EvaluationRecord>& evaluations);
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
   RunOutcome end(RunState state, const std::string& message);
   RunOutcome stop();
+  Provenance provenance(int threads) const;
   RunHeader header(int threads) const;
-  void start_parameters();
+  // What the model that the run starts from has beside its weights.
+  void keep_source();
   RunRecorder open_recorder(int threads);
   RunRecorder resume_recorder(const fs::path& path, int threads);
   std::optional<HessianTables> hessian_tables() const;
@@ -111,19 +70,16 @@ class Run {
   const ResolvedRun& run_;
   RunStart start_;
   const TrainingHooks& hooks_;
-  RunOrigin origin_;  // of a run that starts from another; otherwise all 0
   const TrainerConfig& trainer_;
   fs::path folder_;
   at::Device device_;
   MemoryMeter memory_;  // before everything that holds tensors
   EnergyCounter energy_;
   double seconds_uncounted_ = 0.0;  // of energy_
-  ParameterStore store_;
-  std::unique_ptr<Model> model_;
-  Optimizer optimizer_;
+  Learner learner_;
+  const ParameterStore& store_;
+  const Optimizer& optimizer_;  // this process' part
   std::int64_t step_ = 0;
-  std::int64_t micro_batches_;
-  std::int64_t tokens_per_step_;
   DivergenceScale divergence_;
   double training_loss_ = std::numeric_limits<double>::quiet_NaN();
   double validation_loss_ = std::numeric_limits<double>::quiet_NaN();
@@ -136,35 +92,27 @@ class Run {
   RunRecorder recorder_;
 };
 
-// State that is not in memory is beside the run's file, unless the configuration says where.
-OptimizerConfig with_state_in(OptimizerConfig config, const fs::path& folder) {
-  if (config.state.is_paged() && config.state.folder.empty()) {
-    fs::create_directories(folder);
-    config.state.folder = folder.string();
-  }
-  return config;
-}
-
 Run::Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at::Device device,
-         int threads)
+         int threads, const Ranks& ranks)
     : run_(run),
       start_(std::move(start)),
       hooks_(hooks),
-      origin_(start_.identity.history.origin.value_or(RunOrigin{})),
       trainer_(run.config.trainer),
       folder_(run.config.output),
       device_(device),
       memory_(device),
-      store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
-             trainer_.gradient_storage()),
-      model_(run.config.model.spec->build(store_)),
-      optimizer_(with_state_in(run.config.optimizer, folder_), store_,
-                 static_cast<std::uint64_t>(run.config.seed)),
-      micro_batches_(trainer_.global_batch_tokens /
-                     (trainer_.micro_batch_size * run.data->shape().sequence_length)),
-      tokens_per_step_(trainer_.global_batch_tokens),
+      learner_(run, with_state_in(run.config.optimizer, folder_, 0),
+               start_.identity.history.origin.value_or(RunOrigin{}), device, ranks),
+      store_(learner_.store()),
+      optimizer_(learner_.optimizer().own()),
       divergence_{0.0, run.data->shape().classes},
       recorder_(open_recorder(threads)) {}
+
+Provenance Run::provenance(int threads) const {
+  auto provenance = make_provenance(device_, threads, run_.config.seed);
+  provenance.ranks = learner_.ranks().size();
+  return provenance;
+}
 
 RunHeader Run::header(int threads) const {
   RunHeader header;
@@ -172,7 +120,7 @@ RunHeader Run::header(int threads) const {
   header.config_hash = start_.identity.hash;
   header.history = start_.identity.history;
   header.first_step = step_ + 1;
-  header.provenance = make_provenance(device_, threads, run_.config.seed);
+  header.provenance = provenance(threads);
   header.parameter_bytes = store_.compute_bytes();
   header.gradient_bytes = store_.gradient_bytes();
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
@@ -187,18 +135,19 @@ RunHeader Run::header(int threads) const {
 // A new file, or the old one cut back to the newest checkpoint. Without a checkpoint a stopped run
 // starts again from its first step.
 RunRecorder Run::open_recorder(int threads) {
-  require_labels(run_.config, *model_, optimizer_);
+  require_labels(run_.config, learner_.model(), optimizer_);
   const auto path = folder_ / "run.h5";
   if (start_.checkpoint) {
     const auto& [folder, step, hashes] = *start_.checkpoint;
-    load_checkpoint(folder, step, hashes, store_, optimizer_);
+    load_checkpoint(folder, step, hashes, learner_.store(), learner_.load_state());
     step_ = step;
   } else {
-    start_parameters();
+    start_parameters(run_, learner_.store());
+    if (!run_.config.model.from.empty()) keep_source();
   }
   keep_config(folder_, start_.identity.config_yaml);
   if (start_.has_file) return resume_recorder(path, threads);
-  return RunRecorder::create(path, header(threads), run_.layout, optimizer_.partition(),
+  return RunRecorder::create(path, header(threads), run_.layout, learner_.optimizer().partition(),
                              hessian_tables());
 }
 
@@ -210,27 +159,21 @@ std::optional<HessianTables> Run::hessian_tables() const {
   return tables;
 }
 
-void Run::start_parameters() {
-  if (run_.config.model.from.empty()) {
-    store_.initialize(static_cast<std::uint64_t>(run_.config.seed));
-  } else {
-    const auto source = open_model(run_.config.model.from);
-    print_notes(source);
-    source.load(store_);
-    fs::create_directories(folder_);
-    keep_companions(source, run_.config.data.spec->folder(), folder_);
-  }
+void Run::keep_source() {
+  const auto source = open_model(run_.config.model.from);
+  print_notes(source);
+  fs::create_directories(folder_);
+  keep_companions(source, run_.config.data.spec->folder(), folder_);
 }
 
 RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
   // A run without further steps has them evaluated by its last weights.
   const bool is_at_end = step_ >= trainer_.steps;
   const bool again = is_at_end && !has_last_losses(read_run(path), further_names());
-  auto recorder =
-      RunRecorder::resume(path, start_.hashes, step_,
-                          {make_provenance(device_, threads, run_.config.seed), start_.identity,
-                           &run_.layout, hessian_tables(), trainer_.norms_every > 0,
-                           run_.data->test_set().has_value(), further_names(), again});
+  auto recorder = RunRecorder::resume(
+      path, start_.hashes, step_,
+      {provenance(threads), start_.identity, &run_.layout, hessian_tables(),
+       trainer_.norms_every > 0, run_.data->test_set().has_value(), further_names(), again});
   const auto before = read_run(path);
   if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
   const auto& evaluations = before.evaluations;
@@ -256,128 +199,6 @@ void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
   }
 }
 
-Batch Run::to_device(const Batch& batch) const {
-  return {batch.inputs.to(device_), batch.targets.to(device_)};
-}
-
-// Targets that count.
-std::int64_t Run::counted(const Batch& batch) const {
-  if (!run_.data->ignores_targets()) return batch.tokens();
-  return batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
-}
-
-// Of the whole step, which the loss is the mean over, however it is cut into micro-batches.
-std::int64_t Run::counted_in_step() const {
-  if (!run_.data->ignores_targets()) return tokens_per_step_;
-  std::int64_t sum = 0;
-  for (std::int64_t i = 0; i < micro_batches_; ++i) {
-    sum += counted(run_.data->training_examples(first_example(i), trainer_.micro_batch_size));
-  }
-  require_input(sum > 0,
-                "the mask leaves no target that counts in step {}: trainer.global_batch_tokens is "
-                "{}, larger is better",
-                step_ + 1, tokens_per_step_);
-  return sum;
-}
-
-// A mean over nothing is not a number.
-std::optional<Batch> Run::micro_batch(std::int64_t number) const {
-  const auto examples =
-      run_.data->training_examples(first_example(number), trainer_.micro_batch_size);
-  if (counted(examples) == 0) return std::nullopt;
-  return to_device(examples);
-}
-
-ForwardContext Run::forward_context(std::int64_t micro_batch) const {
-  auto context = trainer_.forward_context();
-  context.dropout =
-      make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::dropout,
-                     static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(micro_batch));
-  return context;
-}
-
-// Forward and backward of one micro-batch; its gradient is added to the flat buffer. Returns its
-// share of the loss.
-double Run::add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
-                         std::int64_t counted_all, Stopwatch& watch) {
-  const auto counts = counted(batch);
-  auto context = forward_context(micro_batch);
-  const auto mean = model_->loss(batch, context);
-  // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
-  const auto loss = counts * micro_batches_ == counted_all
-                        ? mean / static_cast<double>(micro_batches_)
-                        : mean * (static_cast<double>(counts) / static_cast<double>(counted_all));
-  const auto value = loss.item<double>();
-  watch.lap(row.seconds_forward);
-  backward(loss);
-  watch.lap(row.seconds_backward);
-  return value;
-}
-
-void Run::accumulate(StepRecord& row, std::int64_t number, std::int64_t counted_all,
-                     Stopwatch& watch) {
-  const auto batch = micro_batch(number);
-  watch.lap(row.seconds_data);
-  if (batch) row.loss += add_gradient(row, *batch, number, counted_all, watch);
-}
-
-// B g^2 with g the mean gradient of B labels that the model samples in the place of the step's
-// targets (Liu et al., arXiv 2305.14342, Algorithm 2), from a stream of their own.
-void Run::learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
-  store_.zero_gradients();
-  for (std::int64_t i = 0; i < micro_batches_; ++i) {
-    auto batch = micro_batch(i);
-    watch.lap(row.seconds_data);
-    if (!batch) continue;
-    auto context = forward_context(i);
-    batch->targets = sampled_labels(
-        *model_, *batch, context,
-        make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::curvature_labels,
-                       static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(i)));
-    watch.lap(row.seconds_forward);
-    add_gradient(row, *batch, i, counted_all, watch);
-  }
-  store_.gradients().square_().mul_(static_cast<double>(counted_all));
-  optimizer_.learn_curvature();
-}
-
-// All gradients, then the step.
-StepReport Run::update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
-  if (optimizer_.wants_curvature()) learn_curvature(row, counted_all, watch);
-  store_.zero_gradients();
-  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
-  return optimizer_.step(row.learning_rate);
-}
-
-// Of the whole gradient, by a backward pass that keeps none of it.
-double Run::released_norm(std::int64_t counted_all) {
-  double square = 0.0;
-  const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
-    square += optimizer_.squared_norm(gradient);
-  });
-  StepRecord unrecorded;
-  Stopwatch watch;
-  accumulate(unrecorded, 0, counted_all, watch);
-  return std::sqrt(square);
-}
-
-// Each tensor's step within the backward pass: one micro-batch, as resolve_batch() asks.
-StepReport Run::update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
-  double scale = 1.0;
-  if (optimizer_.clipping().needs_norm()) {
-    const double norm = released_norm(counted_all);
-    watch.lap(row.seconds_backward);
-    if (!std::isfinite(norm)) return {norm, 0.0};
-    scale = optimizer_.clipping().scale(norm);
-  }
-  optimizer_.begin_step(row.learning_rate, scale);
-  const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
-    optimizer_.update(parameter, gradient);
-  });
-  accumulate(row, 0, counted_all, watch);
-  return optimizer_.end_step();
-}
-
 // Often enough for counters that start again, and not at every step.
 void Run::follow_energy(double seconds) {
   constexpr double kEvery = 10.0;
@@ -388,48 +209,16 @@ void Run::follow_energy(double seconds) {
 }
 
 StepRecord Run::train_step() {
-  StepRecord row;
-  Stopwatch whole, watch;
-  const auto counted_all = counted_in_step();
-  row.learning_rate = run_.config.optimizer.learning_rate *
-                      schedule_fraction(run_.config.schedule, step_, trainer_.steps);
-  const auto report = store_.releases_gradients() ? update_released(row, counted_all, watch)
-                                                  : update(row, counted_all, watch);
-  if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
-    auto norms = measure_norms(store_, optimizer_.squared_updates(), step_ + 1);
+  lead(learner_.ranks(), RankCommand::step);
+  const auto row = learner_.step(step_);
+  if (trainer_.norms_every > 0 && row.step % trainer_.norms_every == 0) {
+    auto norms = measure_norms(store_, optimizer_.squared_updates(), row.step);
     norms.rate = optimizer_.learning_rates();
     recorder_.record(std::move(norms));
   }
-  watch.lap(row.seconds_optimizer);
-  whole.lap(row.seconds);
   follow_energy(row.seconds);
-  row.step = ++step_;
-  row.tokens = tokens();
-  row.gradient_norm = report.gradient_norm;
-  row.update_norm = report.update_norm;
-  row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
+  step_ = row.step;
   return row;
-}
-
-// Each target that counts weighted alike. Nothing where it is stopped.
-std::optional<Run::MeanLoss> Run::mean_loss(const HeldOutSet& set) const {
-  at::NoGradGuard no_grad;
-  double sum = 0.0;
-  std::int64_t targets = 0;
-  auto context = trainer_.forward_context();
-  for (std::int64_t first = 0; first < set.size;) {
-    const auto count = std::min(trainer_.micro_batch_size, set.size - first);
-    const auto batch = set.examples(first, count);
-    first += count;
-    const auto counts = counted(batch);
-    if (counts == 0) continue;
-    if (hooks_.stop()) return std::nullopt;
-    const auto loss = model_->loss(to_device(batch), context).item<double>();
-    sum += loss * static_cast<double>(counts);
-    targets += counts;
-  }
-  require_input(targets > 0, "the mask leaves no target that counts in the {} data", set.name);
-  return MeanLoss{sum / static_cast<double>(targets), targets};
 }
 
 // Of the validation set, and of further ones for the record. What a signal stops is left out and
@@ -438,18 +227,19 @@ void Run::evaluate() {
   if (evaluated_step_ == step_) return;
   Stopwatch watch;
   EvaluationRecord row;
-  const auto mean = mean_loss(run_.data->validation_set());
+  lead(learner_.ranks(), RankCommand::evaluate);
+  const auto mean = learner_.mean_loss(run_.data->validation_set(), hooks_.stop);
   if (!mean) return;
   NamedLosses named;
   for (const auto& set : run_.data->further_validation_sets()) {
-    const auto further = mean_loss(set);
+    const auto further = learner_.mean_loss(set, hooks_.stop);
     if (!further) return;
     named[set.name] = further->loss;
   }
   row.loss = validation_loss_ = mean->loss;
   watch.lap(row.seconds);
   row.step = step_;
-  row.tokens = tokens();
+  row.tokens = learner_.tokens(step_);
   row.perplexity = std::exp(row.loss);
   evaluated_step_ = step_;
   recorder_.record(row, named);
@@ -472,9 +262,11 @@ bool Run::test() {
   const auto set = run_.data->test_set();
   if (!set || tested_step_ == step_) return true;
   Stopwatch watch;
-  const auto mean = mean_loss(*set);
+  lead(learner_.ranks(), RankCommand::test);
+  const auto mean = learner_.mean_loss(*set, hooks_.stop);
   if (!mean) return false;
-  TestRecord row{step_, tokens(), mean->targets, mean->loss, std::exp(mean->loss), 0.0};
+  TestRecord row{step_,      learner_.tokens(step_), mean->targets,
+                 mean->loss, std::exp(mean->loss),   0.0};
   watch.lap(row.seconds);
   recorder_.record(row);
   return true;
@@ -520,9 +312,18 @@ void Run::checkpoint() {
   const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
   const auto data = run_.config.data.spec->folder().string();
   write_checkpoint(folder_, step_, keep,
-                   {start_.identity, *run_.config.model.spec, data, store_, optimizer_});
+                   {start_.identity, *run_.config.model.spec, data, store_,
+                    learner_.optimizer().partition(), state_tensors()});
   optimizer_.state().evict();
   mark_best();
+}
+
+// Other ranks hand in their shares.
+std::vector<LateTensor> Run::state_tensors() const {
+  return learner_.optimizer().state_tensors([this](std::int64_t number) {
+    lead(learner_.ranks(), RankCommand::collect);
+    learner_.ranks().number_of_first(number);
+  });
 }
 
 void Run::mark_best() const {
@@ -534,6 +335,7 @@ void Run::mark_best() const {
 }
 
 RunOutcome Run::end(RunState state, const std::string& message) {
+  lead_end(learner_.ranks(), state);
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.record_energy(energy_.count());
   recorder_.record_state(optimizer_bytes_by_kind(optimizer_, store_));
@@ -596,14 +398,15 @@ RunOutcome outcome_of(const RunResult& result) {
 
 }  // namespace
 
-RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks) {
-  const fs::path folder = run.config.output;
-  const OutputFolder taken(folder);
-  auto start = start_run(run);
-  if (start.over) return outcome_of(*start.over);
+RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks, const Ranks& ranks) {
   const auto device = resolve_device(run.config.trainer.device);
   const int threads = set_threads(run.config.trainer.threads);
-  Run work(run, std::move(start), hooks, device, threads);
+  if (!ranks.is_first()) return follow(run, device, ranks);
+  const OutputFolder taken(run.config.output);
+  auto start = start_run(run);
+  lead_start(ranks, start);
+  if (start.over) return outcome_of(*start.over);
+  Run work(run, std::move(start), hooks, device, threads, ranks);
   try {
     return work.loop();
   } catch (const std::exception& error) {

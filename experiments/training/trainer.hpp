@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/base/stop_query.hpp"
+#include "core/parallel/ranks.hpp"
 #include "experiments/config/resolved_run.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "optimizers/state/state_pages.hpp"
@@ -40,6 +41,10 @@ struct TrainingHooks {
 // that has finished (experiments/training/continuation.hpp); otherwise a finished run is left as it
 // is. A stop ends it as interrupted, with a checkpoint. Throws InputError for
 // an output folder of another configuration or of other data, and for damaged checkpoints.
-RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks);
+//
+// ranks: of the processes that make the run together, each of which calls this; rank 0 has the
+// hooks and the folder (follower.hpp). The steps are those of one process up to the order of sums,
+// or to the bit where parallel.gradient_sum is pairwise (core/parallel/gradient_sum.hpp).
+RunOutcome train(const ResolvedRun& run, const TrainingHooks& hooks, const Ranks& ranks = Ranks());
 
 }  // namespace blockwise

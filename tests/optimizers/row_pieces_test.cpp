@@ -1,6 +1,8 @@
 // Parameters cut by rows: the pieces, each with its own part of the state, step as the whole does.
 #include "optimizers/row_pieces.hpp"
 
+#include "core/partition/partition_rows.hpp"
+
 #include <ATen/ATen.h>
 
 #include "tests/support/catch.hpp"

@@ -190,14 +190,15 @@ def read_provenance(file: h5py.File) -> dict[str, str | int]:
 
 
 def read_processes(file: h5py.File) -> pd.DataFrame:
-    """A row per process that worked on the file: from_step, threads, and its provenance.
+    """A row per process that worked on the file: from_step, threads, ranks, and its provenance.
 
-    A file of an earlier version names the first process alone.
+    Where several made a run together (ranks) it is the one that wrote. A file of an earlier version names the first process alone.
     """
     place = subgroup(file, "provenance")
     if "processes" in place:
-        numbers = ("from_step", "threads")
-        return read_frame(subgroup(place, "processes"), numbers, integers=numbers)
+        table = subgroup(place, "processes")
+        numbers = tuple(name for name in ("from_step", "threads", "ranks") if name in table)
+        return read_frame(table, numbers, integers=numbers)
     first = read_provenance(file)
     first.pop("seed", None)
     return pd.DataFrame([{"from_step": 1, "threads": first.pop("threads", 0), **first}])

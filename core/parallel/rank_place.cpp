@@ -1,0 +1,94 @@
+#include "core/parallel/rank_place.hpp"
+
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include "core/base/error.hpp"
+
+namespace blockwise {
+namespace {
+
+constexpr std::int64_t kMostRanks = 1 << 16;
+constexpr std::uint16_t kPort = 29500;  // torchrun's own default
+
+// What a launcher calls the same things. one_machine: the variable whose value says that all
+// processes are on it, and that value; where it is empty, the number of processes.
+struct Launcher {
+  const char *name, *rank, *size, *one_machine, *one_machine_value;
+};
+
+constexpr std::array<Launcher, 4> kLaunchers = {{
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ""},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", ""},
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ""},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES", "1"},
+}};
+
+class Environment {
+ public:
+  explicit Environment(const EnvironmentLookup& lookup) : lookup_(lookup) {}
+
+  bool has(const char* name) const { return lookup_(name) != nullptr; }
+  std::string text(const char* name) const {
+    const char* value = lookup_(name);
+    return value != nullptr ? value : "";
+  }
+  std::int64_t number(const char* name, std::int64_t least, std::int64_t most) const {
+    const auto text = this->text(name);
+    std::int64_t value = 0;
+    const auto* end = text.data() + text.size();
+    const auto [last, error] = std::from_chars(text.data(), end, value);
+    require_input(error == std::errc() && last == end && value >= least && value <= most,
+                  "{} is '{}', not a number from {} to {}", name, text, least, most);
+    return value;
+  }
+
+ private:
+  const EnvironmentLookup& lookup_;
+};
+
+std::uint16_t port_of(const Environment& environment) {
+  if (environment.has("MASTER_PORT")) {
+    return static_cast<std::uint16_t>(environment.number("MASTER_PORT", 1, 65535));
+  }
+  if (!environment.has("SLURM_JOB_ID")) return kPort;
+  // Jobs that share a machine meet at ports of their own.
+  const auto job = environment.number("SLURM_JOB_ID", 0, std::int64_t{1} << 40);
+  return static_cast<std::uint16_t>(20000 + job % 20000);
+}
+
+std::string address_of(const Environment& environment, const Launcher& launcher,
+                       std::int64_t size) {
+  if (environment.has("MASTER_ADDR")) return environment.text("MASTER_ADDR");
+  const std::string all =
+      *launcher.one_machine_value != '\0' ? launcher.one_machine_value : std::to_string(size);
+  require_input(environment.text(launcher.one_machine) == all,
+                "{} started {} processes, and MASTER_ADDR, which says where they meet, is not set: "
+                "export MASTER_ADDR=HOST, the host of rank 0, and MASTER_PORT",
+                launcher.name, size);
+  return "127.0.0.1";
+}
+
+}  // namespace
+
+RankPlace rank_place(const EnvironmentLookup& lookup) {
+  const Environment environment(lookup);
+  for (const auto& launcher : kLaunchers) {
+    if (!environment.has(launcher.rank) || !environment.has(launcher.size)) continue;
+    RankPlace place;
+    place.size = environment.number(launcher.size, 1, kMostRanks);
+    place.rank = environment.number(launcher.rank, 0, place.size - 1);
+    if (place.is_alone()) return place;
+    place.address = address_of(environment, launcher, place.size);
+    place.port = port_of(environment);
+    place.launcher_serves = environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
+    if (environment.has("TORCHELASTIC_RESTART_COUNT")) {
+      place.attempt = environment.text("TORCHELASTIC_RESTART_COUNT");
+    }
+    return place;
+  }
+  return {};
+}
+
+}  // namespace blockwise

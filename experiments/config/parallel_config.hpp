@@ -1,0 +1,33 @@
+// The section `parallel`: how several processes make one run together.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/base/fields.hpp"
+
+namespace blockwise {
+
+struct ParallelConfig {
+  std::string shard = "none";
+  std::string gradient_sum = "running";
+  std::int64_t bucket_mb = 25;
+  std::int64_t timeout_seconds = 1800;
+
+  void visit(FieldVisitor& v) {
+    v.choice({"shard",
+              "none: every process has all of the optimizer; optimizer: each keeps the state of a "
+              "share of the parameters and updates them (ZeRO-1)"},
+             shard, {"none", "optimizer"});
+    v.choice({"gradient_sum",
+              "order in which micro-batches are added: running: each process its own one after the "
+              "other; pairwise: by a tree over all, the same bits for 1, 2, 4, ... processes"},
+             gradient_sum, {"running", "pairwise"});
+    v.integer({"bucket_mb", "MiB of gradients that processes exchange at a time"}, bucket_mb,
+              {1, 1 << 20});
+    v.integer({"timeout_seconds", "how long a process waits for the others at most"},
+              timeout_seconds, {1, 1 << 24});
+  }
+};
+
+}  // namespace blockwise

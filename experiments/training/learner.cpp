@@ -1,0 +1,270 @@
+#include "experiments/training/learner.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/autograd.hpp"
+#include "core/base/checked_math.hpp"
+#include "core/base/error.hpp"
+#include "core/base/random_stream.hpp"
+#include "core/parameters/gradient_release.hpp"
+#include "core/sampled_labels.hpp"
+
+namespace blockwise {
+namespace {
+
+// Of a step, of all processes. Throws InputError where they cannot be shared.
+std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::Device device) {
+  const auto& trainer = run.config.trainer;
+  const auto tokens = trainer.micro_batch_size * run.data->shape().sequence_length;
+  const auto count = trainer.global_batch_tokens / tokens;
+  if (ranks.is_alone()) return count;
+  require_input(count % ranks.size() == 0,
+                "{} processes, and a step has {} micro-batches (trainer.global_batch_tokens {} / "
+                "(micro_batch_size {} x sequence_length {})): each process takes equally many",
+                ranks.size(), count, trainer.global_batch_tokens, trainer.micro_batch_size,
+                run.data->shape().sequence_length);
+  require_input(run.config.parallel.shard == "none" || trainer.norms_every == 0,
+                "trainer.norms_every is {}, but parallel.shard is optimizer: no process has all "
+                "updates",
+                trainer.norms_every);
+  require_input(trainer.gradients == "kept",
+                "{} processes, but trainer.gradients is released: processes add up gradients that "
+                "are kept",
+                ranks.size());
+  require_input(device.is_cpu(), "{} processes on the device {}: several only on the CPU",
+                ranks.size(), device.str());
+  return count;
+}
+
+GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micro_batches,
+                                 const Shares& owners) {
+  GradientSum::Options options;
+  options.owners = owners;
+  options.order = config.gradient_sum == "pairwise" ? SumOrder::pairwise : SumOrder::running;
+  options.micro_batches = micro_batches;
+  options.bucket_bytes = config.bucket_mb << 20;
+  return options;
+}
+
+}  // namespace
+
+Learner::Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const RunOrigin& origin,
+                 at::Device device, const Ranks& ranks)
+    : run_(run),
+      origin_(origin),
+      trainer_(run.config.trainer),
+      device_(device),
+      ranks_(ranks),
+      store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
+             trainer_.gradient_storage()),
+      model_(run.config.model.spec->build(store_)),
+      optimizer_(optimizer, run.config.parallel, store_, ranks,
+                 static_cast<std::uint64_t>(run.config.seed)),
+      micro_batches_(micro_batches_of(run, ranks, device)),
+      tokens_per_step_(trainer_.global_batch_tokens) {
+  if (store_.releases_gradients()) return;
+  sum_.emplace(
+      store_, ranks,
+      sum_options(run.config.parallel, micro_batches_ / ranks.size(), optimizer_.owners()));
+}
+
+// A function of the step alone, which is what makes resuming exact.
+std::int64_t Learner::first_example(std::int64_t done, std::int64_t micro_batch) const {
+  const auto cycle = trainer_.overfit_batches;
+  const auto batch = cycle == 0 ? done - origin_.step : done % cycle;
+  const auto first = cycle == 0 ? origin_.first_example : 0;
+  return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
+}
+
+Batch Learner::to_device(const Batch& batch) const {
+  return {batch.inputs.to(device_), batch.targets.to(device_)};
+}
+
+// Targets that count.
+std::int64_t Learner::counted(const Batch& batch) const {
+  if (!run_.data->ignores_targets()) return batch.tokens();
+  return batch.targets.ne(kIgnoredTarget).sum().item<std::int64_t>();
+}
+
+// Of the whole step, which the loss is the mean over, however it is cut into micro-batches.
+std::int64_t Learner::counted_in_step(std::int64_t done) const {
+  if (!run_.data->ignores_targets()) return tokens_per_step_;
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < micro_batches_; ++i) {
+    sum += counted(run_.data->training_examples(first_example(done, i), trainer_.micro_batch_size));
+  }
+  require_input(sum > 0,
+                "the mask leaves no target that counts in step {}: trainer.global_batch_tokens is "
+                "{}, larger is better",
+                done + 1, tokens_per_step_);
+  return sum;
+}
+
+// On the device; nothing where no target counts, over which there is no mean.
+std::optional<Batch> Learner::micro_batch(const Step& step, std::int64_t number) const {
+  const auto examples =
+      run_.data->training_examples(first_example(step.done, number), trainer_.micro_batch_size);
+  if (counted(examples) == 0) return std::nullopt;
+  return to_device(examples);
+}
+
+ForwardContext Learner::forward_context(const Step& step, std::int64_t micro_batch) const {
+  auto context = trainer_.forward_context();
+  context.dropout = make_generator(static_cast<std::uint64_t>(run_.config.seed),
+                                   RandomStream::dropout, static_cast<std::uint64_t>(step.done),
+                                   static_cast<std::uint64_t>(micro_batch));
+  return context;
+}
+
+// Labels that the model draws take the place of the targets.
+void Learner::sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) const {
+  auto context = forward_context(step, micro_batch);
+  batch.targets = sampled_labels(
+      *model_, batch, context,
+      make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::curvature_labels,
+                     static_cast<std::uint64_t>(step.done),
+                     static_cast<std::uint64_t>(micro_batch)));
+  step.watch.lap(step.row.seconds_forward);
+}
+
+// Forward and backward of one micro-batch; its gradient is added to the flat buffer. Returns its
+// share of the loss.
+double Learner::add_gradient(Step& step, const Batch& batch, std::int64_t micro_batch) {
+  const auto counts = counted(batch);
+  auto context = forward_context(step, micro_batch);
+  const auto mean = model_->loss(batch, context);
+  // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
+  const auto loss = counts * micro_batches_ == step.counted
+                        ? mean / static_cast<double>(micro_batches_)
+                        : mean * (static_cast<double>(counts) / static_cast<double>(step.counted));
+  const auto value = loss.item<double>();
+  step.watch.lap(step.row.seconds_forward);
+  backward(loss);
+  step.watch.lap(step.row.seconds_backward);
+  return value;
+}
+
+std::vector<double> Learner::sum_gradients(Step& step, Targets targets) {
+  const auto count = micro_batches_ / ranks_.size();
+  std::vector<double> losses(std::size_t(count), 0.0);
+  sum_->begin_step();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto number = ranks_.rank() * count + i;
+    sum_->begin_micro_batch();
+    auto batch = micro_batch(step, number);
+    step.watch.lap(step.row.seconds_data);
+    if (batch && targets == Targets::sampled) sample_labels(step, *batch, number);
+    if (batch) losses[std::size_t(i)] = add_gradient(step, *batch, number);
+    sum_->end_micro_batch();
+  }
+  sum_->end_step();
+  step.watch.lap(step.row.seconds_backward);
+  return losses;
+}
+
+// Over all micro-batches in their order, whichever process has which.
+double Learner::summed(const std::vector<double>& losses) const {
+  const auto all = ranks_.gather(losses);
+  return std::accumulate(all.begin(), all.end(), 0.0);
+}
+
+// B g^2 with g the mean gradient of B labels that the model samples in the place of the step's
+// targets (Liu et al., arXiv 2305.14342, Algorithm 2), from a stream of their own.
+void Learner::learn_curvature(Step& step) {
+  sum_gradients(step, Targets::sampled);
+  store_.gradients().square_().mul_(static_cast<double>(step.counted));
+  optimizer_.own().learn_curvature();
+}
+
+// All gradients, then the step.
+StepReport Learner::update(Step& step) {
+  if (optimizer_.own().wants_curvature()) learn_curvature(step);
+  step.row.loss = summed(sum_gradients(step, Targets::given));
+  return optimizer_.step(step.row.learning_rate);
+}
+
+// Of the whole gradient, by a backward pass that keeps none of it.
+double Learner::released_norm(Step& step) {
+  double square = 0.0;
+  const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
+    square += optimizer_.own().squared_norm(gradient);
+  });
+  auto unrecorded = step;
+  if (const auto batch = micro_batch(step, 0)) add_gradient(unrecorded, *batch, 0);
+  step.watch.lap(step.row.seconds_backward);
+  return std::sqrt(square);
+}
+
+// Each tensor's step within the backward pass: one micro-batch, as resolve_batch() asks.
+StepReport Learner::update_released(Step& step) {
+  auto& optimizer = optimizer_.own();
+  double scale = 1.0;
+  if (optimizer.clipping().needs_norm()) {
+    const double norm = released_norm(step);
+    if (!std::isfinite(norm)) return {norm, 0.0};
+    scale = optimizer.clipping().scale(norm);
+  }
+  optimizer.begin_step(step.row.learning_rate, scale);
+  const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
+    optimizer.update(parameter, gradient);
+  });
+  const auto batch = micro_batch(step, 0);
+  step.watch.lap(step.row.seconds_data);
+  if (batch) step.row.loss = add_gradient(step, *batch, 0);
+  return optimizer.end_step();
+}
+
+StepRecord Learner::step(std::int64_t done) {
+  Stopwatch whole;
+  Step step{done, counted_in_step(done), {}, {}};
+  auto& row = step.row;
+  row.learning_rate = run_.config.optimizer.learning_rate *
+                      schedule_fraction(run_.config.schedule, done, trainer_.steps);
+  const auto report = store_.releases_gradients() ? update_released(step) : update(step);
+  step.watch.lap(row.seconds_optimizer);
+  whole.lap(row.seconds);
+  row.step = done + 1;
+  row.tokens = tokens(row.step);
+  row.gradient_norm = report.gradient_norm;
+  row.update_norm = report.update_norm;
+  row.tokens_per_second = static_cast<double>(tokens_per_step_) / row.seconds;
+  return row;
+}
+
+// Processes take batches by turns, and add up the same numbers in the same order.
+std::optional<MeanLoss> Learner::mean_loss(const HeldOutSet& set, const StopQuery& stop) const {
+  at::NoGradGuard no_grad;
+  const auto size = trainer_.micro_batch_size;
+  const auto batches = ceil_divide(set.size, size);
+  const auto rounds = ceil_divide(batches, ranks_.size());
+  auto context = trainer_.forward_context();
+  std::vector<double> sums(std::size_t(2 * rounds), 0.0);  // loss and targets of each batch
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const auto number = round * ranks_.size() + ranks_.rank();
+    if (number >= batches) continue;
+    if (ranks_.is_alone() && stop()) return std::nullopt;
+    const auto first = number * size;
+    const auto batch = set.examples(first, std::min(size, set.size - first));
+    const auto counts = counted(batch);
+    if (counts == 0) continue;
+    const auto loss = model_->loss(to_device(batch), context).item<double>();
+    sums[std::size_t(2 * round)] = loss * static_cast<double>(counts);
+    sums[std::size_t(2 * round) + 1] = static_cast<double>(counts);
+  }
+  const auto all = ranks_.gather(sums);
+  MeanLoss mean;
+  for (std::int64_t number = 0; number < batches; ++number) {
+    const auto place = std::size_t(2 * (number % ranks_.size() * rounds + number / ranks_.size()));
+    mean.loss += all[place];
+    mean.targets += static_cast<std::int64_t>(all[place + 1]);
+  }
+  require_input(mean.targets > 0, "the mask leaves no target that counts in the {} data", set.name);
+  mean.loss /= static_cast<double>(mean.targets);
+  return mean;
+}
+
+}  // namespace blockwise

@@ -1,0 +1,96 @@
+// Learner: what one process has of a run and makes steps with: parameters, model, optimizer. It
+// reads data and writes nothing. Of a run of several processes each has one; a step and a mean are
+// made by all of them together and are the same on each.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "core/base/stop_query.hpp"
+#include "core/parallel/gradient_sum.hpp"
+#include "core/parallel/ranks.hpp"
+#include "core/parameters/parameter_store.hpp"
+#include "experiments/config/resolved_run.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/run_identity.hpp"
+#include "experiments/records/run_recorder.hpp"
+#include "experiments/training/model_optimizer.hpp"
+#include "experiments/training/stopwatch.hpp"
+
+namespace blockwise {
+
+// Each target that counts weighted alike.
+struct MeanLoss {
+  double loss = 0.0;
+  std::int64_t targets = 0;
+};
+
+class Learner {
+ public:
+  // origin: of a run that starts from another, otherwise all 0. The run and the ranks outlive it.
+  // Throws InputError where processes cannot share the step's micro-batches evenly, for several
+  // processes with gradients that are released or on another device than the CPU, and as the parts
+  // do.
+  Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const RunOrigin& origin,
+          at::Device device, const Ranks& ranks);
+
+  // The step after `done` steps. Without update_norm and rows of others: the row's step is done
+  // + 1.
+  StepRecord step(std::int64_t done);
+  // Of all examples. Nothing where it is stopped, which a process that is alone can be.
+  std::optional<MeanLoss> mean_loss(const HeldOutSet& set, const StopQuery& stop) const;
+  // Targets that the run has seen after `done` steps.
+  std::int64_t tokens(std::int64_t done) const {
+    return origin_.tokens + (done - origin_.step) * tokens_per_step_;
+  }
+
+  ParameterStore& store() { return store_; }
+  const ParameterStore& store() const { return store_; }
+  Model& model() { return *model_; }
+  ModelOptimizer& optimizer() { return optimizer_; }
+  const ModelOptimizer& optimizer() const { return optimizer_; }
+  LoadState load_state() {
+    return [this](auto steps, const auto& state) { optimizer_.load_state(steps, state); };
+  }
+  const Ranks& ranks() const { return ranks_; }
+
+ private:
+  // A step that is being made.
+  struct Step {
+    std::int64_t done;
+    std::int64_t counted;  // targets of all micro-batches
+    StepRecord row;
+    Stopwatch watch;
+  };
+  std::int64_t counted(const Batch& batch) const;
+  std::int64_t counted_in_step(std::int64_t done) const;
+  std::optional<Batch> micro_batch(const Step& step, std::int64_t number) const;
+  std::int64_t first_example(std::int64_t done, std::int64_t micro_batch) const;
+  Batch to_device(const Batch& batch) const;
+  ForwardContext forward_context(const Step& step, std::int64_t micro_batch) const;
+  void sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) const;
+  double add_gradient(Step& step, const Batch& batch, std::int64_t micro_batch);
+  // The loss of this process' micro-batches, one number each, and their gradients in the store.
+  enum class Targets { given, sampled };
+  std::vector<double> sum_gradients(Step& step, Targets targets);
+  double summed(const std::vector<double>& losses) const;
+  void learn_curvature(Step& step);
+  StepReport update(Step& step);
+  double released_norm(Step& step);
+  StepReport update_released(Step& step);
+
+  const ResolvedRun& run_;
+  RunOrigin origin_;
+  const TrainerConfig& trainer_;
+  at::Device device_;
+  const Ranks& ranks_;
+  ParameterStore store_;
+  std::unique_ptr<Model> model_;
+  ModelOptimizer optimizer_;
+  std::int64_t micro_batches_;  // of a step, of all processes
+  std::int64_t tokens_per_step_;
+  std::optional<GradientSum> sum_;  // nothing where gradients are released
+};
+
+}  // namespace blockwise

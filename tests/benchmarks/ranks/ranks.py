@@ -1,0 +1,174 @@
+"""Processes on hosts of their own: step time, and bytes on the wire beside the formula.
+
+Each process gets a network namespace, joined by a bridge whose links can be slowed down, so that one
+machine stands for several (root, `ip` and `tc` of iproute2). Every setting runs for a few and for
+more steps; what differs is what steps cost, without start, evaluation and end.
+
+    sudo PATH="$PATH" .venv/bin/python tests/benchmarks/ranks/ranks.py configs/gpt2-tiny.yaml --output ranks.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+BRIDGE = "bw-bridge"
+SUBNET = "10.77.0"
+
+
+def command(text: str) -> None:
+    subprocess.run(text.split(), check=True)
+
+
+@contextmanager
+def hosts(count: int, mbit: int):
+    """Namespaces bw0, bw1, ... at 10.77.0.1, .2, ...; mbit 0: as fast as the machine copies."""
+    command(f"ip link add {BRIDGE} type bridge")
+    command(f"ip link set {BRIDGE} up")
+    try:
+        for rank in range(count):
+            outside, inside, name = f"bw-out{rank}", f"bw-in{rank}", f"bw{rank}"
+            command(f"ip netns add {name}")
+            command(f"ip link add {outside} type veth peer name {inside}")
+            command(f"ip link set {inside} netns {name}")
+            command(f"ip link set {outside} master {BRIDGE} up")
+            command(f"ip -n {name} addr add {SUBNET}.{rank + 1}/24 dev {inside}")
+            command(f"ip -n {name} link set {inside} up")
+            command(f"ip -n {name} link set lo up")
+            if mbit:
+                shape = f"root tbf rate {mbit}mbit burst 256kb latency 100ms"
+                command(f"tc -n {name} qdisc add dev {inside} {shape}")
+        yield
+    finally:
+        for rank in range(count):
+            subprocess.run(["ip", "netns", "del", f"bw{rank}"], check=False)
+        subprocess.run(["ip", "link", "del", BRIDGE], check=False)
+
+
+def sent_bytes(rank: int) -> int:
+    """What the host has sent: what its link outside has received."""
+    return int(Path(f"/sys/class/net/bw-out{rank}/statistics/rx_bytes").read_text())
+
+
+def start(program: str, words: list[str], rank: int, count: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "MASTER_ADDR": f"{SUBNET}.1",
+        "MASTER_PORT": "29517",
+        "GLOO_SOCKET_IFNAME": f"bw-in{rank}",
+        "OMP_NUM_THREADS": "1",
+    }
+    inside = ["ip", "netns", "exec", f"bw{rank}", program, *words]
+    return subprocess.Popen(inside, env=environment, stdout=subprocess.DEVNULL)
+
+
+@dataclass
+class Setting:
+    ranks: int
+    mbit: int
+    bucket_mb: int
+    shard: str
+
+
+@dataclass
+class Measured:
+    setting: Setting
+    parameters: int
+    seconds_per_step: float
+    sent_per_step: float  # bytes, mean over ranks
+    expected_per_step: float
+    optimizer_bytes: int  # of rank 0
+
+
+def run(program: str, config: str, setting: Setting, steps: int, folder: Path) -> tuple[int, Path]:
+    """Bytes that all ranks sent, and the run's file."""
+    shutil.rmtree(folder, ignore_errors=True)
+    words = ["train", config, "--output", str(folder), "--threads", "1"]
+    for key, value in {
+        "trainer.steps": steps,
+        "trainer.evaluate_every": 0,
+        "trainer.checkpoint_every": 0,
+        "schedule.steps": 0,
+        "parallel.bucket_mb": setting.bucket_mb,
+        "parallel.shard": setting.shard,
+    }.items():
+        words += ["--set", f"{key}={value}"]
+    before = sum(sent_bytes(rank) for rank in range(setting.ranks))
+    processes = [start(program, words, rank, setting.ranks) for rank in range(setting.ranks)]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        sys.exit(f"{setting}: exit codes {codes}")
+    return sum(sent_bytes(rank) for rank in range(setting.ranks)) - before, folder / "run.h5"
+
+
+def measure(program: str, config: str, setting: Setting, steps: int) -> Measured:
+    few = 3
+    with hosts(setting.ranks, setting.mbit), tempfile.TemporaryDirectory() as scratch:
+        little, _ = run(program, config, setting, few, Path(scratch) / "few")
+        much, path = run(program, config, setting, few + steps, Path(scratch) / "more")
+        with h5py.File(path) as file:
+            seconds = float(np.median(file["steps/seconds"][few:]))
+            parameters = int(file["memory/parameters"][()]) // 4
+            optimizer = int(file["memory/optimizer_state"][()])
+    share = 2 * (setting.ranks - 1) / setting.ranks
+    sent = (much - little) / steps / setting.ranks
+    return Measured(setting, parameters, seconds, sent, share * 4 * parameters, optimizer)
+
+
+def settings(most: int) -> list[Setting]:
+    counts = [count for count in (1, 2, 4, 8) if count <= most]
+    by_ranks = [Setting(count, 0, 25, "none") for count in counts]
+    sharded = [Setting(count, 0, 25, "optimizer") for count in counts if count > 1]
+    slow = [Setting(2, 1000, bucket, "none") for bucket in (1, 5, 25, 100)]
+    return by_ranks + sharded + slow
+
+
+def table(rows: list[Measured]) -> str:
+    lines = [
+        "| hosts | link | bucket | shard | s/step | MB sent per rank and step | formula | ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        s = row.setting
+        link = f"{s.mbit} Mbit/s" if s.mbit else "-"
+        ratio = row.sent_per_step / row.expected_per_step if row.expected_per_step else float("nan")
+        lines.append(
+            f"| {s.ranks} | {link} | {s.bucket_mb} MiB | {s.shard} | {row.seconds_per_step:.3f} "
+            f"| {row.sent_per_step / 1e6:.2f} | {row.expected_per_step / 1e6:.2f} | {ratio:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("config", help="YAML of a run")
+    parser.add_argument("--program", default="build/release/blockwise")
+    parser.add_argument("--steps", type=int, default=10, help="steps that count")
+    parser.add_argument("--hosts", type=int, default=4, help="at most")
+    parser.add_argument("--output", type=Path, help="JSON")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("network namespaces need root")
+    rows = []
+    for setting in settings(arguments.hosts):
+        rows.append(measure(arguments.program, arguments.config, setting, arguments.steps))
+        print(table(rows).splitlines()[-1], file=sys.stderr)
+    print(table(rows))
+    if arguments.output:
+        arguments.output.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

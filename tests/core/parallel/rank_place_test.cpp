@@ -1,0 +1,88 @@
+// What launchers put into the environment.
+#include "core/parallel/rank_place.hpp"
+
+#include <map>
+
+#include "core/base/error.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace blockwise;
+using blockwise::testing::Contains;
+
+namespace {
+
+using Variables = std::map<std::string, std::string>;
+
+RankPlace placed(const Variables& variables) {
+  return rank_place([&](const char* name) -> const char* {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+void check_place(const Variables& variables, std::int64_t rank, std::int64_t size,
+                 const std::string& address, int port) {
+  const auto place = placed(variables);
+  CHECK(place.rank == rank);
+  CHECK(place.size == size);
+  CHECK(place.address == address);
+  CHECK(int(place.port) == port);
+}
+
+}  // namespace
+
+TEST_CASE("ranks: the environment of each launcher", "[parallel]") {
+  check_place({}, 0, 1, "", 0);
+  check_place({{"RANK", "3"}, {"WORLD_SIZE", "8"}, {"MASTER_ADDR", "node1"}, {"MASTER_PORT", "77"}},
+              3, 8, "node1", 77);
+  check_place({{"OMPI_COMM_WORLD_RANK", "1"},
+               {"OMPI_COMM_WORLD_SIZE", "2"},
+               {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}},
+              1, 2, "127.0.0.1", 29500);
+  check_place({{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}, {"MASTER_ADDR", "h"}}, 1, 4, "h", 29500);
+  check_place({{"SLURM_PROCID", "2"},
+               {"SLURM_STEP_NUM_TASKS", "3"},
+               {"SLURM_STEP_NUM_NODES", "1"},
+               {"SLURM_JOB_ID", "40007"}},
+              2, 3, "127.0.0.1", 20007);
+  // One of torchrun's below one of Slurm's: the inner launcher counts.
+  check_place({{"SLURM_PROCID", "0"},
+               {"SLURM_STEP_NUM_TASKS", "1"},
+               {"RANK", "1"},
+               {"WORLD_SIZE", "2"},
+               {"MASTER_ADDR", "h"}},
+              1, 2, "h", 29500);
+}
+
+TEST_CASE("ranks: a batch script without srun is one process, and so is one task", "[parallel]") {
+  CHECK(placed({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}).is_alone());
+  CHECK(placed({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}).is_alone());
+}
+
+TEST_CASE("ranks: torchrun serves the meeting point and counts its tries", "[parallel]") {
+  const auto place = placed({{"RANK", "0"},
+                             {"WORLD_SIZE", "2"},
+                             {"MASTER_ADDR", "h"},
+                             {"MASTER_PORT", "1"},
+                             {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                             {"TORCHELASTIC_RESTART_COUNT", "2"}});
+  CHECK(place.launcher_serves);
+  CHECK(place.attempt == "2");
+}
+
+TEST_CASE("ranks: what is no place is an error with its variable", "[parallel]") {
+  const Variables good = {{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "h"}};
+  for (const auto& [name, value] :
+       Variables{{"RANK", "2"}, {"WORLD_SIZE", "0"}, {"MASTER_PORT", "70000"}}) {
+    auto variables = good;
+    variables[name] = value;
+    CHECK_THROWS_WITH(placed(variables), Contains(name + " is '" + value + "'"));
+  }
+  auto text = good;
+  text["RANK"] = "1x";
+  CHECK_THROWS_AS(placed(text), InputError);
+  CHECK_THROWS_WITH(placed({{"RANK", "1"}, {"WORLD_SIZE", "2"}}), Contains("MASTER_ADDR"));
+  CHECK_THROWS_WITH(
+      placed({{"SLURM_PROCID", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_STEP_NUM_NODES", "2"}}),
+      Contains("srun started 2 processes"));
+}

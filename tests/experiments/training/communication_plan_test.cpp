@@ -1,0 +1,64 @@
+// What processes send and hold, against the formulas by hand.
+#include "experiments/training/communication_plan.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/small_run.hpp"
+
+using namespace blockwise;
+using blockwise::testing::Contains;
+
+namespace {
+
+MemoryPlan example_plan() {
+  MemoryPlan plan;
+  plan.parameters = 1'000'000;
+  plan.master_bytes = 4'000'000;
+  plan.optimizer = {
+      {"exp_avg", 4'000'000}, {"exp_avg_sq", 2'000'000}, {"master_weights", 4'000'000}};
+  plan.peak_bytes = 30'000'000;
+  plan.flops_per_token = 6e6;
+  return plan;
+}
+
+RunConfig example_config(const std::string& shard) {
+  RunConfig config;
+  config.trainer.global_batch_tokens = 4096;
+  config.parallel.shard = shard;
+  config.parallel.bucket_mb = 1;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("communication plan: bytes and seconds of each process", "[parallel]") {
+  const auto of = plan_communication(example_plan(), example_config("none"), {4, 1e9, 1e12});
+  CHECK(of.sent_bytes == Approx(2.0 * 3.0 / 4.0 * 4e6));
+  CHECK(of.seconds_sending == Approx(6e6 / 1e9));
+  CHECK(of.seconds_computing == Approx(6e6 * 1024 / 1e12));
+  CHECK(of.optimizer_bytes == 10'000'000);
+  CHECK(of.peak_bytes == 30'000'000 + 4'000'000);  // four buckets of 1 MiB are above the gradient
+}
+
+TEST_CASE("communication plan: shares of the state, whole masters", "[parallel]") {
+  const auto of = plan_communication(example_plan(), example_config("optimizer"), {4, 0.0, 0.0});
+  CHECK(of.optimizer_bytes == 1'500'000 + 4'000'000);
+  CHECK(of.peak_bytes == 30'000'000 - 10'000'000 + 5'500'000 + 4'000'000);
+  CHECK(of.seconds_sending == 0.0);
+}
+
+TEST_CASE("communication plan: a step that cannot be shared is refused", "[parallel]") {
+  CHECK_THROWS_WITH(plan_communication(example_plan(), example_config("none"), {3, 0.0, 0.0}),
+                    Contains("--ranks 3: trainer.global_batch_tokens 4096"));
+}
+
+TEST_CASE("plan --ranks prints what each process sends, and says it in JSON", "[parallel]") {
+  const blockwise::testing::SmallRunFolder small(3);
+  const auto table = small.run({"plan", "--ranks", "2", "--bandwidth", "1"});
+  REQUIRE(table.exit_code == 0);
+  CHECK_THAT(table.output, Contains("each of 2 processes, parallel.shard none"));
+  const auto json = nlohmann::json::parse(small.run({"plan", "--ranks", "2", "--json"}).output);
+  CHECK(json["each_rank"]["sent_bytes"] == 4 * json["parameters"].get<std::int64_t>());
+}

@@ -1,0 +1,247 @@
+// One run made by several processes of the real program.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <map>
+
+#include "core/io/input_file.hpp"
+#include "core/io/safetensors.hpp"
+#include "experiments/records/checkpoint.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/records/run_recorder.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/rank_processes.hpp"
+#include "tests/support/small_run.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+constexpr std::int64_t kSteps = 12;
+using Names = std::array<const char*, 3>;  // of the variables for rank, size and one more
+constexpr Names kTorchrun = {"RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"};
+
+// The program on `size` ranks, as a launcher starts it.
+class RankedRun {
+ public:
+  RankedRun(const std::vector<std::string>& arguments, std::int64_t size,
+            const Names& names = kTorchrun) {
+    ::setenv("MASTER_ADDR", "127.0.0.1", 1);
+    ::setenv("MASTER_PORT", std::to_string(free_port()).c_str(), 1);
+    ::setenv(names[1], std::to_string(size).c_str(), 1);
+    ::setenv(names[2], std::to_string(size).c_str(), 1);
+    for (std::int64_t rank = 0; rank < size; ++rank) {
+      ::setenv(names[0], std::to_string(rank).c_str(), 1);
+      processes_.push_back(start_program(arguments));
+    }
+    for (const auto* name : names) ::unsetenv(name);
+    ::unsetenv("MASTER_ADDR");
+    ::unsetenv("MASTER_PORT");
+  }
+  void signal(std::size_t rank, int number) const { ::kill(processes_[rank], number); }
+  // Exit codes, or minus the signal, of all.
+  std::vector<int> wait() {
+    std::vector<int> codes;
+    for (const auto process : processes_) {
+      int status = 0;
+      ::waitpid(process, &status, 0);
+      codes.push_back(WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
+    }
+    return codes;
+  }
+
+ private:
+  std::vector<pid_t> processes_;
+};
+
+// Four micro-batches a step.
+struct Ranked : SmallRunFolder {
+  Ranked() : SmallRunFolder(kSteps) {}
+  std::string path(const std::string& name) const { return (folder / name).string(); }
+  std::vector<std::string> words(const std::string& name,
+                                 const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all = {"train", config, "--output", path(name), "--threads", "1"};
+    for (const auto* set : {"trainer.micro_batch_size=2", "trainer.device=cpu"}) {
+      all.insert(all.end(), {"--set", set});
+    }
+    const auto tokens = 4 * 2 * 16;
+    all.insert(all.end(), {"--set", "trainer.global_batch_tokens=" + std::to_string(tokens)});
+    for (const auto& set : more) all.insert(all.end(), {"--set", set});
+    return all;
+  }
+};
+
+const std::vector<std::string> kPairwise = {"parallel.gradient_sum=pairwise"};
+
+// norm_error: of gradient norms, relative; shards add up their squares in another order.
+void check_same_bits(const std::string& a, const std::string& b, double norm_error = 0.0) {
+  const auto x = read_run(a + "/run.h5"), y = read_run(b + "/run.h5");
+  CHECK(x.state == RunState::finished);
+  CHECK(y.state == RunState::finished);
+  REQUIRE(x.steps.size() == y.steps.size());
+  REQUIRE(x.evaluations.size() == y.evaluations.size());
+  for (std::size_t i = 0; i < x.steps.size(); ++i) {
+    CHECK(x.steps[i].loss == y.steps[i].loss);
+    CHECK(std::abs(x.steps[i].gradient_norm / y.steps[i].gradient_norm - 1.0) <= norm_error);
+  }
+  for (std::size_t i = 0; i < x.evaluations.size(); ++i) {
+    CHECK(x.evaluations[i].loss == y.evaluations[i].loss);
+  }
+  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
+    CHECK(read_text_file(checkpoint_folder(a, kSteps) / file) ==
+          read_text_file(checkpoint_folder(b, kSteps) / file));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ranks: 1, 2 and 4 processes that add pairwise make the same run, to the bit",
+          "[parallel]") {
+  const Ranked r;
+  REQUIRE(run_program(r.words("one", kPairwise)).exit_code == 0);
+  for (const std::int64_t size : {2, 4}) {
+    const auto name = std::to_string(size);
+    CHECK(RankedRun(r.words(name, kPairwise), size).wait() ==
+          std::vector<int>(std::size_t(size), 0));
+    check_same_bits(r.path("one"), r.path(name));
+  }
+}
+
+TEST_CASE("ranks: running sums differ from one process by rounding alone", "[parallel]") {
+  const Ranked r;
+  REQUIRE(run_program(r.words("one")).exit_code == 0);
+  CHECK(RankedRun(r.words("two"), 2).wait() == std::vector<int>{0, 0});
+  const auto one = read_run(r.path("one") + "/run.h5"), two = read_run(r.path("two") + "/run.h5");
+  REQUIRE(one.steps.size() == two.steps.size());
+  for (std::size_t i = 0; i < one.steps.size(); ++i) {
+    // float32 sums of four terms, carried through twelve steps
+    CHECK(two.steps[i].loss == Approx(one.steps[i].loss).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("ranks: every launcher's variables start the same run", "[parallel]") {
+  const Ranked r;
+  REQUIRE(run_program(r.words("one", kPairwise)).exit_code == 0);
+  const std::map<std::string, Names> launchers = {
+      {"open_mpi", {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"}},
+      {"mpich", {"PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"}},
+      {"srun", {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}}};
+  for (const auto& [name, names] : launchers) {
+    INFO(name);
+    CHECK(RankedRun(r.words(name, kPairwise), 2, names).wait() == std::vector<int>{0, 0});
+    check_same_bits(r.path("one"), r.path(name));
+  }
+}
+
+TEST_CASE("ranks: one that is killed ends the others, and the run goes on with any number",
+          "[parallel]") {
+  const Ranked r;
+  const std::vector<std::string> often = {kPairwise[0], "trainer.checkpoint_every=1"};
+  REQUIRE(run_program(r.words("whole", often)).exit_code == 0);
+  for (const std::size_t killed : {0, 1}) {
+    const auto name = "killed_" + std::to_string(killed);
+    RankedRun run(r.words(name, often), 2);
+    while (checkpoint_steps(r.path(name)).empty()) ::usleep(2'000);
+    run.signal(killed, SIGKILL);
+    const auto codes = run.wait();
+    CHECK(codes[killed] == -SIGKILL);
+    CHECK(codes[1 - killed] == kExitFailed);
+    const std::int64_t next = killed == 0 ? 4 : 1;
+    CHECK(RankedRun(r.words(name, often), next).wait() == std::vector<int>(std::size_t(next), 0));
+    check_same_bits(r.path("whole"), r.path(name));
+  }
+}
+
+TEST_CASE("ranks: a signal to the first stops all at one step, with one exit code", "[parallel]") {
+  const Ranked r;
+  REQUIRE(run_program(r.words("whole", kPairwise)).exit_code == 0);
+  const std::vector<std::string> longer = {kPairwise[0], "trainer.steps=100000"};
+  RankedRun run(r.words("stopped", longer), 2);
+  while (!Hdf5File::is_hdf5(r.path("stopped") + "/run.h5")) ::usleep(2'000);
+  ::usleep(200'000);
+  run.signal(0, SIGTERM);
+  CHECK(run.wait() == std::vector<int>{kExitInterrupted, kExitInterrupted});
+  const auto stopped = read_run(r.path("stopped") + "/run.h5");
+  CHECK(stopped.state == RunState::interrupted);
+  CHECK(checkpoint_steps(r.path("stopped")).back() == stopped.last_step);
+}
+
+TEST_CASE("ranks: a sharded optimizer makes the run of a whole one, to the bit without clipping",
+          "[parallel]") {
+  const Ranked r;
+  for (const std::string rule : {"adamw", "adam_mini", "muon"}) {
+    INFO(rule);
+    const std::vector<std::string> whole = {kPairwise[0], "optimizer.rule=" + rule,
+                                            "optimizer.gradient_clip=0"};
+    auto sharded = whole;
+    sharded.push_back("parallel.shard=optimizer");
+    REQUIRE(run_program(r.words("whole_" + rule, whole)).exit_code == 0);
+    for (const std::int64_t size : {2, 4}) {
+      const auto name = rule + std::to_string(size);
+      CHECK(RankedRun(r.words(name, sharded), size).wait() ==
+            std::vector<int>(std::size_t(size), 0));
+      check_same_bits(r.path("whole_" + rule), r.path(name), 1e-6);
+      const auto all = read_run(r.path("whole_" + rule) + "/run.h5").optimizer_bytes;
+      const auto own = read_run(r.path(name) + "/run.h5").optimizer_bytes;
+      // Even shares, but for cuts between rows and whole matrices.
+      CHECK(double(own) < (rule == "muon" ? 0.75 : 1.15 / double(size)) * double(all));
+    }
+  }
+}
+
+TEST_CASE("ranks: sharded state of 4 processes goes on with 1, 2 and 3", "[parallel]") {
+  const Ranked r;
+  const std::vector<std::string> settings = {kPairwise[0], "optimizer.gradient_clip=0",
+                                             "parallel.shard=optimizer",
+                                             "trainer.global_batch_tokens=384"};
+  REQUIRE(run_program(r.words("whole", settings)).exit_code == 0);
+  for (const std::int64_t next : {1, 2, 3}) {
+    const auto name = "then" + std::to_string(next);
+    auto shorter = settings;
+    shorter.push_back("trainer.steps=6");
+    shorter.push_back("schedule.steps=" + std::to_string(kSteps));
+    auto longer = settings;
+    longer.push_back("schedule.steps=" + std::to_string(kSteps));
+    CHECK(RankedRun(r.words(name, shorter), 4).wait() == std::vector<int>(4, 0));
+    CHECK(RankedRun(r.words(name, longer), next).wait() == std::vector<int>(std::size_t(next), 0));
+    const auto x = read_run(r.path("whole") + "/run.h5"), y = read_run(r.path(name) + "/run.h5");
+    REQUIRE(y.steps.size() == x.steps.size());
+    // 12 micro-batches: 3 of each of 4 processes add up in another order than 4 of each of 3.
+    CHECK(y.steps.back().loss == Approx(x.steps.back().loss).epsilon(1e-5));
+    REQUIRE(y.processes.size() == 2);
+    CHECK(y.processes[0].provenance.ranks == 4);
+    CHECK(y.processes[1].provenance.ranks == next);
+  }
+}
+
+TEST_CASE("ranks: with clipping a sharded optimizer differs by rounding alone", "[parallel]") {
+  const Ranked r;
+  const std::vector<std::string> whole = {kPairwise[0], "optimizer.gradient_clip=0.1",
+                                          "trainer.precision=bf16"};
+  auto sharded = whole;
+  sharded.push_back("parallel.shard=optimizer");
+  REQUIRE(run_program(r.words("whole", whole)).exit_code == 0);
+  CHECK(RankedRun(r.words("sharded", sharded), 2).wait() == std::vector<int>{0, 0});
+  const auto x = read_run(r.path("whole") + "/run.h5"), y = read_run(r.path("sharded") + "/run.h5");
+  REQUIRE(x.steps.size() == y.steps.size());
+  for (std::size_t i = 0; i < x.steps.size(); ++i) {
+    CHECK(y.steps[i].loss == Approx(x.steps[i].loss).epsilon(1e-3));  // of bfloat16
+    CHECK(y.steps[i].gradient_norm == Approx(x.steps[i].gradient_norm).epsilon(1e-2));
+  }
+}
+
+TEST_CASE("ranks: what several processes cannot do is bad input on each", "[parallel]") {
+  const Ranked r;
+  const std::vector<int> refused(3, kExitBadInput);
+  CHECK(RankedRun(r.words("uneven"), 3).wait() == refused);
+  const std::vector<std::string> all_tensors = {"optimizer.rule=badam", "parallel.shard=optimizer"};
+  CHECK(RankedRun(r.words("badam", all_tensors), 2).wait() == std::vector<int>(2, kExitBadInput));
+  const std::vector<std::string> released = {"trainer.gradients=released",
+                                             "trainer.global_batch_tokens=0"};
+  CHECK(RankedRun(r.words("released", released), 1).wait() == std::vector<int>{0});
+}
