@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/base/error.hpp"
 #include "core/base/machine_epsilon.hpp"
@@ -53,7 +54,24 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
   count_ = at::full({}, count, store.parameters().options());
 }
 
-Curvature::~Curvature() = default;
+Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+                     ProductMethod method, const Ranks& ranks)
+    : Curvature(model, store, std::move(batches), method) {
+  ranks_ = &ranks;
+  std::vector<Batch> own;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    if (std::int64_t(i) % ranks.size() == ranks.rank()) own.push_back(batches_[i]);
+  }
+  batches_ = std::move(own);
+}
+
+// A process that has gone is named by who misses it next.
+Curvature::~Curvature() {
+  try {
+    lead(Request::done);
+  } catch (const std::exception&) {
+  }
+}
 
 std::vector<at::Tensor> Curvature::leaves(const ParameterSubset& subset) const {
   std::vector<at::Tensor> tensors;
@@ -87,6 +105,7 @@ const at::Tensor& Curvature::gradient() {
   if (gradient_.defined()) return gradient_;
   if (is_difference(method_)) return training_gradient();
   const bool keep = method_ == ProductMethod::kept_graph;
+  lead(Request::gradient);
   auto sum = at::zeros_like(store_.parameters());
   for (const auto& batch : batches_) {
     auto graph = build_graph(batch, keep);
@@ -94,6 +113,8 @@ const at::Tensor& Curvature::gradient() {
     all_.add(graph.gradient, sum);
     if (keep) kept_.push_back(std::move(graph));
   }
+  add_ranks(sum);
+  add_ranks(loss_);
   require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
   cost_ += 1.0;
   gradient_ = sum;
@@ -141,12 +162,18 @@ void Curvature::kept_product(const HessianProduct& product) {
 void Curvature::exact_products(const std::vector<HessianProduct>& products) {
   const bool keep = method_ == ProductMethod::kept_graph;
   if (keep) gradient();
+  lead(Request::hessian);
+  if (leads()) {
+    ranks_->number_of_first(std::ssize(products));
+    for (const auto& product : products) send(product.in, product.out, product.v);
+  }
   for (const auto& product : products) product.y.zero_();
   if (keep) {
     for (const auto& product : products) kept_product(product);
   } else {
     for (const auto& batch : batches_) fresh_products(build_graph(batch, true), products);
   }
+  for (const auto& product : products) add_ranks(product.y);
   cost_ += (keep ? 0.0 : 1.0) + 2.0 * static_cast<double>(products.size());
 }
 
@@ -162,12 +189,18 @@ void Curvature::fresh_products(const Graph& graph, const std::vector<HessianProd
 // The training pass: fused attention, gradients accumulated in place.
 at::Tensor Curvature::plain_gradient(double* total) {
   const at::AutoGradMode with_graph(true);
+  lead(Request::plain_gradient);
+  if (ranks_ != nullptr) ranks_->take_first(store_.parameters());
   auto sum = at::zeros_like(store_.parameters());
+  double own = 0.0;
   for (const auto& batch : batches_) {
     const auto loss = batch_loss(batch, {});
-    if (total != nullptr && !loss.is_meta()) *total += loss.item<double>();
+    if (!loss.is_meta()) own += loss.item<double>();
     all_.add(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), sum);
   }
+  add_ranks(sum);
+  add_ranks(own);
+  if (total != nullptr) *total += own;
   cost_ += 1.0;
   return sum;
 }
@@ -272,6 +305,7 @@ void Curvature::hessian_products(const std::vector<HessianProduct>& products) {
 template <typename Values, typename Middle>
 void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v,
                               const at::Tensor& y, const Values& values_of, const Middle& middle) {
+  if (leads()) send(subset, subset, v);
   const auto weights = leaves(subset);
   const auto directions = subset.views(v);
   y.zero_();
@@ -289,12 +323,14 @@ void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v
     const auto slope = middle(batch, values.detach(), pushed);
     subset.add(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), y);
   }
+  add_ranks(y);
   cost_ += 2.0;
 }
 
 // J of the outputs, M the loss's own Hessian there.
 void Curvature::gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
                                      const at::Tensor& y) {
+  lead(Request::gauss_newton);
   outer_product(
       subset, v, y, [this](const Batch& batch) { return outputs(batch, twice_differentiable()); },
       [this](const Batch& batch, const at::Tensor& z, const at::Tensor& u) {
@@ -305,12 +341,94 @@ void Curvature::gauss_newton_product(const ParameterSubset& subset, const at::Te
 // J of the targets' losses, M the mean.
 void Curvature::fisher_product(const ParameterSubset& subset, const at::Tensor& v,
                                const at::Tensor& y) {
+  lead(Request::fisher);
   outer_product(
       subset, v, y,
       [this](const Batch& batch) {
         return output_loss_.rows(outputs(batch, twice_differentiable()), batch.targets);
       },
       [this](const Batch&, const at::Tensor&, const at::Tensor& u) { return u / count_; });
+}
+
+// ---- several processes --------------------------------------------------------------------------
+
+// y = matrix[out, in] v as rank 0 sent it.
+struct Curvature::Wanted {
+  ParameterSubset in, out;
+  at::Tensor v, y;
+};
+
+void Curvature::lead(Request request) const {
+  if (leads()) ranks_->number_of_first(static_cast<std::int64_t>(request));
+}
+
+void Curvature::add_ranks(const at::Tensor& values) const {
+  if (ranks_ == nullptr || ranks_->is_alone()) return;
+  const auto flat = values.contiguous();
+  ranks_->sum(flat);
+  if (!flat.is_same(values)) values.copy_(flat);
+}
+
+void Curvature::add_ranks(double& value) const {
+  if (ranks_ == nullptr) return;
+  const auto all = ranks_->gather({&value, 1});
+  value = std::accumulate(all.begin(), all.end(), 0.0);
+}
+
+namespace {
+
+std::vector<std::size_t> shared_indices(const Ranks& ranks, const std::vector<std::size_t>& own) {
+  const auto count = ranks.number_of_first(std::ssize(own));
+  std::vector<std::int64_t> indices(own.begin(), own.end());
+  indices.resize(std::size_t(count));
+  ranks.take_first(at::from_blob(indices.data(), {count}, at::kLong));
+  return {indices.begin(), indices.end()};
+}
+
+}  // namespace
+
+void Curvature::send(const ParameterSubset& in, const ParameterSubset& out,
+                     const at::Tensor& v) const {
+  shared_indices(*ranks_, in.parameters());
+  shared_indices(*ranks_, out.parameters());
+  ranks_->take_first(v.contiguous());
+}
+
+Curvature::Wanted Curvature::receive() const {
+  const ParameterSubset in(store_.layout(), shared_indices(*ranks_, {}));
+  const ParameterSubset out(store_.layout(), shared_indices(*ranks_, {}));
+  const auto options = store_.parameters().options();
+  Wanted wanted{in, out, at::empty({in.size()}, options), at::empty({out.size()}, options)};
+  ranks_->take_first(wanted.v);
+  return wanted;
+}
+
+void Curvature::serve() {
+  while (true) {
+    const auto request = static_cast<Request>(ranks_->number_of_first(0));
+    if (request == Request::done) return;
+    serve(request);
+  }
+}
+
+void Curvature::serve(Request request) {
+  if (request == Request::gradient) {
+    gradient();
+  } else if (request == Request::plain_gradient) {
+    plain_gradient();
+  } else if (request == Request::hessian) {
+    std::vector<Wanted> wanted;
+    const auto count = ranks_->number_of_first(0);
+    for (std::int64_t i = 0; i < count; ++i) wanted.push_back(receive());
+    std::vector<HessianProduct> products;
+    for (const auto& each : wanted) products.push_back({each.in, each.v, each.out, each.y});
+    exact_products(products);
+  } else {
+    const auto wanted = receive();
+    const bool fisher = request == Request::fisher;
+    fisher ? fisher_product(wanted.in, wanted.v, wanted.y)
+           : gauss_newton_product(wanted.in, wanted.v, wanted.y);
+  }
 }
 
 }  // namespace blockwise

@@ -22,6 +22,10 @@
 // bit for bit as they were. Deterministic for a fixed number of threads. With a kept graph and at
 // least as many batches as threads each thread takes whole batches: so small models use all threads
 // fully, at the temporary memory of one product on each.
+//
+// Several processes (parallel/ranks.hpp) share the batches by turns and add up what they compute,
+// by one sum over ranks for each product. Rank 0 asks, the others serve(). Sums over batches then
+// have another order; with as many processes they repeat to the bit.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -35,6 +39,7 @@
 #include "core/difference_step.hpp"
 #include "core/losses/output_loss.hpp"
 #include "core/model.hpp"
+#include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_subset.hpp"
 
 namespace blockwise {
@@ -59,6 +64,9 @@ class Curvature {
   // finite.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
             ProductMethod method = ProductMethod::kept_graph);
+  // This rank's part: the same parameters and batches on all of them.
+  Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+            ProductMethod method, const Ranks& ranks);
   // Of another loss than the model's own.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
             ProductMethod method, const OutputLoss& output_loss);
@@ -82,6 +90,10 @@ class Curvature {
   // loss. About 1.7.
   void fisher_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y);
 
+  // Of every rank but 0: takes part in what rank 0 computes, until its Curvature is gone.
+  // Differences leave other parameters in the store.
+  void serve();
+
   // Whether Hessian products are differences.
   bool uses_differences() const { return is_difference(method_); }
   // Of differences: how far they go with vectors over these tensors, and what they get wrong. A
@@ -92,6 +104,16 @@ class Curvature {
 
  private:
   struct Graph;
+  // What all ranks compute next.
+  enum class Request { gradient, plain_gradient, hessian, gauss_newton, fisher, done };
+  struct Wanted;  // a product that another rank asks for
+  bool leads() const { return ranks_ != nullptr && ranks_->is_first() && !ranks_->is_alone(); }
+  void lead(Request request) const;
+  void send(const ParameterSubset& in, const ParameterSubset& out, const at::Tensor& v) const;
+  Wanted receive() const;
+  void serve(Request request);
+  void add_ranks(const at::Tensor& values) const;
+  void add_ranks(double& value) const;
   Graph build_graph(const Batch& batch, bool create_graph);
   at::Tensor outputs(const Batch& batch, ForwardContext context) const;
   at::Tensor batch_loss(const Batch& batch, ForwardContext context) const;
@@ -116,6 +138,7 @@ class Curvature {
   std::vector<Batch> batches_;
   ProductMethod method_;
   const OutputLoss& output_loss_;
+  const Ranks* ranks_ = nullptr;
   ParameterSubset all_;
   at::Tensor count_;  // targets that count, over all batches
   std::vector<Graph> kept_;

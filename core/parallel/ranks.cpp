@@ -182,6 +182,26 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_share(const at::Tensor& values,
   return std::make_unique<WorkTransfer>(std::move(works), std::move(tensors), failed);
 }
 
+void Ranks::sum(const at::Tensor& values) const {
+  if (is_alone()) return;
+  const at::NoGradGuard no_grad;
+  const auto shares = even_shares(values.numel(), size_);
+  const auto begin = shares[std::size_t(rank_)], own = shares[std::size_t(rank_) + 1] - begin;
+  const auto received = at::empty({size_, own}, values.options());
+  start_scatter(values, shares, received.view({-1}))->wait();
+  if (own > 0) {
+    add_by_tree(received);
+    values.narrow(0, begin, own).copy_(received[0]);
+  }
+  start_share(values, shares)->wait();
+}
+
+void Ranks::take_first(const at::Tensor& values) const {
+  Shares shares(std::size_t(size_) + 1, values.numel());
+  shares.front() = 0;
+  start_share(values, shares)->wait();
+}
+
 std::vector<double> Ranks::gather(std::span<const double> own) const {
   const auto count = std::int64_t(own.size());
   std::vector<double> all(std::size_t(count * size_));
@@ -194,10 +214,8 @@ std::vector<double> Ranks::gather(std::span<const double> own) const {
 }
 
 std::int64_t Ranks::number_of_first(std::int64_t number) const {
-  Shares shares(std::size_t(size_) + 1, 1);
-  shares.front() = 0;
-  auto value = at::full({1}, number, at::kLong);
-  start_share(value, shares)->wait();
+  const auto value = at::full({1}, number, at::kLong);
+  take_first(value);
   return value.item<std::int64_t>();
 }
 
@@ -205,9 +223,7 @@ std::string Ranks::text_of_first(const std::string& text) const {
   const auto length = number_of_first(std::int64_t(text.size()));
   if (length == 0) return "";
   std::string all = is_first() ? text : std::string(std::size_t(length), '\0');
-  Shares shares(std::size_t(size_) + 1, length);
-  shares.front() = 0;
-  start_share(at::from_blob(all.data(), {length}, at::kByte), shares)->wait();
+  take_first(at::from_blob(all.data(), {length}, at::kByte));
   return all;
 }
 

@@ -57,6 +57,10 @@ class Ranks {
   // Starts to hand out shares: afterwards values are the same on every rank.
   std::unique_ptr<Transfer> start_share(const at::Tensor& values, const Shares& shares) const;
 
+  // Values [n], contiguous, become their sum over ranks, by the tree; or rank 0's.
+  void sum(const at::Tensor& values) const;
+  void take_first(const at::Tensor& values) const;
+
   // Every rank's numbers, as many of each, in the order of ranks.
   std::vector<double> gather(std::span<const double> own) const;
   // Rank 0's text, and its numbers.

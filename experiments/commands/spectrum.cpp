@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -346,17 +348,27 @@ void add_checkpoints(SpectrumOptions& options) {
 int spectrum_command(SpectrumOptions options) {
   add_checkpoints(options);
   const auto spectrum = resolve_spectrum(read_config(options));
+  const auto place = rank_place(::getenv);
+  const auto timeout = std::chrono::seconds(spectrum.config.parallel.timeout_seconds);
+  if (place.rank > 0) {
+    if (options.dry_run) return 0;
+    install_stop_handlers("product");
+    return exit_code_of(measure_spectrum(spectrum, {}, Ranks(place, timeout)).state);
+  }
   print_note(spectrum.plan.memory.note);
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
   print_note(thread_note(spectrum.config.trainer.threads));
   install_stop_handlers("product");
+  const Ranks ranks(place, timeout);
   SpectrumOutcome outcome;
   {
     Progress bar("products", spectrum.plan.measurement.products * std::ssize(spectrum.points));
     outcome = measure_spectrum(
-        spectrum, {[&](std::int64_t done, const std::string& what) { bar.update(done, what); },
-                   stop_requested, stop_signal_name});
+        spectrum,
+        {[&](std::int64_t done, const std::string& what) { bar.update(done, what); },
+         stop_requested, stop_signal_name},
+        ranks);
     bar.finish();
   }
   const bool stopped = outcome.state == RunState::interrupted;

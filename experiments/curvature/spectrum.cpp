@@ -233,16 +233,33 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
 
 // ---- the measurement ----------------------------------------------------------------------------
 
+// What is measured at a point, on this rank.
+struct PointCurvature {
+  MemoryMeter meter;  // before everything that holds tensors
+  std::unique_ptr<ParameterStore> store;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Curvature> curvature;
+
+  PointCurvature(const ResolvedSpectrum& spectrum, const MeasuredPoint& point, at::Device device,
+                 const Ranks& ranks)
+      : meter(device) {
+    auto config = spectrum.config;
+    config.model.from = point.model;
+    store = measured_store(config, spectrum.layout, device);
+    model = config.model.spec->build(*store);
+    curvature = std::make_unique<Curvature>(
+        *model, *store,
+        hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
+        config.hessian.product_method(), ranks);
+  }
+};
+
 // False: it was stopped. `products` counts those of all points.
 bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const MeasuredPoint& point,
-                   std::int64_t& products, const SpectrumHooks& hooks) {
+                   std::int64_t& products, const SpectrumHooks& hooks, const Ranks& ranks) {
   auto& file = open.file;
-  const auto device = resolve_device(spectrum.config.trainer.device);
-  auto config = spectrum.config;
-  config.model.from = point.model;
-  const MemoryMeter meter(device);
-  const auto store = measured_store(config, spectrum.layout, device);
-  const auto model = config.model.spec->build(*store);
+  const auto& config = spectrum.config;
+  const PointCurvature at(spectrum, point, resolve_device(config.trainer.device), ranks);
   const auto group = group_of(spectrum, point);
   const MeasurementSinks sinks = {
       [&](const HessianRows& rows) { append_hessian_rows(file, rows); },
@@ -251,21 +268,39 @@ bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const Measu
       },
       [&](std::size_t part, const auto& vectors) { write_vectors(file, group, part, vectors); },
       [&](const std::string& what) { hooks.product(++products, what); },
-      [&] { return meter.peak_allocated(); },
+      [&] { return at.meter.peak_allocated(); },
       [&](std::size_t part, const auto& pairs) { write_eigenvectors(file, group, part, pairs); }};
-  Curvature curvature(
-      *model, *store,
-      hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
-      config.hessian.product_method());
-  return measure_hessian({config.hessian, spectrum.plan.measurement.tables, curvature, point.step,
-                          fs::path(config.output) / "lanczos.h5"},
+  return measure_hessian({config.hessian, spectrum.plan.measurement.tables, *at.curvature,
+                          point.step, fs::path(config.output) / "lanczos.h5"},
                          open.done, sinks, hooks.stop);
 }
 
-bool measure_into(OpenFile& open, const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks) {
-  std::int64_t products = 0;
+// To the other ranks, which wait for it: the number of the next point, or that there is none and
+// what the measurement ends as.
+constexpr std::int64_t kNoPoint = -1;
+
+void lead_end(const Ranks& ranks, RunState state) {
+  ranks.number_of_first(kNoPoint);
+  ranks.number_of_first(static_cast<std::int64_t>(state));
+}
+
+SpectrumOutcome serve_points(const ResolvedSpectrum& spectrum, at::Device device,
+                             const Ranks& ranks) {
+  SpectrumOutcome outcome;
+  for (auto next = ranks.number_of_first(0); next != kNoPoint; next = ranks.number_of_first(0)) {
+    const PointCurvature at(spectrum, spectrum.points[std::size_t(next)], device, ranks);
+    at.curvature->serve();
+  }
+  outcome.state = static_cast<RunState>(ranks.number_of_first(0));
+  return outcome;
+}
+
+bool measure_into(OpenFile& open, const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks,
+                  const Ranks& ranks) {
+  std::int64_t products = 0, number = 0;
   return std::ranges::all_of(spectrum.points, [&](const MeasuredPoint& point) {
-    return measure_point(open, spectrum, point, products, hooks);
+    ranks.number_of_first(number++);
+    return measure_point(open, spectrum, point, products, hooks, ranks);
   });
 }
 
@@ -286,18 +321,26 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
           std::move(plan),   std::move(points), std::move(models)};
 }
 
-SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks) {
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks,
+                                 const Ranks& ranks) {
   const auto& config = spectrum.config;
   const auto device = resolve_device(config.trainer.device);
   const int threads = set_threads(config.trainer.threads);
+  if (!ranks.is_first()) return serve_points(spectrum, device, ranks);
   const OutputFolder taken(config.output);
-  if (auto before = finished_before(spectrum)) return std::move(*before);
-  auto open = open_file(spectrum, make_provenance(device, threads, spectrum.config.seed));
+  if (auto before = finished_before(spectrum)) {
+    lead_end(ranks, before->state);
+    return std::move(*before);
+  }
+  auto provenance = make_provenance(device, threads, spectrum.config.seed);
+  provenance.ranks = ranks.size();
+  auto open = open_file(spectrum, provenance);
   auto& file = open.file;
   write_file_atomically(fs::path(config.output) / "config.yaml", to_yaml(config));
   try {
-    const bool finished = measure_into(open, spectrum, hooks);
+    const bool finished = measure_into(open, spectrum, hooks, ranks);
     const auto state = finished ? RunState::finished : RunState::interrupted;
+    lead_end(ranks, state);
     set_state(file, state, finished ? "" : "stopped by " + hooks.stopped_by());
     auto rows = read_hessian_rows(file);
     file.close();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/base/stop_query.hpp"
+#include "core/parallel/ranks.hpp"
 #include "experiments/config/run_config.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
 #include "experiments/records/run_recorder.hpp"
@@ -55,6 +56,10 @@ struct SpectrumHooks {
 // same configuration is continued, with the same bits; a finished one is left as it is. A stop
 // ends it as interrupted, before its next product. Throws InputError for a folder of another
 // configuration.
-SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks);
+//
+// ranks: processes that share each product's batches, each of which calls this; rank 0 has hooks
+// and folder, and the outcome of the others is its state alone.
+SpectrumOutcome measure_spectrum(const ResolvedSpectrum& spectrum, const SpectrumHooks& hooks,
+                                 const Ranks& ranks = Ranks());
 
 }  // namespace blockwise

@@ -120,6 +120,9 @@ RunOutcome follow(const ResolvedRun& run, at::Device device, const Ranks& ranks)
       case RankCommand::test:
         learner.mean_loss(*run.data->test_set(), never_stop);
         break;
+      case RankCommand::measure:
+        learner.with_curvature([](Curvature& curvature) { curvature.serve(); });
+        break;
       case RankCommand::collect:
         learner.optimizer().collect(ranks.number_of_first(0));
         break;

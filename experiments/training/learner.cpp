@@ -12,6 +12,7 @@
 #include "core/base/random_stream.hpp"
 #include "core/parameters/gradient_release.hpp"
 #include "core/sampled_labels.hpp"
+#include "experiments/curvature/hessian_batches.hpp"
 
 namespace blockwise {
 namespace {
@@ -265,6 +266,19 @@ std::optional<MeanLoss> Learner::mean_loss(const HeldOutSet& set, const StopQuer
   require_input(mean.targets > 0, "the mask leaves no target that counts in the {} data", set.name);
   mean.loss /= static_cast<double>(mean.targets);
   return mean;
+}
+
+void Learner::with_curvature(const std::function<void(Curvature&)>& use) const {
+  const auto& config = run_.config.hessian;
+  ParameterStore store(run_.layout, device_, config.dtype());
+  {
+    at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store.set_master(i, store_.master(i));
+  }
+  const auto model = run_.config.model.spec->build(store);
+  Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
+                      config.product_method(), ranks_);
+  use(curvature);
 }
 
 }  // namespace blockwise

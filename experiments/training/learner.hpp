@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
 #include "core/base/stop_query.hpp"
+#include "core/curvature.hpp"
 #include "core/parallel/gradient_sum.hpp"
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_store.hpp"
@@ -40,6 +42,9 @@ class Learner {
   StepRecord step(std::int64_t done);
   // Of all examples. Nothing where it is stopped, which a process that is alone can be.
   std::optional<MeanLoss> mean_loss(const HeldOutSet& set, const StopQuery& stop) const;
+  // Calls `use` with the curvature at the present parameters, on a copy of them: nothing of the
+  // run's own changes. On every rank; of ranks other than the first `use` serves.
+  void with_curvature(const std::function<void(Curvature&)>& use) const;
   // Targets that the run has seen after `done` steps.
   std::int64_t tokens(std::int64_t done) const {
     return origin_.tokens + (done - origin_.step) * tokens_per_step_;

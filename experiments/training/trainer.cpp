@@ -14,7 +14,6 @@
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
 #include "experiments/config/model_source.hpp"
-#include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
 #include "experiments/curvature/hessian_plan.hpp"
 #include "experiments/curvature/measured_examples.hpp"
@@ -276,24 +275,21 @@ bool Run::measurement_due() const {
   return run_.config.hessian.due(step_) && measured_step_ < step_;
 }
 
-// Curvature at the present parameters where it is due, on a copy of them: nothing of the run's own
-// changes. A run that is continued from this step has the rows already, or measures again.
+// Curvature at the present parameters where it is due. A run that is continued from this step has
+// the rows already, or measures again.
 void Run::measure() {
   if (!measurement_due()) return;
   const auto& config = run_.config.hessian;
-  ParameterStore store(run_.layout, device_, config.dtype());
-  {
-    at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store.set_master(i, store_.master(i));
-  }
-  const auto model = run_.config.model.spec->build(store);
-  Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
-                      config.product_method());
   HessianRows all;
   const MeasurementSinks sinks = {[&](const HessianRows& rows) { all.append(rows); }, {}, {}, {},
                                   [&] { return memory_.peak_allocated(); },           {}};
   const auto tables = plan_measurement(config, run_.layout).tables;
-  if (!measure_hessian({config, tables, curvature, step_}, {}, sinks, hooks_.stop)) return;
+  bool is_whole = false;
+  lead(learner_.ranks(), RankCommand::measure);
+  learner_.with_curvature([&](Curvature& curvature) {
+    is_whole = measure_hessian({config, tables, curvature, step_}, {}, sinks, hooks_.stop);
+  });
+  if (!is_whole) return;
   recorder_.record(all);
   measured_step_ = step_;
 }

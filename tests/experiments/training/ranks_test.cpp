@@ -11,6 +11,7 @@
 #include "core/io/safetensors.hpp"
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/records/hessian_recorder.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
@@ -233,6 +234,44 @@ TEST_CASE("ranks: with clipping a sharded optimizer differs by rounding alone", 
     CHECK(y.steps[i].loss == Approx(x.steps[i].loss).epsilon(1e-3));  // of bfloat16
     CHECK(y.steps[i].gradient_norm == Approx(x.steps[i].gradient_norm).epsilon(1e-2));
   }
+}
+
+TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one while training",
+          "[parallel]") {
+  const Ranked r;
+  const auto words = [&](const std::string& name) {
+    std::vector<std::string> all = {"spectrum",   r.config,      "--output",
+                                    r.path(name), "--no-figure", "--threads",
+                                    "1",          "--precision", "fp64"};
+    for (const auto* set :
+         {"hessian.batches=6", "hessian.batch_size=1", "hessian.lanczos.steps=12"}) {
+      all.insert(all.end(), {"--set", set});
+    }
+    return all;
+  };
+  REQUIRE(run_program(words("one")).exit_code == 0);
+  CHECK(RankedRun(words("three"), 3).wait() == std::vector<int>(3, 0));
+  const auto ends = [&](const std::string& name) {
+    return read_hessian_rows(Hdf5File::open_for_reading(r.path(name) + "/spectrum.h5")).eigenvalues;
+  };
+  const auto one = ends("one"), three = ends("three");
+  REQUIRE(!one.empty());
+  REQUIRE(one.size() == three.size());
+  // float64: Lanczos magnifies the order of sums, least at the ends
+  CHECK(three.front().value == Approx(one.front().value).epsilon(1e-8));
+  // Finished: left as it is, by all of them.
+  CHECK(RankedRun(words("three"), 3).wait() == std::vector<int>(3, 0));
+
+  const std::vector<std::string> measured = {kPairwise[0], "hessian.every=6", "hessian.batches=4",
+                                             "hessian.batch_size=1", "hessian.lanczos.steps=4"};
+  REQUIRE(run_program(r.words("alone", measured)).exit_code == 0);
+  CHECK(RankedRun(r.words("together", measured), 2).wait() == std::vector<int>{0, 0});
+  check_same_bits(r.path("alone"), r.path("together"));
+  const auto x = read_run(r.path("alone") + "/run.h5").hessian.summary;
+  const auto y = read_run(r.path("together") + "/run.h5").hessian.summary;
+  REQUIRE(!x.empty());
+  REQUIRE(x.size() == y.size());
+  CHECK(y.back().loss == Approx(x.back().loss).epsilon(1e-5));
 }
 
 TEST_CASE("ranks: what several processes cannot do is bad input on each", "[parallel]") {
