@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/terminal/terminal.hpp"
@@ -13,14 +11,6 @@
 
 namespace blockwise {
 namespace {
-
-struct PlanOptions {
-  std::string config;
-  std::vector<std::string> assignments;
-  double device_gib = 80.0;
-  bool json = false;
-  TableWidth tables;
-};
 
 std::string device_text(std::int64_t count) {
   return count == 0 ? "none is enough" : fmt::format("{}", count);
@@ -121,7 +111,9 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
   fmt::print("{}\n", json_text(word));
 }
 
-int plan_command(const PlanOptions& options) {
+}  // namespace
+
+int run_verb(const PlanOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   print_note(document.moved_note());
@@ -134,21 +126,6 @@ int plan_command(const PlanOptions& options) {
     print_table(config, plan, options);
   }
   return 0;
-}
-
-}  // namespace
-
-CommandAction add_plan_options(CLI::App& verb) {
-  auto options = std::make_shared<PlanOptions>();
-  verb.add_option("config", options->config, "YAML file of a run, or of a sweep (its base)")
-      ->required();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--device-memory", options->device_gib, "GiB of one device")
-      ->check(CLI::Range(1e-3, 1e6))
-      ->capture_default_str();
-  verb.add_flag("--json", options->json, "machine-readable");
-  options->tables.add_flag(verb);
-  return [options] { return plan_command(*options); };
 }
 
 }  // namespace blockwise
