@@ -73,11 +73,6 @@ void refuse_text(const std::filesystem::path& path, std::span<const std::byte> b
 
 }  // namespace
 
-const std::vector<std::string>& token_layout_names() {
-  static const std::vector<std::string> names = {"auto", "raw_uint16", "raw_uint32"};
-  return names;
-}
-
 TokenLayout token_layout(const std::string& name) {
   const auto& names = token_layout_names();
   const auto found = std::ranges::find(names, name);

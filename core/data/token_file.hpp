@@ -17,19 +17,12 @@
 #include <string>
 #include <vector>
 
+#include "core/data/token_layout.hpp"
 #include "core/io/partial_file.hpp"
 
 namespace blockwise {
 
-enum class TokenLayout {
-  llmc,  // the header says which of the two widths
-  raw_uint16,
-  raw_uint32
-};
-
-// What configurations and flags call them: auto (llm.c's), raw_uint16, raw_uint32.
-const std::vector<std::string>& token_layout_names();
-// Throws InputError for another name.
+// Throws InputError for another name than token_layout_names() has.
 TokenLayout token_layout(const std::string& name);
 
 // One memory-mapped token file.

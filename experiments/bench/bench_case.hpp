@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/bench/bench_request.hpp"
+
 namespace blockwise {
 
 struct BenchCase {
@@ -25,11 +27,6 @@ struct BenchCase {
 struct BenchGroup {
   std::string name;
   std::vector<BenchCase> cases;
-};
-
-struct BenchLength {
-  int repetitions = 5;
-  double seconds = 0.1;  // of one repetition, at least
 };
 
 // Seconds of one call.

@@ -1,14 +1,26 @@
 #include "experiments/bench/bench_groups.hpp"
 
+#include <array>
+
 namespace blockwise {
+namespace {
+
+// In the order of their names.
+constexpr std::array<BenchGroup (*)(const BenchSizes&), kBenchGroups.size()> kMakers = {
+    machine_limits, optimizer_updates, state_codecs, curvature_products, training_steps};
+
+std::vector<NamedBenchGroup> named_groups() {
+  std::vector<NamedBenchGroup> groups;
+  for (std::size_t i = 0; i < kBenchGroups.size(); ++i) {
+    groups.push_back({kBenchGroups[i].name, kBenchGroups[i].doc, kMakers[i]});
+  }
+  return groups;
+}
+
+}  // namespace
 
 const std::vector<NamedBenchGroup>& bench_groups() {
-  static const std::vector<NamedBenchGroup> groups = {
-      {"limits", "memory and matrix products of this machine", machine_limits},
-      {"optimizers", "updates beside LibTorch's fused AdamW", optimizer_updates},
-      {"codecs", "state as codes, written and read", state_codecs},
-      {"products", "curvature products, in gradients", curvature_products},
-      {"training", "steps of three models in float32 and bfloat16", training_steps}};
+  static const std::vector<NamedBenchGroup> groups = named_groups();
   return groups;
 }
 

@@ -1,4 +1,5 @@
-// The groups of `blockwise bench`. Adding one is a function here and a line in bench_groups().
+// The groups of `blockwise bench`. Adding one is a function here, a line in bench_groups() and its
+// name in bench_request.hpp.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +8,9 @@
 #include <vector>
 
 #include "experiments/bench/bench_case.hpp"
+#include "experiments/bench/bench_request.hpp"
 
 namespace blockwise {
-
-struct BenchSizes {
-  std::int64_t parameters = 30'000'000;  // of the optimizers' and codecs' cases, about
-  std::int64_t models = 3;               // that training has, from the smallest on
-};
 
 // Copy and triad over twice the caches, matrix products of the training cases' shapes.
 BenchGroup machine_limits(const BenchSizes& sizes);
@@ -27,7 +24,7 @@ BenchGroup curvature_products(const BenchSizes& sizes);
 BenchGroup training_steps(const BenchSizes& sizes);
 
 struct NamedBenchGroup {
-  std::string_view name, doc;
+  std::string_view name, doc;  // kBenchGroups'
   BenchGroup (*make)(const BenchSizes& sizes);
 };
 const std::vector<NamedBenchGroup>& bench_groups();

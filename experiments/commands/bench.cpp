@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
@@ -11,7 +10,6 @@
 #include "experiments/bench/bench_report.hpp"
 #include "experiments/bench/step_profile.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/records/provenance.hpp"
@@ -21,24 +19,6 @@
 namespace blockwise {
 namespace {
 
-struct BenchCommandOptions {
-  std::vector<std::string> groups;
-  BenchSizes sizes;
-  BenchLength length;
-  std::string profile;
-  std::int64_t steps = 10;
-  std::vector<std::string> assignments;
-  std::int64_t threads = 0;
-  bool json = false;
-  TableWidth tables;
-};
-
-std::vector<std::string> group_names() {
-  std::vector<std::string> names;
-  for (const auto& group : bench_groups()) names.emplace_back(group.name);
-  return names;
-}
-
 nlohmann::ordered_json machine_json(int threads) {
   const auto provenance = make_provenance(at::kCPU, threads, 0);
   return {{"program", provenance.program_version},
@@ -47,7 +27,7 @@ nlohmann::ordered_json machine_json(int threads) {
           {"threads", threads}};
 }
 
-void run_groups(const BenchCommandOptions& options, nlohmann::ordered_json& document) {
+void run_groups(const BenchOptions& options, nlohmann::ordered_json& document) {
   for (const auto& named : bench_groups()) {
     const bool wanted =
         options.groups.empty() || std::ranges::count(options.groups, std::string(named.name)) > 0;
@@ -78,7 +58,7 @@ nlohmann::ordered_json seconds_json(const std::vector<ProfilePart>& parts) {
   return object;
 }
 
-void run_profile(const BenchCommandOptions& options, nlohmann::ordered_json& document) {
+void run_profile(const BenchOptions& options, nlohmann::ordered_json& document) {
   auto yaml = YamlDocument::load(options.profile);
   for (const auto& assignment : options.assignments) yaml.set(assignment);
   auto config = yaml.run_config();
@@ -102,7 +82,9 @@ void run_profile(const BenchCommandOptions& options, nlohmann::ordered_json& doc
              profile_table("longest operations", profile.operations, profile.seconds).text(width));
 }
 
-int bench_command(const BenchCommandOptions& options) {
+}  // namespace
+
+int run_verb(const BenchOptions& options) {
   print_note(thread_note(options.threads));
   const int threads = set_threads(options.threads);
   auto document = machine_json(threads);
@@ -120,39 +102,6 @@ int bench_command(const BenchCommandOptions& options) {
                             document["torch"].get<std::string>()));
   }
   return 0;
-}
-
-}  // namespace
-
-CommandAction add_bench_options(CLI::App& verb) {
-  auto options = std::make_shared<BenchCommandOptions>();
-  verb.add_option("groups", options->groups,
-                  fmt::format("what to time: {}; all without", fmt::join(group_names(), ", ")))
-      ->check(CLI::IsMember(group_names()));
-  verb.add_option("--profile", options->profile,
-                  "instead: where a step of this YAML's run spends its time");
-  verb.add_option("--steps", options->steps, "of the profile, after two more")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100000}))
-      ->capture_default_str();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--parameters", options->sizes.parameters, "of the optimizers and codecs, about")
-      ->check(CLI::Range(std::int64_t{10000}, std::int64_t{4000000000}))
-      ->capture_default_str();
-  verb.add_option("--models", options->sizes.models, "of the training cases, from the smallest on")
-      ->check(CLI::Range(1, 3))
-      ->capture_default_str();
-  verb.add_option("--repetitions", options->length.repetitions, "of every case; medians are shown")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  verb.add_option("--seconds", options->length.seconds, "of a repetition, at least")
-      ->check(CLI::Range(1e-4, 1e3))
-      ->capture_default_str();
-  verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS or all cores")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{4096}))
-      ->capture_default_str();
-  verb.add_flag("--json", options->json, "machine-readable");
-  options->tables.add_flag(verb);
-  return [options] { return bench_command(*options); };
 }
 
 }  // namespace blockwise

@@ -4,7 +4,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <optional>
 
 #include "core/base/error.hpp"
@@ -16,14 +15,6 @@ namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct CurveOptions {
-  std::string folder;
-  bool csv = false;
-  bool tensorboard = false;
-  bool wandb = false;
-  std::string output;
-};
 
 void print_left_out(const std::vector<std::string>& left_out) {
   for (const auto& why : left_out) print_note("left out: " + why);
@@ -44,7 +35,7 @@ void write_csv(const std::string& folder, const fs::path& path) {
 }
 
 // Through a table beside the result, which the Python side reads and which goes when it has.
-int convert(const CurveOptions& options, const std::string& kind) {
+int convert(const CurvesOptions& options, const std::string& kind) {
   const fs::path output =
       options.output.empty() ? fs::path(options.folder) / kind : fs::path(options.output);
   const auto table = output / "curves.csv";
@@ -61,7 +52,9 @@ int convert(const CurveOptions& options, const std::string& kind) {
   return 0;
 }
 
-int curves_command(const CurveOptions& options) {
+}  // namespace
+
+int run_verb(const CurvesOptions& options) {
   if (options.tensorboard) return convert(options, "tensorboard");
   if (options.wandb) return convert(options, "wandb");
   if (options.output.empty()) {
@@ -70,24 +63,6 @@ int curves_command(const CurveOptions& options) {
     write_csv(options.folder, options.output);
   }
   return 0;
-}
-
-}  // namespace
-
-CommandAction add_curves_options(CLI::App& verb) {
-  auto options = std::make_shared<CurveOptions>();
-  verb.add_option("folder", options->folder, "folder of a sweep or of a run")->required();
-  auto* csv = verb.add_flag("--csv", options->csv,
-                            "a line per run, step and quantity, to standard output (the default)");
-  auto* board = verb.add_flag("--tensorboard", options->tensorboard,
-                              "event files, a folder per run; needs Python's tensorboardX");
-  auto* wandb = verb.add_flag("--wandb", options->wandb,
-                              "offline runs for `wandb sync`; needs Python's wandb");
-  csv->excludes(board)->excludes(wandb);
-  board->excludes(wandb);
-  verb.add_option("--output", options->output,
-                  "file of the CSV; otherwise a folder, without it FOLDER/tensorboard or /wandb");
-  return [options] { return curves_command(*options); };
 }
 
 }  // namespace blockwise

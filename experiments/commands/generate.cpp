@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "core/base/error.hpp"
 #include "core/memory/device.hpp"
@@ -18,16 +17,6 @@
 
 namespace blockwise {
 namespace {
-
-struct GenerateOptions {
-  std::string model, prompt;
-  std::string tokenizer;
-  std::vector<std::int64_t> eos;
-  bool ignore_eos = false;
-  std::string device = "auto";
-  std::int64_t threads = 0;
-  SamplingOptions sampling;
-};
 
 // The tokens at which the text ends.
 std::vector<std::int64_t> last_tokens(const GenerateOptions& options, const ModelSource& source) {
@@ -71,47 +60,11 @@ int generate_command(const GenerateOptions& options) {
 
 }  // namespace
 
-CommandAction add_generate_options(CLI::App& verb) {
-  auto options = std::make_shared<GenerateOptions>();
-  auto& sampling = options->sampling;
-  verb.add_option(
-          "--model", options->model,
-          "run, checkpoint, Hugging Face folder, model file of llm.c, or a .yaml: its fresh model")
-      ->required();
-  verb.add_option("--prompt", options->prompt, "text to continue")->required();
-  verb.add_option("--tokens", sampling.tokens, "tokens to write at most")
-      ->check(CLI::Range(1, 1 << 24))
-      ->capture_default_str();
-  verb.add_option("--temperature", sampling.temperature, "0 always takes the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  verb.add_option("--top-k", sampling.top_k, "only the k likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  verb.add_option("--top-p", sampling.top_p, "only the likeliest that hold this probability")
-      ->check(CLI::Range(1e-9, 1.0))
-      ->capture_default_str();
-  verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
-  verb.add_option("--tokenizer", options->tokenizer,
-                  "tokenizer.json, a folder with one, or byte, instead of the model's own");
-  auto* eos = verb.add_option("--eos", options->eos,
-                              "numbers of the tokens that end the text; without it those of the "
-                              "model's generation_config.json or config.json")
-                  ->check(CLI::NonNegativeNumber)
-                  ->delimiter(',');
-  verb.add_flag("--ignore-eos", options->ignore_eos, "write on behind such a token")->excludes(eos);
-  verb.add_option("--device", options->device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  verb.add_option("--threads", options->threads,
-                  "CPU threads; 0: OMP_NUM_THREADS, or else all cores")
-      ->check(CLI::Range(0, 4096));
-  return [options] {
-    const FlagTable flags{{},
-                          {{options->model, "--model"}, {options->tokenizer, "--tokenizer"}},
-                          /*has_set=*/false};
-    return run_with_flag_hints(flags, [&] { return generate_command(*options); });
-  };
+int run_verb(const GenerateOptions& options) {
+  const FlagTable flags{{},
+                        {{options.model, "--model"}, {options.tokenizer, "--tokenizer"}},
+                        /*has_set=*/false};
+  return run_with_flag_hints(flags, [&] { return generate_command(options); });
 }
 
 }  // namespace blockwise

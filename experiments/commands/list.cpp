@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
-#include <memory>
 
 #include "core/partition/partition_rules.hpp"
 #include "experiments/commands/command.hpp"
@@ -167,35 +167,18 @@ void list_sweep() {
   config.visit(printer);
 }
 
-struct Topic {
-  const char* name;
-  void (*print)();
-};
-
-constexpr Topic kTopics[] = {{"optimizers", list_optimizers},
-                             {"models", list_models},
-                             {"data", list_data},
-                             {"schedules", list_schedules},
-                             {"partitions", list_partitions},
-                             {"trainer", list_trainer},
-                             {"hessian", list_hessian},
-                             {"discovery", list_discovery},
-                             {"search_lr", list_search_lr},
-                             {"sweep", list_sweep}};
+// In the order of the topics.
+constexpr std::array<void (*)(), kListTopics.size()> kPrinters = {
+    list_optimizers, list_models,  list_data,      list_schedules, list_partitions,
+    list_trainer,    list_hessian, list_discovery, list_search_lr, list_sweep};
 
 }  // namespace
 
-CommandAction add_list_options(CLI::App& verb) {
-  auto topic = std::make_shared<std::string>();
-  std::vector<std::string> names;
-  for (const auto& entry : kTopics) names.emplace_back(entry.name);
-  verb.add_option("topic", *topic, "one of them; all when left out")->check(CLI::IsMember(names));
-  return [topic] {
-    for (const auto& entry : kTopics) {
-      if (topic->empty() || *topic == entry.name) entry.print();
-    }
-    return 0;
-  };
+int run_verb(const ListOptions& options) {
+  for (std::size_t i = 0; i < kListTopics.size(); ++i) {
+    if (options.topic.empty() || options.topic == kListTopics[i]) kPrinters[i]();
+  }
+  return 0;
 }
 
 }  // namespace blockwise

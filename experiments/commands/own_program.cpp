@@ -4,6 +4,6 @@
 
 namespace blockwise {
 
-std::string own_program() { return std::filesystem::read_symlink(kOwnProgram).string(); }
+std::string own_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
 }  // namespace blockwise

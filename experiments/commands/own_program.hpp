@@ -5,9 +5,6 @@
 
 namespace blockwise {
 
-// The system's link to it.
-inline constexpr char kOwnProgram[] = "/proc/self/exe";
-
 // Throws std::filesystem::filesystem_error where the system does not say (no /proc).
 std::string own_program();
 

@@ -2,16 +2,14 @@
 
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
-#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/run_source.hpp"
@@ -26,16 +24,6 @@
 
 namespace blockwise {
 namespace {
-
-struct PartitionOptions {
-  std::string config, model, output, objective;
-  std::vector<std::string> assignments, agree_with;
-  double max_state = 0.0;
-  std::int64_t threads = -1;
-  std::int64_t jobs = 1;
-  bool dry_run = false, json = false;
-  TableWidth tables;
-};
 
 FlagTable flags_of(const PartitionOptions& options) {
   return {{{"model.from", "--model"},
@@ -157,6 +145,7 @@ void print_json(const DiscoveryOutcome& outcome) {
 }
 
 int partition_command(const PartitionOptions& options) {
+  const auto starter = options.dry_run ? nullptr : member_processes();
   const auto discovery = resolve_discovery(read_config(options));
   // Files that do not fit are an error before the work, not after it.
   for (const auto& path : options.agree_with) read_partition(path, discovery.layout);
@@ -170,7 +159,7 @@ int partition_command(const PartitionOptions& options) {
   {
     const auto units = discovery.work.units;
     Progress bar("products", units);
-    TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", own_program(),
+    TrainingOracle trials(std::filesystem::path(discovery.config.output) / "trials", *starter,
                           options.jobs, stop_requested);
     const auto observe = [&](std::int64_t done, const std::string& what) {
       bar.update(done, what);
@@ -186,58 +175,11 @@ int partition_command(const PartitionOptions& options) {
   return outcome.finished ? kExitFinished : report_stop(options.json);
 }
 
-// "0.001" or "0.1%"
-std::string share(std::string& text) {
-  try {
-    std::size_t end = 0;
-    double value = std::stod(text, &end);
-    const auto rest = text.substr(end);
-    if (rest == "%") value /= 100.0;
-    if ((!rest.empty() && rest != "%") || !(value > 0.0 && value <= 1.0))
-      throw std::range_error("");
-    text = fmt::format("{}", value);
-  } catch (const std::exception&) {
-    return fmt::format("'{}' is no share above 0, like 0.001 or 0.1%", text);
-  }
-  return "";
-}
-
 }  // namespace
 
-CommandAction add_partition_options(CLI::App& verb) {
-  auto options = std::make_shared<PartitionOptions>();
-  verb.add_option("config", options->config,
-                  "YAML file of a run; its sections `discovery` and `hessian` say how it is found");
-  verb.add_option(
-      "--model", options->model,
-      "run, checkpoint or Hugging Face folder, instead of a fresh model; a run needs no "
-      "YAML: its folder has one");
-  verb.add_option("--objective", options->objective,
-                  "energy, homogeneity, signal_to_noise or loss");
-  verb.add_option("--jobs", options->jobs,
-                  "by loss: training runs at a time; the threads are divided")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  verb.add_option("--max-state", options->max_state,
-                  "bound on the second moment's values: a share of the parameters, or 0.1%")
-      ->transform(CLI::Validator(share, "SHARE"));
-  add_set_option(verb, options->assignments);
-  verb.add_option(
-          "--agree-with", options->agree_with,
-          "partition file of another seed, other batches or another checkpoint: how far the "
-          "two agree; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
-  verb.add_option("--output", options->output, "folder; default: that of the run, and -partition");
-  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
-      ->check(CLI::Range(0, 4096));
-  verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
-  verb.add_flag("--json", options->json, "machine-readable last word");
-  options->tables.add_flag(verb);
-  return [options] {
-    const auto search = [&] { return partition_command(*options); };
-    return run_with_flag_hints(flags_of(*options), search);
-  };
+int run_verb(const PartitionOptions& options) {
+  const auto search = [&] { return partition_command(options); };
+  return run_with_flag_hints(flags_of(options), search);
 }
 
 }  // namespace blockwise

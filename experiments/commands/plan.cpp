@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/terminal/terminal.hpp"
@@ -15,14 +13,9 @@
 namespace blockwise {
 namespace {
 
-struct PlanOptions {
-  std::string config;
-  std::vector<std::string> assignments;
-  double device_gib = 80.0;
-  Cluster cluster;
-  bool json = false;
-  TableWidth tables;
-};
+Cluster cluster_of(const PlanOptions& options) {
+  return {options.ranks, options.gigabytes_per_second * 1e9, options.teraflops * 1e12};
+}
 
 std::string device_text(std::int64_t count) {
   return count == 0 ? "none is enough" : fmt::format("{}", count);
@@ -98,9 +91,9 @@ std::string seconds_text(double seconds) {
 
 void print_communication(const RunConfig& config, const MemoryPlan& plan,
                          const PlanOptions& options) {
-  const auto of = plan_communication(plan, config, options.cluster);
-  TextTable table({key_column(fmt::format("each of {} processes, parallel.shard {}",
-                                          options.cluster.ranks, config.parallel.shard)),
+  const auto of = plan_communication(plan, config, cluster_of(options));
+  TextTable table({key_column(fmt::format("each of {} processes, parallel.shard {}", options.ranks,
+                                          config.parallel.shard)),
                    value_column("")});
   table.add({"sent in a step", fmt::format("{:.4g} GB", of.sent_bytes / 1e9)});
   table.add({"time to send it", seconds_text(of.seconds_sending)});
@@ -138,17 +131,21 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
   for (const auto& [role, factor] : plan.role_factors) {
     word["peak_rates"][role] = factor * config.optimizer.learning_rate;
   }
-  if (options.cluster.ranks > 1) {
-    const auto of = plan_communication(plan, config, options.cluster);
-    word["each_rank"] = {
-        {"ranks", options.cluster.ranks},        {"sent_bytes", of.sent_bytes},
-        {"seconds_sending", of.seconds_sending}, {"seconds_computing", of.seconds_computing},
-        {"optimizer_bytes", of.optimizer_bytes}, {"peak_bytes", of.peak_bytes}};
+  if (options.ranks > 1) {
+    const auto of = plan_communication(plan, config, cluster_of(options));
+    word["each_rank"] = {{"ranks", options.ranks},
+                         {"sent_bytes", of.sent_bytes},
+                         {"seconds_sending", of.seconds_sending},
+                         {"seconds_computing", of.seconds_computing},
+                         {"optimizer_bytes", of.optimizer_bytes},
+                         {"peak_bytes", of.peak_bytes}};
   }
   fmt::print("{}\n", json_text(word));
 }
 
-int plan_command(const PlanOptions& options) {
+}  // namespace
+
+int run_verb(const PlanOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   print_note(document.moved_note());
@@ -159,36 +156,9 @@ int plan_command(const PlanOptions& options) {
     print_json(config, plan, options);
   } else {
     print_table(config, plan, options);
-    if (options.cluster.ranks > 1) print_communication(config, plan, options);
+    if (options.ranks > 1) print_communication(config, plan, options);
   }
   return 0;
-}
-
-}  // namespace
-
-CommandAction add_plan_options(CLI::App& verb) {
-  auto options = std::make_shared<PlanOptions>();
-  verb.add_option("config", options->config, "YAML file of a run, or of a sweep (its base)")
-      ->required();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--device-memory", options->device_gib, "GiB of one device")
-      ->check(CLI::Range(1e-3, 1e6))
-      ->capture_default_str();
-  verb.add_option("--ranks", options->cluster.ranks,
-                  "processes that make the run together: what each sends and holds")
-      ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
-  verb.add_option_function<double>(
-          "--bandwidth", [options](double rate) { options->cluster.bytes_per_second = rate * 1e9; },
-          "GB that a process sends in a second")
-      ->check(CLI::Range(1e-6, 1e6));
-  verb.add_option_function<double>(
-          "--tflops", [options](double rate) { options->cluster.flops_per_second = rate * 1e12; },
-          "10^12 operations that a process computes in a second")
-      ->check(CLI::Range(1e-6, 1e6));
-  verb.add_flag("--json", options->json, "machine-readable");
-  options->tables.add_flag(verb);
-  return [options] { return plan_command(*options); };
 }
 
 }  // namespace blockwise

@@ -2,14 +2,12 @@
 
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <system_error>
 
 #include "core/base/error.hpp"
 #include "core/base/json_fields.hpp"
 #include "core/io/safetensors.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/optimizer_section.hpp"
@@ -19,12 +17,6 @@
 
 namespace blockwise {
 namespace {
-
-struct ReplayOptions {
-  std::string file, rule, output;
-  std::vector<std::string> assignments, roles, heads, layers;
-  std::int64_t seed = 0;
-};
 
 // As in training, but for clipping, which other programs do not do unless they are told to.
 OptimizerConfig config_of(const ReplayOptions& options) {
@@ -88,47 +80,10 @@ int replay_command(const ReplayOptions& options) {
 
 }  // namespace
 
-CommandAction add_replay_options(CLI::App& verb) {
-  auto options = std::make_shared<ReplayOptions>();
-  verb.add_option("file", options->file,
-                  "safetensors file with param/NAME and, for steps from 1 on, grad/STEP/NAME; "
-                  "docs/replay.md says what else it may hold")
-      ->required();
-  verb.add_option("--rule", options->rule, "one of `blockwise list optimizers`")->required();
-  add_set_option(verb, options->assignments);
-  verb.get_option("--set")->description(
-      "option of the rule, or any other key of the section `optimizer`, such as weight_decay=0.1; "
-      "gradient_clip is 0 unless it is set here; may be repeated");
-  verb.add_option(
-          "--role", options->roles,
-          "NAME=ROLE, such as wte=token_embedding, over the file's metadata; without one a "
-          "parameter is a hidden matrix, or a vector where it has one axis; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
-  verb.add_option("--heads", options->heads,
-                  "NAME=COUNT, attention heads of a parameter, for rules that follow them; may be "
-                  "repeated")
-      ->take_all()
-      ->allow_extra_args(false);
-  verb.add_option("--layer", options->layers,
-                  "NAME=NUMBER, from 0 on, the layer of a parameter, for rules that go by layers; "
-                  "may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
-  verb.add_option("--seed", options->seed,
-                  "of what a rule draws, where the file has no random/DRAW/NAME")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 62))
-      ->capture_default_str();
-  verb.add_option(
-          "--output", options->output,
-          "safetensors file to write: param/STEP/NAME after every step and the state at the "
-          "end, state/KIND/NAME")
-      ->required();
-  return [options] {
-    const FlagTable flags{
-        {{"optimizer.rule", "--rule"}}, {{options->output, "--output"}}, /*has_set=*/true};
-    return run_with_flag_hints(flags, [&] { return replay_command(*options); });
-  };
+int run_verb(const ReplayOptions& options) {
+  const FlagTable flags{
+      {{"optimizer.rule", "--rule"}}, {{options.output, "--output"}}, /*has_set=*/true};
+  return run_with_flag_hints(flags, [&] { return replay_command(options); });
 }
 
 }  // namespace blockwise

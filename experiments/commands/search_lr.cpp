@@ -1,16 +1,14 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
-#include "experiments/commands/own_program.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/run_source.hpp"
@@ -25,15 +23,6 @@
 
 namespace blockwise {
 namespace {
-
-struct SearchLrOptions {
-  std::string config, model, output, method;
-  std::vector<std::string> assignments;
-  std::int64_t threads = -1;
-  std::int64_t jobs = 1;
-  bool dry_run = false, json = false;
-  TableWidth tables;
-};
 
 FlagTable flags_of(const SearchLrOptions& options) {
   return {{{"model.from", "--model"},
@@ -125,6 +114,7 @@ void print_json(const RateSearchOutcome& outcome) {
 }
 
 int search_lr_command(const SearchLrOptions& options) {
+  const auto starter = options.dry_run ? nullptr : member_processes();
   const auto search = resolve_rate_search(read_config(options));
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
@@ -135,7 +125,7 @@ int search_lr_command(const SearchLrOptions& options) {
   RateSearchOutcome outcome;
   {
     Progress bar("rates", search.units());
-    TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", own_program(),
+    TrainingOracle trials(std::filesystem::path(search.config.output) / "trials", *starter,
                           options.jobs, stop_requested);
     const auto observe = [&](std::int64_t done, const std::string& what) {
       bar.update(done, what);
@@ -153,30 +143,9 @@ int search_lr_command(const SearchLrOptions& options) {
 
 }  // namespace
 
-CommandAction add_search_lr_options(CLI::App& verb) {
-  auto options = std::make_shared<SearchLrOptions>();
-  verb.add_option("config", options->config,
-                  "YAML file of a run; its sections `search_lr` and `hessian` say how to search, "
-                  "its optimizer which blocks");
-  verb.add_option(
-      "--model", options->model,
-      "run, checkpoint or Hugging Face folder, instead of a fresh model; a run needs no "
-      "YAML: its folder has one");
-  verb.add_option("--method", options->method, "curvature, mean_v, coordinate or leave_out");
-  verb.add_option("--jobs", options->jobs, "training runs at a time; the threads are divided")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--output", options->output, "folder; default: that of the run, and -rates");
-  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
-      ->check(CLI::Range(0, 4096));
-  verb.add_flag("--dry-run", options->dry_run, "print cost and memory, search nothing");
-  verb.add_flag("--json", options->json, "machine-readable last word");
-  options->tables.add_flag(verb);
-  return [options] {
-    const auto search = [&] { return search_lr_command(*options); };
-    return run_with_flag_hints(flags_of(*options), search);
-  };
+int run_verb(const SearchLrOptions& options) {
+  const auto search = [&] { return search_lr_command(options); };
+  return run_with_flag_hints(flags_of(options), search);
 }
 
 }  // namespace blockwise

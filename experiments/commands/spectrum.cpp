@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
@@ -13,7 +12,6 @@
 #include "core/io/input_file.hpp"
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -33,15 +31,6 @@ namespace blockwise {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct SpectrumOptions {
-  std::string config, checkpoints, tokens, output, precision;
-  std::vector<std::string> assignments, models;
-  std::int64_t sequence_length = 0;  // not given
-  std::int64_t threads = -1;
-  bool exact = false, dry_run = false, json = false, no_figure = false;
-  TableWidth tables;
-};
 
 FlagTable flags_of(const SpectrumOptions& options) {
   FlagTable flags{{{"model.from", "--model"},
@@ -388,38 +377,9 @@ int spectrum_command(SpectrumOptions options) {
 
 }  // namespace
 
-CommandAction add_spectrum_options(CLI::App& verb) {
-  auto options = std::make_shared<SpectrumOptions>();
-  verb.add_option("config", options->config,
-                  "YAML file of a run; its section `hessian` says what is measured");
-  verb.add_option("--model", options->models,
-                  "Hugging Face folder, run, checkpoint or model file of llm.c, instead of a fresh "
-                  "model; may be repeated: one after the other, into one file by step")
-      ->take_all()
-      ->allow_extra_args(false);
-  verb.add_option("--checkpoints", options->checkpoints,
-                  "run whose checkpoints are the models, oldest first");
-  verb.add_option("--tokens", options->tokens,
-                  "token file, folder or pattern of shards; default: the YAML's or the run's");
-  verb.add_option("--sequence-length", options->sequence_length,
-                  "tokens per example; default: the YAML's or the run's, 128 for other models")
-      ->check(CLI::Range(1, 1 << 20));
-  add_set_option(verb, options->assignments);
-  verb.add_flag("--exact", options->exact,
-                "each part as a matrix with all its eigenvalues (up to 5000 parameters)");
-  verb.add_option("--precision", options->precision, "fp32 or fp64, all the way");
-  verb.add_option("--output", options->output,
-                  "folder; default: that of the run or the YAML, and -spectrum");
-  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
-      ->check(CLI::Range(0, 4096));
-  verb.add_flag("--dry-run", options->dry_run, "print cost and memory, measure nothing");
-  verb.add_flag("--no-figure", options->no_figure, "leave the figure out");
-  verb.add_flag("--json", options->json, "machine-readable last word");
-  options->tables.add_flag(verb);
-  return [options] {
-    const auto measure = [&] { return spectrum_command(*options); };
-    return run_with_flag_hints(flags_of(*options), measure);
-  };
+int run_verb(const SpectrumOptions& options) {
+  const auto measure = [&] { return spectrum_command(options); };
+  return run_with_flag_hints(flags_of(options), measure);
 }
 
 }  // namespace blockwise

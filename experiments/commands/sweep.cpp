@@ -2,16 +2,14 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
-#include "experiments/commands/own_program.hpp"
+#include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/sweeps/members_at_once.hpp"
@@ -24,15 +22,6 @@
 
 namespace blockwise {
 namespace {
-
-struct SweepOptions {
-  std::string config;
-  std::vector<std::string> assignments;
-  std::string output;
-  std::int64_t jobs = 0;
-  bool dry_run = false;
-  bool json = false;
-};
 
 int print_outcome(const SweepManifest& sweep, std::size_t members, const SweepOutcome& outcome,
                   bool json) {
@@ -127,13 +116,14 @@ int sweep_command(const SweepOptions& options) {
   if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
   print_note(document.moved_note());
   if (options.dry_run) return dry_run(document);
+  const auto starter = member_processes();
   const auto plan = prepare_sweep(document);
   for (const auto& note : change_notes(plan.changed)) print_note(note);
   note_of_left_out(plan.manifest);
   const auto jobs = chosen_jobs(options.jobs, plan.manifest);
   install_stop_handlers("step of each member");
   const auto run = [&](const SweepManifest& sweep) {
-    return run_sweep(sweep, own_program(), jobs, stop_requested);
+    return run_sweep(sweep, *starter, jobs, stop_requested);
   };
   auto members = plan.manifest.members.size();
   auto outcome = run(plan.manifest);
@@ -148,23 +138,9 @@ int sweep_command(const SweepOptions& options) {
 
 }  // namespace
 
-CommandAction add_sweep_options(CLI::App& verb) {
-  auto options = std::make_shared<SweepOptions>();
-  verb.add_option("config", options->config, "YAML file with a section `sweep`")->required();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--output", options->output, "folder of the sweep, instead of the file's");
-  verb.add_option("--jobs", options->jobs,
-                  "members at a time; the threads are divided. 0: one on every "
-                  "thread, as far as memory holds them")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
-  verb.add_flag("--dry-run", options->dry_run,
-                "check everything and print the members, run nothing");
-  verb.add_flag("--json", options->json, "machine-readable last word");
-  return [options] {
-    const FlagTable flags{{}, {{options->output, "--output"}}, /*has_set=*/false};
-    return run_with_flag_hints(flags, [&] { return sweep_command(*options); });
-  };
+int run_verb(const SweepOptions& options) {
+  const FlagTable flags{{}, {{options.output, "--output"}}, /*has_set=*/false};
+  return run_with_flag_hints(flags, [&] { return sweep_command(options); });
 }
 
 }  // namespace blockwise

@@ -9,7 +9,6 @@
 #include "core/partition/partition_report.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/commands/command.hpp"
-#include "experiments/commands/command_line.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -26,18 +25,6 @@
 
 namespace blockwise {
 namespace {
-
-struct TrainOptions {
-  std::string config;
-  std::vector<std::string> assignments;
-  std::string output;
-  std::string from;
-  std::int64_t threads = -1;
-  bool dry_run = false;
-  bool json = false;
-  bool progress_lines = false;
-  TableWidth tables;
-};
 
 RunConfig read_config(const TrainOptions& options) {
   auto document = YamlDocument::load(options.config);
@@ -144,29 +131,11 @@ int train_command(const TrainOptions& options) {
 
 }  // namespace
 
-CommandAction add_train_options(CLI::App& verb) {
-  auto options = std::make_shared<TrainOptions>();
-  verb.add_option("config", options->config, "YAML file of the run")->required();
-  add_set_option(verb, options->assignments);
-  verb.add_option("--output", options->output, "folder of the run, instead of the file's");
-  verb.add_option(
-      "--from", options->from,
-      "run, or checkpoint of one, to start a new run from: its weights, optimizer state, "
-      "step and place in the data, under this file's options");
-  verb.add_option("--threads", options->threads, "CPU threads, instead of the file's")
-      ->check(CLI::Range(0, 4096));
-  verb.add_flag("--dry-run", options->dry_run,
-                "print the resolved configuration and the partition report, run nothing");
-  verb.add_flag("--json", options->json, "machine-readable last word");
-  options->tables.add_flag(verb);
-  verb.add_flag("--progress-lines", options->progress_lines, "progress as lines on standard output")
-      ->group("");
-  return [options] {
-    const FlagTable flags{{{"trainer.threads", "--threads"}},
-                          {{options->output, "--output"}},
-                          /*has_set=*/false};
-    return run_with_flag_hints(flags, [&] { return train_command(*options); });
-  };
+int run_verb(const TrainOptions& options) {
+  const FlagTable flags{{{"trainer.threads", "--threads"}},
+                        {{options.output, "--output"}},
+                        /*has_set=*/false};
+  return run_with_flag_hints(flags, [&] { return train_command(options); });
 }
 
 }  // namespace blockwise

@@ -15,7 +15,7 @@
 #include "experiments/partitions/moment_measurement.hpp"
 #include "experiments/partitions/partition_merges.hpp"
 #include "experiments/partitions/section_candidates.hpp"
-#include "experiments/records/provenance.hpp"
+#include "experiments/records/program_version.hpp"
 #include "experiments/training/found_on.hpp"
 #include "hessian/stoppable_operator.hpp"
 

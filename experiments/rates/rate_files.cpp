@@ -9,7 +9,7 @@
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition/partition_file.hpp"
-#include "experiments/records/provenance.hpp"
+#include "experiments/records/program_version.hpp"
 #include "experiments/sweeps/training_oracle.hpp"
 #include "experiments/training/found_on.hpp"
 

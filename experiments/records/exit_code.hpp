@@ -14,7 +14,7 @@
 
 #include <string>
 
-#include "experiments/records/run_recorder.hpp"
+#include "experiments/records/run_state.hpp"
 
 namespace blockwise {
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "core/io/hdf5_file.hpp"
+#include "experiments/records/run_state.hpp"
 
 namespace blockwise {
 
-enum class RunState { running = 0, finished = 1, diverged = 2, failed = 3, interrupted = 4 };
 const std::vector<std::string>& run_state_names();
 
 struct Provenance {

@@ -11,8 +11,6 @@
 
 namespace blockwise {
 
-std::string program_version() { return fmt::format("{} ({})", kVersion, kGitCommit); }
-
 Provenance make_provenance(const at::Device& device, int threads, std::int64_t seed) {
   Provenance p;
   p.program_version = kVersion;

@@ -9,7 +9,4 @@ namespace blockwise {
 
 Provenance make_provenance(const at::Device& device, int threads, std::int64_t seed);
 
-// "0.1.0 (1a2b3c4)"
-std::string program_version();
-
 }  // namespace blockwise

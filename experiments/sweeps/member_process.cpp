@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,8 +16,6 @@
 #include <vector>
 
 #include "core/io/folder_lock.hpp"
-
-extern char** environ;
 
 namespace blockwise {
 namespace {
@@ -41,32 +37,10 @@ bool is_still_at(int file, const fs::path& path) {
          opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
-std::vector<std::string> command_line(const SweepManifest& sweep, const SweepMember& member,
-                                      const std::string& program, std::int64_t threads) {
-  return {program,
-          "train",
-          (sweep.folder / member.config).string(),
-          "--threads",
-          fmt::format("{}", threads),
+std::vector<std::string> words_of(const SweepManifest& sweep, const SweepMember& member,
+                                  std::int64_t threads) {
+  return {"train", (sweep.folder / member.config).string(), "--threads", fmt::format("{}", threads),
           "--progress-lines"};
-}
-
-// Standard output goes to `output`, standard error to `log`.
-pid_t spawn(std::vector<std::string> words, int output, int log) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO);
-  std::vector<char*> arguments;
-  for (auto& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t process = -1;
-  const int error =
-      posix_spawn(&process, words.front().c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error == 0) return process;
-  throw std::runtime_error(
-      fmt::format("{} cannot be started: {}", words.front(), std::strerror(error)));
 }
 
 }  // namespace
@@ -120,14 +94,14 @@ std::string MemberClaim::last_line() const {
 // ---- the process -------------------------------------------------------------------------------
 
 MemberProcess::MemberProcess(MemberClaim claim, const SweepManifest& sweep,
-                             const SweepMember& member, const std::string& program,
+                             const SweepMember& member, MemberStarter& starter,
                              std::int64_t threads)
-    : claim_(std::move(claim)), member_(&member) {
+    : claim_(std::move(claim)), member_(&member), starter_(&starter) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::strerror(errno));
   pipe_ = ends[0];
   try {
-    process_ = spawn(command_line(sweep, member, program, threads), ends[1], claim_.log());
+    process_ = starter.start(words_of(sweep, member, threads), ends[1], claim_.log());
   } catch (...) {
     ::close(ends[0]);
     ::close(ends[1]);
@@ -139,6 +113,7 @@ MemberProcess::MemberProcess(MemberClaim claim, const SweepManifest& sweep,
 MemberProcess::MemberProcess(MemberProcess&& other) noexcept
     : claim_(std::move(other.claim_)),
       member_(other.member_),
+      starter_(other.starter_),
       process_(other.process_),
       pipe_(std::exchange(other.pipe_, -1)),
       unread_(std::move(other.unread_)),
@@ -149,6 +124,7 @@ MemberProcess::MemberProcess(MemberProcess&& other) noexcept
 MemberProcess& MemberProcess::operator=(MemberProcess&& other) noexcept {
   std::swap(claim_, other.claim_);
   std::swap(member_, other.member_);
+  std::swap(starter_, other.starter_);
   std::swap(process_, other.process_);
   std::swap(pipe_, other.pipe_);
   std::swap(unread_, other.unread_);
@@ -164,12 +140,7 @@ MemberProcess::~MemberProcess() {
 
 void MemberProcess::signal(int number) const { ::kill(process_, number); }
 
-int MemberProcess::wait() const {
-  int status = 0;
-  while (::waitpid(process_, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
-}
+int MemberProcess::wait() const { return starter_->wait(process_); }
 
 void MemberProcess::parse_line(const std::string& line) {
   long long step = 0;

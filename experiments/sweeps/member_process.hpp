@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "experiments/sweeps/member_starter.hpp"
 #include "experiments/sweeps/sweep_manifest.hpp"
 
 namespace blockwise {
@@ -43,9 +44,9 @@ class MemberClaim {
 class MemberProcess {
  public:
   // `blockwise train` of the member's config.yaml. Standard output is a pipe of progress lines.
-  // Throws std::runtime_error where it cannot be started.
+  // Throws std::runtime_error where it cannot be started. The starter lives longer.
   MemberProcess(MemberClaim claim, const SweepManifest& sweep, const SweepMember& member,
-                const std::string& program, std::int64_t threads);
+                MemberStarter& starter, std::int64_t threads);
   MemberProcess(MemberProcess&& other) noexcept;
   MemberProcess& operator=(MemberProcess&& other) noexcept;
   ~MemberProcess();
@@ -67,6 +68,7 @@ class MemberProcess {
 
   MemberClaim claim_;
   const SweepMember* member_;
+  MemberStarter* starter_;
   pid_t process_ = -1;
   int pipe_ = -1;
   std::string unread_;  // a line that has not ended yet

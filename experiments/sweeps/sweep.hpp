@@ -8,6 +8,7 @@
 #include "core/base/stop_query.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/records/run_recorder.hpp"
+#include "experiments/sweeps/member_starter.hpp"
 #include "experiments/sweeps/sweep_manifest.hpp"
 #include "experiments/sweeps/sweep_member_check.hpp"
 
@@ -57,7 +58,7 @@ struct SweepOutcome {
   std::int64_t unfinished = 0;  // interrupted, or not started when the sweep was stopped
 };
 
-// Runs every member that has not ended (is_over() of run_end.hpp) as a process of `program`, `jobs`
+// Runs every member that has not ended (is_over() of run_end.hpp) as a process of its own, `jobs`
 // at a time, each with an equal share of the threads. Output of a member goes to log.txt in its
 // folder. A stop is passed on as a signal; members stop at a step boundary and continue
 // next time. A member whose folder or config.yaml was deleted meanwhile gets them back. One that
@@ -65,7 +66,7 @@ struct SweepOutcome {
 //
 // Several sweeps of one folder share its members: one that another process runs is left to it, and
 // taken over where that process ends without a result.
-SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs,
+SweepOutcome run_sweep(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
                        const StopQuery& stop);
 
 }  // namespace blockwise

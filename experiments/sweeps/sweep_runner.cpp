@@ -74,9 +74,10 @@ void restore_config(const SweepManifest& sweep, const SweepMember& member) {
 
 class Runner {
  public:
-  Runner(const SweepManifest& sweep, std::string program, std::int64_t jobs, const StopQuery& stop)
+  Runner(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
+         const StopQuery& stop)
       : sweep_(sweep),
-        program_(std::move(program)),
+        starter_(starter),
         jobs_(jobs),
         stop_(stop),
         threads_(threads_of_member(jobs)) {}
@@ -140,7 +141,7 @@ class Runner {
         return true;
       }
       restore_config(sweep_, member);
-      workers_.emplace_back(std::move(*claim), sweep_, member, program_, threads_);
+      workers_.emplace_back(std::move(*claim), sweep_, member, starter_, threads_);
     } catch (const fs::filesystem_error& error) {
       count_failed_start(
           member, fmt::format("{}: {}", error.path1().string(), error.code().message()), progress);
@@ -225,7 +226,7 @@ class Runner {
   }
 
   const SweepManifest& sweep_;
-  std::string program_;
+  MemberStarter& starter_;
   std::int64_t jobs_;
   const StopQuery& stop_;
   std::int64_t threads_;
@@ -241,9 +242,9 @@ class Runner {
 
 }  // namespace
 
-SweepOutcome run_sweep(const SweepManifest& sweep, const std::string& program, std::int64_t jobs,
+SweepOutcome run_sweep(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
                        const StopQuery& stop) {
-  return Runner(sweep, program, jobs, stop).run();
+  return Runner(sweep, starter, jobs, stop).run();
 }
 
 }  // namespace blockwise

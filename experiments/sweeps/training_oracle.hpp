@@ -9,28 +9,26 @@
 
 #include "core/base/stop_query.hpp"
 #include "experiments/sweeps/loss_oracle.hpp"
+#include "experiments/sweeps/member_starter.hpp"
 
 namespace blockwise {
 
 // A run as a trial: `steps` of it (0: all of them), nothing measured beside it.
 RunConfig trial_run(RunConfig config, std::int64_t steps);
 
-// Runs go to folder/members, with a manifest that `report` reads, as processes of `program`, the
-// path of blockwise, `jobs` at a time. Finished runs of an earlier process are answers, too.
+// Runs go to folder/members, with a manifest that `report` reads, `jobs` at a time; `starter` makes
+// their processes and lives longer. Finished runs of an earlier process are answers, too.
 class TrainingOracle : public LossOracle {
  public:
-  TrainingOracle(std::filesystem::path folder, std::string program, std::int64_t jobs,
+  TrainingOracle(std::filesystem::path folder, MemberStarter& starter, std::int64_t jobs,
                  StopQuery stop)
-      : folder_(std::move(folder)),
-        program_(std::move(program)),
-        jobs_(jobs),
-        stop_(std::move(stop)) {}
+      : folder_(std::move(folder)), starter_(starter), jobs_(jobs), stop_(std::move(stop)) {}
 
   std::optional<std::vector<TrialLoss>> ask(const std::vector<Trial>& trials) override;
 
  private:
   std::filesystem::path folder_;
-  std::string program_;
+  MemberStarter& starter_;
   std::int64_t jobs_;
   StopQuery stop_;
   std::vector<Trial> asked_;  // in the order of the manifest

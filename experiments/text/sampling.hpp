@@ -8,16 +8,9 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "experiments/text/sampling_options.hpp"
 
 namespace blockwise {
-
-struct SamplingOptions {
-  double temperature = 1.0;  // logits are divided by it; 0 takes the likeliest token
-  std::int64_t top_k = 0;    // only the k likeliest; 0: all
-  double top_p = 1.0;        // only the likeliest that hold this probability together
-  std::int64_t tokens = 200;
-  std::uint64_t seed = 1;
-};
 
 // One draw from logits [vocabulary] (Fan et al., arXiv 1805.04833, for top-k; Holtzman et al.,
 // arXiv 1904.09751, for top-p: the smallest set of likeliest tokens whose probabilities sum to at

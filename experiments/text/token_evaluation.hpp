@@ -8,13 +8,9 @@
 
 #include "core/data/token_sequence.hpp"
 #include "core/model.hpp"
+#include "experiments/text/evaluation_options.hpp"
 
 namespace blockwise {
-
-struct EvaluationOptions {
-  std::int64_t sequence_length = 1024;
-  std::int64_t batch_size = 8;  // windows per forward pass
-};
 
 struct TokenEvaluation {
   double loss = 0.0;                     // mean over all targets, nats

@@ -20,6 +20,13 @@ export PATH="$work/prefix/bin:$PATH"
 [ "$(command -v blockwise)" = "$work/prefix/bin/blockwise" ] || fail "not the installed program"
 blockwise --version | grep -q '[0-9]' || fail "no version"
 
+# Help needs nothing but the program itself.
+mv "$work/prefix/lib/blockwise" "$work/aside"
+blockwise train --help | grep -q dry-run || fail "no help without LibTorch"
+if blockwise list 2> errors; then fail "a library of another place was taken"; fi
+grep -q libblockwise_verbs.so errors || fail "$(cat errors)"
+mv "$work/aside" "$work/prefix/lib/blockwise"
+
 # The trap: a home folder two above bin with a .venv of somebody else.
 mkdir -p "$work/.venv/bin"
 printf '#!/bin/sh\ntouch "%s/trapped"\nexit 1\n' "$work" > "$work/.venv/bin/python"

@@ -169,9 +169,9 @@ TEST_CASE("Every verb is tried where its output or a name is bad") {
   for (const auto& use : uses(in)) {
     if (!use.words.empty()) tried.insert(use.words[0]);
   }
-  for (const auto& command : commands()) {
-    INFO(command.name);
-    CHECK(tried.contains(command.name));
+  for (const auto& verb : verbs()) {
+    INFO(verb.name);
+    CHECK(tried.contains(verb.name));
   }
 }
 

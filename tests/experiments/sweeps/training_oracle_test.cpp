@@ -5,6 +5,7 @@
 
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/sweeps/paired_trials.hpp"
+#include "experiments/sweeps/spawned_members.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_run.hpp"
@@ -18,10 +19,11 @@ namespace {
 
 struct Trials {
   TemporaryFolder folder;
+  SpawnedMembers processes{program_path()};
   Trials() { write_small_corpus(folder.path()); }
 
   // As another process would: with nothing known but what the folder holds.
-  TrainingOracle oracle() const { return {folder / "trials", program_path(), 2, never_stop}; }
+  TrainingOracle oracle() { return {folder / "trials", processes, 2, never_stop}; }
   // A run of six steps at the rate.
   Arm arm(const std::string& id, double rate) const {
     auto document = YamlDocument::parse(small_run_yaml(folder.path(), 6), "small");
@@ -38,7 +40,7 @@ using Result = PairedTrials::Result;
 }  // namespace
 
 TEST_CASE("Trials by training: seeds pair, finished runs are kept, the budget is a bound") {
-  const Trials t;
+  Trials t;
   const auto slow = t.arm("slow", 1e-5);
   const auto fast = t.arm("fast", 1e-2);
   double first = 0.0;
@@ -71,7 +73,7 @@ TEST_CASE("Trials by training: seeds pair, finished runs are kept, the budget is
 }
 
 TEST_CASE("Trials by training: an arm that means something else than what ran is refused by name") {
-  const Trials t;
+  Trials t;
   {
     auto runs = t.oracle();
     REQUIRE(runs.ask({{t.arm("one", 1e-3), 1}}).has_value());
@@ -86,7 +88,7 @@ TEST_CASE("Trials by training: an arm that means something else than what ran is
 }
 
 TEST_CASE("Trials by training: a run that diverges has no loss") {
-  const Trials t;
+  Trials t;
   auto broken = t.arm("broken", 1e3);
   broken.config.trainer.divergence_loss = 20.0;
   auto runs = t.oracle();

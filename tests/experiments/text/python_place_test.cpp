@@ -21,11 +21,13 @@ ProgramResult prepare(const TemporaryFolder& data, const std::string& prefix) {
                      prefix);
 }
 
-// A copy, as deep in a folder as a build is in its checkout.
+// A copy with its library, as deep in a folder as a build is in its checkout.
 std::string moved_program(const TemporaryFolder& home) {
   const fs::path moved = home / "build/release/blockwise";
   fs::create_directories(moved.parent_path());
   fs::copy_file(program_path(), moved);
+  const auto* library = "libblockwise_verbs.so";
+  fs::copy_file(fs::path(program_path()).parent_path() / library, moved.parent_path() / library);
   return moved.string();
 }
 

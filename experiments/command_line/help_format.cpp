@@ -1,4 +1,4 @@
-#include "experiments/commands/help_format.hpp"
+#include "experiments/command_line/help_format.hpp"
 
 #include <fmt/format.h>
 

@@ -1,10 +1,18 @@
-#include "experiments/commands/command_line.hpp"
+#include "experiments/command_line/command_line.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
 
 #include "core/base/error.hpp"
+#include "experiments/command_line/help_format.hpp"
 #include "experiments/config/spelling.hpp"
+#include "experiments/records/exit_code.hpp"
+#include "experiments/records/program_version.hpp"
+#include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
 namespace {
@@ -74,17 +82,8 @@ const CLI::App* parsed_verb(const CLI::App& program) {
                                verb->get_name(), error.what()));
 }
 
-std::string problem_of_assignment(const std::string& word) {
-  const auto equals = word.find('=');
-  if (equals != std::string::npos && equals > 0) return "";
-  const auto key = word.substr(0, word.find_first_of(": ="));
-  return fmt::format("{}: the form is key=value, in one word: --set {}=VALUE", word,
-                     key.empty() ? "KEY" : key);
-}
-
-}  // namespace
-
-bool parse_command_line(CLI::App& program, int argc, char** argv) {
+// Whether what is asked for is printed already; else the verbs' options hold what was said.
+bool is_answered(CLI::App& program, int argc, char** argv) {
   if (argc < 2) {
     fmt::print("{}", program.help());
     return true;
@@ -104,12 +103,28 @@ bool parse_command_line(CLI::App& program, int argc, char** argv) {
   return false;
 }
 
-void add_set_option(CLI::App& verb, std::vector<std::string>& assignments) {
-  verb.add_option("--set", assignments, "key=value over the file; may be repeated")
-      ->take_all()
-      ->allow_extra_args(false)
-      ->check(CLI::Validator([](const std::string& word) { return problem_of_assignment(word); },
-                             "KEY=VALUE"));
+void add_verb(CLI::App& program, Verb& verb) {
+  auto* app = program.add_subcommand(verb.name, verb.doc);
+  app->footer("Example:\n" + wrapped_command("  " + verb.example, columns_of(STDOUT_FILENO)));
+  verb.add_options(*app, verb.options);
+}
+
+}  // namespace
+
+std::optional<VerbOptions> read_command_line(int argc, char** argv) {
+  CLI::App program("blockwise: memory-efficient training and Hessian analysis", "blockwise");
+  program.require_subcommand(1);
+  program.formatter(std::make_shared<HelpFormat>(columns_of(STDOUT_FILENO)));
+  program.set_version_flag("--version", program_version());
+  program.footer(
+      exit_code_help() +
+      "\n`blockwise VERB --help` shows a verb's options and an example.\n"
+      "Lines are as wide as the terminal, or as COLUMNS says; in a file or pipe tables are whole.");
+  auto all = verbs();
+  for (auto& verb : all) add_verb(program, verb);
+  if (is_answered(program, argc, argv)) return std::nullopt;
+  const auto name = parsed_verb(program)->get_name();
+  return std::ranges::find(all, name, &Verb::name)->options;
 }
 
 }  // namespace blockwise
