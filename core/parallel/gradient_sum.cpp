@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 
 #include "core/base/error.hpp"
 
@@ -80,6 +81,7 @@ Shares GradientSum::shares_of(const Bucket& bucket) const {
 void GradientSum::begin_step() {
   store_.zero_gradients();
   micro_batch_ = -1;
+  waited_ = 0.0;
 }
 
 void GradientSum::begin_micro_batch() {
@@ -139,10 +141,16 @@ void GradientSum::send(Bucket& bucket) {
   bucket.transfer = ranks_.start_scatter(values, bucket.shares, bucket.received.view({-1}));
 }
 
+void GradientSum::wait_for(Ranks::Transfer& transfer) {
+  const auto start = std::chrono::steady_clock::now();
+  transfer.wait();
+  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 void GradientSum::receive_oldest() {
   auto& bucket = buckets_[on_their_way_.front()];
   on_their_way_.pop_front();
-  bucket.transfer->wait();
+  wait_for(*bucket.transfer);
   const auto begin = bucket.shares[std::size_t(ranks_.rank())];
   const auto own = bucket.received.size(1);
   if (own > 0) {
@@ -160,7 +168,7 @@ void GradientSum::end_step() {
   check_equal(micro_batch_ + 1, options_.micro_batches, "micro-batches of a step");
   while (!on_their_way_.empty()) receive_oldest();
   for (auto& bucket : buckets_) {
-    if (bucket.transfer) bucket.transfer->wait();
+    if (bucket.transfer) wait_for(*bucket.transfer);
     bucket.transfer.reset();
   }
 }

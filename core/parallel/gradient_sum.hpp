@@ -53,6 +53,8 @@ class GradientSum {
   void end_micro_batch();
   // Afterwards the store's gradients hold the sum: all of them, or those of this rank's share.
   void end_step();
+  // Seconds that this rank has waited for others since begin_step().
+  double waited() const { return waited_; }
 
  private:
   class Hook;
@@ -72,6 +74,7 @@ class GradientSum {
   void add_micro_batches(const Bucket& bucket);
   void send(Bucket& bucket);
   void receive_oldest();
+  void wait_for(Ranks::Transfer& transfer);
   bool is_last() const { return micro_batch_ + 1 == options_.micro_batches; }
 
   ParameterStore& store_;
@@ -83,6 +86,7 @@ class GradientSum {
   std::deque<std::size_t> on_their_way_;
   std::vector<at::Tensor> branches_;  // sums of 1, 2, 4, ... micro-batches
   std::int64_t micro_batch_ = -1;
+  double waited_ = 0.0;
 };
 
 }  // namespace blockwise

@@ -167,10 +167,21 @@ std::vector<double> Learner::sum_gradients(Step& step, Targets targets) {
   return losses;
 }
 
-// Over all micro-batches in their order, whichever process has which.
-double Learner::summed(const std::vector<double>& losses) const {
+// Over all micro-batches in their order, whichever process has which. With the losses travels how
+// long each process has computed.
+double Learner::summed(const Step& step, std::vector<double> losses) {
+  const auto& row = step.row;
+  const auto count = losses.size();
+  losses.push_back(row.seconds_data + row.seconds_forward + row.seconds_backward - sum_->waited());
   const auto all = ranks_.gather(losses);
-  return std::accumulate(all.begin(), all.end(), 0.0);
+  double loss = 0.0;
+  std::vector<double> seconds;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const bool is_time = i % (count + 1) == count;
+    is_time ? seconds.push_back(all[i]) : void(loss += all[i]);
+  }
+  if (!ranks_.is_alone()) pace_note_ = pace_.add(seconds);
+  return loss;
 }
 
 // B g^2 with g the mean gradient of B labels that the model samples in the place of the step's
@@ -184,7 +195,7 @@ void Learner::learn_curvature(Step& step) {
 // All gradients, then the step.
 StepReport Learner::update(Step& step) {
   if (optimizer_.own().wants_curvature()) learn_curvature(step);
-  step.row.loss = summed(sum_gradients(step, Targets::given));
+  step.row.loss = summed(step, sum_gradients(step, Targets::given));
   return optimizer_.step(step.row.learning_rate);
 }
 

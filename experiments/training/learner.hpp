@@ -18,6 +18,7 @@
 #include "experiments/records/run_identity.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/training/model_optimizer.hpp"
+#include "experiments/training/rank_pace.hpp"
 #include "experiments/training/stopwatch.hpp"
 
 namespace blockwise {
@@ -40,6 +41,8 @@ class Learner {
   // The step after `done` steps. Without update_norm and rows of others: the row's step is done
   // + 1.
   StepRecord step(std::int64_t done);
+  // About a rank that kept the others waiting, after the last step; mostly empty.
+  const std::string& pace_note() const { return pace_note_; }
   // Of all examples. Nothing where it is stopped, which a process that is alone can be.
   std::optional<MeanLoss> mean_loss(const HeldOutSet& set, const StopQuery& stop) const;
   // Calls `use` with the curvature at the present parameters, on a copy of them: nothing of the
@@ -79,7 +82,7 @@ class Learner {
   // The loss of this process' micro-batches, one number each, and their gradients in the store.
   enum class Targets { given, sampled };
   std::vector<double> sum_gradients(Step& step, Targets targets);
-  double summed(const std::vector<double>& losses) const;
+  double summed(const Step& step, std::vector<double> losses);
   void learn_curvature(Step& step);
   StepReport update(Step& step);
   double released_norm(Step& step);
@@ -95,6 +98,8 @@ class Learner {
   ModelOptimizer optimizer_;
   std::int64_t micro_batches_;  // of a step, of all processes
   std::int64_t tokens_per_step_;
+  RankPace pace_;
+  std::string pace_note_;
   std::optional<GradientSum> sum_;  // nothing where gradients are released
 };
 

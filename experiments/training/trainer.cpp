@@ -210,6 +210,7 @@ void Run::follow_energy(double seconds) {
 StepRecord Run::train_step() {
   lead(learner_.ranks(), RankCommand::step);
   const auto row = learner_.step(step_);
+  if (!learner_.pace_note().empty()) fmt::print(stderr, "note: {}\n", learner_.pace_note());
   if (trainer_.norms_every > 0 && row.step % trainer_.norms_every == 0) {
     auto norms = measure_norms(store_, optimizer_.squared_updates(), row.step);
     norms.rate = optimizer_.learning_rates();
