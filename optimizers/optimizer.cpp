@@ -136,9 +136,9 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
 
 void Optimizer::require_shardable(const OptimizerConfig& config) const {
   if (shard_.model_tensors == std::int64_t(part_.size()) && shard_.begin == 0) return;
-  require_local_rules("parallel.shard is optimizer", "needs several tensors at once");
+  require_local_rules("parallel.shard is not none", "needs several tensors at once");
   require_input(!rates_ && config.rates.is_uniform(),
-                "parallel.shard is optimizer, but blocks have rates of their own (optimizer.{})",
+                "parallel.shard is not none, but blocks have rates of their own (optimizer.{})",
                 config.rates.is_uniform() ? "block_lr" : "rates");
   for (std::size_t i = 0; i < part_.size(); ++i) {
     const auto specs =
@@ -146,7 +146,7 @@ void Optimizer::require_shardable(const OptimizerConfig& config) const {
     const bool is_fixed = std::ranges::none_of(
         specs, [](const auto& spec) { return spec.is_chosen_later() || spec.turn >= 0; });
     require_input(is_fixed,
-                  "parallel.shard is optimizer, but optimizer.rule '{}' decides while it runs what "
+                  "parallel.shard is not none, but optimizer.rule '{}' decides while it runs what "
                   "it keeps",
                   rules_.of(i).name);
   }

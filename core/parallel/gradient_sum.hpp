@@ -1,7 +1,6 @@
-// GradientSum: adds up the gradients of a step over its micro-batches and over ranks, while the
-// backward pass of the last one still runs. The flat gradient buffer is cut into buckets; one whose
-// gradients are all there is on its way to the other ranks while the layers before it are
-// differentiated.
+// GradientSum: the gradients of a step, added up over its micro-batches and over ranks, while the
+// backward pass still runs: buckets whose gradients are all there travel while the layers before
+// them are differentiated.
 //
 // Order of the sum over a step's micro-batches, of which rank r of N has M / N consecutive ones:
 //   running   each rank adds its own one after the other; then the tree of ranks (ranks.hpp)
@@ -9,14 +8,10 @@
 //             whole branch, so the sum has the same bits for every such N, and for one process.
 // Pairwise keeps ceil(log2(M / N)) further gradient buffers, and adds one pass over the gradient
 // for every micro-batch.
-//
-// Memory with several ranks: four buckets, as they are received.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <vector>
 
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_store.hpp"
@@ -27,9 +22,6 @@ enum class SumOrder { running, pairwise };
 
 class GradientSum {
  public:
-  // Buckets in memory as they are received, at most.
-  static constexpr std::int64_t kMostReceived = 4;
-
   struct Options {
     SumOrder order = SumOrder::running;
     std::int64_t micro_batches = 1;  // of this rank, in every step
@@ -38,55 +30,32 @@ class GradientSum {
     Shares owners;
   };
 
-  // Store and ranks outlive it. The store keeps its gradients, and all of them are written by
-  // backward passes between begin() and end() alone.
-  GradientSum(ParameterStore& store, const Ranks& ranks, Options options);
-  ~GradientSum();
-  GradientSum(const GradientSum&) = delete;
-  GradientSum& operator=(const GradientSum&) = delete;
-
+  virtual ~GradientSum() = default;
   // Zeroes the gradients.
-  void begin_step();
+  virtual void begin_step() = 0;
   // Around the backward pass of each of this rank's micro-batches, also of one that has no target
   // and so no backward pass.
-  void begin_micro_batch();
-  void end_micro_batch();
-  // Afterwards the store's gradients hold the sum: all of them, or those of this rank's share.
-  void end_step();
+  virtual void begin_micro_batch() = 0;
+  virtual void end_micro_batch() = 0;
+  // Afterwards the sum is there: all of it, or this rank's share.
+  virtual void end_step() = 0;
   // Seconds that this rank has waited for others since begin_step().
-  double waited() const { return waited_; }
-
- private:
-  class Hook;
-  struct Bucket {
-    std::int64_t begin = 0, end = 0;  // elements
-    std::int64_t tensors = 0;         // with elements in it
-    std::int64_t missing = 0;         // gradients, in this micro-batch
-    Shares shares;                    // of its elements
-    at::Tensor received;
-    std::unique_ptr<Ranks::Transfer> transfer;
-  };
-  void make_buckets(std::int64_t elements);
-  Shares shares_of(const Bucket& bucket) const;
-  void gradient_is_there(std::size_t parameter);
-  // Those that are complete, from the last: in the order in which every rank sends them.
-  void close_complete_buckets();
-  void add_micro_batches(const Bucket& bucket);
-  void send(Bucket& bucket);
-  void receive_oldest();
-  void wait_for(Ranks::Transfer& transfer);
-  bool is_last() const { return micro_batch_ + 1 == options_.micro_batches; }
-
-  ParameterStore& store_;
-  const Ranks& ranks_;
-  Options options_;
-  std::vector<Bucket> buckets_;               // by elements, ascending
-  std::vector<std::vector<std::size_t>> in_;  // of each parameter: its buckets
-  std::size_t open_ = 0;                      // buckets [0, open_) are not closed
-  std::deque<std::size_t> on_their_way_;
-  std::vector<at::Tensor> branches_;  // sums of 1, 2, 4, ... micro-batches
-  std::int64_t micro_batch_ = -1;
-  double waited_ = 0.0;
+  virtual double waited() const = 0;
 };
+
+// In the gradient buffer of a store that keeps its gradients, each rank's own ones first. All of
+// them are written by backward passes between begin_step() and end_step() alone. Store and ranks
+// outlive the sum. Memory with several ranks: BucketExchange::kMostReceived buckets.
+std::unique_ptr<GradientSum> make_kept_sum(ParameterStore& store, const Ranks& ranks,
+                                           const GradientSum::Options& options);
+
+// Of a store that releases its gradients, into `own`, this rank's share of the flat buffer (ZeRO-2:
+// Rajbhandari et al., arXiv 1910.02054, section 5.2): a gradient is sent to its owner as it
+// appears, and no rank has all of them. Each micro-batch is added up over ranks, then to those
+// before: M / N times the transfers. Memory: buckets whose gradients are not complete, and twice
+// kMostReceived.
+std::unique_ptr<GradientSum> make_sharded_sum(ParameterStore& store, const Ranks& ranks,
+                                              const GradientSum::Options& options,
+                                              const at::Tensor& own);
 
 }  // namespace blockwise

@@ -75,7 +75,8 @@ ParameterStore::ParameterStore(const ParameterStore& whole, ParameterLayout layo
     : layout_(std::move(layout)),
       device_(whole.device()),
       parameters_(whole.parameters().narrow(0, begin, layout_.size())),
-      gradients_(whole.gradients().narrow(0, begin, layout_.size())) {
+      gradients_(whole.releases_gradients() ? at::zeros({layout_.size()}, parameters_.options())
+                                            : whole.gradients().narrow(0, begin, layout_.size())) {
   for (std::size_t i = 0; i < layout_.parameters().size(); ++i) {
     masters_.push_back(view(parameters_, i));
     tensors_.push_back(masters_[i].detach());

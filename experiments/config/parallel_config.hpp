@@ -15,10 +15,12 @@ struct ParallelConfig {
   std::int64_t timeout_seconds = 1800;
 
   void visit(FieldVisitor& v) {
-    v.choice({"shard",
-              "none: every process has all of the optimizer; optimizer: each keeps the state of a "
-              "share of the parameters and updates them (ZeRO-1)"},
-             shard, {"none", "optimizer"});
+    v.choice(
+        {"shard",
+         "none: every process has all of the optimizer; optimizer: each keeps the state of a "
+         "share of the parameters and updates them (ZeRO-1); gradients: each keeps the gradients "
+         "of its share alone, too (ZeRO-2)"},
+        shard, {"none", "optimizer", "gradients"});
     v.choice({"gradient_sum",
               "order in which micro-batches are added: running: each process its own one after the "
               "other; pairwise: by a tree over all, the same bits for 1, 2, 4, ... processes"},

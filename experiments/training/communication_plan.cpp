@@ -4,7 +4,7 @@
 
 #include "core/base/checked_math.hpp"
 #include "core/base/error.hpp"
-#include "core/parallel/gradient_sum.hpp"
+#include "core/parallel/bucket_exchange.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,10 +16,21 @@ std::int64_t own_optimizer_bytes(const MemoryPlan& plan, const RunConfig& config
   return ceil_divide(plan.optimizer_bytes() - plan.master_bytes, ranks) + plan.master_bytes;
 }
 
+// What gradients take beside the plan: buckets that are received, and, where no process keeps all
+// gradients, as many that are sent.
 std::int64_t received_bytes(const RunConfig& config, std::int64_t gradient_bytes,
                             std::int64_t ranks) {
   if (ranks == 1) return 0;
-  return std::min(gradient_bytes, GradientSum::kMostReceived * (config.parallel.bucket_mb << 20));
+  return std::min(gradient_bytes,
+                  BucketExchange::kMostReceived * (config.parallel.bucket_mb << 20));
+}
+
+// Times that gradients travel in a step.
+std::int64_t scatters(const RunConfig& config, std::int64_t ranks) {
+  if (config.parallel.shard != "gradients") return 1;
+  const auto length = std::max<std::int64_t>(1, config.data.spec->stated_shape().sequence_length);
+  const auto micro_batch = config.trainer.micro_batch_size * length * ranks;
+  return std::max<std::int64_t>(1, config.trainer.global_batch_tokens / micro_batch);
 }
 
 double per_second(double amount, double rate) { return rate > 0.0 ? amount / rate : 0.0; }
@@ -35,13 +46,17 @@ CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& co
                 tokens);
   const auto gradients = 4 * plan.parameters;
   CommunicationPlan of;
-  of.sent_bytes = 2.0 * double(ranks - 1) / double(ranks) * double(gradients);
+  of.sent_bytes =
+      double(1 + scatters(config, ranks)) * double(ranks - 1) / double(ranks) * double(gradients);
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);
   of.optimizer_bytes = own_optimizer_bytes(plan, config, ranks);
-  of.peak_bytes = plan.peak_bytes - plan.optimizer_bytes() + of.optimizer_bytes +
-                  received_bytes(config, gradients, ranks);
+  const auto received = received_bytes(config, gradients, ranks);
+  of.peak_bytes = plan.peak_bytes - plan.optimizer_bytes() + of.optimizer_bytes + received;
+  if (ranks > 1 && config.parallel.shard == "gradients") {
+    of.peak_bytes += ceil_divide(gradients, ranks) + received - plan.gradient_bytes;
+  }
   return of;
 }
 

@@ -17,13 +17,16 @@ struct Cluster {
 
 struct CommunicationPlan {
   // Sent by each process in a step, and received: gradients to their owners, (N - 1) / N of their
-  // 4 n bytes, and sums or new weights back, as many. The same for every rule: what a rule shares
-  // within a tensor stays with its owner.
+  // 4 n bytes, and sums or new weights back, as many; with parallel.shard gradients the first for
+  // each micro-batch. The same for every rule: what a rule shares within a tensor stays with its
+  // owner.
   double sent_bytes = 0.0;
   double seconds_sending = 0.0;      // sent_bytes at that rate; 0 where the rate is not known
   double seconds_computing = 0.0;    // the process' tokens of a step; the same
   std::int64_t optimizer_bytes = 0;  // of each process, with its share of the state
-  std::int64_t peak_bytes = 0;       // of each process, with what it receives
+  // Of each process, with what it receives; with parallel.shard gradients about: activations go
+  // while gradients come.
+  std::int64_t peak_bytes = 0;
 };
 
 // plan: of the same configuration. Throws InputError where N processes cannot share its step.

@@ -28,10 +28,15 @@ std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::De
                 "(micro_batch_size {} x sequence_length {})): each process takes equally many",
                 ranks.size(), count, trainer.global_batch_tokens, trainer.micro_batch_size,
                 run.data->shape().sequence_length);
-  require_input(run.config.parallel.shard == "none" || trainer.norms_every == 0,
-                "trainer.norms_every is {}, but parallel.shard is optimizer: no process has all "
-                "updates",
-                trainer.norms_every);
+  const auto& parallel = run.config.parallel;
+  require_input(parallel.shard == "none" || trainer.norms_every == 0,
+                "trainer.norms_every is {}, but parallel.shard is {}: no process has all updates",
+                trainer.norms_every, parallel.shard);
+  require_input(
+      parallel.shard != "gradients" || parallel.gradient_sum == "running" || count == ranks.size(),
+      "parallel.gradient_sum is pairwise, but with parallel.shard gradients a process "
+      "with {} micro-batches keeps no gradient of each",
+      count / ranks.size());
   require_input(trainer.gradients == "kept",
                 "{} processes, but trainer.gradients is released: processes add up gradients that "
                 "are kept",
@@ -51,6 +56,12 @@ GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micr
   return options;
 }
 
+// Where owners keep them, no process keeps all gradients.
+Gradients gradient_storage(const RunConfig& config, const Ranks& ranks) {
+  const bool sharded = !ranks.is_alone() && config.parallel.shard == "gradients";
+  return sharded ? Gradients::released : config.trainer.gradient_storage();
+}
+
 }  // namespace
 
 Learner::Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const RunOrigin& origin,
@@ -60,17 +71,23 @@ Learner::Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const
       trainer_(run.config.trainer),
       device_(device),
       ranks_(ranks),
+      micro_batches_(micro_batches_of(run, ranks, device)),
       store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
-             trainer_.gradient_storage()),
+             gradient_storage(run.config, ranks)),
       model_(run.config.model.spec->build(store_)),
       optimizer_(optimizer, run.config.parallel, store_, ranks,
                  static_cast<std::uint64_t>(run.config.seed)),
-      micro_batches_(micro_batches_of(run, ranks, device)),
       tokens_per_step_(trainer_.global_batch_tokens) {
-  if (store_.releases_gradients()) return;
-  sum_.emplace(
-      store_, ranks,
-      sum_options(run.config.parallel, micro_batches_ / ranks.size(), optimizer_.owners()));
+  make_sum();
+}
+
+void Learner::make_sum() {
+  if (trainer_.gradient_storage() == Gradients::released) return;
+  const auto& owners = optimizer_.owners();
+  const auto options = sum_options(run_.config.parallel, micro_batches_ / ranks_.size(), owners);
+  sum_ = store_.releases_gradients()
+             ? make_sharded_sum(store_, ranks_, options, optimizer_.gradients())
+             : make_kept_sum(store_, ranks_, options);
 }
 
 // A function of the step alone, which is what makes resuming exact.
@@ -188,7 +205,7 @@ double Learner::summed(const Step& step, std::vector<double> losses) {
 // targets (Liu et al., arXiv 2305.14342, Algorithm 2), from a stream of their own.
 void Learner::learn_curvature(Step& step) {
   sum_gradients(step, Targets::sampled);
-  store_.gradients().square_().mul_(static_cast<double>(step.counted));
+  optimizer_.gradients().square_().mul_(static_cast<double>(step.counted));
   optimizer_.own().learn_curvature();
 }
 
@@ -236,7 +253,7 @@ StepRecord Learner::step(std::int64_t done) {
   auto& row = step.row;
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, done, trainer_.steps);
-  const auto report = store_.releases_gradients() ? update_released(step) : update(step);
+  const auto report = sum_ ? update(step) : update_released(step);
   step.watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = done + 1;

@@ -64,6 +64,7 @@ class Learner {
   const Ranks& ranks() const { return ranks_; }
 
  private:
+  void make_sum();
   // A step that is being made.
   struct Step {
     std::int64_t done;
@@ -93,14 +94,14 @@ class Learner {
   const TrainerConfig& trainer_;
   at::Device device_;
   const Ranks& ranks_;
+  std::int64_t micro_batches_;  // of a step, of all processes
   ParameterStore store_;
   std::unique_ptr<Model> model_;
   ModelOptimizer optimizer_;
-  std::int64_t micro_batches_;  // of a step, of all processes
   std::int64_t tokens_per_step_;
   RankPace pace_;
   std::string pace_note_;
-  std::optional<GradientSum> sum_;  // nothing where gradients are released
+  std::unique_ptr<GradientSum> sum_;  // null where each gradient is used inside the backward pass
 };
 
 }  // namespace blockwise

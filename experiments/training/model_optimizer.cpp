@@ -15,7 +15,7 @@ ModelOptimizer::ModelOptimizer(const OptimizerConfig& config, const ParallelConf
     return;
   }
   require_input(!store.splits_masters(),
-                "parallel.shard is optimizer, but trainer.master_weights is not fp32");
+                "parallel.shard is {}, but trainer.master_weights is not fp32", parallel.shard);
   all_parameters_ = std::make_unique<ParameterStore>(store.layout(), at::kMeta);
   auto in_memory = config;
   in_memory.state.resident_mb = 0;

@@ -24,6 +24,10 @@ class ModelOptimizer {
   const Optimizer& own() const { return *own_; }
   // Of the model.
   const Partition& partition() const { return all_ ? all_->partition() : own_->partition(); }
+  // [n], or of this process' share.
+  const at::Tensor& gradients() const {
+    return own_parameters_ ? own_parameters_->gradients() : store_.gradients();
+  }
   // Bounds of the ranks' shares of the flat buffer; empty where each has all of it.
   const Shares& owners() const { return owners_; }
 

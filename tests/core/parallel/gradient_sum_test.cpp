@@ -67,10 +67,9 @@ at::Tensor running(const std::vector<at::Tensor>& parts) {
   return sum;
 }
 
-// Two steps, of which the second one counts: nothing is left of the first.
-at::Tensor summed(const Ranks& ranks, SumOrder order, std::int64_t micro_batches, Shares owners) {
-  ParameterStore store(three_tensors(), at::kCPU);
-  GradientSum sum(store, ranks, {order, micro_batches, 1024, std::move(owners)});
+// Of which the second one counts: nothing is left of the first.
+void run_two_steps(ParameterStore& store, const Ranks& ranks, std::int64_t micro_batches,
+                   GradientSum& sum) {
   for (int step = 0; step < 2; ++step) {
     sum.begin_step();
     for (std::int64_t i = 0; i < micro_batches; ++i) {
@@ -81,7 +80,24 @@ at::Tensor summed(const Ranks& ranks, SumOrder order, std::int64_t micro_batches
     sum.end_step();
   }
   store.check_gradient_views();
+}
+
+at::Tensor summed(const Ranks& ranks, SumOrder order, std::int64_t micro_batches, Shares owners) {
+  ParameterStore store(three_tensors(), at::kCPU);
+  const auto sum = make_kept_sum(store, ranks, {order, micro_batches, 1024, std::move(owners)});
+  run_two_steps(store, ranks, micro_batches, *sum);
   return store.gradients();
+}
+
+// The same into this rank's share alone.
+at::Tensor sharded(const Ranks& ranks, std::int64_t micro_batches, const Shares& owners) {
+  ParameterStore store(three_tensors(), at::kCPU, at::kFloat, std::nullopt, Gradients::released);
+  const auto r = std::size_t(ranks.rank());
+  auto own = at::full({owners[r + 1] - owners[r]}, 7.0, at::kFloat);
+  const auto sum =
+      make_sharded_sum(store, ranks, {SumOrder::running, micro_batches, 1024, owners}, own);
+  run_two_steps(store, ranks, micro_batches, *sum);
+  return own;
 }
 
 std::vector<at::Tensor> all_gradients(std::int64_t first, std::int64_t count) {
@@ -158,6 +174,28 @@ TEST_CASE("parallel: owners get their share, however uneven", "[parallel]") {
     const auto own = owners[std::size_t(ranks.rank()) + 1] - begin;
     demand(at::equal(sum.narrow(0, begin, own), expected.narrow(0, begin, own)), "other bits");
   }));
+}
+
+TEST_CASE("parallel: gradients that are sent to their owners as they appear", "[parallel]") {
+  const auto size = three_tensors().size();
+  for (const Shares& owners : {Shares{0, 3, 3, size}, Shares{0, 1300, 2600, size}}) {
+    for (const std::int64_t each : {1, 2}) {
+      // Every micro-batch over ranks, then one after the other.
+      auto expected = at::zeros({size});
+      for (std::int64_t i = 0; i < each; ++i) {
+        std::vector<at::Tensor> parts;
+        for (std::int64_t r = 0; r < 3; ++r) {
+          parts.push_back(gradient_of(r * each + i, three_tensors()));
+        }
+        expected = expected + tree(parts);
+      }
+      require_fine(on_ranks(3, [&](const Ranks& ranks, const auto&) {
+        const auto begin = owners[std::size_t(ranks.rank())];
+        const auto own = sharded(ranks, each, owners);
+        demand(at::equal(own, expected.narrow(0, begin, own.numel())), "other bits");
+      }));
+    }
+  }
 }
 
 TEST_CASE("parallel: numbers and texts of ranks", "[parallel]") {

@@ -179,11 +179,13 @@ TEST_CASE("ranks: a sharded optimizer makes the run of a whole one, to the bit w
     INFO(rule);
     const std::vector<std::string> whole = {kPairwise[0], "optimizer.rule=" + rule,
                                             "optimizer.gradient_clip=0"};
-    auto sharded = whole;
-    sharded.push_back("parallel.shard=optimizer");
     REQUIRE(run_program(r.words("whole_" + rule, whole)).exit_code == 0);
-    for (const std::int64_t size : {2, 4}) {
-      const auto name = rule + std::to_string(size);
+    // With gradients, too, where each of four processes has one micro-batch.
+    for (const auto& [size, shard] : std::vector<std::pair<std::int64_t, std::string>>{
+             {2, "optimizer"}, {4, "optimizer"}, {4, "gradients"}}) {
+      auto sharded = whole;
+      sharded.push_back("parallel.shard=" + shard);
+      const auto name = rule + std::to_string(size) + shard;
       CHECK(RankedRun(r.words(name, sharded), size).wait() ==
             std::vector<int>(std::size_t(size), 0));
       check_same_bits(r.path("whole_" + rule), r.path(name), 1e-6);
@@ -218,6 +220,21 @@ TEST_CASE("ranks: sharded state of 4 processes goes on with 1, 2 and 3", "[paral
     CHECK(y.processes[0].provenance.ranks == 4);
     CHECK(y.processes[1].provenance.ranks == next);
   }
+}
+
+TEST_CASE("ranks: gradients with their owners alone, over micro-batches, differ by rounding alone",
+          "[parallel]") {
+  const Ranked r;
+  const std::vector<std::string> sharded = {"parallel.shard=gradients"};
+  REQUIRE(run_program(r.words("whole")).exit_code == 0);
+  CHECK(RankedRun(r.words("sharded", sharded), 2).wait() == std::vector<int>{0, 0});
+  const auto x = read_run(r.path("whole") + "/run.h5"), y = read_run(r.path("sharded") + "/run.h5");
+  REQUIRE(x.steps.size() == y.steps.size());
+  for (std::size_t i = 0; i < x.steps.size(); ++i) {
+    // float32 sums of four terms, carried through twelve steps
+    CHECK(y.steps[i].loss == Approx(x.steps[i].loss).epsilon(1e-5));
+  }
+  CHECK(y.gradient_bytes == 0);
 }
 
 TEST_CASE("ranks: with clipping a sharded optimizer differs by rounding alone", "[parallel]") {
@@ -278,6 +295,8 @@ TEST_CASE("ranks: what several processes cannot do is bad input on each", "[para
   const Ranked r;
   const std::vector<int> refused(3, kExitBadInput);
   CHECK(RankedRun(r.words("uneven"), 3).wait() == refused);
+  const std::vector<std::string> pairwise = {kPairwise[0], "parallel.shard=gradients"};
+  CHECK(RankedRun(r.words("pairwise", pairwise), 2).wait() == std::vector<int>(2, kExitBadInput));
   const std::vector<std::string> all_tensors = {"optimizer.rule=badam", "parallel.shard=optimizer"};
   CHECK(RankedRun(r.words("badam", all_tensors), 2).wait() == std::vector<int>(2, kExitBadInput));
   const std::vector<std::string> released = {"trainer.gradients=released",
