@@ -29,6 +29,7 @@ struct BenchCommandOptions {
   std::int64_t steps = 10;
   std::vector<std::string> assignments;
   std::int64_t threads = 0;
+  std::string device = "cpu";
   bool json = false;
   TableWidth tables;
 };
@@ -39,9 +40,10 @@ std::vector<std::string> group_names() {
   return names;
 }
 
-nlohmann::ordered_json machine_json(int threads) {
-  const auto provenance = make_provenance(at::kCPU, threads, 0);
+nlohmann::ordered_json machine_json(int threads, const at::Device& device) {
+  const auto provenance = make_provenance(device, threads, 0);
   return {{"program", provenance.program_version},
+          {"device", device_description(device)},
           {"torch", provenance.torch_version},
           {"simd", provenance.simd_target},
           {"threads", threads}};
@@ -52,9 +54,13 @@ void run_groups(const BenchCommandOptions& options, nlohmann::ordered_json& docu
     const bool wanted =
         options.groups.empty() || std::ranges::count(options.groups, std::string(named.name)) > 0;
     if (!wanted) continue;
+    if (named.on_cpu_alone && !options.sizes.device.is_cpu()) {
+      require_input(options.groups.empty(), "{}: is timed on the CPU alone", named.name);
+      continue;
+    }
     fmt::print(stderr, "blockwise: {}: {}\n", named.name, named.doc);
     const auto group = named.make(options.sizes);
-    const auto times = time_cases(group, options.length);
+    const auto times = time_cases(group, options.length, options.sizes.device);
     if (options.json) {
       document["groups"][std::string(named.name)] = bench_json(group, times);
     } else {
@@ -102,10 +108,11 @@ void run_profile(const BenchCommandOptions& options, nlohmann::ordered_json& doc
              profile_table("longest operations", profile.operations, profile.seconds).text(width));
 }
 
-int bench_command(const BenchCommandOptions& options) {
+int bench_command(BenchCommandOptions options) {
+  options.sizes.device = resolve_device(options.device);
   print_note(thread_note(options.threads));
   const int threads = set_threads(options.threads);
-  auto document = machine_json(threads);
+  auto document = machine_json(threads, options.sizes.device);
   if (options.profile.empty()) {
     require_input(options.assignments.empty(), "--set: goes with --profile");
     run_groups(options, document);
@@ -149,6 +156,9 @@ CommandAction add_bench_options(CLI::App& verb) {
       ->capture_default_str();
   verb.add_option("--threads", options->threads, "CPU threads; 0: OMP_NUM_THREADS or all cores")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{4096}))
+      ->capture_default_str();
+  verb.add_option("--device", options->device, "of the groups; a profile has its configuration's")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   verb.add_flag("--json", options->json, "machine-readable");
   options->tables.add_flag(verb);
