@@ -31,6 +31,7 @@
 #include "experiments/training/memory_plan.hpp"
 #include "experiments/training/run_end.hpp"
 #include "experiments/training/run_start.hpp"
+#include "experiments/training/step_loss.hpp"
 
 namespace blockwise {
 namespace {
@@ -51,6 +52,20 @@ class Stopwatch {
   Clock::time_point last_ = Clock::now();
 };
 
+// On the device; its targets that count, of those that it has.
+struct CountedBatch {
+  Batch batch;
+  std::int64_t counted;
+};
+
+// What a step gathers while it is made.
+struct StepWork {
+  StepRecord row;
+  StepLoss loss;
+  Stopwatch watch;
+  std::int64_t counted = 0;  // targets of all its micro-batches
+};
+
 // Everything one run owns, in the order in which it is built.
 class Run {
  public:
@@ -66,16 +81,14 @@ class Run {
   std::int64_t counted(const Batch& batch) const;
   std::int64_t counted_in_step() const;
   // Of one micro-batch of the step, on the device; nothing where no target counts.
-  std::optional<Batch> micro_batch(std::int64_t number) const;
+  std::optional<CountedBatch> micro_batch(std::int64_t number) const;
   ForwardContext forward_context(std::int64_t micro_batch) const;
-  double add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
-                      std::int64_t counted_all, Stopwatch& watch);
-  void accumulate(StepRecord& row, std::int64_t micro_batch, std::int64_t counted_all,
-                  Stopwatch& watch);
-  void learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
-  StepReport update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
+  at::Tensor add_gradient(StepWork& work, const CountedBatch& batch, std::int64_t micro_batch);
+  void accumulate(StepWork& work, std::int64_t micro_batch);
+  void learn_curvature(StepWork& work);
+  StepReport update(StepWork& work);
   double released_norm(std::int64_t counted_all);
-  StepReport update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch);
+  StepReport update_released(StepWork& work);
   // A function of the step alone, which is what makes resuming exact.
   std::int64_t first_example(std::int64_t micro_batch) const {
     const auto cycle = trainer_.overfit_batches;
@@ -256,8 +269,13 @@ void Run::find_best(const std::vector<EvaluationRecord>& evaluations) {
   }
 }
 
+// From pinned memory, so that the host does not wait for what the device is at.
 Batch Run::to_device(const Batch& batch) const {
-  return {batch.inputs.to(device_), batch.targets.to(device_)};
+  if (device_.is_cpu()) return batch;
+  const auto moved = [this](const at::Tensor& x) {
+    return x.pin_memory().to(device_, x.scalar_type(), /*non_blocking=*/true);
+  };
+  return {moved(batch.inputs), moved(batch.targets)};
 }
 
 // Targets that count.
@@ -281,11 +299,12 @@ std::int64_t Run::counted_in_step() const {
 }
 
 // A mean over nothing is not a number.
-std::optional<Batch> Run::micro_batch(std::int64_t number) const {
+std::optional<CountedBatch> Run::micro_batch(std::int64_t number) const {
   const auto examples =
       run_.data->training_examples(first_example(number), trainer_.micro_batch_size);
-  if (counted(examples) == 0) return std::nullopt;
-  return to_device(examples);
+  const auto count = counted(examples);
+  if (count == 0) return std::nullopt;
+  return CountedBatch{to_device(examples), count};
 }
 
 ForwardContext Run::forward_context(std::int64_t micro_batch) const {
@@ -298,55 +317,53 @@ ForwardContext Run::forward_context(std::int64_t micro_batch) const {
 
 // Forward and backward of one micro-batch; its gradient is added to the flat buffer. Returns its
 // share of the loss.
-double Run::add_gradient(StepRecord& row, const Batch& batch, std::int64_t micro_batch,
-                         std::int64_t counted_all, Stopwatch& watch) {
-  const auto counts = counted(batch);
+at::Tensor Run::add_gradient(StepWork& work, const CountedBatch& counted,
+                             std::int64_t micro_batch) {
   auto context = forward_context(micro_batch);
-  const auto mean = model_->loss(batch, context);
+  const auto mean = model_->loss(counted.batch, context);
   // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
-  const auto loss = counts * micro_batches_ == counted_all
-                        ? mean / static_cast<double>(micro_batches_)
-                        : mean * (static_cast<double>(counts) / static_cast<double>(counted_all));
-  const auto value = loss.item<double>();
-  watch.lap(row.seconds_forward);
+  const auto loss =
+      counted.counted * micro_batches_ == work.counted
+          ? mean / static_cast<double>(micro_batches_)
+          : mean * (static_cast<double>(counted.counted) / static_cast<double>(work.counted));
+  work.watch.lap(work.row.seconds_forward);
   backward(loss);
-  watch.lap(row.seconds_backward);
-  return value;
+  work.watch.lap(work.row.seconds_backward);
+  return loss;
 }
 
-void Run::accumulate(StepRecord& row, std::int64_t number, std::int64_t counted_all,
-                     Stopwatch& watch) {
+void Run::accumulate(StepWork& work, std::int64_t number) {
   const auto batch = micro_batch(number);
-  watch.lap(row.seconds_data);
-  if (batch) row.loss += add_gradient(row, *batch, number, counted_all, watch);
+  work.watch.lap(work.row.seconds_data);
+  if (batch) work.loss.add(add_gradient(work, *batch, number));
 }
 
 // B g^2 with g the mean gradient of B labels that the model samples in the place of the step's
 // targets (Liu et al., arXiv 2305.14342, Algorithm 2), from a stream of their own.
-void Run::learn_curvature(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+void Run::learn_curvature(StepWork& work) {
   store_.zero_gradients();
   for (std::int64_t i = 0; i < micro_batches_; ++i) {
     auto batch = micro_batch(i);
-    watch.lap(row.seconds_data);
+    work.watch.lap(work.row.seconds_data);
     if (!batch) continue;
     auto context = forward_context(i);
-    batch->targets = sampled_labels(
-        *model_, *batch, context,
+    batch->batch.targets = sampled_labels(
+        *model_, batch->batch, context,
         make_generator(static_cast<std::uint64_t>(run_.config.seed), RandomStream::curvature_labels,
                        static_cast<std::uint64_t>(step_), static_cast<std::uint64_t>(i)));
-    watch.lap(row.seconds_forward);
-    add_gradient(row, *batch, i, counted_all, watch);
+    work.watch.lap(work.row.seconds_forward);
+    add_gradient(work, *batch, i);
   }
-  store_.gradients().square_().mul_(static_cast<double>(counted_all));
+  store_.gradients().square_().mul_(static_cast<double>(work.counted));
   optimizer_.learn_curvature();
 }
 
 // All gradients, then the step.
-StepReport Run::update(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
-  if (optimizer_.wants_curvature()) learn_curvature(row, counted_all, watch);
+StepReport Run::update(StepWork& work) {
+  if (optimizer_.wants_curvature()) learn_curvature(work);
   store_.zero_gradients();
-  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(row, i, counted_all, watch);
-  return optimizer_.step(row.learning_rate);
+  for (std::int64_t i = 0; i < micro_batches_; ++i) accumulate(work, i);
+  return optimizer_.step(work.row.learning_rate);
 }
 
 // Of the whole gradient, by a backward pass that keeps none of it.
@@ -355,26 +372,26 @@ double Run::released_norm(std::int64_t counted_all) {
   const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
     square += optimizer_.squared_norm(gradient);
   });
-  StepRecord unrecorded;
-  Stopwatch watch;
-  accumulate(unrecorded, 0, counted_all, watch);
+  StepWork unrecorded;
+  unrecorded.counted = counted_all;
+  accumulate(unrecorded, 0);
   return std::sqrt(square);
 }
 
 // Each tensor's step within the backward pass: one micro-batch, as resolve_batch() asks.
-StepReport Run::update_released(StepRecord& row, std::int64_t counted_all, Stopwatch& watch) {
+StepReport Run::update_released(StepWork& work) {
   double scale = 1.0;
   if (optimizer_.clipping().needs_norm()) {
-    const double norm = released_norm(counted_all);
-    watch.lap(row.seconds_backward);
+    const double norm = released_norm(work.counted);
+    work.watch.lap(work.row.seconds_backward);
     if (!std::isfinite(norm)) return {norm, 0.0};
     scale = optimizer_.clipping().scale(norm);
   }
-  optimizer_.begin_step(row.learning_rate, scale);
+  optimizer_.begin_step(work.row.learning_rate, scale);
   const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
     optimizer_.update(parameter, gradient);
   });
-  accumulate(row, 0, counted_all, watch);
+  accumulate(work, 0);
   return optimizer_.end_step();
 }
 
@@ -388,19 +405,20 @@ void Run::follow_energy(double seconds) {
 }
 
 StepRecord Run::train_step() {
-  StepRecord row;
-  Stopwatch whole, watch;
-  const auto counted_all = counted_in_step();
+  Stopwatch whole;
+  StepWork work;
+  auto& row = work.row;
+  work.counted = counted_in_step();
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, step_, trainer_.steps);
-  const auto report = store_.releases_gradients() ? update_released(row, counted_all, watch)
-                                                  : update(row, counted_all, watch);
+  const auto report = store_.releases_gradients() ? update_released(work) : update(work);
+  row.loss = work.loss.read();
   if (trainer_.norms_every > 0 && (step_ + 1) % trainer_.norms_every == 0) {
     auto norms = measure_norms(store_, optimizer_.squared_updates(), step_ + 1);
     norms.rate = optimizer_.learning_rates();
     recorder_.record(std::move(norms));
   }
-  watch.lap(row.seconds_optimizer);
+  work.watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   follow_energy(row.seconds);
   row.step = ++step_;
