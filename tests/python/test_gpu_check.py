@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,11 @@ from debian_prefix import PrefixError, listed_packages, make_prefix, place  # no
 
 torch = pytest.importorskip("torch")
 BUILD = Path(os.environ.get("BLOCKWISE_PROGRAM", ROOT / "build/release/blockwise")).parent
+
+
+def is_sanitized() -> bool:
+    cache = BUILD / "CMakeCache.txt"
+    return cache.is_file() and re.search(r"^BLOCKWISE_SANITIZE:\w+=.+", cache.read_text(), re.MULTILINE) is not None
 
 
 def run_in(folder: Path, seconds: float = 60.0) -> CheckRun:
@@ -86,6 +92,7 @@ def test_without_a_gpu_it_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (BUILD / "test_cuda").exists(), reason="the tests are not built")
+@pytest.mark.skipif(is_sanitized(), reason="minutes under a sanitizer, where its parts have tests of their own")
 def test_a_rehearsal_runs_every_stage(tmp_path: Path) -> None:
     words = [sys.executable, FOLDER / "gpu_check.py", "--dry-run", "--minutes", "10", "--build", BUILD]
     for more in ([], ["--stages", "runs"]):  # the second trains on in the same folder
