@@ -83,6 +83,16 @@ sanitize-threads: developer-dependencies configure ## what runs on several threa
 	@$(CMAKE) --build --preset tsan --parallel $(JOBS)
 	@$(CTEST) --preset tsan
 
+MINUTES ?= 10
+GPU_PYTHON = $(or $(PYTHON),$(call in_venv_or_path,python3))
+.PHONY: gpu-check
+gpu-check: ## build, test and time on this machine's GPU, in MINUTES=10; installs nothing
+	@$(GPU_PYTHON) tests/benchmarks/gpu/gpu_check.py --minutes $(MINUTES) $(GPU_CHECK_OPTIONS)
+
+.PHONY: gpu-bundle
+gpu-bundle: ## what gpu-check needs on a machine without a network, as one archive
+	@$(GPU_PYTHON) tests/benchmarks/gpu/bundle.py
+
 .PHONY: quickstart
 quickstart: build corpus ## find a partition, compare it with Adam-mini's and AdamW: table and figure
 	@$(MAKE) --no-print-directory --silent $(FOUND)

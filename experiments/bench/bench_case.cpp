@@ -1,6 +1,7 @@
 #include "experiments/bench/bench_case.hpp"
 
 #include <benchmark/benchmark.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <map>
@@ -36,14 +37,25 @@ void interleave() {
   benchmark::Initialize(&count, words);
 }
 
+// Where the CPU does not compute itself, calls return before their work is done.
+void wait_for(const at::Device& device) {
+  if (device.is_cpu()) return;
+  c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
 }  // namespace
 
-std::vector<BenchTime> time_cases(const BenchGroup& group, const BenchLength& length) {
+std::vector<BenchTime> time_cases(const BenchGroup& group, const BenchLength& length,
+                                  at::Device device) {
   interleave();
   for (const auto& each : group.cases) {
     each.run();
-    const auto loop = [&each](benchmark::State& state) {
-      for (auto _ : state) each.run();
+    wait_for(device);
+    const auto loop = [&each, &device](benchmark::State& state) {
+      for (auto _ : state) {
+        each.run();
+        wait_for(device);
+      }
     };
     benchmark::RegisterBenchmark(each.name.c_str(), loop)
         ->UseRealTime()

@@ -3,6 +3,8 @@
 // google-benchmark's.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,7 +36,9 @@ struct BenchTime {
   double median = 0.0, least = 0.0, most = 0.0;  // over the repetitions
 };
 
-// In the order of the cases. Every case has run once before.
-std::vector<BenchTime> time_cases(const BenchGroup& group, const BenchLength& length);
+// In the order of the cases. Every case has run once before. A call's seconds end when the device
+// has done what it was asked for.
+std::vector<BenchTime> time_cases(const BenchGroup& group, const BenchLength& length,
+                                  at::Device device = at::kCPU);
 
 }  // namespace blockwise

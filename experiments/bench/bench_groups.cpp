@@ -6,13 +6,14 @@ namespace blockwise {
 namespace {
 
 // In the order of their names.
-constexpr std::array<BenchGroup (*)(const BenchSizes&), kBenchGroups.size()> kMakers = {
+constexpr std::array<BenchGroup (*)(const BenchSubject&), kBenchGroups.size()> kMakers = {
     machine_limits, optimizer_updates, state_codecs, curvature_products, training_steps};
 
 std::vector<NamedBenchGroup> named_groups() {
   std::vector<NamedBenchGroup> groups;
   for (std::size_t i = 0; i < kBenchGroups.size(); ++i) {
-    groups.push_back({kBenchGroups[i].name, kBenchGroups[i].doc, kMakers[i]});
+    groups.push_back(
+        {kBenchGroups[i].name, kBenchGroups[i].doc, kMakers[i], kBenchGroups[i].on_cpu_alone});
   }
   return groups;
 }

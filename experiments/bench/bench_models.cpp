@@ -26,11 +26,12 @@ std::unique_ptr<ModelSpec> model_spec(const BenchModel& model) {
   return spec;
 }
 
-Batch random_batch(const BenchModel& model) {
+Batch random_batch(const BenchModel& model, at::Device device) {
   auto generator = make_generator(2, RandomStream::data);
   const std::vector<std::int64_t> shape{model.sequences, model.length};
   const auto inputs = at::randint(model.vocabulary, shape, generator, at::kLong);
-  return {inputs, at::randint(model.vocabulary, shape, generator, at::kLong)};
+  const auto targets = at::randint(model.vocabulary, shape, generator, at::kLong);
+  return {inputs.to(device), targets.to(device)};
 }
 
 }  // namespace blockwise

@@ -1,6 +1,8 @@
 // The models that products and training are timed on: GPT-2s, tied, with random tokens.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,6 +21,6 @@ struct BenchModel {
 std::span<const BenchModel> bench_models();
 std::unique_ptr<ModelSpec> model_spec(const BenchModel& model);
 // The same at every call.
-Batch random_batch(const BenchModel& model);
+Batch random_batch(const BenchModel& model, at::Device device);
 
 }  // namespace blockwise

@@ -9,11 +9,12 @@ namespace blockwise {
 
 struct BenchGroupName {
   std::string_view name, doc;
+  bool on_cpu_alone = false;
 };
 inline constexpr std::array<BenchGroupName, 5> kBenchGroups = {
     {{"limits", "memory and matrix products of this machine"},
      {"optimizers", "updates beside LibTorch's fused AdamW"},
-     {"codecs", "state as codes, written and read"},
+     {"codecs", "state as codes, written and read", true},
      {"products", "curvature products, in gradients"},
      {"training", "steps of three models in float32 and bfloat16"}}};
 

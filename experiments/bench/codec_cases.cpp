@@ -50,9 +50,9 @@ void add_codec(BenchGroup& group, const std::string& name, StateUse use, std::in
 
 }  // namespace
 
-BenchGroup state_codecs(const BenchSizes& sizes) {
+BenchGroup state_codecs(const BenchSubject& sizes) {
   const auto rows = std::max<std::int64_t>(8, sizes.parameters / 1024);
-  BenchGroup group{"codecs", {copy_case(rows * 1024)}};
+  BenchGroup group{"codecs", {copy_case(rows * 1024, at::kCPU)}};
   for (const auto use : {StateUse::average, StateUse::non_negative}) {
     for (const auto& name : state_codec_names(use)) {
       if (name != "fp32") add_codec(group, name, use, rows);

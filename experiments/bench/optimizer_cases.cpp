@@ -46,8 +46,8 @@ ParameterLayout matrices(std::int64_t count, std::int64_t rows) {
   return ParameterLayout(std::move(tensors));
 }
 
-std::shared_ptr<ParameterStore> filled_store(ParameterLayout layout) {
-  auto store = std::make_shared<ParameterStore>(std::move(layout), at::kCPU);
+std::shared_ptr<ParameterStore> filled_store(ParameterLayout layout, at::Device device) {
+  auto store = std::make_shared<ParameterStore>(std::move(layout), device);
   store->initialize(1);
   store->gradients().normal_(0.0, 1e-3);
   return store;
@@ -92,7 +92,7 @@ BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
     lists->gradients.push_back(tensor.grad());
     lists->first.push_back(at::zeros_like(lists->parameters.back()));
     lists->second.push_back(at::zeros_like(lists->parameters.back()));
-    lists->steps.push_back(at::zeros({}));
+    lists->steps.push_back(at::zeros({}, at::TensorOptions(store->device()).dtype(at::kFloat)));
   }
   const auto run = [lists, store] {
     const at::NoGradGuard no_grad;
@@ -110,27 +110,36 @@ BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
 
 // A rule over up to 2,000 tensors of 4,096 numbers, in the time that it takes over one tensor of
 // all of them.
-void add_many_tensors(BenchGroup& group, const std::string& rule, std::int64_t parameters) {
-  const auto count = std::clamp<std::int64_t>(parameters / 4096, 1, 2000);
+void add_many_tensors(BenchGroup& group, const std::string& rule, const BenchSubject& sizes) {
+  const auto count = std::clamp<std::int64_t>(sizes.parameters / 4096, 1, 2000);
   const auto add = [&](const std::string& name, const ParameterLayout& layout) -> BenchCase& {
-    group.cases.push_back(update_case(name, filled_store(layout), {{"rule", rule}}));
+    group.cases.push_back(update_case(name, filled_store(layout, sizes.device), {{"rule", rule}}));
     return group.cases.back();
   };
   const auto one = add(rule + ", 1 tensor", matrices(1, 16 * count)).name;
   add(rule + ", 2,000 tensors", matrices(count, 16)).baseline = one;
 }
 
+// Rules and formats of state that have no kernels elsewhere.
+void add_of_cpu(const std::function<void(const std::string&, const nlohmann::json&)>& add) {
+  for (const auto* rule : {"nadamw", "lomo"}) add(rule, {{"rule", rule}});
+  add("adamw 8-bit",
+      {{"rule", "adamw"},
+       {"state", {{"first_moments", "dynamic_8bit"}, {"second_moments", "dynamic_8bit"}}}});
+  add("adam_mini 8-bit", {{"rule", "adam_mini"}, {"state", {{"first_moments", "dynamic_8bit"}}}});
+}
+
 }  // namespace
 
-BenchGroup optimizer_updates(const BenchSizes& sizes) {
-  const auto store = filled_store(layout_of(sizes.parameters));
-  BenchGroup group{"optimizers", {triad_case(store->layout().size()), fused_case(store)}};
+BenchGroup optimizer_updates(const BenchSubject& sizes) {
+  const auto store = filled_store(layout_of(sizes.parameters), sizes.device);
+  BenchGroup group{"optimizers",
+                   {copy_case(store->layout().size(), sizes.device),
+                    triad_case(store->layout().size(), sizes.device), fused_case(store)}};
   const auto add = [&](const std::string& name, const nlohmann::json& fields) {
     group.cases.push_back(update_case(name, store, fields));
   };
-  for (const auto* rule : {"adamw", "nadamw", "lion", "sgd_momentum", "lomo"}) {
-    add(rule, {{"rule", rule}});
-  }
+  for (const auto* rule : {"adamw", "lion", "sgd_momentum"}) add(rule, {{"rule", rule}});
   for (const auto* partition :
        {"adam_mini", "per_head", "per_row", "per_column", "per_tensor", "factored"}) {
     add(fmt::format("adam_mini {}", partition),
@@ -138,11 +147,8 @@ BenchGroup optimizer_updates(const BenchSizes& sizes) {
   }
   add("adamw with clipping", {{"rule", "adamw"}, {"gradient_clip", 1.0}});
   add("adam_mini with clipping", {{"rule", "adam_mini"}, {"gradient_clip", 1.0}});
-  add("adamw 8-bit",
-      {{"rule", "adamw"},
-       {"state", {{"first_moments", "dynamic_8bit"}, {"second_moments", "dynamic_8bit"}}}});
-  add("adam_mini 8-bit", {{"rule", "adam_mini"}, {"state", {{"first_moments", "dynamic_8bit"}}}});
-  for (const auto* rule : {"adamw", "adam_mini"}) add_many_tensors(group, rule, sizes.parameters);
+  if (sizes.device.is_cpu()) add_of_cpu(add);
+  for (const auto* rule : {"adamw", "adam_mini"}) add_many_tensors(group, rule, sizes);
   return group;
 }
 

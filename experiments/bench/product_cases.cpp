@@ -23,10 +23,10 @@ struct Subject {
   std::unique_ptr<Model> model;
   Batch batch;
 
-  explicit Subject(const BenchModel& size)
+  Subject(const BenchModel& size, at::Device device)
       : spec(model_spec(size)),
-        store(std::make_unique<ParameterStore>(spec->layout(), at::kCPU)),
-        batch(random_batch(size)) {
+        store(std::make_unique<ParameterStore>(spec->layout(), device)),
+        batch(random_batch(size, device)) {
     store->initialize(1);
     model = spec->build(*store);
   }
@@ -43,7 +43,7 @@ struct Product {
         curvature(*subject->model, *subject->store, {subject->batch}, method),
         of_all(curvature, kind, ParameterSubset(subject->spec->layout())) {
     auto generator = make_generator(3, RandomStream::probe);
-    v = at::randn({of_all.columns()}, generator, at::kFloat);
+    v = at::randn({of_all.columns()}, generator, at::kFloat).to(subject->store->device());
     y = at::empty_like(v);
   }
 };
@@ -67,13 +67,15 @@ BenchCase lanczos_case(const std::shared_ptr<Subject>& subject) {
 
 }  // namespace
 
-BenchGroup curvature_products(const BenchSizes& sizes) {
+BenchGroup curvature_products(const BenchSubject& sizes) {
   const auto& size = bench_models()[sizes.models > 1 ? 1 : 0];
-  const auto subject = std::make_shared<Subject>(size);
-  const auto moved = std::make_shared<Subject>(size);  // whose weights differences change
+  const auto subject = std::make_shared<Subject>(size, sizes.device);
+  const auto moved =
+      std::make_shared<Subject>(size, sizes.device);  // whose weights differences change
   const auto gradient = [subject] {
     subject->store->zero_gradients();
     ForwardContext context;
+    context.cpu_kernels = subject->store->device().is_cpu();
     backward(subject->model->loss(subject->batch, context));
   };
   const auto plain = [subject] {

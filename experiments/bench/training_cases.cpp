@@ -42,10 +42,10 @@ struct Step {
   Batch batch;
   bool autocast;
 
-  Step(const BenchModel& size, const Format& format)
-      : spec(model_spec(size)), batch(random_batch(size)), autocast(format.autocast) {
+  Step(const BenchModel& size, const Format& format, at::Device device)
+      : spec(model_spec(size)), batch(random_batch(size, device)), autocast(format.autocast) {
     const auto mixed = format.masters ? std::optional(MixedPrecision{}) : std::nullopt;
-    store = std::make_unique<ParameterStore>(spec->layout(), at::kCPU, at::kFloat, mixed);
+    store = std::make_unique<ParameterStore>(spec->layout(), device, at::kFloat, mixed);
     store->initialize(1);
     model = spec->build(*store);
     optimizer = std::make_unique<Optimizer>(adamw(), *store);
@@ -55,6 +55,7 @@ struct Step {
     store->zero_gradients();
     ForwardContext context;
     context.autocast = autocast;
+    context.cpu_kernels = store->device().is_cpu();
     backward(model->loss(batch, context));
     optimizer->step(1e-4);
   }
@@ -76,14 +77,14 @@ const char* limit_of(at::ScalarType type) {
 
 }  // namespace
 
-BenchGroup training_steps(const BenchSizes& sizes) {
+BenchGroup training_steps(const BenchSubject& sizes) {
   BenchGroup group{"training", {}};
   for (const auto type : {at::kFloat, at::kBFloat16}) {
-    group.cases.push_back(product_case(limit_of(type), {1024, 512, 2048}, type));
+    group.cases.push_back(product_case(limit_of(type), {1024, 512, 2048}, type, sizes.device));
   }
   for (const auto& size : bench_models().first(std::size_t(sizes.models))) {
     for (const auto& format : kFormats) {
-      const auto step = std::make_shared<Step>(size, format);
+      const auto step = std::make_shared<Step>(size, format, sizes.device);
       group.cases.push_back({.name = fmt::format("{} {}", size.name, format.name),
                              .run = [step] { (*step)(); },
                              .flops = flops(size, step->spec->layout()),

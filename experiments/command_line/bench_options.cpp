@@ -43,6 +43,9 @@ void add_options(CLI::App& verb, BenchOptions& options) {
   verb.add_option("--threads", options.threads, "CPU threads; 0: OMP_NUM_THREADS or all cores")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{4096}))
       ->capture_default_str();
+  verb.add_option("--device", options.device, "of the groups; a profile has its configuration's")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   verb.add_flag("--json", options.json, "machine-readable");
   options.tables.add_flag(verb);
 }

@@ -20,6 +20,7 @@ struct BenchOptions {
   std::int64_t steps = 10;
   std::vector<std::string> assignments;
   std::int64_t threads = 0;
+  std::string device = "cpu";
   bool json = false;
   TableWidth tables;
 };

@@ -10,9 +10,10 @@ void add_options(CLI::App& verb, PlanOptions& options) {
   verb.add_option("config", options.config, "YAML file of a run, or of a sweep (its base)")
       ->required();
   add_set_option(verb, options.assignments);
-  verb.add_option("--device-memory", options.device_gib, "GiB of one device")
-      ->check(CLI::Range(1e-3, 1e6))
-      ->capture_default_str();
+  verb.add_option(
+      "--device-memory", options.device_memory,
+      "of one device, like 80GB or 80GiB: says whether the run fits, and ends with 1 where "
+      "it does not");
   verb.add_option("--ranks", options.ranks,
                   "processes that make the run together: what each sends and holds")
       ->check(CLI::Range(1, 1 << 16))

@@ -14,7 +14,7 @@ namespace blockwise {
 struct PlanOptions {
   std::string config;
   std::vector<std::string> assignments;
-  double device_gib = 80.0;
+  std::string device_memory;  // that the run has to fit into; empty: none is asked for
   std::int64_t ranks = 1;
   double gigabytes_per_second = 0.0, teraflops = 0.0;  // of each rank; 0: not known
   bool json = false;

@@ -37,7 +37,7 @@ const std::vector<Verb>& verbs() {
       verb<PlanOptions>(
           "plan",
           "Memory, checkpoint size, FLOPs and devices of a run, before anything is allocated",
-          "blockwise plan configs/llama/7b.yaml --set optimizer.rule=adam_mini --device-memory 80"),
+          "blockwise plan configs/llama-7b-lomo.yaml --device-memory 80GB"),
       verb<EvalOptions>(
           "eval", "Loss, perplexity and bits per byte of a model on a token file",
           "blockwise eval --model runs/gpt2-tiny --tokens data/austen-byte/validation.bin"),

@@ -19,22 +19,28 @@
 namespace blockwise {
 namespace {
 
-nlohmann::ordered_json machine_json(int threads) {
-  const auto provenance = make_provenance(at::kCPU, threads, 0);
+nlohmann::ordered_json machine_json(int threads, const at::Device& device) {
+  const auto provenance = make_provenance(device, threads, 0);
   return {{"program", provenance.program_version},
+          {"device", device_description(device)},
           {"torch", provenance.torch_version},
           {"simd", provenance.simd_target},
           {"threads", threads}};
 }
 
-void run_groups(const BenchOptions& options, nlohmann::ordered_json& document) {
+void run_groups(const BenchOptions& options, const BenchSubject& subject,
+                nlohmann::ordered_json& document) {
   for (const auto& named : bench_groups()) {
     const bool wanted =
         options.groups.empty() || std::ranges::count(options.groups, std::string(named.name)) > 0;
     if (!wanted) continue;
+    if (named.on_cpu_alone && !subject.device.is_cpu()) {
+      require_input(options.groups.empty(), "{}: is timed on the CPU alone", named.name);
+      continue;
+    }
     fmt::print(stderr, "blockwise: {}: {}\n", named.name, named.doc);
-    const auto group = named.make(options.sizes);
-    const auto times = time_cases(group, options.length);
+    const auto group = named.make(subject);
+    const auto times = time_cases(group, options.length, subject.device);
     if (options.json) {
       document["groups"][std::string(named.name)] = bench_json(group, times);
     } else {
@@ -85,12 +91,13 @@ void run_profile(const BenchOptions& options, nlohmann::ordered_json& document) 
 }  // namespace
 
 int run_verb(const BenchOptions& options) {
+  const BenchSubject subject{options.sizes, resolve_device(options.device)};
   print_note(thread_note(options.threads));
   const int threads = set_threads(options.threads);
-  auto document = machine_json(threads);
+  auto document = machine_json(threads, subject.device);
   if (options.profile.empty()) {
     require_input(options.assignments.empty(), "--set: goes with --profile");
-    run_groups(options, document);
+    run_groups(options, subject, document);
   } else {
     run_profile(options, document);
   }

@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "core/base/error.hpp"
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
+#include "experiments/records/exit_code.hpp"
 #include "experiments/terminal/terminal.hpp"
 #include "experiments/training/communication_plan.hpp"
 #include "experiments/training/memory_plan.hpp"
@@ -15,6 +19,44 @@ namespace {
 
 Cluster cluster_of(const PlanOptions& options) {
   return {options.ranks, options.gigabytes_per_second * 1e9, options.teraflops * 1e12};
+}
+
+constexpr double kGibibyte = double(1 << 30);
+constexpr std::int64_t kUsualDevice = std::int64_t{80} << 30;
+
+// "80GB" or "80GiB"; a number alone is GiB.
+std::int64_t device_bytes(const std::string& text) {
+  double number = 0.0;
+  const auto* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  const std::string_view unit(rest, std::size_t(end - rest));
+  const bool is_known = error == std::errc() && (unit.empty() || unit == "GB" || unit == "GiB");
+  require_input(is_known && number >= 1e-3 && number <= 1e6,
+                "--device-memory: '{}' is not a size like 80GB or 80GiB, of 0.001 to 1000000",
+                text);
+  return static_cast<std::int64_t>(number * (unit == "GB" ? 1e9 : kGibibyte));
+}
+
+// Of a plan on a device of so many bytes. Beside tensors is what a process has at most.
+struct Fit {
+  std::int64_t needed, device;
+  bool fits() const { return needed <= device; }
+  std::string text() const {
+    const double gigabytes = double(needed) / 1e9, room = double(device) / 1e9;
+    return fits() ? fmt::format("It fits: {:.2f} GB of {:.2f} GB, {:.2f} GB are left.", gigabytes,
+                                room, room - gigabytes)
+                  : fmt::format("It does not fit: {:.2f} GB, and the device has {:.2f} GB.",
+                                gigabytes, room);
+  }
+};
+
+std::optional<Fit> fit_of(const MemoryPlan& plan, const PlanOptions& options) {
+  if (options.device_memory.empty()) return std::nullopt;
+  return Fit{plan.peak_bytes + kMostBesideTensors, device_bytes(options.device_memory)};
+}
+
+std::int64_t planned_device(const PlanOptions& options) {
+  return options.device_memory.empty() ? kUsualDevice : device_bytes(options.device_memory);
 }
 
 std::string device_text(std::int64_t count) {
@@ -73,16 +115,18 @@ void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOpti
       {key_column("memory"), value_column("bytes"), value_column("GB"), value_column("GiB")});
   for (const auto& [name, bytes] : memory_rows(plan)) {
     memory.add({name, fmt::format("{}", bytes), fmt::format("{:.4f}", double(bytes) / 1e9),
-                fmt::format("{:.3f}", double(bytes) / double(1 << 30))});
+                fmt::format("{:.3f}", double(bytes) / kGibibyte)});
   }
-  const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
+  const auto device = planned_device(options);
+  const double gibibytes = double(device) / kGibibyte;
   TextTable others({key_column("cost"), value_column("")});
   others.add({"FLOPs per token, training", fmt::format("{:.4g}", plan.flops_per_token)});
-  others.add({fmt::format("devices of {:g} GiB, state sharded", options.device_gib),
+  others.add({fmt::format("devices of {:.4g} GiB, state sharded", gibibytes),
               device_text(devices_state_sharded(plan, device))});
-  others.add({fmt::format("devices of {:g} GiB, all sharded", options.device_gib),
+  others.add({fmt::format("devices of {:.4g} GiB, all sharded", gibibytes),
               device_text(devices_all_sharded(plan, device))});
   fmt::print("{}\n{}", memory.text(width), others.text(width));
+  if (const auto fit = fit_of(plan, options)) print_words("\n" + fit->text() + "\n");
 }
 
 std::string seconds_text(double seconds) {
@@ -104,7 +148,7 @@ void print_communication(const RunConfig& config, const MemoryPlan& plan,
 }
 
 void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptions& options) {
-  const auto device = static_cast<std::int64_t>(options.device_gib * double(1 << 30));
+  const auto device = planned_device(options);
   nlohmann::ordered_json word = {
       {"name", config.name},
       {"parameters", plan.parameters},
@@ -140,25 +184,33 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
                          {"optimizer_bytes", of.optimizer_bytes},
                          {"peak_bytes", of.peak_bytes}};
   }
+  if (const auto fit = fit_of(plan, options)) {
+    word["needed_bytes"] = fit->needed;
+    word["fits"] = fit->fits();
+  }
   fmt::print("{}\n", json_text(word));
 }
 
 }  // namespace
 
 int run_verb(const PlanOptions& options) {
+  planned_device(options);  // refused before the work
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   print_note(document.moved_note());
   const auto config = document.run_config();
   const auto plan = plan_memory(config);
   print_note(plan.note);
+  require_input(plan.note.empty() || options.device_memory.empty(),
+                "--device-memory: whether the run fits is not known without its activations");
   if (options.json) {
     print_json(config, plan, options);
   } else {
     print_table(config, plan, options);
     if (options.ranks > 1) print_communication(config, plan, options);
   }
-  return 0;
+  const auto fit = fit_of(plan, options);
+  return fit && !fit->fits() ? kExitFailed : kExitFinished;
 }
 
 }  // namespace blockwise

@@ -98,8 +98,13 @@ std::int64_t Learner::first_example(std::int64_t done, std::int64_t micro_batch)
   return first + (batch * micro_batches_ + micro_batch) * trainer_.micro_batch_size;
 }
 
+// From pinned memory, so that the host does not wait for what the device is at.
 Batch Learner::to_device(const Batch& batch) const {
-  return {batch.inputs.to(device_), batch.targets.to(device_)};
+  if (device_.is_cpu()) return batch;
+  const auto moved = [this](const at::Tensor& x) {
+    return x.pin_memory().to(device_, x.scalar_type(), /*non_blocking=*/true);
+  };
+  return {moved(batch.inputs), moved(batch.targets)};
 }
 
 // Targets that count.
@@ -123,11 +128,13 @@ std::int64_t Learner::counted_in_step(std::int64_t done) const {
 }
 
 // On the device; nothing where no target counts, over which there is no mean.
-std::optional<Batch> Learner::micro_batch(const Step& step, std::int64_t number) const {
+std::optional<Learner::CountedBatch> Learner::micro_batch(const Step& step,
+                                                          std::int64_t number) const {
   const auto examples =
       run_.data->training_examples(first_example(step.done, number), trainer_.micro_batch_size);
-  if (counted(examples) == 0) return std::nullopt;
-  return to_device(examples);
+  const auto count = counted(examples);
+  if (count == 0) return std::nullopt;
+  return CountedBatch{to_device(examples), count};
 }
 
 ForwardContext Learner::forward_context(const Step& step, std::int64_t micro_batch) const {
@@ -151,32 +158,32 @@ void Learner::sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) 
 
 // Forward and backward of one micro-batch; its gradient is added to the flat buffer. Returns its
 // share of the loss.
-double Learner::add_gradient(Step& step, const Batch& batch, std::int64_t micro_batch) {
-  const auto counts = counted(batch);
+at::Tensor Learner::add_gradient(Step& step, const CountedBatch& counted,
+                                 std::int64_t micro_batch) {
   auto context = forward_context(step, micro_batch);
-  const auto mean = model_->loss(batch, context);
+  const auto mean = model_->loss(counted.batch, context);
   // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.
-  const auto loss = counts * micro_batches_ == step.counted
-                        ? mean / static_cast<double>(micro_batches_)
-                        : mean * (static_cast<double>(counts) / static_cast<double>(step.counted));
-  const auto value = loss.item<double>();
+  const auto loss =
+      counted.counted * micro_batches_ == step.counted
+          ? mean / static_cast<double>(micro_batches_)
+          : mean * (static_cast<double>(counted.counted) / static_cast<double>(step.counted));
   step.watch.lap(step.row.seconds_forward);
   backward(loss);
   step.watch.lap(step.row.seconds_backward);
-  return value;
+  return loss;
 }
 
-std::vector<double> Learner::sum_gradients(Step& step, Targets targets) {
+StepLoss Learner::sum_gradients(Step& step, Targets targets) {
   const auto count = micro_batches_ / ranks_.size();
-  std::vector<double> losses(std::size_t(count), 0.0);
+  StepLoss losses;
   sum_->begin_step();
   for (std::int64_t i = 0; i < count; ++i) {
     const auto number = ranks_.rank() * count + i;
     sum_->begin_micro_batch();
     auto batch = micro_batch(step, number);
     step.watch.lap(step.row.seconds_data);
-    if (batch && targets == Targets::sampled) sample_labels(step, *batch, number);
-    if (batch) losses[std::size_t(i)] = add_gradient(step, *batch, number);
+    if (batch && targets == Targets::sampled) sample_labels(step, batch->batch, number);
+    batch ? losses.add(add_gradient(step, *batch, number)) : losses.add_nothing();
     sum_->end_micro_batch();
   }
   sum_->end_step();
@@ -186,18 +193,20 @@ std::vector<double> Learner::sum_gradients(Step& step, Targets targets) {
 
 // Over all micro-batches in their order, whichever process has which. With the losses travels how
 // long each process has computed.
-double Learner::summed(const Step& step, std::vector<double> losses) {
+double Learner::summed(const Step& step) {
   const auto& row = step.row;
-  const auto count = losses.size();
-  losses.push_back(row.seconds_data + row.seconds_forward + row.seconds_backward - sum_->waited());
-  const auto all = ranks_.gather(losses);
+  auto own = step.loss.read();
+  if (ranks_.is_alone()) return std::accumulate(own.begin(), own.end(), 0.0);
+  const auto count = own.size();
+  own.push_back(row.seconds_data + row.seconds_forward + row.seconds_backward - sum_->waited());
+  const auto all = ranks_.gather(own);
   double loss = 0.0;
   std::vector<double> seconds;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const bool is_time = i % (count + 1) == count;
     is_time ? seconds.push_back(all[i]) : void(loss += all[i]);
   }
-  if (!ranks_.is_alone()) pace_note_ = pace_.add(seconds);
+  pace_note_ = pace_.add(seconds);
   return loss;
 }
 
@@ -212,7 +221,7 @@ void Learner::learn_curvature(Step& step) {
 // All gradients, then the step.
 StepReport Learner::update(Step& step) {
   if (optimizer_.own().wants_curvature()) learn_curvature(step);
-  step.row.loss = summed(step, sum_gradients(step, Targets::given));
+  step.loss = sum_gradients(step, Targets::given);
   return optimizer_.step(step.row.learning_rate);
 }
 
@@ -222,7 +231,7 @@ double Learner::released_norm(Step& step) {
   const GradientRelease release(store_, [&](std::size_t, const at::Tensor& gradient) {
     square += optimizer_.own().squared_norm(gradient);
   });
-  auto unrecorded = step;
+  Step unrecorded{step.done, step.counted, {}, {}, {}};
   if (const auto batch = micro_batch(step, 0)) add_gradient(unrecorded, *batch, 0);
   step.watch.lap(step.row.seconds_backward);
   return std::sqrt(square);
@@ -243,17 +252,18 @@ StepReport Learner::update_released(Step& step) {
   });
   const auto batch = micro_batch(step, 0);
   step.watch.lap(step.row.seconds_data);
-  if (batch) step.row.loss = add_gradient(step, *batch, 0);
+  if (batch) step.loss.add(add_gradient(step, *batch, 0));
   return optimizer.end_step();
 }
 
 StepRecord Learner::step(std::int64_t done) {
   Stopwatch whole;
-  Step step{done, counted_in_step(done), {}, {}};
+  Step step{done, counted_in_step(done), {}, {}, {}};
   auto& row = step.row;
   row.learning_rate = run_.config.optimizer.learning_rate *
                       schedule_fraction(run_.config.schedule, done, trainer_.steps);
   const auto report = sum_ ? update(step) : update_released(step);
+  row.loss = summed(step);
   step.watch.lap(row.seconds_optimizer);
   whole.lap(row.seconds);
   row.step = done + 1;

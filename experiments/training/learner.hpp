@@ -19,6 +19,7 @@
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/training/model_optimizer.hpp"
 #include "experiments/training/rank_pace.hpp"
+#include "experiments/training/step_loss.hpp"
 #include "experiments/training/stopwatch.hpp"
 
 namespace blockwise {
@@ -71,19 +72,25 @@ class Learner {
     std::int64_t counted;  // targets of all micro-batches
     StepRecord row;
     Stopwatch watch;
+    StepLoss loss;  // of this process
+  };
+  // On the device; its targets that count, of those that it has.
+  struct CountedBatch {
+    Batch batch;
+    std::int64_t counted;
   };
   std::int64_t counted(const Batch& batch) const;
   std::int64_t counted_in_step(std::int64_t done) const;
-  std::optional<Batch> micro_batch(const Step& step, std::int64_t number) const;
+  std::optional<CountedBatch> micro_batch(const Step& step, std::int64_t number) const;
   std::int64_t first_example(std::int64_t done, std::int64_t micro_batch) const;
   Batch to_device(const Batch& batch) const;
   ForwardContext forward_context(const Step& step, std::int64_t micro_batch) const;
   void sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) const;
-  double add_gradient(Step& step, const Batch& batch, std::int64_t micro_batch);
-  // The loss of this process' micro-batches, one number each, and their gradients in the store.
+  at::Tensor add_gradient(Step& step, const CountedBatch& batch, std::int64_t micro_batch);
+  // The loss of this process' micro-batches, and their gradients where they are added up.
   enum class Targets { given, sampled };
-  std::vector<double> sum_gradients(Step& step, Targets targets);
-  double summed(const Step& step, std::vector<double> losses);
+  StepLoss sum_gradients(Step& step, Targets targets);
+  double summed(const Step& step);
   void learn_curvature(Step& step);
   StepReport update(Step& step);
   double released_norm(Step& step);

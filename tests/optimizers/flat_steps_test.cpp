@@ -5,8 +5,8 @@
 
 #include "core/io/atomic_file.hpp"
 #include "core/partition/partition_file.hpp"
-#include "tests/optimizers/kernels/flat_problem.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/flat_problem.hpp"
 #include "tests/support/optimizer_setup.hpp"
 #include "tests/support/small_models.hpp"
 #include "tests/support/temporary_folder.hpp"

@@ -139,9 +139,9 @@ def curvlinops_operator(model: Gpt, parameters: tuple, batch: tuple) -> object:
     )  # fmt: skip
 
 
-def product_cases() -> Iterable[Case]:
-    size = SIZES[1]
-    model, (x, y) = Gpt(size, fused_attention=False), batch_of(size)
+def product_cases(size: Size = SIZES[1], device: str = "cpu") -> Iterable[Case]:
+    model = Gpt(size, fused_attention=False).to(device)
+    x, y = (part.to(device) for part in batch_of(size))
     parameters = list(model.parameters())
     v = [torch.randn_like(p) for p in parameters]
 
@@ -177,13 +177,17 @@ OUR_PRODUCTS = {
 # ---- training -------------------------------------------------------------------------------------------
 
 
-def training_step(size: Size, bfloat16: bool, compiled: bool) -> Callable[[], object]:
-    model, (x, y) = Gpt(size), batch_of(size)
-    loss = torch.compile(model) if compiled else model
+def training_step(
+    size: Size, bfloat16: bool, backend: str | None, device: str = "cpu"
+) -> Callable[[], object]:
+    """backend: of torch.compile; None: eager."""
+    model = Gpt(size).to(device)
+    x, y = (part.to(device) for part in batch_of(size))
+    loss = torch.compile(model, backend=backend) if backend else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
             value = loss(x, y)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -195,9 +199,9 @@ def training_step(size: Size, bfloat16: bool, compiled: bool) -> Callable[[], ob
 
 def training_cases(size: Size) -> Iterable[Case]:
     for bfloat16 in (False, True):
-        for compiled in (False, True):
-            words = ("compiled" if compiled else "eager", "bfloat16 autocast" if bfloat16 else "float32")
-            yield f"torch {words[0]}, {words[1]}", training_step(size, bfloat16, compiled)
+        for backend in (None, "inductor"):
+            words = ("compiled" if backend else "eager", "bfloat16 autocast" if bfloat16 else "float32")
+            yield f"torch {words[0]}, {words[1]}", training_step(size, bfloat16, backend)
 
 
 def our_training(program: str, size: Size, threads: int) -> Seconds:

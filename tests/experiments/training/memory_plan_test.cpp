@@ -220,3 +220,45 @@ TEST_CASE("A plan without sizes says what is missing", "[plan]") {
   auto document = YamlDocument::parse(yaml("/nowhere", "llama"), "plan.yaml");
   CHECK_THROWS_WITH(plan_memory(document.run_config()), Contains("vocab_size is 0"));
 }
+
+TEST_CASE("A plan says whether a 7B model fits on a device of 80 GB", "[plan]") {
+  const auto plan = [](const std::string& rule, const std::string& memory) {
+    std::vector<std::string> words = {"plan", BLOCKWISE_SOURCE_DIR "/configs/llama/7b.yaml"};
+    const std::vector<std::string> settings = {"optimizer.rule=" + rule,
+                                               "trainer.device=cuda",
+                                               "trainer.gradients=released",
+                                               "trainer.global_batch_tokens=0",
+                                               "trainer.micro_batch_size=1",
+                                               "trainer.activation_checkpointing=true",
+                                               "trainer.master_weights=lossless_16bit"};
+    for (const auto& setting : settings) {
+      words.insert(words.end(), {"--set", setting});
+    }
+    if (!memory.empty()) words.insert(words.end(), {"--device-memory", memory});
+    return run_program(words);
+  };
+  const auto mini = plan("adam_mini", "80GB"), adamw = plan("adamw", "80GB");
+  CHECK(mini.exit_code == 0);
+  CHECK_THAT(mini.output, Contains("It fits: 56.4"));
+  CHECK(adamw.exit_code == 1);
+  CHECK_THAT(adamw.output, Contains("It does not fit: 83.3") && Contains("has 80.00 GB"));
+  CHECK(plan("adamw", "80GiB").exit_code == 0);
+  CHECK(plan("adamw", "").exit_code == 0);
+}
+
+TEST_CASE("A device's memory that is no size is a sentence", "[plan]") {
+  const SmallRunFolder p(4);
+  for (const auto& memory :
+       std::vector<std::string>{"much", "80TB", "-1", "0", "80 GB", "nan", "1e7GiB"}) {
+    const auto refused = p.run({"plan", "--device-memory=" + memory});
+    INFO(memory << refused.errors);
+    CHECK(refused.exit_code == 2);
+    CHECK_THAT(refused.errors, Contains("--device-memory: '" + memory + "' is not a size"));
+  }
+  const auto fits = p.run({"plan", "--device-memory", "0.6GB", "--json"});
+  CHECK(fits.exit_code == 0);
+  CHECK_THAT(fits.output, Contains("\"fits\":true"));
+  const auto small = p.run({"plan", "--device-memory", "0.1", "--json"});
+  CHECK(small.exit_code == 1);
+  CHECK_THAT(small.output, Contains("\"fits\":false"));
+}

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "tests/optimizers/kernels/fibers/thread_block.hpp"
-#include "tests/optimizers/kernels/flat_problem.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/flat_problem.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -37,7 +37,7 @@ void check_agrees(const FlatProblem& problem, Kind kind, double clip_norm = 0.0)
         "");
 }
 
-FlatProblem problem_of(const std::vector<Shape>& shapes, Rates rates = Rates::step) {
+FlatProblem problem_of(const std::vector<FlatShape>& shapes, Rates rates = Rates::step) {
   FlatProblem problem;
   add_structures(problem, shapes, rates);
   problem.fill();
@@ -45,7 +45,7 @@ FlatProblem problem_of(const std::vector<Shape>& shapes, Rates rates = Rates::st
 }
 
 void add_merged(FlatProblem& problem) {
-  for (const auto& shape : std::vector<Shape>{{67, 129}, {1, 1}, {5, 7}, {3, 4097}}) {
+  for (const auto& shape : std::vector<FlatShape>{{67, 129}, {1, 1}, {5, 7}, {3, 4097}}) {
     problem.add({shape.rows, shape.columns, shape.rows, shape.columns}, Moment::tiles).merged = 4;
     problem.add({shape.rows, shape.columns}, Moment::elements).rests = true;
     problem.add({shape.rows, shape.columns, shape.rows, shape.columns}, Moment::tiles, Rates::one)
@@ -102,7 +102,7 @@ TEST_CASE("flat steps: SGD and Lion") {
 }
 
 TEST_CASE("flat steps: rates per block") {
-  const std::vector<Shape> shapes = {{5, 9, 2, 4}, {3, 1031, 2, 500}, {1, 1}, {70, 33, 35, 2}};
+  const std::vector<FlatShape> shapes = {{5, 9, 2, 4}, {3, 1031, 2, 500}, {1, 1}, {70, 33, 35, 2}};
   for (const auto rates : {Rates::one, Rates::per_tile}) {
     for (const auto kind : {Kind::adam, Kind::momentum, Kind::descent, Kind::lion}) {
       check_agrees(problem_of(shapes, rates), kind);

@@ -1,4 +1,4 @@
-#include "tests/optimizers/kernels/flat_problem.hpp"
+#include "tests/support/flat_problem.hpp"
 
 #include <fmt/format.h>
 
@@ -54,26 +54,28 @@ Floats padded(Floats values) {
   return values;
 }
 
-// The buffers of a step between pages that nobody may touch.
-struct Guarded {
-  GuardedBuffer<float> w, g, m, v, rates;
-  Guarded(const FlatProblem& p, GuardedBuffer<float>::Against side)
-      : w(padded(p.w), side),
-        g(padded(p.g), side),
-        m(padded(p.m), side),
-        v(padded(p.v), side),
-        rates(padded(p.rates), side) {}
-  kernels::FlatBuffers view() const {
-    return {w.data(), g.data(), m.data(), v.data(), rates.data()};
+class GuardedMemory : public ProblemMemory {
+ public:
+  GuardedMemory(const FlatProblem& p, GuardedBuffer<float>::Against side)
+      : w_(padded(p.w), side),
+        g_(padded(p.g), side),
+        m_(padded(p.m), side),
+        v_(padded(p.v), side),
+        rates_(padded(p.rates), side) {}
+  kernels::FlatBuffers view() const override {
+    return {w_.data(), g_.data(), m_.data(), v_.data(), rates_.data()};
   }
-  void read(FlatProblem& p) const {
+  void read(FlatProblem& p) const override {
     const auto copy = [](const GuardedBuffer<float>& from, Floats& to) {
       std::copy_n(from.data(), to.size(), to.begin());
     };
-    copy(w, p.w);
-    copy(m, p.m);
-    copy(v, p.v);
+    copy(w_, p.w);
+    copy(m_, p.m);
+    copy(v_, p.v);
   }
+
+ private:
+  GuardedBuffer<float> w_, g_, m_, v_, rates_;
 };
 
 bool same_bits(const float* a, const float* b, std::int64_t n) {
@@ -262,7 +264,7 @@ void check_norm(const FlatProblem& p, const kernels::FlatReport& report, double 
 
 }  // namespace
 
-FlatSection& FlatProblem::add(const Shape& shape, Moment moment, Rates rates_kind) {
+FlatSection& FlatProblem::add(const FlatShape& shape, Moment moment, Rates rates_kind) {
   FlatSection s;
   s.begin = elements_;
   s.rows = shape.rows;
@@ -296,7 +298,7 @@ void FlatProblem::draw_gradient(std::uint32_t stream) {
   g = formula_floats(stream, elements_, 1e-2);
 }
 
-void add_structures(FlatProblem& problem, const std::vector<Shape>& shapes, Rates rates) {
+void add_structures(FlatProblem& problem, const std::vector<FlatShape>& shapes, Rates rates) {
   for (const auto& [rows, columns, tile_rows, tile_columns] : shapes) {
     problem.add({rows, columns}, Moment::elements, rates);
     problem.add({rows, columns, tile_rows, tile_columns}, Moment::elements, rates);
@@ -311,8 +313,8 @@ void add_structures(FlatProblem& problem, const std::vector<Shape>& shapes, Rate
   }
 }
 
-std::vector<Shape> small_shapes() {
-  std::vector<Shape> shapes;
+std::vector<FlatShape> small_shapes() {
+  std::vector<FlatShape> shapes;
   for (const std::int64_t rows : {1, 2, 5, 17, 33}) {
     for (const std::int64_t columns : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33}) {
       shapes.push_back({rows, columns, 2 + rows % 3, 2 + columns % 4});
@@ -321,7 +323,7 @@ std::vector<Shape> small_shapes() {
   return shapes;
 }
 
-std::vector<Shape> large_shapes() {
+std::vector<FlatShape> large_shapes() {
   return {{9, 1025, 8, 1024}, {67, 1091, 40, 100}, {300, 3, 100, 2}, {40, 210, 39, 209}};
 }
 
@@ -333,20 +335,24 @@ kernels::FlatRule flat_rule(Kind kind) {
   return rule;
 }
 
+std::unique_ptr<ProblemMemory> guarded_memory(const FlatProblem& problem, int step) {
+  const auto side =
+      step % 2 == 0 ? GuardedBuffer<float>::Against::end : GuardedBuffer<float>::Against::begin;
+  return std::make_unique<GuardedMemory>(problem, side);
+}
+
 namespace {
 
 template <typename Check>
 FlatProblem run(FlatProblem problem, kernels::MakeFlatStepper& make, const FlatRule& rule,
-                int steps, double clip_norm, const Check& check) {
+                int steps, double clip_norm, MakeProblemMemory& make_memory, const Check& check) {
   const auto stepper = make(kernels::make_flat_plan(problem.sections), nullptr);
   for (int step = 0; step < steps; ++step) {
     problem.draw_gradient(std::uint32_t(20 + step));
     const auto before = problem;
-    const auto side =
-        step % 2 == 0 ? GuardedBuffer<float>::Against::end : GuardedBuffer<float>::Against::begin;
-    const Guarded memory(problem, side);
-    const auto report = stepper->step(rule, memory.view(), clip_norm);
-    memory.read(problem);
+    const auto memory = make_memory(problem, step);
+    const auto report = stepper->step(rule, memory->view(), clip_norm);
+    memory->read(problem);
     check(before, problem, report);
   }
   return problem;
@@ -355,9 +361,10 @@ FlatProblem run(FlatProblem problem, kernels::MakeFlatStepper& make, const FlatR
 }  // namespace
 
 std::vector<std::string> differences(FlatProblem problem, kernels::MakeFlatStepper& make,
-                                     const FlatRule& rule, int steps, double clip_norm) {
+                                     const FlatRule& rule, int steps, double clip_norm,
+                                     MakeProblemMemory& memory) {
   std::vector<std::string> found;
-  run(std::move(problem), make, rule, steps, clip_norm,
+  run(std::move(problem), make, rule, steps, clip_norm, memory,
       [&](const FlatProblem& before, const FlatProblem& after, const kernels::FlatReport& report) {
         check_norm(before, report, clip_norm, found);
         const auto more = Comparison(before, after, rule, report).found;
@@ -367,8 +374,8 @@ std::vector<std::string> differences(FlatProblem problem, kernels::MakeFlatStepp
 }
 
 FlatProblem stepped(FlatProblem problem, kernels::MakeFlatStepper& make, const FlatRule& rule,
-                    int steps, double clip_norm) {
-  return run(std::move(problem), make, rule, steps, clip_norm,
+                    int steps, double clip_norm, MakeProblemMemory& memory) {
+  return run(std::move(problem), make, rule, steps, clip_norm, memory,
              [](const FlatProblem&, const FlatProblem&, const kernels::FlatReport&) {});
 }
 

@@ -2,6 +2,7 @@
 // the CPU's kernels, section by section.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ namespace blockwise::testing {
 using kernels::FlatSection;
 using Floats = std::vector<float>;
 
-struct Shape {
+struct FlatShape {
   std::int64_t rows, columns;
   std::int64_t tile_rows = 1, tile_columns = 1;
 };
@@ -27,7 +28,7 @@ struct Shape {
 class FlatProblem {
  public:
   // Appends a tensor of one section; returns it for changes of what does not move its neighbours.
-  FlatSection& add(const Shape& shape, FlatSection::Moment moment,
+  FlatSection& add(const FlatShape& shape, FlatSection::Moment moment,
                    FlatSection::Rates rates = FlatSection::Rates::step);
   // Drawn by formula; weights of size 1, gradients and moments of size 1e-2.
   void fill();
@@ -41,23 +42,38 @@ class FlatProblem {
 };
 
 // Sections of every structure in all of `shapes`.
-void add_structures(FlatProblem& problem, const std::vector<Shape>& shapes,
+void add_structures(FlatProblem& problem, const std::vector<FlatShape>& shapes,
                     FlatSection::Rates rates = FlatSection::Rates::step);
 
 // 1 to 33 rows and columns, around every width of vectors.
-std::vector<Shape> small_shapes();
+std::vector<FlatShape> small_shapes();
 // Longer than a warp's segment, a piece, a strip; last ones of one element.
-std::vector<Shape> large_shapes();
+std::vector<FlatShape> large_shapes();
+
+// The buffers of a problem where a stepper can reach them.
+class ProblemMemory {
+ public:
+  virtual ~ProblemMemory() = default;
+  virtual kernels::FlatBuffers view() const = 0;
+  virtual void read(FlatProblem& problem) const = 0;  // w, m and v
+};
+using MakeProblemMemory = std::unique_ptr<ProblemMemory>(const FlatProblem& problem, int step);
+
+// On the host, between pages that nobody may touch: behind the last element in even steps, before
+// the first one in odd steps.
+MakeProblemMemory guarded_memory;
 
 // What a step got wrong, in words; empty where nothing. w and m are the CPU's bit for bit, given
 // the same second moments; those are bit-equal per element, and within kMomentTolerance where
 // shared.
 std::vector<std::string> differences(FlatProblem problem, kernels::MakeFlatStepper& make,
-                                     const kernels::FlatRule& rule, int steps, double clip_norm);
+                                     const kernels::FlatRule& rule, int steps, double clip_norm,
+                                     MakeProblemMemory& memory = guarded_memory);
 
 // Buffers after some steps.
 FlatProblem stepped(FlatProblem problem, kernels::MakeFlatStepper& make,
-                    const kernels::FlatRule& rule, int steps, double clip_norm);
+                    const kernels::FlatRule& rule, int steps, double clip_norm,
+                    MakeProblemMemory& memory = guarded_memory);
 
 // Adam at step 3, SGD with momentum 0.9; decay 0.1, rate 1e-2.
 kernels::FlatRule flat_rule(kernels::FlatRule::Kind kind);

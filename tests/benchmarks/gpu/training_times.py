@@ -1,0 +1,48 @@
+"""A step of GPT-2 125M in bfloat16 autocast, beside the same model in PyTorch, eager and compiled."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+
+from check_report import Target
+from check_run import CheckRun
+from gpt2_runs import Batch, batch, command, tokens_per_second
+from models import Size
+from peers import training_step
+from torch_times import seconds_of
+
+RATE = Target(1.0, is_least=True)
+
+
+def peer_size(run: CheckRun, of: Batch) -> Size:
+    if run.is_rehearsal:
+        return Size("tiny", 16, 1, 2, 50304, of.length, of.sequences)
+    return Size("125M", 768, 12, 12, 50304, of.length, of.sequences)
+
+
+def ours(run: CheckRun) -> float:
+    output = run.output / "step"
+    shutil.rmtree(output, ignore_errors=True)
+    steps = 3 if run.is_rehearsal else 60
+    run.finish("step", command(run, output, steps, "trainer.evaluate_every=0"), 180)
+    rate = tokens_per_second(run, output)
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    return rate
+
+
+def training_times(run: CheckRun) -> None:
+    of = batch(run)
+    tokens = of.sequences * of.length
+    own = ours(run)
+    run.report.add_figure("training step, blockwise", own, "tokens/s")
+    # A rehearsal compiles nothing: that takes minutes of a CPU.
+    backends = {"eager": None, "compiled": "eager" if run.is_rehearsal else "inductor"}
+    for name, backend in backends.items():
+        step = training_step(peer_size(run, of), bfloat16=True, backend=backend, device=run.device)
+        rate = tokens / seconds_of(step, run.device, 0.01 if run.is_rehearsal else 5.0)
+        del step
+        gc.collect()
+        run.report.add_figure(f"training step, PyTorch {name}", rate, "tokens/s")
+        target = RATE if name == "compiled" else None
+        run.report.add_figure(f"training step, blockwise of PyTorch {name}", own / rate, "", target)

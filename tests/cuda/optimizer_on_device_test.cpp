@@ -1,0 +1,73 @@
+// The whole Optimizer on the device, against the CPU's.
+#include <cmath>
+
+#include "tests/cuda/tested_device.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/optimizer_setup.hpp"
+#include "tests/support/small_models.hpp"
+
+using namespace blockwise;
+using namespace blockwise::testing;
+
+namespace {
+
+struct Stepped {
+  Stepped(nlohmann::json fields, at::Device device)
+      : store(small_models()[4].spec()->layout(), device) {
+    fields["weight_decay"] = 0.1;
+    fill_parameters(store);
+    optimizer = std::make_unique<Optimizer>(optimizer_config(fields), store);
+  }
+  StepReport step(int draw) {
+    fill_gradients(store, draw);
+    return optimizer->step(1e-2);
+  }
+
+  ParameterStore store;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  const auto x = a.cpu(), y = b.cpu();
+  return ((x - y).abs() / y.abs().clamp_min(1.0)).max().item<double>();
+}
+
+// Three steps. Sums have other orders, and other rules' tensor operations other roundings: a few
+// units in the last place of weights of size 1 in each step.
+void check_like_the_cpu(const nlohmann::json& fields, bool by_kernels) {
+  INFO(fields.dump());
+  Stepped device(fields, tested_device()), cpu(fields, at::kCPU);
+  if (by_kernels) REQUIRE(device.optimizer->use_flat_steps(tested_stepper()));
+  for (int draw = 0; draw < 3; ++draw) {
+    const auto report = device.step(draw), expected = cpu.step(draw);
+    CHECK(report.gradient_norm == Approx(expected.gradient_norm).epsilon(1e-6));
+    CHECK(report.update_norm == Approx(expected.update_norm).epsilon(1e-5));
+  }
+  CHECK(difference(device.store.parameters(), cpu.store.parameters()) < 1e-6);
+}
+
+}  // namespace
+
+TEST_CASE("device optimizer: every rule with kernels takes the CPU's steps") {
+  for (const std::string rule :
+       {"adamw", "adam_mini", "blockwise_sgd", "sgd", "sgd_momentum", "lion"}) {
+    check_like_the_cpu({{"rule", rule}}, true);
+  }
+}
+
+TEST_CASE("device optimizer: every structure of a partition") {
+  for (const std::string partition : {"per_tensor", "per_column", "per_row", "per_head", "factored",
+                                      "factored_per_head", "per_element"}) {
+    check_like_the_cpu({{"rule", "adam_mini"}, {"partition", {{"rule", partition}}}}, true);
+  }
+}
+
+TEST_CASE("device optimizer: rates that change from step to step") {
+  check_like_the_cpu({{"rule", "adam_mini"}, {"rates", {{"method", "blockwise_lr"}}}}, true);
+}
+
+TEST_CASE("device optimizer: rules without kernels, by LibTorch's operations") {
+  for (const std::string rule : {"nadamw", "adafactor", "lomo"}) {
+    check_like_the_cpu({{"rule", rule}}, false);
+  }
+}
