@@ -17,9 +17,10 @@ set(experiments_may_include core hessian optimizers experiments)
 set(tests_may_include ${folders})
 
 # Wings of experiments/: what each may include of the others.
-set(wings program commands bench rates partitions sweeps training curvature config text records terminal)
+set(wings program commands bench cluster rates partitions sweeps training curvature config text records terminal)
 set(program_sees commands)
-set(commands_sees bench rates partitions sweeps training curvature config text records terminal)
+set(commands_sees bench cluster rates partitions sweeps training curvature config text records terminal)
+set(cluster_sees sweeps config records terminal)
 set(bench_sees training config records)
 set(rates_sees sweeps training curvature config records)
 set(partitions_sees sweeps training curvature config records)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/io/lease_keeper.hpp"
 #include "core/partition/partition_report.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/commands/command.hpp"
@@ -35,6 +36,7 @@ struct TrainOptions {
   bool dry_run = false;
   bool json = false;
   bool progress_lines = false;
+  std::string claim;
   TableWidth tables;
 };
 
@@ -117,6 +119,8 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
 }
 
 int train_command(const TrainOptions& options) {
+  std::unique_ptr<LeaseKeeper> lease;
+  if (!options.claim.empty()) lease = keep_lease_of_parent(options.claim);
   auto run = resolve(read_config(options));
   run.from = options.from;
   if (options.dry_run) {
@@ -152,6 +156,8 @@ CommandAction add_train_options(CLI::App& verb) {
   verb.add_flag("--json", options->json, "machine-readable last word");
   options->tables.add_flag(verb);
   verb.add_flag("--progress-lines", options->progress_lines, "progress as lines on standard output")
+      ->group("");
+  verb.add_option("--claim", options->claim, "of the sweep that runs this as one of its members")
       ->group("");
   return [options] {
     const FlagTable flags{{{"trainer.threads", "--threads"}},
