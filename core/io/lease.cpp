@@ -24,7 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::string_view kBegin = "claim-", kEnd = ".json";
+constexpr std::string_view kNameBegin = "claim-";
+constexpr std::string_view kNameEnd = ".json";
 // Between what stays and the number of renewals.
 constexpr std::string_view kAfterIdentity = ",\"renewals\":";
 constexpr std::size_t kLargestClaim = 4096;
@@ -46,15 +47,15 @@ struct Descriptor {
 };
 
 fs::path claim_file(const fs::path& folder, std::int64_t number) {
-  return folder / fmt::format("{}{}{}", kBegin, number, kEnd);
+  return folder / fmt::format("{}{}{}", kNameBegin, number, kNameEnd);
 }
 
 // Of claim-N.json; 0 for another name.
 std::int64_t claim_number(const std::string& name) {
   std::int64_t number = 0;
-  if (!name.starts_with(kBegin) || !name.ends_with(kEnd)) return 0;
-  const auto* begin = name.data() + kBegin.size();
-  const auto* end = name.data() + name.size() - kEnd.size();
+  if (!name.starts_with(kNameBegin) || !name.ends_with(kNameEnd)) return 0;
+  const auto* begin = name.data() + kNameBegin.size();
+  const auto* end = name.data() + name.size() - kNameEnd.size();
   const auto [rest, error] = std::from_chars(begin, end, number);
   return error == std::errc() && rest == end && number > 0 ? number : 0;
 }

@@ -15,7 +15,7 @@ namespace blockwise {
 namespace {
 
 // Its default action, which nothing here changes, ends the process.
-constexpr int kEnd = SIGALRM;
+constexpr int kEndingSignal = SIGALRM;
 
 // Signals are for the thread that works.
 class BlockedSignals {
@@ -43,7 +43,7 @@ timespec time_of(double seconds) {
 LeaseKeeper::LeaseKeeper(Lease lease) : lease_(std::move(lease)) {
   sigevent event{};
   event.sigev_notify = SIGEV_SIGNAL;
-  event.sigev_signo = kEnd;
+  event.sigev_signo = kEndingSignal;
   if (::timer_create(CLOCK_BOOTTIME, &event, &timer_) != 0) {
     throw std::runtime_error(fmt::format("no timer for a lease: {}", std::strerror(errno)));
   }
@@ -89,10 +89,12 @@ void LeaseKeeper::end_at(double boot_second) {
 std::unique_ptr<LeaseKeeper> keep_lease_of_parent(const std::filesystem::path& file) {
   auto lease = Lease::of_parent(file);
   if (lease) return std::make_unique<LeaseKeeper>(std::move(*lease));
-  ::raise(kEnd);
+  ::raise(kEndingSignal);
   return nullptr;
 }
 
-bool ended_without_lease(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == kEnd; }
+bool ended_without_lease(int status) {
+  return WIFSIGNALED(status) && WTERMSIG(status) == kEndingSignal;
+}
 
 }  // namespace blockwise

@@ -166,8 +166,10 @@ CommandAction add_sweep_options(CLI::App& verb) {
                   "thread, as far as memory holds them, or as many as Slurm starts")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  verb.add_option("--launcher", options->launcher,
-                  "local: the members run here; slurm: as a job array, as sweep.slurm says")
+  verb.add_option(
+          "--launcher", options->launcher,
+          "local: the members run here; slurm: as a job array, as sweep.slurm says, for example "
+          "--launcher slurm --jobs 4 --set sweep.slurm.time=04:00:00")
       ->check(CLI::IsMember({"local", "slurm"}))
       ->capture_default_str();
   verb.add_flag("--export-only", options->export_only,
