@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "core/io/lease.hpp"
+
 namespace blockwise {
 
 struct SweepOptions {
@@ -14,6 +16,11 @@ struct SweepOptions {
   std::vector<std::string> assignments;
   std::string output;
   std::int64_t jobs = 0;
+  std::string launcher = "local";
+  std::string member;
+  std::int64_t lease = Lease::kLength.count();
+  bool export_only = false;
+  bool requeue = false;
   bool dry_run = false;
   bool json = false;
 };

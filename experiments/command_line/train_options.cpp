@@ -22,6 +22,8 @@ void add_options(CLI::App& verb, TrainOptions& options) {
   options.tables.add_flag(verb);
   verb.add_flag("--progress-lines", options.progress_lines, "progress as lines on standard output")
       ->group("");
+  verb.add_option("--claim", options.claim, "of the sweep that runs this as one of its members")
+      ->group("");
 }
 
 }  // namespace blockwise

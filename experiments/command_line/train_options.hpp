@@ -20,6 +20,7 @@ struct TrainOptions {
   bool dry_run = false;
   bool json = false;
   bool progress_lines = false;
+  std::string claim;
   TableWidth tables;
 };
 

@@ -23,7 +23,7 @@ int run_confirmation(const ReportOptions& options) {
   const auto sweep = prepare_confirmation(options.folder, seeds);
   install_stop_handlers("step of each run");
   const auto jobs = options.jobs > 0 ? options.jobs : members_at_once(sweep);
-  const auto outcome = run_sweep(sweep, *starter, jobs, stop_requested);
+  const auto outcome = run_sweep(sweep, {*starter, jobs}, stop_requested);
   if (outcome.unfinished > 0) return report_stop(true);  // the report has standard output
   return outcome.failed > 0 ? kExitFailed : kExitFinished;
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -11,22 +10,10 @@
 
 #include "core/text/printable_text.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/shell_word.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 
 namespace blockwise {
-namespace {
-
-std::string shell_word(const std::string& word) {
-  const bool plain = !word.empty() && std::ranges::all_of(word, [](unsigned char c) {
-    return std::isalnum(c) || std::string_view("_-./=:,+@%").find(char(c)) != std::string::npos;
-  });
-  if (plain) return word;
-  std::string text(1, '\'');
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + '\'';
-}
-
-}  // namespace
 
 // The kernel keeps the words, each with a zero byte behind it.
 std::string this_command() {

@@ -1,50 +1,28 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <filesystem>
-#include <nlohmann/json.hpp>
+#include <chrono>
 #include <string>
 #include <vector>
 
+#include "core/base/error.hpp"
+#include "core/io/lease.hpp"
+#include "experiments/cluster/slurm.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/member_processes.hpp"
-#include "experiments/commands/stop_report.hpp"
-#include "experiments/records/exit_code.hpp"
+#include "experiments/commands/slurm_launch.hpp"
+#include "experiments/commands/sweep_outcome.hpp"
 #include "experiments/sweeps/members_at_once.hpp"
 #include "experiments/sweeps/sweep.hpp"
 #include "experiments/sweeps/sweep_changes.hpp"
 #include "experiments/sweeps/sweep_confirmation.hpp"
 #include "experiments/terminal/stop_signal.hpp"
-#include "experiments/terminal/terminal.hpp"
 #include "experiments/terminal/thread_note.hpp"
 
 namespace blockwise {
 namespace {
-
-int print_outcome(const SweepManifest& sweep, std::size_t members, const SweepOutcome& outcome,
-                  bool json) {
-  if (json) {
-    const nlohmann::ordered_json word = {{"finished", outcome.finished},
-                                         {"diverged", outcome.diverged},
-                                         {"failed", outcome.failed},
-                                         {"unfinished", outcome.unfinished},
-                                         {"folder", sweep.folder.string()}};
-    fmt::print("{}\n", json_text(word));
-  } else {
-    print_words(fmt::format(
-        "{} of {} members finished, {} diverged, {} failed, {} unfinished.\nNext: blockwise "
-        "report {}\n",
-        outcome.finished, members, outcome.diverged, outcome.failed, outcome.unfinished,
-        sweep.folder.string()));
-  }
-  if (outcome.diverged > 0 && !json) {
-    fmt::print("Diverged members are results, not failures: the report shows them.\n");
-  }
-  if (outcome.unfinished > 0) return report_stop(json);
-  return outcome.failed > 0 ? kExitFailed : kExitFinished;
-}
 
 constexpr std::size_t kMostNamed = 5;
 
@@ -93,11 +71,6 @@ bool ended(const SweepOutcome& outcome) {
   return outcome.failed + outcome.unfinished == 0 && outcome.finished > 0;
 }
 
-SweepOutcome sum(const SweepOutcome& a, const SweepOutcome& b) {
-  return {a.finished + b.finished, a.diverged + b.diverged, a.failed + b.failed,
-          a.unfinished + b.unfinished};
-}
-
 std::int64_t chosen_jobs(std::int64_t asked, const SweepManifest& sweep) {
   if (asked > 0) {
     print_note(jobs_note(asked));
@@ -110,7 +83,27 @@ std::int64_t chosen_jobs(std::int64_t asked, const SweepManifest& sweep) {
   return jobs;
 }
 
-int sweep_command(const SweepOptions& options) {
+SweepExecution execution_of(const SweepOptions& options, MemberStarter& starter,
+                            std::int64_t jobs) {
+  return {starter, jobs, std::chrono::seconds(options.lease), OthersMembers::wait_for};
+}
+
+int run_here(const SweepOptions& options, MemberStarter& starter, const YamlDocument& document,
+             const SweepManifest& sweep) {
+  const auto execution = execution_of(options, starter, chosen_jobs(options.jobs, sweep));
+  install_stop_handlers("step of each member");
+  auto members = sweep.members.size();
+  auto outcome = run_sweep(sweep, execution, stop_requested);
+  const auto seeds = document.sweep_config().confirm_seeds;
+  if (!seeds.empty() && ended(outcome)) {
+    const auto confirmation = prepare_confirmation(sweep.folder, seeds);
+    members += confirmation.members.size();
+    outcome = sum(outcome, run_sweep(confirmation, execution, stop_requested));
+  }
+  return report_outcome(sweep, members, outcome, options.json);
+}
+
+int sweep_of_file(const SweepOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   if (!options.output.empty()) document.set("output", json_text(options.output), "--output");
@@ -120,20 +113,30 @@ int sweep_command(const SweepOptions& options) {
   const auto plan = prepare_sweep(document);
   for (const auto& note : change_notes(plan.changed)) print_note(note);
   note_of_left_out(plan.manifest);
-  const auto jobs = chosen_jobs(options.jobs, plan.manifest);
-  install_stop_handlers("step of each member");
-  const auto run = [&](const SweepManifest& sweep) {
-    return run_sweep(sweep, *starter, jobs, stop_requested);
-  };
-  auto members = plan.manifest.members.size();
-  auto outcome = run(plan.manifest);
-  const auto seeds = document.sweep_config().confirm_seeds;
-  if (!seeds.empty() && ended(outcome)) {
-    const auto confirmation = prepare_confirmation(plan.manifest.folder, seeds);
-    members += confirmation.members.size();
-    outcome = sum(outcome, run(confirmation));
-  }
-  return print_outcome(plan.manifest, members, outcome, options.json);
+  if (options.launcher == "local") return run_here(options, *starter, document, plan.manifest);
+  return launch_on_slurm({document.sweep_config(), plan.manifest, options.jobs,
+                          std::chrono::seconds(options.lease), options.export_only, options.json});
+}
+
+// A task of a job array, which nobody waits for.
+int run_member(const SweepOptions& options) {
+  const auto starter = member_processes();
+  const auto stage = stage_of_member(options.config, options.member);
+  auto execution = execution_of(options, *starter, 1);
+  execution.others = OthersMembers::leave_alone;
+  install_stop_handlers("step");
+  const auto outcome = run_sweep(stage, execution, stop_requested);
+  const int code = report_outcome(stage, 1, outcome, options.json);
+  // Other signals come from who ends the job, or queues it again by itself.
+  const bool again = options.requeue && outcome.unfinished > 0 && stop_signal_name() == "SIGUSR1";
+  if (again) requeue_own_job();
+  return code;
+}
+
+int sweep_command(const SweepOptions& options) {
+  require_input(!options.export_only || options.launcher == "slurm",
+                "--export-only prints the script of --launcher slurm, and there is none without");
+  return options.member.empty() ? sweep_of_file(options) : run_member(options);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/io/lease_keeper.hpp"
 #include "core/partition/partition_report.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/commands/command.hpp"
@@ -105,6 +106,8 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
 }
 
 int train_command(const TrainOptions& options) {
+  std::unique_ptr<LeaseKeeper> lease;
+  if (!options.claim.empty()) lease = keep_lease_of_parent(options.claim);
   auto run = resolve(read_config(options));
   run.from = options.from;
   if (options.dry_run) {

@@ -230,6 +230,9 @@ void SweepConfig::visit(FieldVisitor& v) {
       shared);
   SectionsOf members(groups, &SweepGroup::name);
   v.section_list({"groups", "options that belong together, for example an optimizer's"}, members);
+  v.begin_section({"slurm", "what the members' jobs ask Slurm for, with --launcher slurm"});
+  slurm.visit(v);
+  v.end_section();
   check(v, *this);
 }
 

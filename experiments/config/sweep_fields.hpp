@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/fields.hpp"
+#include "experiments/config/slurm_config.hpp"
 
 namespace blockwise {
 
@@ -41,6 +42,7 @@ struct SweepConfig {
   std::string baseline;  // group that the others are compared with; empty: the first
   std::vector<ParameterDomain> parameters;
   std::vector<SweepGroup> groups;
+  SlurmOptions slurm;  // for `sweep --launcher slurm`; no part of what a member is
 
   void visit(FieldVisitor& v);
 };

@@ -38,9 +38,14 @@ bool is_still_at(int file, const fs::path& path) {
 }
 
 std::vector<std::string> words_of(const SweepManifest& sweep, const SweepMember& member,
-                                  std::int64_t threads) {
-  return {"train", (sweep.folder / member.config).string(), "--threads", fmt::format("{}", threads),
-          "--progress-lines"};
+                                  std::int64_t threads, const fs::path& lease) {
+  return {"train",
+          (sweep.folder / member.config).string(),
+          "--threads",
+          fmt::format("{}", threads),
+          "--progress-lines",
+          "--claim",
+          lease.string()};
 }
 
 }  // namespace
@@ -53,23 +58,33 @@ fs::path log_file(const SweepManifest& sweep, const SweepMember& member) {
 
 MemberClaim::MemberClaim(int log) : log_(log), begin_(::lseek(log, 0, SEEK_END)) {}
 
-std::optional<MemberClaim> MemberClaim::take(const fs::path& log) {
+std::optional<MemberClaim> MemberClaim::take(const fs::path& log, LeaseWatch& watch,
+                                             std::chrono::seconds length) {
   for (;;) {
     MemberClaim claim(open_log(log));
-    // File systems without such locks are used without.
-    if (::flock(claim.log_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return std::nullopt;
-    if (!is_still_at(claim.log_, log)) continue;
-    if (FolderLock::is_taken(log.parent_path())) return std::nullopt;
+    const bool locked = ::flock(claim.log_, LOCK_EX | LOCK_NB) == 0;
+    const bool is_taken = !locked && errno == EWOULDBLOCK;
+    if (!is_taken && !is_still_at(claim.log_, log)) continue;
+    const auto folder = log.parent_path();
+    if (is_taken || FolderLock::is_taken(folder)) {
+      watch.was_renewed = true;  // it goes with the process
+      return std::nullopt;
+    }
+    // Some network file systems have no such locks.
+    const auto local = locked ? LocalHolders::gone : LocalHolders::unknown;
+    claim.lease_ = Lease::take(folder, watch, local, length);
+    if (!claim.lease_) return std::nullopt;
     return claim;
   }
 }
 
 MemberClaim::MemberClaim(MemberClaim&& other) noexcept
-    : log_(std::exchange(other.log_, -1)), begin_(other.begin_) {}
+    : log_(std::exchange(other.log_, -1)), begin_(other.begin_), lease_(std::move(other.lease_)) {}
 
 MemberClaim& MemberClaim::operator=(MemberClaim&& other) noexcept {
   std::swap(log_, other.log_);
   std::swap(begin_, other.begin_);
+  std::swap(lease_, other.lease_);
   return *this;
 }
 
@@ -101,7 +116,8 @@ MemberProcess::MemberProcess(MemberClaim claim, const SweepManifest& sweep,
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::strerror(errno));
   pipe_ = ends[0];
   try {
-    process_ = starter.start(words_of(sweep, member, threads), ends[1], claim_.log());
+    process_ =
+        starter.start(words_of(sweep, member, threads, claim_.lease_file()), ends[1], claim_.log());
   } catch (...) {
     ::close(ends[0]);
     ::close(ends[1]);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "core/io/lease.hpp"
 #include "experiments/sweeps/member_starter.hpp"
 #include "experiments/sweeps/sweep_manifest.hpp"
 
@@ -15,20 +16,24 @@ namespace blockwise {
 
 std::filesystem::path log_file(const SweepManifest& sweep, const SweepMember& member);
 
-// The right to run a member: a lock on its log, which the process that runs it inherits as its
-// standard error. So it lasts until the last of the two ends, in whatever way, and no file is left
-// that somebody has to delete.
+// The right to run a member. Among processes of this machine it is a lock on the member's log,
+// which the process that runs it inherits as its standard error, so it lasts until the last of the
+// two ends, in whatever way. Among machines it is a lease (core/io/lease.hpp) in the member's
+// folder, which that process renews.
 class MemberClaim {
  public:
   // Makes the folder and the log where they are not there. Nothing while another process has the
-  // claim, or writes to the folder without one. Throws std::runtime_error, or
-  // std::filesystem::filesystem_error, where the log cannot be opened.
-  static std::optional<MemberClaim> take(const std::filesystem::path& log);
+  // claim, or writes to the folder without one; `watch` is what this process saw of it. Throws
+  // std::runtime_error, or std::filesystem::filesystem_error, where the log cannot be opened or the
+  // claim cannot be written.
+  static std::optional<MemberClaim> take(const std::filesystem::path& log, LeaseWatch& watch,
+                                         std::chrono::seconds length = Lease::kLength);
   MemberClaim(MemberClaim&& other) noexcept;
   MemberClaim& operator=(MemberClaim&& other) noexcept;
   ~MemberClaim();
 
   int log() const { return log_; }
+  const std::filesystem::path& lease_file() const { return lease_->file(); }
   // The last line with something in it that the log got since the claim was taken, without the
   // program's name in front; empty where there is none.
   std::string last_line() const;
@@ -38,6 +43,7 @@ class MemberClaim {
 
   int log_ = -1;
   off_t begin_ = 0;  // where the log ended
+  std::optional<Lease> lease_;
 };
 
 // A running member.

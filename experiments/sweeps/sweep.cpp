@@ -9,10 +9,10 @@
 #include "core/io/atomic_file.hpp"
 #include "core/io/hdf5_file.hpp"
 #include "core/io/input_file.hpp"
-#include "core/io/output_folder.hpp"
 #include "core/io/partial_file.hpp"
 #include "core/io/sha256.hpp"
 #include "experiments/config/config_text.hpp"
+#include "experiments/sweeps/shared_folder.hpp"
 #include "experiments/training/trainer.hpp"
 
 namespace blockwise {
@@ -205,7 +205,7 @@ SweepPlan plan_sweep(const YamlDocument& document) {
 }
 
 SweepManifest add_confirmations(const fs::path& folder, std::vector<PlannedRun> runs) {
-  const auto taken = OutputFolder::when_free(folder);
+  const SharedFolder taken(folder);
   const auto before = read_manifest(folder);
   auto stage = checked_sweep(before.name, folder, before.baseline, std::move(runs));
   require_apart(before, stage.members);
@@ -221,7 +221,7 @@ SweepManifest add_confirmations(const fs::path& folder, std::vector<PlannedRun> 
 SweepPlan prepare_sweep(const YamlDocument& document) {
   document.sweep_config();  // its mistakes before a folder is made
   const fs::path folder = document.run_config().output;
-  const auto taken = OutputFolder::when_free(folder);
+  const SharedFolder taken(folder);
   const auto before = manifest_of(folder);
   auto plan = plan_beside(document, before);
   write_configs(plan.manifest, known_members(before), plan.changed);

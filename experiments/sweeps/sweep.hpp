@@ -1,11 +1,13 @@
 // Sweeps on disk: the manifest and the members as processes.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "core/base/stop_query.hpp"
+#include "core/io/lease.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/sweeps/member_starter.hpp"
@@ -55,18 +57,33 @@ struct SweepOutcome {
   std::int64_t finished = 0;
   std::int64_t diverged = 0;
   std::int64_t failed = 0;
-  std::int64_t unfinished = 0;  // interrupted, or not started when the sweep was stopped
+  std::int64_t unfinished = 0;      // interrupted, or not started when the sweep was stopped
+  std::int64_t left_to_others = 0;  // OthersMembers::leave_alone
 };
 
-// Runs every member that has not ended (is_over() of run_end.hpp) as a process of its own, `jobs`
-// at a time, each with an equal share of the threads. Output of a member goes to log.txt in its
+// What becomes of members that another living process runs.
+enum class OthersMembers {
+  wait_for,    // until they have ended, or may be taken over
+  leave_alone  // they are its own
+};
+
+struct SweepExecution {
+  MemberStarter& starter;
+  std::int64_t jobs = 1;                        // members at a time
+  std::chrono::seconds lease = Lease::kLength;  // of the claims
+  OthersMembers others = OthersMembers::wait_for;
+};
+
+// Runs every member that has not ended (has_ended() of member_result.hpp) as a process of the
+// program, each with an equal share of the threads. Output of a member goes to log.txt in its
 // folder. A stop is passed on as a signal; members stop at a step boundary and continue
 // next time. A member whose folder or config.yaml was deleted meanwhile gets them back. One that
 // fails is told with its own last line, the others go on.
 //
-// Several sweeps of one folder share its members: one that another process runs is left to it, and
-// taken over where that process ends without a result.
-SweepOutcome run_sweep(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
+// Several sweeps of one folder, also on several machines, share its members: one that another
+// process runs is left to it, and taken over where that process ends without a result, on another
+// machine once its lease has run out (core/io/lease.hpp).
+SweepOutcome run_sweep(const SweepManifest& sweep, const SweepExecution& execution,
                        const StopQuery& stop);
 
 }  // namespace blockwise

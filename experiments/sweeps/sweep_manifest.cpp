@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/io/input_file.hpp"
 #include "core/io/json_file.hpp"
 #include "core/io/json_view.hpp"
 #include "core/text/printable_text.hpp"
@@ -121,6 +122,19 @@ SweepManifest read_manifest(const fs::path& folder) {
   if (json.has("left_out")) sweep.left_out = read_members(json.at("left_out"));
   if (json.has("confirmations")) sweep.confirmations = read_members(json.at("confirmations"));
   return sweep;
+}
+
+SweepManifest stage_of_member(const fs::path& folder, const std::string& id) {
+  auto sweep = read_manifest(folder);
+  for (const auto* members : {&sweep.members, &sweep.confirmations}) {
+    const auto found = std::ranges::find(*members, id, [](const auto& m) { return m.plan.id; });
+    if (found == members->end()) continue;
+    auto member = *found;
+    member.yaml = read_text_file(folder / member.config);
+    sweep.members = {std::move(member)};
+    return sweep;
+  }
+  throw InputError(fmt::format("{}: has no member '{}'", manifest_file(folder).string(), id));
 }
 
 }  // namespace blockwise

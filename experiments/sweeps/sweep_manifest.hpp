@@ -51,4 +51,8 @@ std::string manifest_text(const SweepManifest& sweep);
 // or files lead out of the sweep's folder.
 SweepManifest read_manifest(const std::filesystem::path& folder);
 
+// The sweep in this folder with one member alone, which is one of its members or confirmations,
+// and what its config.yaml says now. Throws InputError where there is none of that name.
+SweepManifest stage_of_member(const std::filesystem::path& folder, const std::string& id);
+
 }  // namespace blockwise

@@ -5,16 +5,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
+#include "core/io/lease_keeper.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/sweeps/member_process.hpp"
+#include "experiments/sweeps/member_result.hpp"
 #include "experiments/sweeps/sweep.hpp"
 #include "experiments/terminal/progress.hpp"
 #include "experiments/terminal/thread_note.hpp"
-#include "experiments/training/run_end.hpp"
 
 namespace blockwise {
 namespace {
@@ -22,26 +24,12 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// How long members that another process runs are left alone before the next look at them.
-constexpr auto kBetweenLooks = std::chrono::seconds(1);
-
-// What a member's file says; a failed state with the reason where there is none or it cannot be
-// read.
-RunResult result_of(const SweepManifest& sweep, const SweepMember& member) {
-  RunResult result;
-  result.state = RunState::failed;
-  result.message = "it has no run file yet";
-  const auto path = sweep.folder / member.run;
-  try {
-    return input_exists(path) ? read_run(path) : result;
-  } catch (const InputError& error) {
-    result.message = error.what();
-    return result;
-  }
-}
-
-bool has_ended(const SweepMember& member, const RunResult& result) {
-  return is_over(result, member.yaml.empty() ? result.config_yaml : member.yaml);
+// How long members that another process runs are left alone before the next look at them, which
+// asks the file system about each.
+std::chrono::milliseconds between_looks(std::size_t members) {
+  const auto pause = std::chrono::milliseconds(10) * static_cast<std::int64_t>(members);
+  return std::clamp<std::chrono::milliseconds>(pause, std::chrono::seconds(1),
+                                               std::chrono::seconds(20));
 }
 
 // How a process ended, where it did not end by itself with 0.
@@ -74,13 +62,11 @@ void restore_config(const SweepManifest& sweep, const SweepMember& member) {
 
 class Runner {
  public:
-  Runner(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
-         const StopQuery& stop)
+  Runner(const SweepManifest& sweep, const SweepExecution& execution, const StopQuery& stop)
       : sweep_(sweep),
-        starter_(starter),
-        jobs_(jobs),
+        execution_(execution),
         stop_(stop),
-        threads_(threads_of_member(jobs)) {}
+        threads_(threads_of_member(execution.jobs)) {}
 
   SweepOutcome run() {
     collect_waiting();
@@ -103,7 +89,7 @@ class Runner {
   void collect_waiting() {
     for (const auto& member : sweep_.members) {
       total_steps_ += member.steps;
-      const auto result = result_of(sweep_, member);
+      const auto result = member_result(sweep_, member);
       if (has_ended(member, result)) {
         count_over(member, result, nullptr);
       } else {
@@ -112,36 +98,56 @@ class Runner {
     }
   }
 
-  // As many as there is room for. Those that another process has stay in the queue.
+  // As many as there is room for. Those that another process has stay in the queue, or are left to
+  // it for good.
   void start_members(Progress& progress) {
     if (Clock::now() < next_look_) return;
-    for (std::size_t i = 0; i < waiting_.size() && std::ssize(workers_) < jobs_;) {
-      if (start(*waiting_[i], progress)) {
+    for (std::size_t i = 0; i < waiting_.size() && std::ssize(workers_) < execution_.jobs;) {
+      if (start(*waiting_[i], progress) || leave_to_others(*waiting_[i], progress)) {
         waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
       } else {
         ++i;
       }
     }
-    if (waiting_.empty() || std::ssize(workers_) >= jobs_) return;
-    next_look_ = Clock::now() + kBetweenLooks;
-    if (!workers_.empty() || told_of_others_) return;
+    if (waiting_.empty() || std::ssize(workers_) >= execution_.jobs) return;
+    next_look_ = Clock::now() + between_looks(waiting_.size());
+    if (workers_.empty()) tell_of_others(progress);
+  }
+
+  // Only one who lives: where it died, the lease ends and this goes on.
+  bool leave_to_others(const SweepMember& member, Progress& progress) {
+    if (execution_.others == OthersMembers::leave_alone && watches_[&member].was_renewed) {
+      ++outcome_.left_to_others;
+      progress.message(fmt::format("{}: left to {}", member.plan.id, holder_of(member)));
+      return true;
+    }
+    return false;
+  }
+
+  std::string holder_of(const SweepMember& member) const {
+    const auto holder = Lease::holder((sweep_.folder / member.run).parent_path());
+    return holder ? holder->text() : "another process";
+  }
+
+  void tell_of_others(Progress& progress) {
+    if (told_of_others_) return;
     told_of_others_ = true;
-    progress.message(
-        fmt::format("{} members are run by another process; waiting for it", waiting_.size()));
+    progress.message(fmt::format("{} members are run by another process, the first by {}; waiting",
+                                 waiting_.size(), holder_of(*waiting_.front())));
   }
 
   // Whether this is done with the member, for better or worse.
   bool start(const SweepMember& member, Progress& progress) {
     try {
-      auto claim = MemberClaim::take(log_file(sweep_, member));
+      auto claim = MemberClaim::take(log_file(sweep_, member), watches_[&member], execution_.lease);
       if (!claim) return false;
-      const auto result = result_of(sweep_, member);
+      const auto result = member_result(sweep_, member);
       if (has_ended(member, result)) {  // by another process, since this one looked
         count_over(member, result, &progress);
         return true;
       }
       restore_config(sweep_, member);
-      workers_.emplace_back(std::move(*claim), sweep_, member, starter_, threads_);
+      workers_.emplace_back(std::move(*claim), sweep_, member, execution_.starter, threads_);
     } catch (const fs::filesystem_error& error) {
       count_failed_start(
           member, fmt::format("{}: {}", error.path1().string(), error.code().message()), progress);
@@ -179,14 +185,22 @@ class Runner {
   void end(const MemberProcess& worker, Progress& progress) {
     const int status = worker.wait();
     const auto& member = worker.member();
-    const auto result = result_of(sweep_, member);
+    const auto result = member_result(sweep_, member);
     if (has_ended(member, result)) return count_over(member, result, &progress);
+    if (ended_without_lease(status)) return wait_again(member, progress);
     done_steps_ += stop_() ? worker.step() : member.steps;
     if (was_stopped(status)) {
       ++outcome_.unfinished;
       return;
     }
     count_failed(member, failure_text(status, worker.last_line(), result), progress);
+  }
+
+  // Somebody else has it now, or the file system did not answer for too long.
+  void wait_again(const SweepMember& member, Progress& progress) {
+    progress.message(fmt::format("{}: lost its lease, and with it what it did since its checkpoint",
+                                 member.plan.id));
+    waiting_.push_back(&member);
   }
 
   void count_over(const SweepMember& member, const RunResult& result, Progress* progress) {
@@ -226,11 +240,11 @@ class Runner {
   }
 
   const SweepManifest& sweep_;
-  MemberStarter& starter_;
-  std::int64_t jobs_;
+  const SweepExecution& execution_;
   const StopQuery& stop_;
   std::int64_t threads_;
   std::vector<const SweepMember*> waiting_;
+  std::map<const SweepMember*, LeaseWatch> watches_;
   std::vector<MemberProcess> workers_;
   std::int64_t total_steps_ = 0;
   std::int64_t done_steps_ = 0;
@@ -242,9 +256,9 @@ class Runner {
 
 }  // namespace
 
-SweepOutcome run_sweep(const SweepManifest& sweep, MemberStarter& starter, std::int64_t jobs,
+SweepOutcome run_sweep(const SweepManifest& sweep, const SweepExecution& execution,
                        const StopQuery& stop) {
-  return Runner(sweep, starter, jobs, stop).run();
+  return Runner(sweep, execution, stop).run();
 }
 
 }  // namespace blockwise

@@ -48,7 +48,7 @@ std::optional<std::vector<TrialLoss>> TrainingOracle::ask(const std::vector<Tria
     runs.push_back({{member_id({arm, seed}), arm.id, seed, {}}, arm.config});
   }
   const auto sweep = write_sweep("trials", folder_, asked_.front().arm.id, std::move(runs));
-  const auto outcome = run_sweep(sweep, starter_, jobs_, stop_);
+  const auto outcome = run_sweep(sweep, {starter_, jobs_}, stop_);
   if (outcome.failed > 0) {
     throw std::runtime_error(fmt::format("{} trials failed; see {}", outcome.failed,
                                          (folder_ / "members/*/log.txt").string()));

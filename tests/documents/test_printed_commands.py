@@ -24,7 +24,7 @@ PROGRAM = Path(os.environ.get("BLOCKWISE_PROGRAM", ROOT / "build/release/blockwi
 PAGES = [
     "README.md",
     *(f"docs/{name}.md" for name in (
-        "README", "install", "train", "parallel", "data", "partitions", "compare", "learning-rates", "curvature",
+        "README", "install", "train", "parallel", "data", "partitions", "compare", "cluster", "learning-rates", "curvature",
         "models", "memory", "speed", "cuda", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
     "configs/studies/README.md", "configs/studies/optimizers.md", "configs/hessian/README.md", "CONTRIBUTING.md",
@@ -48,6 +48,7 @@ NOT_RUN = [
     (r"runs/(partition|query|precision|attribution|optimizers)", HELP, "needs the runs of a study"),
     (r"^blockwise bench", HELP, "a minute of the whole machine; small in test_experiments 'bench*'"),
     (r"^(torchrun|mpirun|srun) ", NONE, "test_experiments 'ranks*' starts processes as launchers do"),
+    (r"--launcher slurm --jobs|^squeue", HELP, "needs a cluster; tests/python/test_slurm.py starts one"),
     (r"jupyter lab", HELP, "a server with a browser"),
     (r"jupyter execute", HELP, "end_to_end.quickstart runs this notebook"),
 ]

@@ -98,6 +98,7 @@ std::vector<Use> uses(const Inputs& in) {
       {{"train", in.config}, {in.config}, "--output"},
       {{"train", in.config, "--dry-run"}, {}, ""},
       {in.sweep(), {in.at("sweep.yaml")}, "--output"},
+      {{"sweep", in.at("swept"), "--member", "run-s1"}, {in.at("swept")}, ""},
       {{"report", run}, {run}, ""},
       {{"report", run, "--json"}, {}, ""},
       {{"curves", run}, {run}, ""},

@@ -216,9 +216,11 @@ TEST_CASE("Two sweeps of one folder share its members") {
 
 TEST_CASE("A member that another process has is left to it, and taken over where that ends") {
   const Prepared p;
-  auto claim = MemberClaim::take(p.member(kFirst) / "log.txt");
+  LeaseWatch watch;
+  auto claim = MemberClaim::take(p.member(kFirst) / "log.txt", watch);
   REQUIRE(claim);
-  CHECK(!MemberClaim::take(p.member(kFirst) / "log.txt"));
+  CHECK(!MemberClaim::take(p.member(kFirst) / "log.txt", watch));
+  CHECK(watch.was_renewed);
   const auto process = start_program({"sweep", p.config});
   CHECK(comes_true([&] { return p.finished(kSecond); }));
   CHECK(!fs::exists(p.run_file(kFirst)));
