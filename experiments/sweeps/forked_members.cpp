@@ -60,7 +60,7 @@ std::vector<std::string> unpacked_words(std::string_view text) {
   return words;
 }
 
-bool send(int socket, const Request& request) {
+bool send_request(int socket, const Request& request) {
   auto text = packed(request);
   iovec part{text.data(), text.size()};
   msghdr message{};
@@ -204,7 +204,7 @@ pid_t ForkedMembers::start(const std::vector<std::string>& words, int output, in
   if (packed(request).size() > kMostBytes) {
     throw std::runtime_error("a member cannot be started: its command line is too long");
   }
-  const auto reply = send(socket_, request) ? receive_reply(socket_) : std::nullopt;
+  const auto reply = send_request(socket_, request) ? receive_reply(socket_) : std::nullopt;
   if (!reply) {
     throw std::runtime_error("a member cannot be started: the process that starts them has ended");
   }
@@ -215,7 +215,7 @@ pid_t ForkedMembers::start(const std::vector<std::string>& words, int output, in
 
 int ForkedMembers::wait(pid_t process) {
   const auto reply =
-      send(socket_, Request{process, {}, {}}) ? receive_reply(socket_) : std::nullopt;
+      send_request(socket_, Request{process, {}, {-1, -1}}) ? receive_reply(socket_) : std::nullopt;
   return reply ? reply->value : W_EXITCODE(kExitFailed, 0);
 }
 
