@@ -224,12 +224,12 @@ std::optional<Lease> Lease::take(const fs::path& folder, LeaseWatch& watch, Loca
   return lease;
 }
 
-std::optional<Lease> Lease::of_parent(const fs::path& file) {
+std::optional<Lease> Lease::taken_by(std::int64_t process, const fs::path& file) {
   const auto text = claim_text(file);
   if (!text) return std::nullopt;
   const auto claim = read_claim(*text);
   const auto& holder = claim.holder;
-  if (holder.process != ::getppid() || holder.boot != boot_of_machine()) return std::nullopt;
+  if (holder.process != process || holder.boot != boot_of_machine()) return std::nullopt;
   Lease lease;
   lease.file_ = file;
   lease.number_ = claim_number(file.filename().string());

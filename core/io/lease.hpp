@@ -58,8 +58,9 @@ class Lease {
   // std::runtime_error "FILE: cannot be written: REASON", std::filesystem::filesystem_error.
   static std::optional<Lease> take(const std::filesystem::path& folder, LeaseWatch& watch,
                                    LocalHolders local, std::chrono::seconds length = kLength);
-  // That of the process that started this one: as if this were it. Nothing where it lost it.
-  static std::optional<Lease> of_parent(const std::filesystem::path& file);
+  // What another process of this machine has taken for this one: as if this were it. Nothing where
+  // that has lost it.
+  static std::optional<Lease> taken_by(std::int64_t process, const std::filesystem::path& file);
   // Who holds the folder's lease at this moment, for messages.
   static std::optional<LeaseHolder> holder(const std::filesystem::path& folder);
 

@@ -86,8 +86,9 @@ void LeaseKeeper::end_at(double boot_second) {
   ::timer_settime(timer_, TIMER_ABSTIME, &when, nullptr);
 }
 
-std::unique_ptr<LeaseKeeper> keep_lease_of_parent(const std::filesystem::path& file) {
-  auto lease = Lease::of_parent(file);
+std::unique_ptr<LeaseKeeper> keep_lease_taken_by(std::int64_t process,
+                                                 const std::filesystem::path& file) {
+  auto lease = Lease::taken_by(process, file);
   if (lease) return std::make_unique<LeaseKeeper>(std::move(*lease));
   ::raise(kEndingSignal);
   return nullptr;

@@ -38,9 +38,10 @@ class LeaseKeeper {
   std::thread thread_;  // last: it uses the others
 };
 
-// Keeps the lease that the process which started this one has taken. Ends this process as above
-// where that has lost it already.
-std::unique_ptr<LeaseKeeper> keep_lease_of_parent(const std::filesystem::path& file);
+// Keeps the lease that another process of this machine has taken for this one. Ends this process as
+// above where that has lost it already.
+std::unique_ptr<LeaseKeeper> keep_lease_taken_by(std::int64_t process,
+                                                 const std::filesystem::path& file);
 
 // Whether a process, by its status from waitpid(), ended because it had no lease any more.
 bool ended_without_lease(int status);

@@ -24,6 +24,7 @@ void add_options(CLI::App& verb, TrainOptions& options) {
       ->group("");
   verb.add_option("--claim", options.claim, "of the sweep that runs this as one of its members")
       ->group("");
+  verb.add_option("--claim-holder", options.claim_holder, "process of that sweep")->group("");
 }
 
 }  // namespace blockwise

@@ -21,6 +21,7 @@ struct TrainOptions {
   bool json = false;
   bool progress_lines = false;
   std::string claim;
+  std::int64_t claim_holder = 0;  // the process that took it
   TableWidth tables;
 };
 

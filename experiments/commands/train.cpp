@@ -107,7 +107,7 @@ void print_outcome(const ResolvedRun& run, const RunOutcome& outcome, bool json)
 
 int train_command(const TrainOptions& options) {
   std::unique_ptr<LeaseKeeper> lease;
-  if (!options.claim.empty()) lease = keep_lease_of_parent(options.claim);
+  if (!options.claim.empty()) lease = keep_lease_taken_by(options.claim_holder, options.claim);
   auto run = resolve(read_config(options));
   run.from = options.from;
   if (options.dry_run) {

@@ -45,7 +45,9 @@ std::vector<std::string> words_of(const SweepManifest& sweep, const SweepMember&
           fmt::format("{}", threads),
           "--progress-lines",
           "--claim",
-          lease.string()};
+          lease.string(),
+          "--claim-holder",
+          fmt::format("{}", ::getpid())};
 }
 
 }  // namespace

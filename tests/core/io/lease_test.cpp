@@ -294,7 +294,7 @@ TEST_CASE("A parent's lease is kept for it, and no stranger's") {
   const auto lease = take(folder);
   REQUIRE(lease);
   ChildProcess child([&](const auto& say) {
-    const auto keeper = keep_lease_of_parent(lease->file());
+    const auto keeper = keep_lease_taken_by(::getppid(), lease->file());
     say("y");
   });
   const auto kept = child.wait();
@@ -303,7 +303,7 @@ TEST_CASE("A parent's lease is kept for it, and no stranger's") {
   CHECK(fs::exists(lease->file()));
   write_foreign_claim(folder / "claim-7.json");
   ChildProcess stranger([&](const auto& say) {
-    const auto keeper = keep_lease_of_parent(folder / "claim-7.json");
+    const auto keeper = keep_lease_taken_by(::getppid(), folder / "claim-7.json");
     say("y");
   });
   CHECK(stranger.wait().exit_code == -SIGALRM);
