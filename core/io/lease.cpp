@@ -26,6 +26,7 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kNameBegin = "claim-";
 constexpr std::string_view kNameEnd = ".json";
+constexpr std::string_view kPartial = ".partial";
 // Between what stays and the number of renewals.
 constexpr std::string_view kAfterIdentity = ",\"renewals\":";
 constexpr std::size_t kLargestClaim = 4096;
@@ -68,10 +69,14 @@ std::int64_t newest_claim(const fs::path& folder) {
   return newest;
 }
 
+// With what processes left that were killed while they made one; who is just making one is told so
+// by link(2), and looks again.
 void remove_older_claims(const fs::path& folder, std::int64_t than) {
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const auto number = claim_number(entry.path().filename().string());
-    if (number > 0 && number < than) ::unlink(entry.path().c_str());
+    const auto name = entry.path().filename().string();
+    const auto number = claim_number(name);
+    const bool is_part = name.starts_with("claim-") && name.ends_with(kPartial);
+    if (is_part || (number > 0 && number < than)) ::unlink(entry.path().c_str());
   }
 }
 
@@ -157,7 +162,11 @@ bool write_whole(int descriptor, const std::string& text) {
 void write_new(const fs::path& file, const std::string& text) {
   const Descriptor open(
       ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (open.number < 0 || !write_whole(open.number, text)) fail_to_claim(file, errno);
+  if (open.number < 0) fail_to_claim(file, errno);
+  if (write_whole(open.number, text)) return;
+  const int error = errno;
+  ::unlink(file.c_str());
+  fail_to_claim(file, error);
 }
 
 std::size_t links_of(const fs::path& file) {
@@ -170,7 +179,7 @@ fs::path part_of(const fs::path& file) {
   std::uint64_t number = 0;
   if (::getrandom(&number, sizeof(number), 0) != sizeof(number)) fail_to_claim(file, errno);
   auto part = file;
-  part += fmt::format(".{:016x}.partial", number);
+  part += fmt::format(".{:016x}{}", number, kPartial);
   return part;
 }
 
@@ -183,7 +192,7 @@ bool make_claim(const fs::path& file, const std::string& text) {
   // The answer of a network file system may have got lost on the way.
   const bool made = linked || links_of(part) == 2;
   ::unlink(part.c_str());
-  if (!made && error != EEXIST) fail_to_claim(file, error);
+  if (!made && error != EEXIST && error != ENOENT) fail_to_claim(file, error);
   return made;
 }
 

@@ -72,15 +72,26 @@ void LeaseKeeper::keep() {
 
 // What counts is when a renewal began: it may be on its way for long.
 void LeaseKeeper::renew() {
+  if (ends_late()) return;
   const double begun = boot_seconds();
   const auto renewal = lease_.renew();
   if (renewal == Lease::Renewal::failed) return;
+  if (ends_late()) return;
   const bool is_lost = renewal == Lease::Renewal::lost;
   end_at(is_lost ? begun : begun + static_cast<double>(lease_.length().count()) * 2 / 3);
 }
 
+// A timer that is set anew takes its own signal back where that is still on its way, as it is when
+// a process wakes from a suspension (Linux 6.13 and later).
+bool LeaseKeeper::ends_late() const {
+  if (boot_seconds() < end_) return false;
+  ::kill(::getpid(), kEndingSignal);
+  return true;
+}
+
 // A time that has passed is now.
 void LeaseKeeper::end_at(double boot_second) {
+  end_ = boot_second;
   itimerspec when{};
   when.it_value = time_of(boot_second);
   ::timer_settime(timer_, TIMER_ABSTIME, &when, nullptr);

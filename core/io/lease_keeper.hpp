@@ -29,9 +29,11 @@ class LeaseKeeper {
   void keep();
   void renew();
   void end_at(double boot_second);
+  bool ends_late() const;
 
   Lease lease_;
   timer_t timer_{};
+  double end_ = 0.0;  // when it ends this process, by the clock that a suspension does not stop
   std::mutex mutex_;
   std::condition_variable wake_;
   bool over_ = false;

@@ -8,6 +8,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <thread>
@@ -71,6 +72,8 @@ Ranks::~Ranks() = default;
 Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout)
     : rank_(place.rank), size_(place.size) {
   if (place.is_alone()) return;
+  // What is sent to a process that has gone is an error of the transfer, which says who.
+  std::signal(SIGPIPE, SIG_IGN);
   group_ = std::make_unique<Group>();
   try {
     group_->store = meet(place, timeout);
@@ -203,6 +206,7 @@ void Ranks::take_first(const at::Tensor& values) const {
 }
 
 std::vector<double> Ranks::gather(std::span<const double> own) const {
+  if (is_alone()) return {own.begin(), own.end()};
   const auto count = std::int64_t(own.size());
   std::vector<double> all(std::size_t(count * size_));
   auto values = at::from_blob(all.data(), {count * size_}, at::kDouble);
@@ -214,12 +218,14 @@ std::vector<double> Ranks::gather(std::span<const double> own) const {
 }
 
 std::int64_t Ranks::number_of_first(std::int64_t number) const {
+  if (is_alone()) return number;
   const auto value = at::full({1}, number, at::kLong);
   take_first(value);
   return value.item<std::int64_t>();
 }
 
 std::string Ranks::text_of_first(const std::string& text) const {
+  if (is_alone()) return text;
   const auto length = number_of_first(std::int64_t(text.size()));
   if (length == 0) return "";
   std::string all = is_first() ? text : std::string(std::size_t(length), '\0');

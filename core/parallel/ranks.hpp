@@ -30,8 +30,8 @@ Shares even_shares(std::int64_t values, std::int64_t ranks);
 class Ranks {
  public:
   Ranks();  // this process alone: nothing is sent
-  // Meets the others. Throws std::runtime_error naming the place where that takes longer than
-  // `timeout`, which bounds every later wait, too.
+  // Meets the others; from then on this process ignores SIGPIPE. Throws std::runtime_error naming
+  // the place where that takes longer than `timeout`, which bounds every later wait, too.
   Ranks(const RankPlace& place, std::chrono::seconds timeout);
   ~Ranks();
   Ranks(const Ranks&) = delete;

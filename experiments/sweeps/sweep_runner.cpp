@@ -45,9 +45,14 @@ std::string ending_text(int status) {
 // (a terminal and a scheduler signal all processes), and a second SIGTERM would end them at once.
 constexpr int kStopMember = SIGUSR1;
 
+// Somebody else who takes a member over has it from then on; who loses one so often has a file
+// system that does not answer, and would lose it for ever.
+constexpr int kMostLostLeases = 5;
+
 // What a process that failed said last, or else what the run file says.
 std::string failure_text(int status, const std::string& last_line, const RunResult& result) {
   auto why = last_line.empty() ? result.message : last_line;
+  if (ended_without_lease(status)) why = fmt::format("lost its lease {} times", kMostLostLeases);
   if (why.empty()) {
     const auto& state = run_state_names()[static_cast<std::size_t>(result.state)];
     why = fmt::format("it said nothing; its run file says {} at step {}", state, result.last_step);
@@ -187,7 +192,9 @@ class Runner {
     const auto& member = worker.member();
     const auto result = member_result(sweep_, member);
     if (has_ended(member, result)) return count_over(member, result, &progress);
-    if (ended_without_lease(status)) return wait_again(member, progress);
+    if (ended_without_lease(status) && ++lost_leases_[member.plan.id] < kMostLostLeases) {
+      return wait_again(member, progress);
+    }
     done_steps_ += stop_() ? worker.step() : member.steps;
     if (was_stopped(status)) {
       ++outcome_.unfinished;
@@ -251,6 +258,7 @@ class Runner {
   Clock::time_point next_look_{};
   bool told_of_others_ = false;
   bool stop_passed_on_ = false;
+  std::map<std::string, int> lost_leases_;  // by member
   SweepOutcome outcome_;
 };
 
