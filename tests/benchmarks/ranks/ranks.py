@@ -4,7 +4,8 @@ Each process gets a network namespace, joined by a bridge whose links can be slo
 machine stands for several (root, `ip` and `tc` of iproute2). Every setting runs for a few and for
 more steps; what differs is what steps cost, without start, evaluation and end.
 
-    sudo PATH="$PATH" .venv/bin/python tests/benchmarks/ranks/ranks.py configs/gpt2-tiny.yaml --output ranks.json
+    sudo PATH="$PATH" .venv/bin/python tests/benchmarks/ranks/ranks.py configs/gpt2-tiny.yaml \\
+        --set trainer.micro_batch_size=2 --output ranks.json
 """
 
 from __future__ import annotations
@@ -92,15 +93,18 @@ class Measured:
     optimizer_bytes: int  # of rank 0
 
 
-def run(program: str, config: str, setting: Setting, steps: int, folder: Path) -> tuple[int, Path]:
-    """Bytes that all ranks sent, and the run's file."""
+def run(
+    program: str, config: list[str], setting: Setting, steps: int, folder: Path
+) -> tuple[int, Path]:
+    """Bytes that all ranks sent, and the run's file. config: a YAML and what is set of it."""
     shutil.rmtree(folder, ignore_errors=True)
-    words = ["train", config, "--output", str(folder), "--threads", "1"]
+    words = ["train", *config, "--output", str(folder), "--threads", "1"]
     for key, value in {
         "trainer.steps": steps,
         "trainer.evaluate_every": 0,
         "trainer.checkpoint_every": 0,
         "schedule.steps": 0,
+        "schedule.warmup_steps": 0,
         "parallel.bucket_mb": setting.bucket_mb,
         "parallel.shard": setting.shard,
     }.items():
@@ -113,7 +117,7 @@ def run(program: str, config: str, setting: Setting, steps: int, folder: Path) -
     return sum(sent_bytes(rank) for rank in range(setting.ranks)) - before, folder / "run.h5"
 
 
-def measure(program: str, config: str, setting: Setting, steps: int) -> Measured:
+def measure(program: str, config: list[str], setting: Setting, steps: int) -> Measured:
     few = 3
     with hosts(setting.ranks, setting.mbit), tempfile.TemporaryDirectory() as scratch:
         little, _ = run(program, config, setting, few, Path(scratch) / "few")
@@ -154,6 +158,7 @@ def table(rows: list[Measured]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config", help="YAML of a run")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, for every run")
     parser.add_argument("--program", default="build/release/blockwise")
     parser.add_argument("--steps", type=int, default=10, help="steps that count")
     parser.add_argument("--hosts", type=int, default=4, help="at most")
@@ -161,9 +166,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("network namespaces need root")
+    config = [arguments.config, *(word for each in arguments.set for word in ("--set", each))]
     rows = []
     for setting in settings(arguments.hosts):
-        rows.append(measure(arguments.program, arguments.config, setting, arguments.steps))
+        rows.append(measure(arguments.program, config, setting, arguments.steps))
         print(table(rows).splitlines()[-1], file=sys.stderr)
     print(table(rows))
     if arguments.output:
