@@ -10,6 +10,7 @@
 // for every micro-batch.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 
@@ -42,6 +43,11 @@ class GradientSum {
   // Seconds that this rank has waited for others since begin_step().
   virtual double waited() const = 0;
 };
+
+// Further gradient buffers that a kept sum holds from its beginning on.
+constexpr std::int64_t further_buffers(SumOrder order, std::int64_t micro_batches) {
+  return order == SumOrder::pairwise ? std::bit_width(std::uint64_t(micro_batches - 1)) : 0;
+}
 
 // In the gradient buffer of a store that keeps its gradients, each rank's own ones first. All of
 // them are written by backward passes between begin_step() and end_step() alone. Store and ranks

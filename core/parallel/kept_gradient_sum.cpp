@@ -4,7 +4,6 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "core/base/error.hpp"
 #include "core/parallel/bucket_exchange.hpp"
@@ -71,10 +70,8 @@ KeptGradientSum::KeptGradientSum(ParameterStore& store, const Ranks& ranks, cons
                 [this](const auto& bucket, std::int64_t begin, const at::Tensor& sum) {
                   receive(bucket, begin, sum);
                 }) {
-  if (options_.order == SumOrder::pairwise) {
-    branches_.resize(std::size_t(std::bit_width(std::uint64_t(options_.micro_batches - 1))));
-    for (auto& branch : branches_) branch = at::empty_like(store.gradients());
-  }
+  branches_.resize(std::size_t(further_buffers(options_.order, options_.micro_batches)));
+  for (auto& branch : branches_) branch = at::empty_like(store.gradients());
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
     torch::autograd::impl::set_post_acc_grad_hooks(store.tensors()[i],
                                                    std::make_unique<Hook>(buckets_, i));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/base/fields.hpp"
+#include "core/parallel/gradient_sum.hpp"
 
 namespace blockwise {
 
@@ -29,6 +30,9 @@ struct ParallelConfig {
               {1, 1 << 20});
     v.integer({"timeout_seconds", "how long a process waits for the others at most"},
               timeout_seconds, {1, 1 << 24});
+  }
+  SumOrder order() const {
+    return gradient_sum == "pairwise" ? SumOrder::pairwise : SumOrder::running;
   }
 };
 

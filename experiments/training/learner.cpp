@@ -50,7 +50,7 @@ GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micr
                                  const Shares& owners) {
   GradientSum::Options options;
   options.owners = owners;
-  options.order = config.gradient_sum == "pairwise" ? SumOrder::pairwise : SumOrder::running;
+  options.order = config.order();
   options.micro_batches = micro_batches;
   options.bucket_bytes = config.bucket_mb << 20;
   return options;
@@ -88,6 +88,12 @@ void Learner::make_sum() {
   sum_ = store_.releases_gradients()
              ? make_sharded_sum(store_, ranks_, options, optimizer_.gradients())
              : make_kept_sum(store_, ranks_, options);
+}
+
+std::int64_t Learner::gradient_bytes() const {
+  const auto buffers =
+      further_buffers(run_.config.parallel.order(), micro_batches_ / ranks_.size());
+  return (1 + buffers) * store_.gradient_bytes();
 }
 
 // A function of the step alone, which is what makes resuming exact.

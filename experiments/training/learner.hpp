@@ -54,6 +54,8 @@ class Learner {
     return origin_.tokens + (done - origin_.step) * tokens_per_step_;
   }
 
+  // Of this process: the flat buffer, with those that hold sums of micro-batches.
+  std::int64_t gradient_bytes() const;
   ParameterStore& store() { return store_; }
   const ParameterStore& store() const { return store_; }
   Model& model() { return *model_; }

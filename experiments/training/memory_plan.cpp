@@ -115,6 +115,15 @@ class PlannedThreads {
   int before_;
 };
 
+// Of sums of micro-batches beside the gradient buffer, in a run of one process.
+std::int64_t sum_bytes(const RunConfig& config, const DataShape& shape,
+                       const ParameterStore& store) {
+  const auto one =
+      config.trainer.micro_batch_size * std::max<std::int64_t>(1, shape.sequence_length);
+  const auto count = std::max<std::int64_t>(1, config.trainer.global_batch_tokens / one);
+  return further_buffers(config.parallel.order(), count) * store.gradient_bytes();
+}
+
 std::int64_t devices(std::int64_t fixed, std::int64_t sharded, std::int64_t device_bytes) {
   const auto room = device_bytes - fixed;
   if (room <= 0) return 0;
@@ -174,6 +183,10 @@ MemoryPlan plan_memory(RunConfig config) {
     plan.peak_bytes_without_checkpointing = step_peak(without, shape, *model, store, memory);
     plan.peak_bytes_with_checkpointing = step_peak(with, shape, *model, store, memory);
   });
+  const auto sums = sum_bytes(config, shape, store);
+  plan.gradient_bytes += sums;
+  plan.peak_bytes_without_checkpointing += sums;
+  plan.peak_bytes_with_checkpointing += sums;
   // What is in a file was counted as if it were in memory.
   std::int64_t state_bytes = 0;
   for (const auto& [kind, bytes] : optimizer.state().bytes()) state_bytes += bytes;

@@ -121,7 +121,7 @@ RunHeader Run::header(int threads) const {
   header.first_step = step_ + 1;
   header.provenance = provenance(threads);
   header.parameter_bytes = store_.compute_bytes();
-  header.gradient_bytes = store_.gradient_bytes();
+  header.gradient_bytes = learner_.gradient_bytes();
   header.state_bytes = optimizer_bytes_by_kind(optimizer_, store_);
   header.has_test = run_.data->test_set().has_value();
   header.found_on = found_on_seeds(run_.config.optimizer);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_run.hpp"
 
@@ -52,6 +53,28 @@ TEST_CASE("communication plan: shares of the state, whole masters", "[parallel]"
 TEST_CASE("communication plan: a step that cannot be shared is refused", "[parallel]") {
   CHECK_THROWS_WITH(plan_communication(example_plan(), example_config("none"), {3, 0.0, 0.0}),
                     Contains("--ranks 3: trainer.global_batch_tokens 4096"));
+}
+
+TEST_CASE("plan counts the sums of micro-batches that pairwise addition keeps", "[parallel]") {
+  const blockwise::testing::SmallRunFolder small(3);
+  const auto planned = [&](const std::string& order) {
+    return nlohmann::json::parse(
+        small.run({"plan", "--json", "--set", "parallel.gradient_sum=" + order}).output);
+  };
+  const auto peak = [&](const std::string& order) {
+    const auto folder = (small.folder / order).string();
+    REQUIRE(small.run({"train", "--output", folder, "--set", "parallel.gradient_sum=" + order})
+                .exit_code == 0);
+    const auto run = read_run(folder + "/run.h5");
+    CHECK(run.gradient_bytes == planned(order)["gradient_bytes"]);
+    return run.peak_allocated;
+  };
+  // Two micro-batches: one further buffer, planned and measured.
+  const auto more = planned("running")["gradient_bytes"].get<std::int64_t>();
+  CHECK(planned("pairwise")["gradient_bytes"] == 2 * more);
+  CHECK(planned("pairwise")["peak_bytes"].get<std::int64_t>() ==
+        planned("running")["peak_bytes"].get<std::int64_t>() + more);
+  CHECK(peak("pairwise") == peak("running") + more);
 }
 
 TEST_CASE("plan --ranks prints what each process sends, and says it in JSON", "[parallel]") {
