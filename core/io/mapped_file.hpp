@@ -20,4 +20,11 @@ struct MappedFile {
 MappedFile map_file(const std::filesystem::path& path,
                     std::size_t limit = std::numeric_limits<std::size_t>::max());
 
+// Of a file that is mapped, whoever mapped it: the whole pages among these bytes are resident no
+// longer. They are read again where they are needed, and what was written to them is not lost.
+void leave_pages(std::span<const std::byte> mapped);
+// The same of memory of any kind; what has no file to be in stays where it is. The system keeps
+// nothing of the file in memory either, so that reading it again takes longer.
+void page_out(std::span<const std::byte> memory);
+
 }  // namespace blockwise

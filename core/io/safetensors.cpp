@@ -307,6 +307,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Late
     const auto data = tensor.make().detach().to(at::kCPU).contiguous();
     check_equal(data.nbytes(), bytes_of(tensor), "bytes of " + tensor.name);
     append(data.data_ptr(), data.nbytes());
+    leave_pages({place - data.nbytes(), data.nbytes()});
   }
   file.commit();
 }

@@ -10,6 +10,7 @@
 #include "core/base/float_bits.hpp"
 #include "core/base/mix64.hpp"
 #include "core/base/random_stream.hpp"
+#include "core/kernels/master_halves.hpp"
 
 namespace blockwise {
 namespace {
@@ -25,18 +26,6 @@ std::uint16_t nearest_bf16(float x) {
   const auto bits = bits_of(x);
   if (!is_finite(bits)) return not_finite_bf16(bits);
   return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
-// To the nearest, ties away from zero; the largest finite one at most, so that nothing becomes
-// infinite that is not.
-std::uint16_t split_bf16(std::uint32_t bits) {
-  const auto up = (bits + 0x8000U) >> 16;
-  return static_cast<std::uint16_t>(is_finite(up << 16) ? up : bits >> 16);
-}
-
-// In [-32768, 32767], or up to 65535 beside the largest finite bf16.
-std::int32_t residual_of(std::uint32_t bits, std::uint16_t weight) {
-  return static_cast<std::int32_t>(bits - (std::uint32_t{weight} << 16));
 }
 
 // bf16(x - weight), a step nearer to zero where the sum would round to another weight. Zeros have
@@ -57,6 +46,27 @@ template <typename Element>
 void over(std::int64_t n, const Element& element) {
   at::parallel_for(0, n, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) element(i);
+  });
+}
+
+// The upper and lower halves of float32 numbers (core/kernels/master_halves.hpp).
+template <typename Residual>
+void join(const SplitMaster& split, const at::Tensor& master) {
+  const auto* weight = bf16_data(split.weight);
+  const auto* residual = split.residual.data_ptr<Residual>();
+  auto* x = master.data_ptr<float>();
+  at::parallel_for(0, master.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    join_halves(weight + begin, residual + begin, end - begin, x + begin);
+  });
+}
+
+template <typename Residual>
+void split_in_two(const at::Tensor& master, const SplitMaster& split) {
+  const auto* x = master.data_ptr<float>();
+  auto* weight = bf16_data(split.weight);
+  auto* residual = split.residual.data_ptr<Residual>();
+  at::parallel_for(0, master.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    split_halves(x + begin, end - begin, weight + begin, residual + begin);
   });
 }
 
@@ -96,19 +106,10 @@ void join_master(MasterWeights format, const SplitMaster& split, const at::Tenso
   auto* x = master.data_ptr<float>();
   const auto n = master.numel();
   switch (format) {
-    case MasterWeights::lossless_16bit: {
-      const auto* residual = split.residual.data_ptr<std::int16_t>();
-      return over(n, [=](std::int64_t i) {
-        x[i] = float_of((std::uint32_t{weight[i]} << 16) + static_cast<std::uint32_t>(residual[i]));
-      });
-    }
-    case MasterWeights::residual_8bit: {
-      const auto* residual = split.residual.data_ptr<std::int8_t>();
-      return over(n, [=](std::int64_t i) {
-        x[i] = float_of((std::uint32_t{weight[i]} << 16) +
-                        static_cast<std::uint32_t>(residual[i] * 256));
-      });
-    }
+    case MasterWeights::lossless_16bit:
+      return join<std::int16_t>(split, master);
+    case MasterWeights::residual_8bit:
+      return join<std::int8_t>(split, master);
     case MasterWeights::kahan: {
       const auto* compensation = bf16_data(split.residual);
       return over(
@@ -127,25 +128,10 @@ void split_master(MasterWeights format, const at::Tensor& master, const SplitMas
   auto* weight = bf16_data(split.weight);
   const auto n = master.numel();
   switch (format) {
-    case MasterWeights::lossless_16bit: {
-      auto* residual = split.residual.data_ptr<std::int16_t>();
-      return over(n, [=](std::int64_t i) {
-        const auto bits = bits_of(x[i]);
-        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite_bf16(bits);
-        const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
-        residual[i] = static_cast<std::int16_t>(std::min(rest, 32767));
-      });
-    }
-    case MasterWeights::residual_8bit: {
-      auto* residual = split.residual.data_ptr<std::int8_t>();
-      return over(n, [=](std::int64_t i) {
-        const auto bits = bits_of(x[i]);
-        weight[i] = is_finite(bits) ? split_bf16(bits) : not_finite_bf16(bits);
-        const auto rest = is_finite(bits) ? residual_of(bits, weight[i]) : 0;
-        // round(rest / 256), halves up
-        residual[i] = static_cast<std::int8_t>(std::min((rest + 128) >> 8, 127));
-      });
-    }
+    case MasterWeights::lossless_16bit:
+      return split_in_two<std::int16_t>(master, split);
+    case MasterWeights::residual_8bit:
+      return split_in_two<std::int8_t>(master, split);
     case MasterWeights::kahan: {
       auto* compensation = bf16_data(split.residual);
       return over(n, [=](std::int64_t i) {

@@ -35,16 +35,20 @@ std::int64_t largest(const ParameterLayout& layout, const std::vector<bool>& kep
 
 // Parameters and gradients, and the copies that mixed precision computes with.
 void require_memory(const ParameterLayout& layout, const at::TensorOptions& options,
-                    const std::vector<bool>& kept, MasterWeights format, Gradients gradients) {
+                    const std::vector<bool>& kept, const MixedPrecision& mixed,
+                    Gradients gradients) {
   const auto width = static_cast<std::int64_t>(options.dtype().itemsize());
-  const auto residual = residual_type(format);
-  const bool split = format != MasterWeights::fp32;
-  const auto beside = split ? (residual ? std::int64_t(c10::elementSize(*residual)) : 0) : width;
+  const auto residual = residual_type(mixed.masters);
+  const bool split = mixed.masters != MasterWeights::fp32;
+  const bool has_residuals = residual && mixed.paging.resident_bytes == 0;
+  const auto beside =
+      split ? (has_residuals ? std::int64_t(c10::elementSize(*residual)) : 0) : width;
   std::int64_t bytes = gradients == Gradients::kept ? width * layout.size() : 0;
+  if (mixed.own_masters) bytes += width * (mixed.own_masters->size() - layout.size());
   for (std::size_t i = 0; i < kept.size(); ++i) {
     bytes += (kept[i] ? width : 2 + beside) * layout.parameters()[i].size();
   }
-  if (split) bytes += 4 * largest(layout, kept);
+  if (split) bytes += 4 * largest(layout, kept) + mixed.paging.resident_bytes;
   require_available(bytes, options.device(),
                     fmt::format("a model of {} parameters", layout.size()));
 }
@@ -55,14 +59,24 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
                                const std::optional<MixedPrecision>& mixed, Gradients gradients)
     : layout_(std::move(layout)),
       device_(device),
-      format_(mixed ? mixed->masters : MasterWeights::fp32) {
+      format_(mixed ? mixed->masters : MasterWeights::fp32),
+      paging_(mixed ? mixed->paging : Paging{}),
+      own_masters_(mixed ? mixed->own_masters : std::nullopt) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const auto kept = kept_tensors(layout_, mixed);
   require_input(format_ == MasterWeights::fp32 || device.is_cpu() || device.is_meta(),
                 "trainer.master_weights: only fp32 on the device {}", device.str());
-  require_memory(layout_, options, kept, format_, gradients);
+  require_input(
+      paging_.resident_bytes == 0 || residual_type(format_),
+      "trainer.master_resident_mb: {} masters keep nothing beside the weight that could be "
+      "in a file",
+      master_weights_names()[std::size_t(format_)]);
+  require_memory(layout_, options, kept, mixed.value_or(MixedPrecision{}), gradients);
   if (gradients == Gradients::kept) gradients_ = at::zeros({layout_.size()}, options);
-  if (format_ == MasterWeights::fp32) {
+  check_equal(own_masters_ && format_ != MasterWeights::fp32, false, "a share of split masters");
+  if (own_masters_) {
+    make_own_masters(kept, options);
+  } else if (format_ == MasterWeights::fp32) {
     make_masters(kept, options);
   } else {
     make_split_masters(kept, options);
@@ -74,7 +88,8 @@ ParameterStore::ParameterStore(const ParameterStore& whole, ParameterLayout layo
                                std::int64_t begin)
     : layout_(std::move(layout)),
       device_(whole.device()),
-      parameters_(whole.parameters().narrow(0, begin, layout_.size())),
+      parameters_(whole.parameters_.narrow(
+          0, begin - (whole.own_masters_ ? whole.own_masters_->begin : 0), layout_.size())),
       gradients_(whole.releases_gradients() ? at::zeros({layout_.size()}, parameters_.options())
                                             : whole.gradients().narrow(0, begin, layout_.size())) {
   for (std::size_t i = 0; i < layout_.parameters().size(); ++i) {
@@ -94,6 +109,27 @@ void ParameterStore::make_masters(const std::vector<bool>& kept, const at::Tenso
   }
 }
 
+void ParameterStore::make_own_masters(const std::vector<bool>& kept,
+                                      const at::TensorOptions& options) {
+  parameters_ = at::zeros({own_masters_->size()}, options);
+  weights_ = at::zeros({layout_.size()}, options.dtype(at::kBFloat16));
+  std::int64_t size = 0;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    kept_before_.push_back(size);
+    size += kept[i] ? layout_.parameters()[i].size() : 0;
+  }
+  kept_before_.push_back(size);
+  kept_weights_ = at::zeros({size}, options);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const auto& parameter = layout_.parameters()[i];
+    masters_.emplace_back();
+    tensors_.push_back(kept[i] ? kept_weights_.narrow(0, kept_before_[i], parameter.size())
+                                     .view(parameter.shape)
+                                     .detach()
+                               : view(weights_, i).detach());
+  }
+}
+
 // One buffer each for what is kept, for weights and for what is beside them.
 void ParameterStore::make_split_masters(const std::vector<bool>& kept,
                                         const at::TensorOptions& options) {
@@ -103,8 +139,7 @@ void ParameterStore::make_split_masters(const std::vector<bool>& kept,
   }
   const auto values = at::zeros({whole}, options);
   const auto weights = at::zeros({split}, options.dtype(at::kBFloat16));
-  const auto type = residual_type(format_);
-  const auto residuals = type ? at::zeros({split}, options.dtype(*type)) : at::Tensor();
+  const auto residuals = make_residuals(kept, split, options);
   opened_ = at::zeros({largest(layout_, kept)}, options);
   splits_.resize(kept.size());
   whole = split = 0;
@@ -117,11 +152,33 @@ void ParameterStore::make_split_masters(const std::vector<bool>& kept,
     } else {
       masters_.emplace_back();
       splits_[i].weight = weights.narrow(0, place, parameter.size());
-      if (type) splits_[i].residual = residuals.narrow(0, place, parameter.size());
+      if (residuals.defined()) splits_[i].residual = residuals.narrow(0, place, parameter.size());
       tensors_.push_back(splits_[i].weight.view(parameter.shape).detach());
     }
     place += parameter.size();
   }
+}
+
+// What is beside split weights: in memory, in a file, or nothing.
+at::Tensor ParameterStore::make_residuals(const std::vector<bool>& kept, std::int64_t size,
+                                          const at::TensorOptions& options) {
+  const auto type = residual_type(format_);
+  if (!type) return {};
+  if (paging_.resident_bytes == 0 || device_.is_meta()) {
+    return at::zeros({size}, options.dtype(*type));
+  }
+  const auto width = static_cast<std::int64_t>(c10::elementSize(*type));
+  std::vector<std::vector<ByteRange>> uses(kept.size());
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (kept[i]) continue;
+    uses[i].push_back({end, width * layout_.parameters()[i].size()});
+    end += uses[i][0].size;
+  }
+  constexpr PagedContent kContent{"what is beside bfloat16 weights", "trainer.master_resident_mb"};
+  pages_ = std::make_shared<PagedFile>(kContent, paging_, end, std::move(uses));
+  return at::from_blob(
+      pages_->data(), {size}, [pages = pages_](void*) {}, at::TensorOptions().dtype(*type));
 }
 
 void ParameterStore::make_tensor(std::size_t i, const at::TensorOptions& options) {
@@ -140,23 +197,58 @@ at::Tensor ParameterStore::view(const at::Tensor& flat, std::size_t parameter) c
 
 const at::Tensor& ParameterStore::parameters() const {
   if (splits_masters()) throw InvariantError("split masters have no flat parameters");
+  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
   return parameters_;
 }
 
 bool ParameterStore::has_copy(std::size_t parameter) const {
-  return is_split(parameter) ||
+  return is_split(parameter) || own_masters_ ||
          tensors_[parameter].scalar_type() != masters_[parameter].scalar_type();
 }
 
 at::Tensor ParameterStore::master(std::size_t parameter) const {
+  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
   if (!is_split(parameter)) return masters_[parameter];
   const auto x = at::empty(layout_.parameters()[parameter].shape, opened_.options());
+  if (pages_) pages_->look_at(parameter);
   if (!x.is_meta()) join_master(format_, splits_[parameter], x);
   return x;
 }
 
+ParameterStore::MasterPiece ParameterStore::own_piece(std::size_t parameter) const {
+  const auto& of_layout = layout_.parameters()[parameter];
+  const auto range = own_masters_.value_or(ElementRange{0, layout_.size()});
+  const auto begin = std::max(range.begin, of_layout.offset);
+  const auto end = std::min(range.end, of_layout.offset + of_layout.size());
+  if (end <= begin) return {parameters_.narrow(0, 0, 0), 0};
+  return {parameters_.narrow(0, begin - range.begin, end - begin), begin - of_layout.offset};
+}
+
+std::vector<std::pair<at::Tensor, std::vector<std::int64_t>>> ParameterStore::shared_buffers(
+    const std::vector<std::int64_t>& owners) const {
+  // Of what stays float32, the elements before a place of the flat buffer.
+  const auto kept_before = [this](std::int64_t place) {
+    std::size_t i = 0;
+    const auto& all = layout_.parameters();
+    while (i < all.size() && all[i].offset + all[i].size() <= place) ++i;
+    if (i == all.size()) return kept_before_.back();
+    const bool is_kept = kept_before_[i + 1] > kept_before_[i];
+    return kept_before_[i] + (is_kept ? std::max<std::int64_t>(0, place - all[i].offset) : 0);
+  };
+  std::vector<std::int64_t> of_kept;
+  for (const auto bound : owners) of_kept.push_back(kept_before(bound));
+  return {{weights_, owners}, {kept_weights_, std::move(of_kept)}};
+}
+
 void ParameterStore::set_master(std::size_t parameter, const at::Tensor& value) {
   at::NoGradGuard no_grad;
+  if (own_masters_) {
+    const auto piece = own_piece(parameter);
+    const auto size = piece.values.numel();
+    piece.values.copy_(value.reshape({-1}).narrow(0, piece.begin, size));
+    tensors_[parameter].copy_(value);
+    return;
+  }
   if (!is_split(parameter)) {
     masters_[parameter].copy_(value);
     publish(parameter);
@@ -165,13 +257,17 @@ void ParameterStore::set_master(std::size_t parameter, const at::Tensor& value) 
   check_equal(value.numel(), splits_[parameter].weight.numel(), "values of a master");
   const auto x = value.to(at::kCPU, at::kFloat).contiguous();
   const bool random = format_ == MasterWeights::stochastic;
+  if (pages_) pages_->begin_use(parameter);
   split_master(random ? MasterWeights::none : format_, x, splits_[parameter], 0);
+  if (pages_) pages_->end_use(parameter);
 }
 
 at::Tensor ParameterStore::open_master(std::size_t parameter) {
+  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
   if (!is_split(parameter)) return masters_[parameter];
   const auto& of_layout = layout_.parameters()[parameter];
   const auto x = opened_.narrow(0, 0, of_layout.size()).view(of_layout.shape);
+  if (pages_) pages_->begin_use(parameter);
   if (!x.is_meta()) join_master(format_, splits_[parameter], x);
   return x;
 }
@@ -179,11 +275,16 @@ at::Tensor ParameterStore::open_master(std::size_t parameter) {
 void ParameterStore::publish(std::size_t parameter, std::uint64_t seed) {
   if (!has_copy(parameter)) return;
   at::NoGradGuard no_grad;
-  if (!is_split(parameter)) {
+  if (own_masters_) {
+    const auto piece = own_piece(parameter);
+    const auto weights = tensors_[parameter].detach().view({-1});
+    weights.narrow(0, piece.begin, piece.values.numel()).copy_(piece.values);
+  } else if (!is_split(parameter)) {
     tensors_[parameter].copy_(masters_[parameter]);
   } else if (!opened_.is_meta()) {
     const auto& split = splits_[parameter];
     split_master(format_, opened_.narrow(0, 0, split.weight.numel()), split, seed);
+    if (pages_) pages_->end_use(parameter);
   }
 }
 
@@ -193,17 +294,30 @@ std::int64_t ParameterStore::compute_bytes() const {
   return bytes;
 }
 
-std::int64_t ParameterStore::master_bytes() const {
+std::int64_t ParameterStore::residual_bytes() const {
   std::int64_t bytes = 0;
+  for (const auto& split : splits_) {
+    if (split.residual.defined()) bytes += static_cast<std::int64_t>(split.residual.nbytes());
+  }
+  return bytes;
+}
+
+std::int64_t ParameterStore::master_bytes() const {
+  auto bytes = residual_bytes() - paged_master_bytes();
+  if (own_masters_) return static_cast<std::int64_t>(parameters_.nbytes());
   for (std::size_t i = 0; i < masters_.size(); ++i) {
-    if (is_split(i)) {
-      const auto& residual = splits_[i].residual;
-      bytes += residual.defined() ? static_cast<std::int64_t>(residual.nbytes()) : 0;
-    } else if (has_copy(i)) {
-      bytes += static_cast<std::int64_t>(masters_[i].nbytes());
-    }
+    if (!is_split(i) && has_copy(i)) bytes += static_cast<std::int64_t>(masters_[i].nbytes());
   }
   return bytes + (opened_.defined() ? static_cast<std::int64_t>(opened_.nbytes()) : 0);
+}
+
+std::int64_t ParameterStore::paged_master_bytes() const {
+  const auto bound = paging_.resident_bytes;
+  return bound == 0 ? 0 : std::max<std::int64_t>(0, residual_bytes() - bound);
+}
+
+void ParameterStore::evict() const {
+  if (pages_) pages_->evict_all();
 }
 
 void ParameterStore::initialize(std::uint64_t seed) {

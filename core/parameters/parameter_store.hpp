@@ -5,16 +5,24 @@
 // In mixed precision the flat parameters are the masters: the model computes with bfloat16 copies
 // of most tensors, gradients are accumulated in the masters' dtype (LibTorch's grad_dtype), and
 // publish() carries an update over. Masters may be kept in fewer bytes (master_weights.hpp): then
-// there are no flat parameters, and a master is float32 only while it is updated.
+// there are no flat parameters, and a master is float32 only while it is updated. What is kept
+// beside the weights may be in a file (paged_file.hpp).
+//
+// Of a model that several processes share, each may keep the masters of a part alone, consecutive
+// elements of the flat buffer (ZeRO-1: Rajbhandari et al., arXiv 1910.02054, section 5.1); what the
+// model computes with is whole everywhere, in shared_buffers().
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/memory/paged_file.hpp"
 #include "core/parameters/master_weights.hpp"
 #include "core/parameters/parameter_layout.hpp"
 
@@ -22,10 +30,17 @@ namespace blockwise {
 
 // Tensors of the roles in `keep` and those named in `keep_tensors` are computed with as they are,
 // all others as bfloat16 copies.
+struct ElementRange {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t size() const { return end - begin; }
+};
+
 struct MixedPrecision {
   std::vector<ParameterRole> keep;
   std::vector<std::string> keep_tensors = {};
-  MasterWeights masters = MasterWeights::fp32;  // of what has a copy
+  MasterWeights masters = MasterWeights::fp32;   // of what has a copy
+  Paging paging = {};                            // of what is beside split weights
+  std::optional<ElementRange> own_masters = {};  // of the flat buffer, fp32; nothing: all
 };
 
 // Kept: in one flat buffer, where micro-batches add up. Released: no buffer at all; the backward
@@ -38,15 +53,17 @@ class ParameterStore {
   // where gradients are released, and 2 bytes for each element that has a copy, whose master takes
   // what its format says; split masters take float32 memory for the largest tensor, too. Throws
   // InputError for a tensor that is kept by a name which the layout does not have, for split
-  // masters on another device than the CPU, and where the device has less memory than that, before
-  // any of it is taken.
+  // masters on another device than the CPU, where the device has less memory than that, before any
+  // of it is taken, for paging of masters that have nothing beside the weight, and what PagedFile
+  // throws.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
                  Gradients gradients = Gradients::kept);
 
   // Rows of a whole model's masters and gradients, which are kept and not split: consecutive
-  // elements from `begin` on, cut into the layout's tensors. A view without memory of its own; the
-  // model computes with what the whole store publishes.
+  // elements from `begin` on, cut into the layout's tensors; of its own masters, where it has some
+  // alone. A view without memory of its own; the model computes with what the whole store
+  // publishes.
   ParameterStore(const ParameterStore& whole, ParameterLayout layout, std::int64_t begin);
 
   const ParameterLayout& layout() const { return layout_; }
@@ -61,8 +78,19 @@ class ParameterStore {
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
   const at::Tensor& tensor(std::string_view name) const { return tensors_[layout_.index_of(name)]; }
   // The value of a master in the parameter's shape, without autograd: a view of the flat buffer,
-  // or, of a split one, a copy.
+  // or, of a split one, a copy. InvariantError where some masters are kept elsewhere.
   at::Tensor master(std::size_t parameter) const;
+  bool has_all_masters() const { return !own_masters_; }
+  // Where they are: of the parameter's elements those whose masters are here, flat; may be empty.
+  struct MasterPiece {
+    at::Tensor values;
+    std::int64_t begin = 0;  // in the parameter
+  };
+  MasterPiece own_piece(std::size_t parameter) const;
+  // Where masters are kept by several processes: everything that the model computes with, flat, and
+  // the same bounds in it as `owners` are in the layout's flat buffer.
+  std::vector<std::pair<at::Tensor, std::vector<std::int64_t>>> shared_buffers(
+      const std::vector<std::int64_t>& owners) const;
   // Takes a value of any dtype and carries it over to what the model computes with. Splitting
   // rounds to the nearest.
   void set_master(std::size_t parameter, const at::Tensor& value);
@@ -75,9 +103,15 @@ class ParameterStore {
   bool splits_masters() const { return !parameters_.defined(); }
   // View of a flat buffer in the parameter's shape; only of gradients that are kept.
   const at::Tensor& gradient(std::size_t parameter) const { return gradient_views_[parameter]; }
-  // Bytes of what the model computes with, and of what is kept for masters beside it.
+  // Bytes of what the model computes with, and of what is kept for masters beside it: in memory,
+  // and in a file alone.
   std::int64_t compute_bytes() const;
   std::int64_t master_bytes() const;
+  std::int64_t paged_master_bytes() const;
+  // Leaves the memory that may be left.
+  void evict() const;
+  // Null where nothing is in a file.
+  const PagedFile* pages() const { return pages_.get(); }
 
   // Draws every tensor as its parameter says from the stream `init`, each from a generator of its
   // own, so that adding a tensor does not change the others. Drawn on the CPU: equal on every
@@ -91,17 +125,28 @@ class ParameterStore {
  private:
   at::Tensor view(const at::Tensor& flat, std::size_t parameter) const;
   bool has_copy(std::size_t parameter) const;
-  bool is_split(std::size_t parameter) const { return !masters_[parameter].defined(); }
+  bool is_split(std::size_t parameter) const {
+    return !splits_.empty() && !masters_[parameter].defined();
+  }
+  void make_own_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   void make_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   void make_split_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
+  at::Tensor make_residuals(const std::vector<bool>& kept, std::int64_t size,
+                            const at::TensorOptions& options);
+  std::int64_t residual_bytes() const;
   void make_tensor(std::size_t parameter, const at::TensorOptions& options);
 
   ParameterLayout layout_;
   at::Device device_;
   MasterWeights format_ = MasterWeights::fp32;
+  Paging paging_;
+  std::shared_ptr<PagedFile> pages_;  // before what is in it
   at::Tensor parameters_;
   at::Tensor gradients_;
-  std::vector<at::Tensor> masters_;  // undefined where split
+  std::optional<ElementRange> own_masters_;  // then parameters_ is these elements
+  at::Tensor weights_, kept_weights_;        // then: bfloat16 [n], and of what stays float32
+  std::vector<std::int64_t> kept_before_;    // then: elements of kept_weights_ before a parameter's
+  std::vector<at::Tensor> masters_;          // undefined where split, or where some are elsewhere
   std::vector<SplitMaster> splits_;  // whose weights are tensors_; empty where nothing is split
   at::Tensor opened_;                // float32, of the largest that is split
   std::vector<at::Tensor> gradient_views_;

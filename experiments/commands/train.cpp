@@ -69,12 +69,12 @@ StepObserver bar_observer(const ResolvedRun& run) {
   };
 }
 
-// "optimizer state: 12.3 GB read, 12.4 GB written, 4.2 s waited, 0.17 s per GB"
+// "pages: 12.3 GB read, 12.4 GB written, 4.2 s waited, 0.17 s per GB"
 std::string paging_text(const PagingReport& paging) {
   const double read = double(paging.bytes_read) / 1e9, written = double(paging.bytes_written) / 1e9;
   const double moved = read + written;
   return fmt::format(
-      "optimizer state: {:.3g} GB read, {:.3g} GB written, {:.3g} s waited{}\n", read, written,
+      "pages: {:.3g} GB read, {:.3g} GB written, {:.3g} s waited{}\n", read, written,
       paging.seconds_waited,
       moved > 0.0 ? fmt::format(", {:.3g} s per GB", paging.seconds_waited / moved) : "");
 }

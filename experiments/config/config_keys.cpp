@@ -9,7 +9,7 @@ namespace {
 
 // Of micro_batch_size and what follows it the order of sums (and the draws of dropout) depend, as
 // they do on threads; of what is summed nothing does.
-constexpr std::array<std::string_view, 24> kFree = {"name",
+constexpr std::array<std::string_view, 26> kFree = {"name",
                                                     "output",
                                                     "trainer.evaluate_every",
                                                     "trainer.checkpoint_every",
@@ -28,6 +28,8 @@ constexpr std::array<std::string_view, 24> kFree = {"name",
                                                     "parallel.gradient_sum",
                                                     "parallel.bucket_mb",
                                                     "parallel.timeout_seconds",
+                                                    "trainer.master_resident_mb",
+                                                    "trainer.master_folder",
                                                     "optimizer.state.resident_mb",
                                                     "optimizer.state.folder",
                                                     "hessian.every",

@@ -114,10 +114,12 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 37> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 39> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
+                                                           "trainer.master_resident_mb: 0",
+                                                           "trainer.master_folder: \"\"",
                                                            "optimizer.block_lr: \"\"",
                                                            "optimizer.clip_by: norm",
                                                            "optimizer.hyperball: false",

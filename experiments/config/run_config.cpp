@@ -98,6 +98,12 @@ void visit_computation(FieldVisitor& v, TrainerConfig& c) {
           c.master_weights == "fp32" || c.precision == "bf16"
               ? ""
               : fmt::format("is {}, which is for precision bf16", c.master_weights));
+  v.integer(
+      {"master_resident_mb",
+       "MiB in memory at most of what master_weights keeps beside the weights, the rest is in "
+       "a file and read ahead; 0: all of it is in memory"},
+      c.master_resident_mb, {0, std::int64_t{1} << 30});
+  v.text({"master_folder", "of that file, on a disk; empty: the run's"}, c.master_folder);
   v.choice_list({"float32_roles", "bf16: roles whose tensors stay float32"}, c.float32_roles,
                 role_names());
   v.text_list({"float32_tensors", "bf16: names of further tensors that stay float32"},
@@ -142,6 +148,7 @@ std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
   MixedPrecision mixed;
   mixed.keep_tensors = float32_tensors;
   mixed.masters = master_weights_from_name(master_weights);
+  mixed.paging = {master_resident_mb << 20, master_folder};
   for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
   return mixed;
 }

@@ -46,6 +46,8 @@ struct TrainerConfig {
   double divergence_factor = 100.0;
   std::string precision = "fp32";
   std::string master_weights = "fp32";
+  std::int64_t master_resident_mb = 0;
+  std::string master_folder;
   std::vector<std::string> float32_roles = {"norm"};
   std::vector<std::string> float32_tensors;
   bool activation_checkpointing = false;
@@ -56,6 +58,7 @@ struct TrainerConfig {
   void visit(FieldVisitor& v);
   // What the precision asks of the store and of each pass.
   std::optional<MixedPrecision> mixed_precision() const;
+  bool pages_masters() const { return master_resident_mb > 0; }
   ForwardContext forward_context() const;
   Gradients gradient_storage() const {
     return gradients == "released" ? Gradients::released : Gradients::kept;

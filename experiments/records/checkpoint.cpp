@@ -24,17 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kFiles[] = {kParametersFile, "optimizer.safetensors"};
 
-// One at a time: of split masters there are values only for the moment.
-std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
-  std::vector<LateTensor> tensors;
-  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
-    const auto& parameter = store.layout().parameters()[i];
-    tensors.push_back(
-        {parameter.name, parameter.shape, at::kFloat, [&store, i] { return store.master(i); }});
-  }
-  return tensors;
-}
-
 nlohmann::ordered_json model_json(const CheckpointContent& content) {
   const auto spec = content.model.clone();
   return {{"family", spec->family()},
@@ -43,7 +32,7 @@ nlohmann::ordered_json model_json(const CheckpointContent& content) {
 }
 
 void write_marker(const fs::path& folder, std::int64_t step, const CheckpointContent& content) {
-  const auto partition = partition_hash(content.store.layout(), content.partition);
+  const auto partition = partition_hash(content.layout, content.partition);
   nlohmann::ordered_json marker = {{"format", "blockwise-checkpoint"},
                                    {"version", 1},
                                    {"step", step},
@@ -53,7 +42,8 @@ void write_marker(const fs::path& folder, std::int64_t step, const CheckpointCon
                                    {"run", identity_json(content.identity)}};
   for (const auto* file : kFiles) {
     const auto mapped = map_file(folder / file);
-    marker["files"][file] = {{"bytes", mapped.bytes.size()}, {"sha256", sha256(mapped.bytes)}};
+    marker["files"][file] = {{"bytes", mapped.bytes.size()},
+                             {"sha256", sha256_of_mapped(mapped.bytes)}};
   }
   write_file_atomically(folder / "checkpoint.json", marker.dump(2) + "\n");
 }
@@ -70,7 +60,7 @@ void verify_file(const fs::path& folder, const std::string& file, const JsonView
   const auto expected = static_cast<std::size_t>(entry.at("bytes").whole(0));
   require_input(bytes.size() == expected, "{}: damaged checkpoint: {} bytes, {} were written. {}",
                 (folder / file).string(), bytes.size(), expected, advice(folder));
-  require_input(sha256(bytes) == entry.at("sha256").text(),
+  require_input(sha256_of_mapped(bytes) == entry.at("sha256").text(),
                 "{}: damaged checkpoint: its SHA-256 is another one than when it was written. {}",
                 (folder / file).string(), advice(folder));
 }
@@ -119,6 +109,10 @@ void verify(const fs::path& folder, std::int64_t step, const std::vector<std::st
   });
 }
 
+std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()};
+}
+
 void copy_parameters(const fs::path& folder, ParameterStore& store) {
   const auto saved = read_safetensors(folder / kFiles[0]);
   at::NoGradGuard no_grad;
@@ -128,6 +122,7 @@ void copy_parameters(const fs::path& folder, ParameterStore& store) {
     require_input(tensor.sizes() == store.tensors()[i].sizes(),
                   "{}: '{}' has another shape than the model's", saved.path, name);
     store.set_master(i, tensor);
+    leave_pages(bytes_of(tensor));
   }
 }
 
@@ -171,7 +166,7 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
     throw std::runtime_error(
         fmt::format("{}: somebody else has put a folder there", partial.string()));
   }
-  write_safetensors(partial / kFiles[0], parameter_tensors(content.store));
+  write_safetensors(partial / kFiles[0], content.parameters);
   write_safetensors(partial / kFiles[1], content.state);
   write_marker(partial, step, content);
   sync_path(partial);
@@ -180,6 +175,16 @@ void write_folder(const fs::path& folder, std::int64_t step, const CheckpointCon
 }
 
 }  // namespace
+
+std::vector<LateTensor> parameter_tensors(const ParameterStore& store) {
+  std::vector<LateTensor> tensors;
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+    const auto& parameter = store.layout().parameters()[i];
+    tensors.push_back(
+        {parameter.name, parameter.shape, at::kFloat, [&store, i] { return store.master(i); }});
+  }
+  return tensors;
+}
 
 std::vector<LateTensor> state_tensors(const Optimizer& optimizer) {
   std::vector<LateTensor> tensors;

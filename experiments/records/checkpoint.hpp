@@ -51,10 +51,14 @@ struct CheckpointContent {
   const RunIdentity& identity;
   const ModelSpec& model;
   std::string data_folder;  // where the run's data and their tokenizer lie; empty for made up ones
-  const ParameterStore& store;
+  const ParameterLayout& layout;
   const Partition& partition;
-  std::vector<LateTensor> state;  // of the optimizer, see state_tensors()
+  std::vector<LateTensor> parameters;  // see parameter_tensors()
+  std::vector<LateTensor> state;       // of the optimizer, see state_tensors()
 };
+
+// A store's masters, one at a time: of split masters there are values only for the moment.
+std::vector<LateTensor> parameter_tensors(const ParameterStore& store);
 
 // An optimizer's saved state, made one tensor at a time: of state in a file no more than one tensor
 // is in memory beside what the last one left.

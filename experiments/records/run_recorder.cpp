@@ -151,6 +151,24 @@ std::optional<std::int64_t> read_energy(const Hdf5File& file) {
   return total == kUnknownEnergy ? std::nullopt : std::optional(total);
 }
 
+// Of what only the optimizer needs and is in a file, over all processes of the run.
+constexpr const char* kPagesRead = "/paging/bytes_read";
+constexpr const char* kPagesWritten = "/paging/bytes_written";
+constexpr const char* kPagesWaited = "/paging/microseconds_waited";
+
+void write_paging(Hdf5File& file) {
+  file.create_group("/paging");
+  file.create_integer(kPagesRead, 0, "bytes", "brought back into memory");
+  file.create_integer(kPagesWritten, 0, "bytes", "written out of memory");
+  file.create_integer(kPagesWaited, 0, "us", "that steps waited for either");
+}
+
+std::optional<PagingReport> read_paging(const Hdf5File& file) {
+  if (!file.has(kPagesRead)) return std::nullopt;
+  return PagingReport{file.integer(kPagesRead), file.integer(kPagesWritten),
+                      double(file.integer(kPagesWaited)) / 1e6};
+}
+
 void require_run_file(const Hdf5File& file, const fs::path& path) {
   require_format(file, path, kRunFormat);
 }
@@ -192,6 +210,7 @@ RunRecorder::RunRecorder(Hdf5File file, std::int64_t step)
   peak_allocated_ = file_.integer("/memory/peak_allocated");
   peak_resident_ = file_.integer("/memory/peak_resident");
   energy_before_ = read_energy(file_);
+  paging_before_ = read_paging(file_);
   file_.start_swmr();
 }
 
@@ -219,6 +238,7 @@ RunRecorder RunRecorder::create(const fs::path& path, const RunHeader& header,
     file.create_group("/energy");
     file.create_integer(kEnergy, 0, "uJ", "of processors and memory, all programs on the machine");
   }
+  if (header.pages) write_paging(file);
   write_status(file);
   file.write_integer("/status/last_step", header.first_step - 1);
   return RunRecorder(std::move(file), header.first_step - 1);
@@ -321,6 +341,16 @@ void RunRecorder::record_energy(std::optional<std::int64_t> microjoules) {
   write([&] { file_.write_integer(kEnergy, total); });
 }
 
+void RunRecorder::record_paging(const PagingReport& report) {
+  if (!paging_before_) return;
+  const auto total = *paging_before_ + report;
+  write([&] {
+    file_.write_integer(kPagesRead, total.bytes_read);
+    file_.write_integer(kPagesWritten, total.bytes_written);
+    file_.write_integer(kPagesWaited, std::llround(total.seconds_waited * 1e6));
+  });
+}
+
 void RunRecorder::set_status(RunState state, const std::string& message, std::int64_t last_step) {
   flush();
   write([&] {
@@ -388,6 +418,7 @@ RunResult read_run_once(const fs::path& path) {
   run.peak_allocated = file.integer("/memory/peak_allocated");
   run.peak_resident = file.integer("/memory/peak_resident");
   run.energy_microjoules = read_energy(file);
+  run.paging = read_paging(file);
   for (const auto& kind : file.children("/memory/state")) {
     run.state_bytes.emplace_back(kind, file.integer("/memory/state/" + kind));
   }

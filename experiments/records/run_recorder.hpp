@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/io/hdf5_file.hpp"
+#include "core/memory/paged_file.hpp"
 #include "core/parameters/parameter_layout.hpp"
 #include "core/partition/partition.hpp"
 #include "experiments/records/file_header.hpp"
@@ -70,6 +71,7 @@ struct RunHeader {
   std::vector<std::string> validation_names;  // of further validation sets
   bool has_norms = false;                     // of every tensor
   bool has_energy = false;                    // whether the machine counts it
+  bool pages = false;                         // whether state or masters are in a file
 };
 
 // What is new in the file of a run that goes on.
@@ -125,6 +127,8 @@ class RunRecorder {
   void record_state(const std::vector<std::pair<std::string, std::int64_t>>& bytes);
   // Of this process so far; nothing where it is not known, which it then is not for the whole run.
   void record_energy(std::optional<std::int64_t> microjoules);
+  // Of this process so far, in a file whose header said so; nothing in others.
+  void record_paging(const PagingReport& report);
   // Flushes.
   void set_status(RunState state, const std::string& message, std::int64_t last_step);
   // Everything recorded so far reaches the operating system. Rows are buffered until then (record()
@@ -145,6 +149,7 @@ class RunRecorder {
   std::vector<std::string> named_sets_;
   std::vector<std::vector<double>> named_losses_;  // of evaluations_
   std::optional<std::int64_t> energy_before_;      // of earlier processes, where the file has it
+  std::optional<PagingReport> paging_before_;      // the same
   std::vector<TensorNorms> norms_;
   std::int64_t last_step_;
   std::int64_t safe_step_;  // flushed
@@ -171,6 +176,7 @@ struct RunResult {
   std::int64_t parameter_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0, peak_allocated = 0,
                peak_resident = 0;
   std::optional<std::int64_t> energy_microjoules;  // of all processes; nothing where not known
+  std::optional<PagingReport> paging;              // the same; nothing where none was asked for
   std::vector<std::pair<std::string, std::int64_t>> state_bytes;  // sorted by kind
   HessianRows hessian;                                            // empty where none was measured
   std::vector<std::string> validation_names;                      // of further validation sets

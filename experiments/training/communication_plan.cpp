@@ -9,11 +9,21 @@
 namespace blockwise {
 namespace {
 
-// State that is spread; masters of bfloat16 weights are on every process.
+// State and masters of bfloat16 weights are spread.
 std::int64_t own_optimizer_bytes(const MemoryPlan& plan, const RunConfig& config,
                                  std::int64_t ranks) {
   if (config.parallel.shard == "none") return plan.optimizer_bytes();
-  return ceil_divide(plan.optimizer_bytes() - plan.master_bytes, ranks) + plan.master_bytes;
+  return ceil_divide(plan.optimizer_bytes(), ranks);
+}
+
+// What owners hand out after a step: sums of gradients or new float32 weights, or bfloat16 weights
+// whose masters stay, and with these what is computed with in float32.
+std::int64_t handed_out_bytes(const MemoryPlan& plan, const RunConfig& config) {
+  if (config.parallel.shard == "none" || config.trainer.precision != "bf16") {
+    return 4 * plan.parameters;
+  }
+  const auto float32 = (plan.parameter_bytes - 2 * plan.parameters) / 2;
+  return 2 * plan.parameters + 4 * float32;
 }
 
 // What gradients take beside the plan: buckets that are received, and, where no process keeps all
@@ -46,8 +56,8 @@ CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& co
                 tokens);
   const auto gradients = 4 * plan.parameters;
   CommunicationPlan of;
-  of.sent_bytes =
-      double(1 + scatters(config, ranks)) * double(ranks - 1) / double(ranks) * double(gradients);
+  const auto travels = scatters(config, ranks) * gradients + handed_out_bytes(plan, config);
+  of.sent_bytes = double(ranks - 1) / double(ranks) * double(travels);
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);

@@ -84,15 +84,6 @@ void lead_start(const Ranks& ranks, const RunStart& start) {
   if (!ranks.is_alone()) ranks.text_of_first(to_text(start));
 }
 
-OptimizerConfig with_state_in(OptimizerConfig config, const fs::path& folder, std::int64_t rank) {
-  if (!config.state.is_paged() || (rank == 0 && !config.state.folder.empty())) return config;
-  auto own = config.state.folder.empty() ? folder : fs::path(config.state.folder);
-  if (rank > 0) own /= fmt::format("rank_{}", rank);
-  fs::create_directories(own);
-  config.state.folder = own.string();
-  return config;
-}
-
 void start_parameters(const ResolvedRun& run, ParameterStore& store) {
   if (run.config.model.from.empty()) {
     store.initialize(static_cast<std::uint64_t>(run.config.seed));
@@ -106,8 +97,7 @@ RunOutcome follow(const ResolvedRun& run, at::Device device, const Ranks& ranks)
   RunOutcome outcome;
   outcome.state = RunState::finished;
   if (start.is_over) return outcome;
-  Learner learner(run, with_state_in(run.config.optimizer, run.config.output, ranks.rank()),
-                  start.origin, device, ranks);
+  Learner learner(run, start.origin, device, ranks);
   outcome.step = start_learner(run, start, learner);
   while (true) {
     switch (next_command(ranks)) {

@@ -24,11 +24,6 @@ void lead_start(const Ranks& ranks, const RunStart& start);
 // std::runtime_error naming the ranks that have gone.
 RunOutcome follow(const ResolvedRun& run, at::Device device, const Ranks& ranks);
 
-// State that is not in memory is beside the run's file, unless the configuration says where; of
-// other ranks than the first in a folder of their own.
-OptimizerConfig with_state_in(OptimizerConfig config, const std::filesystem::path& folder,
-                              std::int64_t rank);
-
 // The run's first parameters: from its seed, or from the model that it starts from.
 void start_parameters(const ResolvedRun& run, ParameterStore& store);
 

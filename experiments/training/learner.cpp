@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 
 #include "core/autograd.hpp"
@@ -62,20 +63,53 @@ Gradients gradient_storage(const RunConfig& config, const Ranks& ranks) {
   return sharded ? Gradients::released : config.trainer.gradient_storage();
 }
 
+// What is not in memory is in the run's folder, unless the configuration says where; of other ranks
+// than the first in a folder of their own.
+std::string page_folder(const std::string& configured, const ResolvedRun& run, const Ranks& ranks) {
+  if (ranks.rank() == 0 && !configured.empty()) return configured;
+  auto own = std::filesystem::path(configured.empty() ? run.config.output : configured);
+  if (ranks.rank() > 0) own /= fmt::format("rank_{}", ranks.rank());
+  std::filesystem::create_directories(own);
+  return own.string();
+}
+
+std::optional<MixedPrecision> mixed_precision(const ResolvedRun& run, const Ranks& ranks,
+                                              const ModelShares& shares) {
+  auto trainer = run.config.trainer;
+  if (trainer.pages_masters()) {
+    trainer.master_folder = page_folder(trainer.master_folder, run, ranks);
+  }
+  auto mixed = trainer.mixed_precision();
+  if (!mixed || shares.is_whole()) return mixed;
+  require_input(mixed->masters == MasterWeights::fp32,
+                "parallel.shard is {}, but trainer.master_weights is {}, not fp32",
+                run.config.parallel.shard, trainer.master_weights);
+  mixed->own_masters = shares.own();
+  return mixed;
+}
+
+OptimizerConfig optimizer_config(const ResolvedRun& run, const Ranks& ranks) {
+  auto config = run.config.optimizer;
+  if (config.state.is_paged()) config.state.folder = page_folder(config.state.folder, run, ranks);
+  return config;
+}
+
 }  // namespace
 
-Learner::Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const RunOrigin& origin,
-                 at::Device device, const Ranks& ranks)
+Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device device,
+                 const Ranks& ranks)
     : run_(run),
       origin_(origin),
       trainer_(run.config.trainer),
       device_(device),
       ranks_(ranks),
       micro_batches_(micro_batches_of(run, ranks, device)),
-      store_(run.layout, device, at::kFloat, trainer_.mixed_precision(),
+      shares_(run.config.optimizer, run.config.parallel, run.layout, ranks,
+              static_cast<std::uint64_t>(run.config.seed)),
+      store_(run.layout, device, at::kFloat, mixed_precision(run, ranks, shares_),
              gradient_storage(run.config, ranks)),
       model_(run.config.model.spec->build(store_)),
-      optimizer_(optimizer, run.config.parallel, store_, ranks,
+      optimizer_(optimizer_config(run, ranks), shares_, store_, ranks,
                  static_cast<std::uint64_t>(run.config.seed)),
       tokens_per_step_(trainer_.global_batch_tokens) {
   make_sum();
@@ -83,8 +117,8 @@ Learner::Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const
 
 void Learner::make_sum() {
   if (trainer_.gradient_storage() == Gradients::released) return;
-  const auto& owners = optimizer_.owners();
-  const auto options = sum_options(run_.config.parallel, micro_batches_ / ranks_.size(), owners);
+  const auto options =
+      sum_options(run_.config.parallel, micro_batches_ / ranks_.size(), shares_.owners());
   sum_ = store_.releases_gradients()
              ? make_sharded_sum(store_, ranks_, options, optimizer_.gradients())
              : make_kept_sum(store_, ranks_, options);
@@ -317,7 +351,9 @@ void Learner::with_curvature(const std::function<void(Curvature&)>& use) const {
   ParameterStore store(run_.layout, device_, config.dtype());
   {
     at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store.set_master(i, store_.master(i));
+    for (std::size_t i = 0; i < store_.tensors().size(); ++i) {
+      store.set_master(i, optimizer_.master(i));
+    }
   }
   const auto model = run_.config.model.spec->build(store);
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),

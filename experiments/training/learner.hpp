@@ -36,8 +36,7 @@ class Learner {
   // Throws InputError where processes cannot share the step's micro-batches evenly, for several
   // processes with gradients that are released or on another device than the CPU, and as the parts
   // do.
-  Learner(const ResolvedRun& run, const OptimizerConfig& optimizer, const RunOrigin& origin,
-          at::Device device, const Ranks& ranks);
+  Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device device, const Ranks& ranks);
 
   // The step after `done` steps. Without update_norm and rows of others: the row's step is done
   // + 1.
@@ -104,6 +103,7 @@ class Learner {
   at::Device device_;
   const Ranks& ranks_;
   std::int64_t micro_batches_;  // of a step, of all processes
+  ModelShares shares_;
   ParameterStore store_;
   std::unique_ptr<Model> model_;
   ModelOptimizer optimizer_;

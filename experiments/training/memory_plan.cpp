@@ -190,7 +190,7 @@ MemoryPlan plan_memory(RunConfig config) {
   // What is in a file was counted as if it were in memory.
   std::int64_t state_bytes = 0;
   for (const auto& [kind, bytes] : optimizer.state().bytes()) state_bytes += bytes;
-  const auto away = state_bytes - optimizer.state().resident_bytes();
+  const auto away = state_bytes - optimizer.state().resident_bytes() + store.paged_master_bytes();
   plan.peak_bytes_without_checkpointing -= away;
   plan.peak_bytes_with_checkpointing -= away;
   plan.peak_bytes = trainer.activation_checkpointing ? plan.peak_bytes_with_checkpointing

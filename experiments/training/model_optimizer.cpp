@@ -1,42 +1,40 @@
 #include "experiments/training/model_optimizer.hpp"
 
+#include <ATen/ATen.h>
+
+#include <algorithm>
 #include <numeric>
 
 #include "core/base/error.hpp"
 #include "experiments/records/checkpoint.hpp"
 
 namespace blockwise {
+namespace {
 
-ModelOptimizer::ModelOptimizer(const OptimizerConfig& config, const ParallelConfig& parallel,
+// Bounds of the shares within one parameter.
+Shares bounds_within(const Shares& owners, const Parameter& parameter) {
+  Shares bounds;
+  for (const auto place : owners) {
+    bounds.push_back(std::clamp<std::int64_t>(place - parameter.offset, 0, parameter.size()));
+  }
+  return bounds;
+}
+
+}  // namespace
+
+ModelOptimizer::ModelOptimizer(const OptimizerConfig& config, const ModelShares& shares,
                                ParameterStore& store, const Ranks& ranks, std::uint64_t seed)
-    : store_(store), ranks_(ranks) {
-  if (ranks.is_alone() || parallel.shard == "none") {
+    : shares_(shares), store_(store), ranks_(ranks) {
+  if (shares_.is_whole()) {
     own_ = std::make_unique<Optimizer>(config, store, seed);
     return;
   }
-  require_input(!store.splits_masters(),
-                "parallel.shard is {}, but trainer.master_weights is not fp32", parallel.shard);
-  all_parameters_ = std::make_unique<ParameterStore>(store.layout(), at::kMeta);
-  auto in_memory = config;
-  in_memory.state.resident_mb = 0;
-  in_memory.state.folder.clear();
-  all_ = std::make_unique<Optimizer>(in_memory, *all_parameters_, seed);
   cut(config, seed);
-  shared_.emplace(own_->saved_state(), all_->saved_state(), ranks);
+  shared_.emplace(own_->saved_state(), shares_.all().saved_state(), ranks);
 }
 
 void ModelOptimizer::cut(const OptimizerConfig& config, std::uint64_t seed) {
-  const auto& layout = store_.layout();
-  const auto& partition = all_->partition();
-  // State in few bytes is in blocks of elements, which cuts between rows would not keep.
-  const bool by_tensor = all_->state().has_codecs();
-  const auto rows_together = [&](std::size_t i) {
-    const auto& parameter = layout.parameters()[i];
-    return by_tensor ? parameter.rows()
-                     : all_->rules().of(i).rule->rows_together(parameter, partition.tensors()[i]);
-  };
-  owners_ = shard_bounds(layout, rows_together, ranks_.size());
-  auto shard = cut_shard(layout, partition, owners_, ranks_.rank());
+  auto shard = cut_shard(store_.layout(), partition(), shares_.owners(), ranks_.rank());
   shard.total = [&ranks = ranks_](double own) {
     const auto all = ranks.gather({&own, 1});
     return std::accumulate(all.begin(), all.end(), 0.0);
@@ -47,22 +45,70 @@ void ModelOptimizer::cut(const OptimizerConfig& config, std::uint64_t seed) {
 
 StepReport ModelOptimizer::step(double learning_rate) {
   const auto report = own_->step(learning_rate);
-  if (owners_.empty()) return report;
-  ranks_.start_share(store_.parameters(), owners_)->wait();
-  for (std::size_t i = 0; i < store_.tensors().size(); ++i) store_.publish(i);
+  if (!shares_.is_whole()) hand_out();
   return report;
+}
+
+// What this share has become, to all others: as the model computes with it where the masters stay.
+void ModelOptimizer::hand_out() const {
+  const auto publish = [this] {
+    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store_.publish(i);
+  };
+  if (store_.has_all_masters()) {
+    ranks_.start_share(store_.parameters(), shares_.owners())->wait();
+    publish();
+    return;
+  }
+  publish();
+  for (const auto& [values, bounds] : store_.shared_buffers(shares_.owners())) {
+    ranks_.start_share(values, bounds)->wait();
+  }
+}
+
+at::Tensor ModelOptimizer::master(std::size_t i) const {
+  if (store_.has_all_masters()) return store_.master(i);
+  const at::NoGradGuard no_grad;
+  const auto& parameter = store_.layout().parameters()[i];
+  const auto piece = store_.own_piece(i);
+  const auto whole = at::empty({parameter.size()}, piece.values.options());
+  whole.narrow(0, piece.begin, piece.values.numel()).copy_(piece.values);
+  ranks_.start_share(whole, bounds_within(shares_.owners(), parameter))->wait();
+  return whole.view(parameter.shape);
+}
+
+std::vector<LateTensor> ModelOptimizer::parameter_tensors(const BeforeCollect& before) const {
+  auto tensors = blockwise::parameter_tensors(store_);
+  if (store_.has_all_masters()) return tensors;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i].make = [this, before, i] {
+      before(std::int64_t(i));
+      return master(i);
+    };
+  }
+  return tensors;
 }
 
 std::vector<LateTensor> ModelOptimizer::state_tensors(const BeforeCollect& before) const {
   if (!shared_) return blockwise::state_tensors(*own_);
+  const auto parameters = store_.tensors().size();
   auto tensors = shared_->tensors();
   for (std::size_t k = 0; k < tensors.size(); ++k) {
-    tensors[k].make = [this, before, k] {
-      before(std::int64_t(k));
+    tensors[k].make = [this, before, parameters, k] {
+      before(std::int64_t(parameters + k));
       return shared_->collect(k);
     };
   }
   return tensors;
+}
+
+// Parameters first, then the state.
+void ModelOptimizer::collect(std::int64_t number) const {
+  const auto parameters = std::ssize(store_.tensors());
+  if (number < parameters) {
+    master(std::size_t(number));
+  } else {
+    shared_->collect(std::size_t(number - parameters));
+  }
 }
 
 void ModelOptimizer::load_state(std::int64_t steps, const NamedTensors& saved) {

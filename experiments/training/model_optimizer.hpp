@@ -1,12 +1,13 @@
 // ModelOptimizer: a run's optimizer, of which this process has all or, with parallel.shard, a
-// share.
+// share, and with it the masters of that share alone.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
 #include "core/parallel/ranks.hpp"
-#include "experiments/config/parallel_config.hpp"
+#include "experiments/training/model_shares.hpp"
 #include "optimizers/optimizer.hpp"
 #include "optimizers/sharding/shared_state.hpp"
 
@@ -14,42 +15,46 @@ namespace blockwise {
 
 class ModelOptimizer {
  public:
-  // The store is the model's; it and the ranks outlive this. Throws InputError where the rule
-  // cannot be spread over processes (Optimizer) and as the optimizer does.
-  ModelOptimizer(const OptimizerConfig& config, const ParallelConfig& parallel,
-                 ParameterStore& store, const Ranks& ranks, std::uint64_t seed);
+  // The store is the model's; with shares of its masters, they are this process' share. Shares,
+  // store and ranks outlive this. Throws InputError where the rule cannot be spread over processes
+  // (Optimizer), for split masters that are to be shared, and as the optimizer does.
+  ModelOptimizer(const OptimizerConfig& config, const ModelShares& shares, ParameterStore& store,
+                 const Ranks& ranks, std::uint64_t seed);
 
   // Of this process.
   Optimizer& own() { return *own_; }
   const Optimizer& own() const { return *own_; }
   // Of the model.
-  const Partition& partition() const { return all_ ? all_->partition() : own_->partition(); }
+  const Partition& partition() const {
+    return shares_.is_whole() ? own_->partition() : shares_.all().partition();
+  }
   // [n], or of this process' share.
   const at::Tensor& gradients() const {
     return own_parameters_ ? own_parameters_->gradients() : store_.gradients();
   }
-  // Bounds of the ranks' shares of the flat buffer; empty where each has all of it.
-  const Shares& owners() const { return owners_; }
 
   // The step from the store's gradients, of which those of this share are read.
   StepReport step(double learning_rate);
 
-  // The state of the model as a checkpoint has it. `before` is called before each tensor that other
-  // ranks have to take part in, with its number: they call collect().
+  // The model's master of a parameter, in its shape. Where masters are shared, every process calls
+  // this together.
+  at::Tensor master(std::size_t parameter) const;
+
+  // The model and the optimizer's state as a checkpoint has them. `before` is called before each
+  // tensor that other processes have to take part in, with its number: they call collect().
   using BeforeCollect = std::function<void(std::int64_t)>;
+  std::vector<LateTensor> parameter_tensors(const BeforeCollect& before) const;
   std::vector<LateTensor> state_tensors(const BeforeCollect& before) const;
-  void collect(std::int64_t number) const { shared_->collect(std::size_t(number)); }
+  void collect(std::int64_t number) const;
   void load_state(std::int64_t steps, const NamedTensors& saved);
 
  private:
   void cut(const OptimizerConfig& config, std::uint64_t seed);
+  void hand_out() const;
 
+  const ModelShares& shares_;
   ParameterStore& store_;
   const Ranks& ranks_;
-  Shares owners_;
-  // What the model's optimizer would be, on the meta device; null where this process has it.
-  std::unique_ptr<ParameterStore> all_parameters_;
-  std::unique_ptr<Optimizer> all_;
   std::unique_ptr<ParameterStore> own_parameters_;  // rows of the store; null for all of them
   std::unique_ptr<Optimizer> own_;
   std::optional<SharedState> shared_;

@@ -51,7 +51,8 @@ class Run {
   bool measurement_due() const;
   void measure();
   void checkpoint();
-  std::vector<LateTensor> state_tensors() const;
+  void record_costs();
+  std::optional<PagingReport> paging() const;
   void mark_best() const;
   bool checkpoint_due() const;
   void find_best(const std::vector<EvaluationRecord>& evaluations);
@@ -100,8 +101,7 @@ Run::Run(const ResolvedRun& run, RunStart start, const TrainingHooks& hooks, at:
       folder_(run.config.output),
       device_(device),
       memory_(device),
-      learner_(run, with_state_in(run.config.optimizer, folder_, 0),
-               start_.identity.history.origin.value_or(RunOrigin{}), device, ranks),
+      learner_(run, start_.identity.history.origin.value_or(RunOrigin{}), device, ranks),
       store_(learner_.store()),
       optimizer_(learner_.optimizer().own()),
       divergence_{0.0, run.data->shape().classes},
@@ -128,6 +128,7 @@ RunHeader Run::header(int threads) const {
   header.validation_names = further_names();
   header.has_norms = trainer_.norms_every > 0;
   header.has_energy = energy_.is_readable();
+  header.pages = paging().has_value();
   return header;
 }
 
@@ -302,25 +303,23 @@ bool Run::checkpoint_due() const {
 
 // Rows first, then the marker: whatever a checkpoint promises to continue is in the run file.
 void Run::checkpoint() {
-  recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
-  recorder_.record_energy(energy_.count());
-  recorder_.record_state(optimizer_bytes_by_kind(optimizer_, store_));
+  record_costs();
   recorder_.flush();
   const KeptCheckpoints keep{trainer_.keep_checkpoints, trainer_.keep_every};
   const auto data = run_.config.data.spec->folder().string();
-  write_checkpoint(folder_, step_, keep,
-                   {start_.identity, *run_.config.model.spec, data, store_,
-                    learner_.optimizer().partition(), state_tensors()});
-  optimizer_.state().evict();
-  mark_best();
-}
-
-// Other ranks hand in their shares.
-std::vector<LateTensor> Run::state_tensors() const {
-  return learner_.optimizer().state_tensors([this](std::int64_t number) {
+  // Other ranks hand in their shares.
+  const auto before = [this](std::int64_t number) {
     lead(learner_.ranks(), RankCommand::collect);
     learner_.ranks().number_of_first(number);
-  });
+  };
+  const auto& optimizer = learner_.optimizer();
+  write_checkpoint(
+      folder_, step_, keep,
+      {start_.identity, *run_.config.model.spec, data, store_.layout(), optimizer.partition(),
+       optimizer.parameter_tensors(before), optimizer.state_tensors(before)});
+  optimizer_.state().evict();
+  store_.evict();
+  mark_best();
 }
 
 void Run::mark_best() const {
@@ -333,15 +332,26 @@ void Run::mark_best() const {
 
 RunOutcome Run::end(RunState state, const std::string& message) {
   lead_end(learner_.ranks(), state);
+  record_costs();
+  recorder_.set_status(state, message, step_);
+  recorder_.close();
+  return {state, step_, training_loss_, validation_loss_, message, paging()};
+}
+
+// Of the optimizer's state and the masters, as far as either is in a file.
+std::optional<PagingReport> Run::paging() const {
+  std::optional<PagingReport> sum;
+  for (const auto* pages : {optimizer_.state().pages(), store_.pages()}) {
+    if (pages != nullptr) sum = sum.value_or(PagingReport{}) + pages->report();
+  }
+  return sum;
+}
+
+void Run::record_costs() {
   recorder_.record_memory(memory_.peak_allocated(), peak_resident_bytes());
   recorder_.record_energy(energy_.count());
   recorder_.record_state(optimizer_bytes_by_kind(optimizer_, store_));
-  recorder_.set_status(state, message, step_);
-  recorder_.close();
-  const auto* pages = optimizer_.state().pages();
-  return {state,          step_,
-          training_loss_, validation_loss_,
-          message,        pages != nullptr ? std::optional(pages->report()) : std::nullopt};
+  if (const auto report = paging()) recorder_.record_paging(*report);
 }
 
 // Whatever checkpoint_every says: the next process goes on from here.

@@ -9,10 +9,10 @@
 #include <string>
 
 #include "core/base/stop_query.hpp"
+#include "core/memory/paged_file.hpp"
 #include "core/parallel/ranks.hpp"
 #include "experiments/config/resolved_run.hpp"
 #include "experiments/records/run_recorder.hpp"
-#include "optimizers/state/state_pages.hpp"
 
 namespace blockwise {
 
@@ -23,7 +23,7 @@ struct RunOutcome {
   double training_loss = 0.0;
   double validation_loss = 0.0;  // of the last evaluation; NaN before the first
   std::string message;
-  std::optional<PagingReport> paging = {};  // of state that is in a file, by this process
+  std::optional<PagingReport> paging = {};  // of what is in a file, by this process
 };
 
 // Called after every step with what was recorded; for progress display only.

@@ -19,7 +19,7 @@ struct StateFormat {
 
   void visit(FieldVisitor& v);
   bool is_fp32() const { return first_moments == "fp32" && second_moments == "fp32"; }
-  // Whether state is in a file (state_pages.hpp), and how much of it may be in memory.
+  // Whether state is in a file (paged_file.hpp), and how much of it may be in memory.
   bool is_paged() const { return resident_mb > 0; }
   std::int64_t resident_bytes() const { return resident_mb << 20; }
   // Null where such state stays in float32.

@@ -8,6 +8,7 @@
 #include "core/base/checked_math.hpp"
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
+#include "core/io/mapped_file.hpp"
 #include "core/memory/memory_meter.hpp"
 
 namespace blockwise {
@@ -223,8 +224,9 @@ void StateStore::page_buffers(const StateFormat& format) {
       }
     }
   }
-  pages_ = std::make_shared<StatePages>(format.folder.empty() ? "." : format.folder, end,
-                                        std::move(uses), resident_bound_);
+  constexpr PagedContent kContent{"the optimizer's state", "optimizer.state.resident_mb"};
+  pages_ = std::make_shared<PagedFile>(kContent, Paging{resident_bound_, format.folder}, end,
+                                       std::move(uses));
   for (std::size_t b = 0; b < buffers_.size(); ++b) {
     auto& buffer = buffers_[b].second;
     buffer = at::from_blob(
@@ -350,6 +352,13 @@ NamedTensors StateStore::by_parameter() const {
   return tensors;
 }
 
+// Of state that is in a file neither what was loaded nor where it came from needs to be resident.
+void StateStore::leave(const at::Tensor& loaded) const {
+  if (!pages_ || !loaded.is_contiguous()) return;
+  evict();
+  page_out({static_cast<const std::byte*>(loaded.data_ptr()), loaded.nbytes()});
+}
+
 // Nothing is copied before everything is found right.
 void StateStore::load(const NamedTensors& saved) {
   const bool flat = std::ranges::any_of(
@@ -387,8 +396,14 @@ void StateStore::load(const NamedTensors& saved) {
     states_[i].choose_size(k, values->numel());
     states_[i].load(k).copy_(values->reshape({-1}));
   }
-  for (const auto& [target, values] : copies) target.copy_(values->reshape(target.sizes()));
-  for (const auto& [i, k, values] : encodings) encode(i, k, 0, values->contiguous(), i);
+  for (const auto& [target, values] : copies) {
+    target.copy_(values->reshape(target.sizes()));
+    leave(*values);
+  }
+  for (const auto& [i, k, values] : encodings) {
+    encode(i, k, 0, values->contiguous(), i);
+    leave(*values);
+  }
   evict();
 }
 

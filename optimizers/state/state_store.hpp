@@ -16,10 +16,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/memory/paged_file.hpp"
 #include "core/parameters/parameter_layout.hpp"
 #include "optimizers/state/state.hpp"
 #include "optimizers/state/state_format.hpp"
-#include "optimizers/state/state_pages.hpp"
 #include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
@@ -31,7 +31,7 @@ class StateStore {
   // specs: by parameter of the layout. Zeros on the device. Throws InputError where the device has
   // less memory than that, before any of it is taken, where parameters keep state of one name in
   // two types, for a format other than fp32 or a bound on resident state on another device than the
-  // CPU, and what StatePages throws.
+  // CPU, and what PagedFile throws.
   StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
              at::Device device, const StateFormat& format = {});
 
@@ -58,7 +58,7 @@ class StateStore {
   // Leaves the memory that may be left.
   void evict() const;
   // Null where all state is in memory.
-  const StatePages* pages() const { return pages_.get(); }
+  const PagedFile* pages() const { return pages_.get(); }
   bool is_bounded() const { return resident_bound_ > 0; }
   // Of state in memory, at most.
   std::int64_t resident_bytes() const;
@@ -89,6 +89,7 @@ class StateStore {
   void move_turns(const std::map<std::string, std::int64_t>& first_of_turns);
   void cut_buffers();
   void page_buffers(const StateFormat& format);
+  void leave(const at::Tensor& loaded) const;
   std::size_t buffer_with(const at::Tensor& view) const;
   void make_states();
   std::vector<at::Tensor> stored(std::size_t parameter, std::size_t k, std::int64_t begin,
@@ -99,7 +100,7 @@ class StateStore {
   std::vector<std::string> names_;  // of the layout
   std::vector<std::vector<StateSpec>> specs_;
   std::vector<std::vector<std::shared_ptr<const StateCodec>>> codecs_;  // null for float32
-  std::shared_ptr<StatePages> pages_;                                   // before the buffers in it
+  std::shared_ptr<PagedFile> pages_;                                    // before the buffers in it
   std::int64_t resident_bound_ = 0;                                     // 0: none
   NamedTensors buffers_;
   NamedTensors by_turns_;             // ends of buffers

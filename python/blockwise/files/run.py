@@ -75,6 +75,8 @@ class Run:
         tensor's learning rate, the mean over its blocks, where the file has it.
     energy_joules: of processors and memory by their own counters, over all processes of the run
         and with whatever else the machine did; NaN where it has no such counters.
+    paging: of state and masters that are in a file, over all processes: bytes_read, bytes_written,
+        seconds_waited (of steps, for either); empty where everything is in memory.
     status: running, finished, diverged, failed or interrupted. A program that was killed had no
         time to change `running`.
     """
@@ -91,6 +93,7 @@ class Run:
     partition: pd.DataFrame
     norms: pd.DataFrame
     energy_joules: float
+    paging: pd.Series
     status: str
     message: str
     last_step: int
@@ -162,6 +165,7 @@ def _run(path: Path, file: h5py.File) -> Run:
         ),
         norms=_norms(file),
         energy_joules=_energy(file),
+        paging=_paging(file),
         status=status,
         message=message,
         last_step=scalar_integer(file, "status/last_step"),
@@ -173,6 +177,16 @@ def _energy(file: h5py.File) -> float:
         return math.nan
     microjoules = scalar_integer(file, "energy/microjoules")
     return microjoules / 1e6 if microjoules >= 0 else math.nan
+
+
+def _paging(file: h5py.File) -> pd.Series:
+    if "paging" not in file:
+        return pd.Series(dtype=float)
+    waited = scalar_integer(file, "paging/microseconds_waited") / 1e6
+    names = ("bytes_read", "bytes_written")
+    return pd.Series(
+        {name: scalar_integer(file, f"paging/{name}") for name in names} | {"seconds_waited": waited}
+    )
 
 
 def _norms(file: h5py.File) -> pd.DataFrame:

@@ -11,6 +11,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
 #include "tests/support/set_fields.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -199,4 +200,48 @@ TEST_CASE("Masters: a store with split masters gives, takes and updates them") {
                 .item<bool>());
     }
   }
+}
+
+TEST_CASE("Masters: what is beside the weights may be in a file, with the same bits") {
+  const TemporaryFolder folder;
+  std::vector<Parameter> parameters(6);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    parameters[i].name = "w" + std::to_string(i);
+    parameters[i].shape = {512, 512 + 16 * std::int64_t(i)};
+    parameters[i].initialization = {Initialization::Kind::normal, 0.1};
+  }
+  const ParameterLayout layout(parameters);
+  constexpr std::int64_t kBound = std::int64_t{1} << 20;
+  for (const auto format : kSplit) {
+    INFO(name_of(format));
+    MixedPrecision in_memory{{}, {}, format}, paged = in_memory;
+    paged.paging = {kBound, folder.path()};
+    if (!residual_type(format)) {
+      CHECK_THAT(input_error([&] { ParameterStore(layout, at::kCPU, at::kFloat, paged); }),
+                 Contains("trainer.master_resident_mb") && Contains(name_of(format)));
+      continue;
+    }
+    if (format != MasterWeights::residual_8bit) paged.paging.resident_bytes = 2 * kBound;
+    ParameterStore a(layout, at::kCPU, at::kFloat, in_memory);
+    ParameterStore b(layout, at::kCPU, at::kFloat, paged);
+    REQUIRE(b.pages() != nullptr);
+    CHECK(a.pages() == nullptr);
+    CHECK(a.master_bytes() == b.master_bytes() + b.paged_master_bytes());
+    for (auto* store : {&a, &b}) {
+      store->initialize(3);
+      for (std::uint64_t step = 0; step < 3; ++step) {
+        for (std::size_t i = parameters.size(); i-- > 0;) {
+          store->open_master(i).mul_(1.0 + 0x1p-12).add_(0x1p-14);
+          store->publish(i, step);
+        }
+      }
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      CHECK(a.tensors()[i].equal(b.tensors()[i]));
+      CHECK(a.master(i).equal(b.master(i)));
+    }
+    CHECK(b.pages()->report().bytes_read > 0);
+    b.evict();
+  }
+  CHECK(std::filesystem::is_empty(folder.path()));
 }

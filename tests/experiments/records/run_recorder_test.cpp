@@ -376,6 +376,30 @@ TEST_CASE("RunRecorder: a long message is cut") {
   CHECK(read_run(folder / "run.h5").message == std::string(1023, 'x'));
 }
 
+TEST_CASE("RunRecorder: what was paged adds up over processes, of runs that page") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run.h5";
+  auto header = example_header();
+  header.pages = true;
+  {
+    auto recorder = create_example_run(path, header);
+    record_steps(recorder, 1, 10);
+    recorder.record_paging({100, 200, 0.25});
+    recorder.record_paging({300, 400, 0.5});  // of the same process, later
+    recorder.close();
+  }
+  auto recorder = RunRecorder::resume(path, kHash, 10);
+  recorder.record_paging({1, 2, 0.125});
+  recorder.close();
+  const auto paging = read_run(path).paging;
+  REQUIRE(paging);
+  CHECK(paging->bytes_read == 301);
+  CHECK(paging->bytes_written == 402);
+  CHECK(paging->seconds_waited == 0.625);
+  create_example_run(folder / "without.h5").record_paging({1, 2, 3.0});
+  CHECK_FALSE(read_run(folder / "without.h5").paging);
+}
+
 TEST_CASE("RunRecorder: energy adds up over processes, and is unknown once it was not counted") {
   const TemporaryFolder folder;
   const auto path = folder / "run.h5";

@@ -43,10 +43,16 @@ TEST_CASE("communication plan: bytes and seconds of each process", "[parallel]")
   CHECK(of.peak_bytes == 30'000'000 + 4'000'000);  // four buckets of 1 MiB are above the gradient
 }
 
-TEST_CASE("communication plan: shares of the state, whole masters", "[parallel]") {
-  const auto of = plan_communication(example_plan(), example_config("optimizer"), {4, 0.0, 0.0});
-  CHECK(of.optimizer_bytes == 1'500'000 + 4'000'000);
-  CHECK(of.peak_bytes == 30'000'000 - 10'000'000 + 5'500'000 + 4'000'000);
+TEST_CASE("communication plan: shares of the state and of masters", "[parallel]") {
+  auto config = example_config("optimizer");
+  config.trainer.precision = "bf16";
+  auto plan = example_plan();
+  plan.parameter_bytes = 2'000'000 + 2 * 10'000;  // 10,000 of a million stay float32
+  const auto of = plan_communication(plan, config, {4, 0.0, 0.0});
+  CHECK(of.optimizer_bytes == 2'500'000);
+  CHECK(of.peak_bytes == 30'000'000 - 10'000'000 + 2'500'000 + 4'000'000);
+  // Gradients to their owners in float32, weights back in bfloat16.
+  CHECK(of.sent_bytes == Approx(3.0 / 4.0 * (4e6 + 2e6 + 4e4)));
   CHECK(of.seconds_sending == 0.0);
 }
 

@@ -253,6 +253,43 @@ TEST_CASE("ranks: with clipping a sharded optimizer differs by rounding alone", 
   }
 }
 
+TEST_CASE("ranks: bfloat16 weights whose masters stay with their owners: the bits of one process",
+          "[parallel]") {
+  const Ranked r;
+  for (const std::string rule : {"adamw", "adam_mini"}) {
+    INFO(rule);
+    const std::vector<std::string> whole = {kPairwise[0],
+                                            "optimizer.rule=" + rule,
+                                            "optimizer.gradient_clip=0",
+                                            "hessian.every=6",
+                                            "hessian.lanczos.steps=4",
+                                            "hessian.batches=2",
+                                            "trainer.precision=bf16",
+                                            "trainer.evaluate_every=6"};
+    REQUIRE(run_program(r.words("whole_" + rule, whole)).exit_code == 0);
+    for (const std::int64_t size : {2, 4}) {
+      auto sharded = whole;
+      sharded.push_back("parallel.shard=optimizer");
+      const auto name = rule + std::to_string(size);
+      // Half of the steps by as many processes, the rest by two.
+      auto shorter = sharded;
+      shorter.push_back("trainer.steps=6");
+      shorter.push_back("schedule.steps=" + std::to_string(kSteps));
+      auto longer = sharded;
+      longer.push_back("schedule.steps=" + std::to_string(kSteps));
+      CHECK(RankedRun(r.words(name, shorter), size).wait() ==
+            std::vector<int>(std::size_t(size), 0));
+      CHECK(RankedRun(r.words(name, longer), 2).wait() == std::vector<int>{0, 0});
+      check_same_bits(r.path("whole_" + rule), r.path(name), 1e-6);
+      const auto x = read_run(r.path("whole_" + rule) + "/run.h5");
+      const auto y = read_run(r.path(name) + "/run.h5");
+      CHECK(double(y.optimizer_bytes) < 0.58 * double(x.optimizer_bytes));  // of two, in the end
+      REQUIRE(x.hessian.summary.size() == y.hessian.summary.size());
+      CHECK(y.hessian.summary.back().loss == Approx(x.hessian.summary.back().loss).epsilon(1e-5));
+    }
+  }
+}
+
 TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one while training",
           "[parallel]") {
   const Ranked r;
@@ -299,6 +336,9 @@ TEST_CASE("ranks: what several processes cannot do is bad input on each", "[para
   CHECK(RankedRun(r.words("pairwise", pairwise), 2).wait() == std::vector<int>(2, kExitBadInput));
   const std::vector<std::string> all_tensors = {"optimizer.rule=badam", "parallel.shard=optimizer"};
   CHECK(RankedRun(r.words("badam", all_tensors), 2).wait() == std::vector<int>(2, kExitBadInput));
+  const std::vector<std::string> split = {"trainer.precision=bf16", "parallel.shard=optimizer",
+                                          "trainer.master_weights=residual_8bit"};
+  CHECK(RankedRun(r.words("split", split), 2).wait() == std::vector<int>(2, kExitBadInput));
   const std::vector<std::string> released = {"trainer.gradients=released",
                                              "trainer.global_batch_tokens=0"};
   CHECK(RankedRun(r.words("released", released), 1).wait() == std::vector<int>{0});

@@ -108,6 +108,18 @@ TEST_CASE("kill -9 while state is paged and resume: the bits of a run with all o
               {"--set", "optimizer.state.resident_mb=2"});
 }
 
+TEST_CASE("kill -9 while masters and state are paged and resume: the bits of a run in memory",
+          "[resume]") {
+  // What the 7B run of configs/ladder does, small: 1.6 MB of residuals, of which 1 MB is in memory.
+  check_kills(
+      Prepared(), kills_or(5),
+      {"--set", "model.n_embd=128", "--set", "model.n_layer=8", "--set", "trainer.precision=bf16",
+       "--set", "trainer.master_weights=residual_8bit", "--set", "trainer.gradients=released",
+       "--set", "trainer.global_batch_tokens=0", "--set", "trainer.activation_checkpointing=true",
+       "--set", "optimizer.state.first_moments=dynamic_8bit"},
+      {"--set", "optimizer.state.resident_mb=1", "--set", "trainer.master_resident_mb=1"});
+}
+
 TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command continues",
           "[resume]") {
   const Prepared p;

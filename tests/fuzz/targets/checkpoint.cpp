@@ -21,9 +21,9 @@ struct Run {
     optimizer = std::make_unique<Optimizer>(config, store);
     const RunIdentity identity{"", "0123456789abcdef", {}, false};
     const auto model = fuzz::small_model();
-    write_checkpoint(
-        folder.path(), 3, {.newest = 1},
-        {identity, *model, "", store, optimizer->partition(), state_tensors(*optimizer)});
+    write_checkpoint(folder.path(), 3, {.newest = 1},
+                     {identity, *model, "", store.layout(), optimizer->partition(),
+                      parameter_tensors(store), state_tensors(*optimizer)});
   }
 };
 

@@ -1,5 +1,5 @@
 // State in a file, of which a bound is in memory: the same bits, the bound, and what is refused.
-#include "optimizers/state/state_pages.hpp"
+#include "core/memory/paged_file.hpp"
 
 #include <ATen/ATen.h>
 #include <sys/vfs.h>
@@ -15,6 +15,7 @@ using namespace blockwise::testing;
 namespace {
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+constexpr PagedContent kState{"the optimizer's state", "optimizer.state.resident_mb"};
 
 // Eight matrices, 4 MiB of AdamW's state.
 ParameterLayout layout_of_matrices() {
@@ -109,6 +110,52 @@ TEST_CASE("Paged state: what is in memory stays under the bound, and is read and
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 
+TEST_CASE(
+    "Paged files: steps that go over everything read again what is beyond the bound, no more") {
+  const TemporaryFolder folder;
+  constexpr std::int64_t kParts = 8, kResident = 6, kSteps = 5;
+  std::vector<std::vector<ByteRange>> uses;
+  for (std::int64_t i = 0; i < kParts; ++i) uses.push_back({{i * kMiB, kMiB}});
+  PagedFile pages(kState, {kResident * kMiB, folder.path()}, kParts * kMiB, uses);
+  std::vector<std::byte> written(kParts);
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    for (std::int64_t i = kParts - 1; i >= 0; --i) {  // as a backward pass
+      pages.begin_use(std::size_t(i));
+      auto& value = pages.data()[i * kMiB];
+      CHECK(value == written[std::size_t(i)]);
+      value = written[std::size_t(i)] = std::byte(10 * step + i);
+      pages.end_use(std::size_t(i));
+    }
+  }
+  // In every step but the first the two beyond the bound, and the one that makes room for them: of
+  // what leaves to let the next in, the one before it is still being written.
+  CHECK(pages.report().bytes_read >= (kSteps - 1) * (kParts - kResident) * kMiB);
+  CHECK(pages.report().bytes_read <= (kSteps - 1) * (kParts - kResident + 2) * kMiB);
+  if (on_disk(folder.path())) CHECK(pages.resident_bytes() <= kResident * kMiB);
+}
+
+TEST_CASE("Paged files: what is only looked at is not written again") {
+  const TemporaryFolder folder;
+  std::vector<std::vector<ByteRange>> uses;
+  for (std::int64_t i = 0; i < 4; ++i) uses.push_back({{i * kMiB, kMiB}});
+  PagedFile pages(kState, {2 * kMiB, folder.path()}, 4 * kMiB, uses);
+  for (std::size_t i = 0; i < 4; ++i) {
+    pages.begin_use(i);
+    pages.data()[std::int64_t(i) * kMiB] = std::byte(i + 1);
+    pages.end_use(i);
+  }
+  pages.evict_all();
+  const auto written = pages.report().bytes_written;
+  CHECK(written == 4 * kMiB);
+  for (std::size_t i = 0; i < 4; ++i) {
+    pages.look_at(i);
+    CHECK(pages.data()[std::int64_t(i) * kMiB] == std::byte(i + 1));
+  }
+  pages.evict_all();
+  CHECK(pages.report().bytes_written == written);
+  CHECK(pages.report().bytes_read == 4 * kMiB);
+}
+
 TEST_CASE("Paged state: continues from saved state of either kind") {
   const TemporaryFolder folder;
   Trained plain(fields_of("adamw", 0, "")), paged(fields_of("adamw", 1, folder.path()));
@@ -127,13 +174,13 @@ TEST_CASE("Paged state: continues from saved state of either kind") {
 
 TEST_CASE("Paged state: a bound that is too small and a folder that is none are refused") {
   const TemporaryFolder folder;
-  CHECK_THAT(
-      input_error([&] {
-        StatePages(folder.path(), 8 * kMiB, {{{0, 3 * kMiB}}, {{3 * kMiB, 2 * kMiB}}}, 4 * kMiB);
-      }),
-      Contains("resident_mb: 4 MB") && Contains("5.0"));
   CHECK_THAT(input_error([&] {
-               StatePages(folder / "none", kMiB, {{{0, kMiB}}}, 4 * kMiB);
+               PagedFile(kState, {4 * kMiB, folder.path()}, 8 * kMiB,
+                         {{{0, 3 * kMiB}}, {{3 * kMiB, 2 * kMiB}}});
+             }),
+             Contains("resident_mb: 4 MB") && Contains("5.0"));
+  CHECK_THAT(input_error([&] {
+               PagedFile(kState, {4 * kMiB, folder / "none"}, kMiB, {{{0, kMiB}}});
              }),
              Contains("none: the optimizer's state cannot be kept here"));
 }

@@ -1,4 +1,4 @@
-#include "optimizers/state/state_pages.hpp"
+#include "core/memory/paged_file.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,8 +12,9 @@
 
 #include "core/base/error.hpp"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23  // of Linux 5.14, where the C library's headers are older
+#ifndef MADV_POPULATE_WRITE  // of Linux 5.14, where the C library's headers are older
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
 namespace blockwise {
@@ -44,54 +45,59 @@ int open_nameless(const std::filesystem::path& folder) {
 
 }  // namespace
 
-StatePages::StatePages(const std::filesystem::path& folder, std::int64_t bytes,
-                       std::vector<std::vector<ByteRange>> uses, std::int64_t resident_bytes)
-    : bytes_(bytes), bound_(resident_bytes), uses_(std::move(uses)) {
+PagedFile::PagedFile(const PagedContent& content, const Paging& paging, std::int64_t bytes,
+                     std::vector<std::vector<ByteRange>> uses)
+    : bytes_(bytes), bound_(paging.resident_bytes), uses_(std::move(uses)) {
   where_.assign(uses_.size(), Where::empty);
+  written_.assign(uses_.size(), false);
   next_.resize(uses_.size());
   std::iota(next_.begin(), next_.end(), std::size_t{1});
-  std::vector<std::int64_t> sizes;
-  for (std::size_t i = 0; i < uses_.size(); ++i) sizes.push_back(size_of(i));
-  std::ranges::sort(sizes, std::greater());
-  sizes.resize(std::max<std::size_t>(2, sizes.size()), 0);
-  require_input(
-      sizes[0] + sizes[1] <= bound_,
-      "optimizer.state.resident_mb: {} MB, the state of the two largest tensors has {:.1f}",
-      bound_ >> 20, double(sizes[0] + sizes[1]) / double(1 << 20));
+  require_bound(content);
+  const auto folder = paging.folder.empty() ? std::filesystem::path(".") : paging.folder;
   file_ = open_nameless(folder);
-  require_input(file_ >= 0, "{}: the optimizer's state cannot be kept here: {}", folder.string(),
+  require_input(file_ >= 0, "{}: {} cannot be kept here: {}", folder.string(), content.what,
                 std::strerror(errno));
   // Takes the room now: a full disk found later would be a signal.
   const int refused = bytes_ > 0 ? ::posix_fallocate(file_, 0, bytes_) : 0;
   if (refused != 0) {
     ::close(file_);
-    throw InputError(fmt::format("{}: no room for {} bytes of the optimizer's state: {}",
-                                 folder.string(), bytes_, std::strerror(refused)));
+    throw InputError(fmt::format("{}: no room for {} bytes of {}: {}", folder.string(), bytes_,
+                                 content.what, std::strerror(refused)));
   }
   if (bytes_ == 0) return;
   void* mapped = ::mmap(nullptr, std::size_t(bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
   if (mapped == MAP_FAILED) {
     const auto reason = errno;
     ::close(file_);
-    throw InputError(fmt::format("{} bytes of the optimizer's state cannot be mapped: {}", bytes_,
+    throw InputError(fmt::format("{} bytes of {} cannot be mapped: {}", bytes_, content.what,
                                  std::strerror(reason)));
   }
   data_ = static_cast<std::byte*>(mapped);
 }
 
-StatePages::~StatePages() {
+void PagedFile::require_bound(const PagedContent& content) const {
+  std::vector<std::int64_t> sizes;
+  for (std::size_t i = 0; i < uses_.size(); ++i) sizes.push_back(size_of(i));
+  std::ranges::sort(sizes, std::greater());
+  sizes.resize(std::max<std::size_t>(2, sizes.size()), 0);
+  require_input(sizes[0] + sizes[1] <= bound_,
+                "{}: {} MB, {} of the two largest tensors has {:.1f}", content.option, bound_ >> 20,
+                content.what, double(sizes[0] + sizes[1]) / double(1 << 20));
+}
+
+PagedFile::~PagedFile() {
   if (data_ != nullptr) ::munmap(data_, std::size_t(bytes_));
   if (file_ >= 0) ::close(file_);
 }
 
-std::int64_t StatePages::size_of(std::size_t parameter) const {
+std::int64_t PagedFile::size_of(std::size_t parameter) const {
   std::int64_t size = 0;
   for (const auto& range : uses_[parameter]) size += whole_pages(range, bytes_).size;
   return size;
 }
 
 // Asks for the pages; the system reads while we go on.
-void StatePages::bring(std::size_t parameter) {
+void PagedFile::bring(std::size_t parameter) {
   if (where_[parameter] == Where::memory) return;
   const auto size = size_of(parameter);
   make_room(size);
@@ -109,22 +115,32 @@ void StatePages::bring(std::size_t parameter) {
 
 // Until what was asked for is there: page faults in the middle of a kernel would wait one by one.
 // Systems without the advice (Linux before 5.14) do so.
-void StatePages::wait_for_pages(std::size_t parameter) {
+void PagedFile::wait_for_pages(std::size_t parameter, int advice) {
   const auto start = std::chrono::steady_clock::now();
   for (const auto& range : uses_[parameter]) {
     const auto [begin, size] = whole_pages(range, bytes_);
-    if (size > 0) ::madvise(data_ + begin, std::size_t(size), MADV_POPULATE_WRITE);
+    if (size > 0) ::madvise(data_ + begin, std::size_t(size), advice);
   }
   report_.seconds_waited +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void StatePages::make_room(std::int64_t bytes) {
-  while (resident_ + bytes > bound_ && !in_memory_.empty()) evict(in_memory_.front());
+void PagedFile::make_room(std::int64_t bytes) {
+  while (resident_ + bytes > bound_ && !in_memory_.empty()) evict(leaves_next());
+}
+
+// The one used before the last but one; of fewer, the one before. Neither the one in use nor the
+// one that is used next, unless nothing else is there.
+std::size_t PagedFile::leaves_next() const {
+  std::vector<std::size_t> candidates;  // the one used last first
+  for (auto i = in_memory_.rbegin(); i != in_memory_.rend() && candidates.size() < 2; ++i) {
+    if (*i != last_ && *i != next_[last_]) candidates.push_back(*i);
+  }
+  return candidates.empty() ? in_memory_.front() : candidates.back();
 }
 
 // Waits for the writing that end_use() began, so that the pages can be left.
-void StatePages::leave(const ByteRange& pages) {
+void PagedFile::leave(const ByteRange& pages) {
   ::sync_file_range(
       file_, pages.begin, pages.size,
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
@@ -132,7 +148,7 @@ void StatePages::leave(const ByteRange& pages) {
   ::posix_fadvise(file_, pages.begin, pages.size, POSIX_FADV_DONTNEED);
 }
 
-void StatePages::evict(std::size_t parameter) {
+void PagedFile::evict(std::size_t parameter) {
   const auto start = std::chrono::steady_clock::now();
   for (const auto& range : uses_[parameter]) {
     const auto pages = whole_pages(range, bytes_);
@@ -141,13 +157,14 @@ void StatePages::evict(std::size_t parameter) {
   report_.seconds_waited +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto size = size_of(parameter);
-  report_.bytes_written += size;
-  resident_ -= size;
+  if (written_[parameter]) report_.bytes_written += size;
+  written_[parameter] = false;
   where_[parameter] = Where::file;
+  resident_ -= size;
   std::erase(in_memory_, parameter);
 }
 
-void StatePages::begin_use(std::size_t parameter) {
+void PagedFile::begin_use(std::size_t parameter) {
   if (any_) next_[last_] = parameter;
   any_ = true;
   last_ = parameter;
@@ -157,22 +174,29 @@ void StatePages::begin_use(std::size_t parameter) {
   bring(parameter);
   const auto ahead = next_[parameter];
   if (ahead < uses_.size() && ahead != parameter) bring(ahead);
-  wait_for_pages(parameter);
+  written_[parameter] = true;
+  wait_for_pages(parameter, MADV_POPULATE_WRITE);
 }
 
-void StatePages::end_use(std::size_t parameter) {
+void PagedFile::look_at(std::size_t parameter) {
+  bring(parameter);
+  wait_for_pages(parameter, MADV_POPULATE_READ);
+}
+
+void PagedFile::end_use(std::size_t parameter) {
   for (const auto& range : uses_[parameter]) {
     const auto [begin, size] = whole_pages(range, bytes_);
     if (size > 0) ::sync_file_range(file_, begin, size, SYNC_FILE_RANGE_WRITE);
   }
 }
 
-void StatePages::evict_all() {
+void PagedFile::evict_all() {
   while (!in_memory_.empty()) evict(in_memory_.front());
   if (bytes_ > 0) leave({0, bytes_});
+  std::ranges::fill(where_, Where::file);
 }
 
-std::int64_t StatePages::resident_bytes() const {
+std::int64_t PagedFile::resident_bytes() const {
   if (bytes_ == 0) return 0;
   const auto pages = (bytes_ + page_size() - 1) / page_size();
   std::vector<unsigned char> present(static_cast<std::size_t>(pages));
