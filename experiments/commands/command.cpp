@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <stdexcept>
 #include <variant>
 
+#include "core/base/error.hpp"
 #include "core/io/truncated_input.hpp"
+#include "core/parallel/rank_place.hpp"
 #include "experiments/command_line/command_line.hpp"
 #include "experiments/command_line/failure.hpp"
 #include "experiments/terminal/terminal.hpp"
@@ -15,8 +18,26 @@
 namespace blockwise {
 namespace {
 
+template <typename... Options>
+bool is_one_of(const VerbOptions& options) {
+  return (std::holds_alternative<Options>(options) || ...);
+}
+
+// Started several times by a launcher, any other verb would do the same work several times, into
+// the same files; what only answers may.
+void require_shared_work(const VerbOptions& options) {
+  if (is_one_of<TrainOptions, SpectrumOptions>(options)) return;
+  if (is_one_of<ListOptions, PlanOptions, ReportOptions, CurvesOptions>(options)) return;
+  const auto size = rank_place(::getenv).size;
+  require_input(size == 1,
+                "a launcher started {} processes of this verb: train and spectrum share their work "
+                "among processes, no other does; start it once, without the launcher",
+                size);
+}
+
 // LibTorch's errors, of which the rest of the command line knows nothing, without their stack.
 int run(const VerbOptions& options) {
+  require_shared_work(options);
   try {
     return std::visit([](const auto& told) { return run_verb(told); }, options);
   } catch (const c10::Error& error) {

@@ -285,3 +285,36 @@ TEST_CASE("A report goes on over a member whose file cannot be looked at, and na
   CHECK_THAT(result.output + result.errors, Contains("counted as failed: " + run.string() +
                                                      ": Too many levels of symbolic links"));
 }
+
+TEST_CASE(
+    "Every verb: started several times by a launcher it shares its work, answers, or says no") {
+  const Inputs in;
+  const std::set<std::string> shares = {"train", "spectrum"};
+  const std::set<std::string> answers = {"list", "plan", "report", "curves"};
+  struct Launched {
+    Launched() {
+      ::setenv("RANK", "1", 1);
+      ::setenv("WORLD_SIZE", "2", 1);
+      ::setenv("LOCAL_WORLD_SIZE", "2", 1);
+    }
+    ~Launched() {
+      ::unsetenv("RANK");
+      ::unsetenv("WORLD_SIZE");
+      ::unsetenv("LOCAL_WORLD_SIZE");
+    }
+  };
+  for (const auto& use : uses(in)) {
+    if (use.words.empty() || use.words[0].starts_with("--") || shares.contains(use.words[0])) {
+      continue;
+    }
+    INFO(name_of(use));
+    const Launched launched;
+    const auto result = here(use.words);
+    if (answers.contains(use.words[0])) {
+      CHECK_THAT(result.errors, !Contains("launcher"));
+      continue;
+    }
+    check_one_sentence(result, {2});
+    CHECK_THAT(result.errors, Contains("a launcher started 2 processes of this verb"));
+  }
+}
