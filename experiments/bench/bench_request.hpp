@@ -20,6 +20,7 @@ inline constexpr std::array<BenchGroupName, 5> kBenchGroups = {
 
 struct BenchSizes {
   std::int64_t parameters = 30'000'000;  // of the optimizers' and codecs' cases, about
+  std::int64_t tensors = 2000;           // of the optimizers' cases of many small tensors
   std::int64_t models = 3;               // that training has, from the smallest on
 };
 

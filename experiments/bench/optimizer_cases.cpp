@@ -108,16 +108,18 @@ BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
           .baseline = ""};
 }
 
-// A rule over up to 2,000 tensors of 4,096 numbers, in the time that it takes over one tensor of
-// all of them.
+// A rule over many tensors of together 8 million numbers, in the time that it takes over one tensor
+// of all of them.
 void add_many_tensors(BenchGroup& group, const std::string& rule, const BenchSubject& sizes) {
-  const auto count = std::clamp<std::int64_t>(sizes.parameters / 4096, 1, 2000);
+  const auto all_rows = std::min<std::int64_t>(sizes.parameters, 2000 * 4096) / 256;
+  const auto count = std::min(sizes.tensors, all_rows);
+  const auto rows = all_rows / count;
   const auto add = [&](const std::string& name, const ParameterLayout& layout) -> BenchCase& {
     group.cases.push_back(update_case(name, filled_store(layout, sizes.device), {{"rule", rule}}));
     return group.cases.back();
   };
-  const auto one = add(rule + ", 1 tensor", matrices(1, 16 * count)).name;
-  add(rule + ", 2,000 tensors", matrices(count, 16)).baseline = one;
+  const auto one = add(rule + ", 1 tensor", matrices(1, rows * count)).name;
+  add(fmt::format("{}, {} tensors", rule, count), matrices(count, rows)).baseline = one;
 }
 
 // Rules and formats of state that have no kernels elsewhere.

@@ -31,6 +31,10 @@ void add_options(CLI::App& verb, BenchOptions& options) {
   verb.add_option("--parameters", options.sizes.parameters, "of the optimizers and codecs, about")
       ->check(CLI::Range(std::int64_t{10000}, std::int64_t{4000000000}))
       ->capture_default_str();
+  verb.add_option("--tensors", options.sizes.tensors,
+                  "of the cases in which a rule goes over many tensors instead of one")
+      ->check(CLI::Range(2, 30000))
+      ->capture_default_str();
   verb.add_option("--models", options.sizes.models, "of the training cases, from the smallest on")
       ->check(CLI::Range(1, 3))
       ->capture_default_str();

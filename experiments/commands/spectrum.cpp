@@ -303,7 +303,9 @@ void print_json(const SpectrumOutcome& outcome) {
                      {"trace_error", number(row.trace_error)},
                      {"trace_low", number(row.trace_low)},
                      {"trace_high", number(row.trace_high)},
-                     {"products", row.products}});
+                     {"products", row.products},
+                     {"gradients", row.gradients},
+                     {"seconds", row.seconds}});
   }
   const nlohmann::ordered_json word = {
       {"state", run_state_names()[static_cast<std::size_t>(outcome.state)]},
