@@ -1,0 +1,45 @@
+"""Plans of several processes, by the program itself: formulas, and what fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studies.communication import Cluster, communication_figure, communication_table, rank_plan
+from studies.program import program
+
+pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
+
+CONFIG = Path("configs/llama/271m.yaml")
+SHARDED = {"parallel.shard": "optimizer"}
+
+
+def test_what_is_sent_and_computed_is_the_formula() -> None:
+    plan = rank_plan(CONFIG, 4, 2, Cluster(10, 100, 80), SHARDED)
+    each = plan["each_rank"]
+    assert each["sent_bytes"] == 2 * 3 / 4 * 4 * plan["parameters"]
+    assert each["seconds_sending"] == pytest.approx(each["sent_bytes"] / 10e9)
+    flops = plan["flops_per_token"] * 2 * 512
+    # A third of the operations is the forward pass; nothing is computed twice here.
+    assert each["seconds_computing"] == pytest.approx(flops / 100e12)
+
+
+def test_the_largest_micro_batch_fits_and_one_more_sequence_does_not() -> None:
+    cluster = Cluster(10, 100, 16)
+    table = communication_table([CONFIG], [2, 8], cluster, settings=SHARDED)
+    assert list(table["rule"]) == ["adamw", "adamw", "adam_mini", "adam_mini"]
+    for row in table.itertuples():
+        assert row.peak_gigabytes <= 16
+        settings = SHARDED | {"optimizer.rule": row.rule}
+        one_more = rank_plan(CONFIG, row.ranks, row.micro_batch + 1, cluster, settings)
+        assert one_more["each_rank"]["peak_bytes"] > 16e9
+        seconds = row.seconds_sending + row.seconds_computing
+        assert row.tokens_per_second == pytest.approx(row.ranks * row.micro_batch * 512 / seconds)
+
+
+def test_where_nothing_fits_a_row_says_so_and_the_figure_is_drawn() -> None:
+    table = communication_table([CONFIG], [2], Cluster(10, 100, 1), rules=["adamw"])
+    assert table["micro_batch"].isna().all()
+    fits = communication_table([CONFIG], [2, 4], Cluster(10, 100, 80), rules=["adamw"])
+    assert len(communication_figure(fits).axes) == 1
