@@ -50,6 +50,7 @@ PagedFile::PagedFile(const PagedContent& content, const Paging& paging, std::int
     : bytes_(bytes), bound_(paging.resident_bytes), uses_(std::move(uses)) {
   where_.assign(uses_.size(), Where::empty);
   written_.assign(uses_.size(), false);
+  passes_.assign(uses_.size(), false);
   next_.resize(uses_.size());
   std::iota(next_.begin(), next_.end(), std::size_t{1});
   require_bound(content);
@@ -100,6 +101,7 @@ std::int64_t PagedFile::size_of(std::size_t parameter) const {
 void PagedFile::bring(std::size_t parameter) {
   if (where_[parameter] == Where::memory) return;
   const auto size = size_of(parameter);
+  passes_[parameter] = resident_ + size > bound_;
   make_room(size);
   if (where_[parameter] == Where::file) {
     for (const auto& range : uses_[parameter]) {
@@ -184,6 +186,7 @@ void PagedFile::look_at(std::size_t parameter) {
 }
 
 void PagedFile::end_use(std::size_t parameter) {
+  if (!passes_[parameter]) return;
   for (const auto& range : uses_[parameter]) {
     const auto [begin, size] = whole_pages(range, bytes_);
     if (size > 0) ::sync_file_range(file_, begin, size, SYNC_FILE_RANGE_WRITE);

@@ -86,6 +86,7 @@ class PagedFile {
   std::vector<std::vector<ByteRange>> uses_;
   std::vector<Where> where_;           // of each parameter's pages
   std::vector<bool> written_;          // by an update, since they were brought
+  std::vector<bool> passes_;           // others had to leave for it, so it will leave, too
   std::deque<std::size_t> in_memory_;  // the one used longest ago first
   std::vector<std::size_t> next_;      // the parameter that was used behind it
   std::size_t last_ = 0;

@@ -80,7 +80,7 @@ def write_user_files(clone: Path) -> None:
 
 def write_tokens(clone: Path, program: Path) -> None:
     """Token files under every name that a configuration reads, with vocabularies of that size."""
-    sizes = {"openwebtext": 50257, "llama": 32000, "bpe32000": 32000}
+    sizes = {"openwebtext": 50257, "llama": 32000, "bpe32000": 32000, "bpe16384": 16384}
     named = set[str]()
     for path in (clone / "configs").rglob("*.yaml"):
         named.add(str(yaml.safe_load(path.read_text())["data"].get("train", "")))

@@ -27,7 +27,8 @@ PAGES = [
         "README", "install", "train", "parallel", "data", "partitions", "compare", "cluster", "learning-rates", "curvature",
         "models", "memory", "speed", "cuda", "python", "library", "replay", "behaviour", "files", "glossary", "code", "limits",
     )),
-    "configs/studies/README.md", "configs/studies/optimizers.md", "configs/hessian/README.md", "CONTRIBUTING.md",
+    "configs/studies/README.md", "configs/studies/optimizers.md", "configs/hessian/README.md",
+    "configs/ladder/README.md", "CONTRIBUTING.md",
 ]  # fmt: skip
 HEADS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/**/*.yaml"))
 
@@ -42,6 +43,8 @@ NOT_RUN = [
     (r"--(tensorboard|wandb)", HELP, "needs tensorboardX or wandb; tests/python/test_curve_files.py"),
     (r"gpt2_124M\.bin", HELP, "needs llm.c's file of 500 MB"),
     (r"sweep configs/(studies|published|hessian|nadamw-list)", DRY, "minutes to days of training"),
+    (r"(sweep|train) configs/ladder", DRY, "minutes to hours of the whole machine"),
+    (r"runs/(llama-7b|llama-1b|ladder)", HELP, "needs the runs of the ladder"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
     (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study|claims)", HELP, "minutes; small in tests/python"),
