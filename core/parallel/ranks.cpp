@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <functional>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -88,22 +89,45 @@ Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout)
   }
 }
 
+namespace {
+
 // A transfer fails in every process that talks to one which has gone, and then in those that talk
-// to these. Each that is left says so where all meet; who says nothing is the one.
-void Ranks::fail(const std::string& what) const {
+// to these. Each that is left says so where all meet; who says nothing is the one. Throws where
+// the meeting point has gone.
+std::vector<std::int64_t> silent_ranks(c10d::Store& store, std::int64_t rank, std::int64_t size) {
   constexpr std::chrono::seconds kAnswer{2}, kLinger{3};
+  store.set(alive_key(rank), std::vector<std::uint8_t>{1});
+  std::this_thread::sleep_for(kAnswer);
+  std::vector<std::int64_t> silent;
+  for (std::int64_t r = 0; r < size; ++r) {
+    if (!store.check({alive_key(r)})) silent.push_back(r);
+  }
+  // With this process the store may go, which others still ask.
+  if (rank == 0) std::this_thread::sleep_for(kLinger);
+  return silent;
+}
+
+}  // namespace
+
+// In a thread that may be left behind: of a network that stalls no answer comes, not even that
+// there is none.
+void Ranks::fail(const std::string& what) const {
+  constexpr std::chrono::seconds kPatience{10};
+  std::packaged_task<std::vector<std::int64_t>()> ask(
+      [store = group_->store, rank = rank_, size = size_] {
+        return silent_ranks(*store, rank, size);
+      });
+  auto answer = ask.get_future();
+  std::thread(std::move(ask)).detach();
   std::vector<std::int64_t> gone;
   try {
-    group_->store->set(alive_key(rank_), std::vector<std::uint8_t>{1});
-    std::this_thread::sleep_for(kAnswer);
-    for (std::int64_t r = 0; r < size_; ++r) {
-      if (!group_->store->check({alive_key(r)})) gone.push_back(r);
+    if (answer.wait_for(kPatience) != std::future_status::ready) {
+      throw std::runtime_error("no answer");
     }
-    // With this process the store may go, which others still ask.
-    if (is_first()) std::this_thread::sleep_for(kLinger);
+    gone = answer.get();
   } catch (const std::exception&) {
-    throw std::runtime_error(
-        fmt::format("rank {} of {}: rank 0, where all meet, has left", rank_, size_));
+    throw std::runtime_error(fmt::format(
+        "rank {} of {}: rank 0, where all meet, has left, or the network stalls", rank_, size_));
   }
   throw std::runtime_error(
       gone.empty() ? fmt::format("rank {} of {}: the others did not answer: {}", rank_, size_, what)
