@@ -43,11 +43,23 @@ ParameterLayout one_matrix() {
   return ParameterLayout({matrix});
 }
 
-// One step of a matrix, its norm and clipping included.
-void count_step(Counts& counts, const std::string& name, nlohmann::json fields) {
+// As many elements in 64 tensors of 4,096.
+ParameterLayout many_matrices() {
+  std::vector<Parameter> matrices(64);
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
+    matrices[i].name = fmt::format("w{}", i);
+    matrices[i].shape = {kRows / 64, kColumns};
+    matrices[i].role = ParameterRole::mlp_in;
+  }
+  return ParameterLayout(matrices);
+}
+
+// One step, its norm and clipping included.
+void count_step(Counts& counts, const std::string& name, nlohmann::json fields,
+                const ParameterLayout& layout = one_matrix()) {
   fields["gradient_clip"] = 1.0;
   fields["weight_decay"] = 0.1;
-  ParameterStore store(one_matrix(), at::kCPU);
+  ParameterStore store(layout, at::kCPU);
   fill_parameters(store);
   fill_gradients(store, 1);
   Optimizer optimizer(optimizer_config(fields), store, 1);
@@ -62,6 +74,9 @@ void count_steps(Counts& counts) {
        {"adam_mini", "per_row", "per_column", "per_head", "per_tensor", "factored"}) {
     count_step(counts, std::string("adam_mini, ") + partition,
                {{"rule", "adam_mini"}, {"partition", {{"rule", partition}}}});
+  }
+  for (const auto* rule : {"adamw", "adam_mini"}) {
+    count_step(counts, std::string(rule) + ", 64 tensors", {{"rule", rule}}, many_matrices());
   }
 }
 
