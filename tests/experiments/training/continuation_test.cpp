@@ -11,6 +11,7 @@
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/same_runs.hpp"
 #include "tests/support/small_run.hpp"
 
 using namespace blockwise;
@@ -47,22 +48,6 @@ struct Small : SmallRunFolder {
   }
 };
 
-void check_same_steps(const RunResult& a, const RunResult& b) {
-  REQUIRE(a.steps.size() == b.steps.size());
-  for (std::size_t i = 0; i < a.steps.size(); ++i) {
-    CHECK((a.steps[i].step == b.steps[i].step && a.steps[i].loss == b.steps[i].loss &&
-           a.steps[i].learning_rate == b.steps[i].learning_rate &&
-           a.steps[i].update_norm == b.steps[i].update_norm));
-  }
-}
-
-void check_same_checkpoint(const fs::path& a, const fs::path& b, std::int64_t step) {
-  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
-    CHECK(read_text_file(checkpoint_folder(a, step) / file) ==
-          read_text_file(checkpoint_folder(b, step) / file));
-  }
-}
-
 void flip_byte(const fs::path& path, std::streamoff at) {
   std::fstream stream(path, std::ios::in | std::ios::out | std::ios::binary);
   stream.seekg(at);
@@ -94,7 +79,7 @@ TEST_CASE("A finished run goes on to more steps as if it had had them from the s
   CHECK(grown.config_hash == whole.config_hash);
   CHECK(grown.config_hash != shorter.config_hash);
   check_same_steps(grown, whole);
-  check_same_checkpoint(s.folder / "grown", s.folder / "whole", 18);
+  check_same_checkpoints(s.folder / "grown", s.folder / "whole", 18);
   // Evaluations are every 4 steps; at its end the shorter run had one more that is due anyway.
   CHECK(grown.evaluations.back().loss == whole.evaluations.back().loss);
   const auto changes = s.identity("grown").history.changes;

@@ -16,6 +16,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/rank_processes.hpp"
+#include "tests/support/same_runs.hpp"
 #include "tests/support/small_run.hpp"
 
 using namespace blockwise;
@@ -79,26 +80,6 @@ struct Ranked : SmallRunFolder {
 
 const std::vector<std::string> kPairwise = {"parallel.gradient_sum=pairwise"};
 
-// norm_error: of gradient norms, relative; shards add up their squares in another order.
-void check_same_bits(const std::string& a, const std::string& b, double norm_error = 0.0) {
-  const auto x = read_run(a + "/run.h5"), y = read_run(b + "/run.h5");
-  CHECK(x.state == RunState::finished);
-  CHECK(y.state == RunState::finished);
-  REQUIRE(x.steps.size() == y.steps.size());
-  REQUIRE(x.evaluations.size() == y.evaluations.size());
-  for (std::size_t i = 0; i < x.steps.size(); ++i) {
-    CHECK(x.steps[i].loss == y.steps[i].loss);
-    CHECK(std::abs(x.steps[i].gradient_norm / y.steps[i].gradient_norm - 1.0) <= norm_error);
-  }
-  for (std::size_t i = 0; i < x.evaluations.size(); ++i) {
-    CHECK(x.evaluations[i].loss == y.evaluations[i].loss);
-  }
-  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
-    CHECK(read_text_file(checkpoint_folder(a, kSteps) / file) ==
-          read_text_file(checkpoint_folder(b, kSteps) / file));
-  }
-}
-
 }  // namespace
 
 TEST_CASE("ranks: 1, 2 and 4 processes that add pairwise make the same run, to the bit",
@@ -109,7 +90,7 @@ TEST_CASE("ranks: 1, 2 and 4 processes that add pairwise make the same run, to t
     const auto name = std::to_string(size);
     CHECK(RankedRun(r.words(name, kPairwise), size).wait() ==
           std::vector<int>(std::size_t(size), 0));
-    check_same_bits(r.path("one"), r.path(name));
+    check_same_runs(r.path("one"), r.path(name), kSteps);
   }
 }
 
@@ -135,7 +116,7 @@ TEST_CASE("ranks: every launcher's variables start the same run", "[parallel]") 
   for (const auto& [name, names] : launchers) {
     INFO(name);
     CHECK(RankedRun(r.words(name, kPairwise), 2, names).wait() == std::vector<int>{0, 0});
-    check_same_bits(r.path("one"), r.path(name));
+    check_same_runs(r.path("one"), r.path(name), kSteps);
   }
 }
 
@@ -154,7 +135,7 @@ TEST_CASE("ranks: one that is killed ends the others, and the run goes on with a
     CHECK(codes[1 - killed] == kExitFailed);
     const std::int64_t next = killed == 0 ? 4 : 1;
     CHECK(RankedRun(r.words(name, often), next).wait() == std::vector<int>(std::size_t(next), 0));
-    check_same_bits(r.path("whole"), r.path(name));
+    check_same_runs(r.path("whole"), r.path(name), kSteps);
   }
 }
 
@@ -188,7 +169,7 @@ TEST_CASE("ranks: a sharded optimizer makes the run of a whole one, to the bit w
       const auto name = rule + std::to_string(size) + shard;
       CHECK(RankedRun(r.words(name, sharded), size).wait() ==
             std::vector<int>(std::size_t(size), 0));
-      check_same_bits(r.path("whole_" + rule), r.path(name), 1e-6);
+      check_same_runs(r.path("whole_" + rule), r.path(name), kSteps, 1e-6);
       const auto all = read_run(r.path("whole_" + rule) + "/run.h5").optimizer_bytes;
       const auto own = read_run(r.path(name) + "/run.h5").optimizer_bytes;
       // Even shares, but for cuts between rows and whole matrices.
@@ -280,7 +261,7 @@ TEST_CASE("ranks: bfloat16 weights whose masters stay with their owners: the bit
       CHECK(RankedRun(r.words(name, shorter), size).wait() ==
             std::vector<int>(std::size_t(size), 0));
       CHECK(RankedRun(r.words(name, longer), 2).wait() == std::vector<int>{0, 0});
-      check_same_bits(r.path("whole_" + rule), r.path(name), 1e-6);
+      check_same_runs(r.path("whole_" + rule), r.path(name), kSteps, 1e-6);
       const auto x = read_run(r.path("whole_" + rule) + "/run.h5");
       const auto y = read_run(r.path(name) + "/run.h5");
       CHECK(double(y.optimizer_bytes) < 0.58 * double(x.optimizer_bytes));  // of two, in the end
@@ -320,7 +301,7 @@ TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one wh
                                              "hessian.batch_size=1", "hessian.lanczos.steps=4"};
   REQUIRE(run_program(r.words("alone", measured)).exit_code == 0);
   CHECK(RankedRun(r.words("together", measured), 2).wait() == std::vector<int>{0, 0});
-  check_same_bits(r.path("alone"), r.path("together"));
+  check_same_runs(r.path("alone"), r.path("together"), kSteps);
   const auto x = read_run(r.path("alone") + "/run.h5").hessian.summary;
   const auto y = read_run(r.path("together") + "/run.h5").hessian.summary;
   REQUIRE(!x.empty());

@@ -12,6 +12,7 @@
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/program.hpp"
+#include "tests/support/same_runs.hpp"
 #include "tests/support/small_run.hpp"
 
 using namespace blockwise;
@@ -25,29 +26,6 @@ struct Prepared : SmallRunFolder {
   Prepared() : SmallRunFolder(kSteps) {}
   std::string path(const std::string& name) const { return (folder / name).string(); }
 };
-
-// Everything of a run that must not depend on interruptions; times do.
-void check_same(const std::string& a, const std::string& b) {
-  const auto x = read_run(a + "/run.h5"), y = read_run(b + "/run.h5");
-  CHECK(x.state == RunState::finished);
-  CHECK(y.state == RunState::finished);
-  REQUIRE(x.steps.size() == y.steps.size());
-  REQUIRE(x.evaluations.size() == y.evaluations.size());
-  for (std::size_t i = 0; i < x.steps.size(); ++i) {
-    CHECK(x.steps[i].step == y.steps[i].step);
-    CHECK(x.steps[i].loss == y.steps[i].loss);
-    CHECK(x.steps[i].gradient_norm == y.steps[i].gradient_norm);
-    CHECK(x.steps[i].update_norm == y.steps[i].update_norm);
-  }
-  for (std::size_t i = 0; i < x.evaluations.size(); ++i) {
-    CHECK(x.evaluations[i].step == y.evaluations[i].step);
-    CHECK(x.evaluations[i].loss == y.evaluations[i].loss);
-  }
-  for (const auto* file : {"parameters.safetensors", "optimizer.safetensors"}) {
-    CHECK(read_text_file(checkpoint_folder(a, kSteps) / file) ==
-          read_text_file(checkpoint_folder(b, kSteps) / file));
-  }
-}
 
 int wait_for(pid_t process) {
   int status = 0;
@@ -81,12 +59,13 @@ void check_kills(const Prepared& p, int kills, const std::vector<std::string>& s
       ++killed;
       continue;
     }
-    check_same(p.path("whole"), p.path("killed"));  // it finished between kills: start over
+    check_same_runs(p.path("whole"), p.path("killed"),
+                    kSteps);  // it finished between kills: start over
     std::filesystem::remove_all(p.path("killed"));
   }
   CHECK(killed == kills);
   REQUIRE(run_program(words("killed", true)).exit_code == 0);
-  check_same(p.path("whole"), p.path("killed"));
+  check_same_runs(p.path("whole"), p.path("killed"), kSteps);
 }
 
 // BLOCKWISE_KILLS says how many; otherwise what the test says.
@@ -136,7 +115,7 @@ TEST_CASE("SIGTERM stops at a step boundary with a checkpoint, the same command 
     CHECK(checkpoint_steps(p.path("stopped")).back() == stopped.last_step);
   }
   REQUIRE(run_program({"train", p.config, "--output", p.path("stopped")}).exit_code == 0);
-  check_same(p.path("whole"), p.path("stopped"));
+  check_same_runs(p.path("whole"), p.path("stopped"), kSteps);
 }
 
 TEST_CASE("A run that goes on with other threads says so from which step", "[resume]") {

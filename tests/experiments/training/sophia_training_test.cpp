@@ -4,6 +4,7 @@
 #include "experiments/records/checkpoint.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/same_runs.hpp"
 #include "tests/support/small_run.hpp"
 
 using namespace blockwise;
@@ -22,13 +23,8 @@ struct Runs : SmallRunFolder {
     return run(arguments);
   }
   RunResult result(const std::string& name) const { return read_run(folder / name / "run.h5"); }
-  std::string file(const std::string& name, const std::string& tensors) const {
-    return read_text_file(checkpoint_folder(folder / name, 8) / (tensors + ".safetensors"));
-  }
   void check_same(const std::string& a, const std::string& b) const {
-    for (const auto* tensors : {"parameters", "optimizer"}) {
-      CHECK(file(a, tensors) == file(b, tensors));
-    }
+    check_same_checkpoints(folder / a, folder / b, 8);
   }
 };
 
