@@ -11,7 +11,7 @@ import pytest
 
 from blockwise.files.sweep import read_sweep
 from blockwise.statistics.student_t import t_quantile
-from studies.gap_by_size import gap_line, gap_table, main, report
+from studies.sizes.gap_by_size import gap_line, gap_table, main, report
 
 
 def table(gaps: list[float], sigma: list[float], sizes: list[float]) -> pd.DataFrame:

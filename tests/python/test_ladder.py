@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blockwise.files.run import read_run
-from studies.ladder import ladder_rows, main, markdown, planned
+from studies.sizes.ladder import ladder_rows, main, markdown, planned
 from studies.program import program, run_program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")

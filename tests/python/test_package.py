@@ -62,7 +62,7 @@ def test_every_part_is_in_that_table() -> None:
 
 @pytest.mark.parametrize(
     "folder",
-    [*sorted(BELOW), ".", *(f"../../notebooks/studies{part}" for part in ("", "/optimizer_study", "/claims"))],
+    [*sorted(BELOW), ".", *(f"../../notebooks/studies{part}" for part in ("", "/optimizer_study", "/claims", "/sizes"))],
 )
 def test_a_folder_holds_few_modules(folder: str) -> None:
     assert 0 < len(list((PACKAGE / folder).glob("*.py"))) <= MOST_MODULES

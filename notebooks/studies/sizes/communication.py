@@ -27,8 +27,8 @@ from blockwise.figures.style import (
     panels,
 )
 
-from . import REPOSITORY
-from .program import program_json
+from .. import REPOSITORY
+from ..program import program_json
 
 COLUMNS = (
     "name", "parameters", "rule", "ranks", "micro_batch", "peak_gigabytes", "sent_gigabytes",

@@ -1,6 +1,6 @@
 """What runs of large models took, beside their plans, as Markdown.
 
-    .venv/bin/python -m studies.ladder runs/llama-1b runs/llama-7b
+    .venv/bin/python -m studies.sizes.ladder runs/llama-1b runs/llama-7b
 
 A column for each run, which may still be running: sizes, losses, the seconds of a step and where they
 go, and the peak beside what `blockwise plan` says of the run's own configuration. Seconds are medians.
@@ -18,7 +18,7 @@ from typing import Any
 from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.run import Run, read_run
 
-from .program import ProgramError, program_json
+from ..program import ProgramError, program_json
 
 PARTS = ("forward", "backward", "optimizer")
 
@@ -110,7 +110,7 @@ def _resident_plan(run: Run, plan: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit status: 1 where a file cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m studies.ladder", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m studies.sizes.ladder", description=__doc__.split("\n\n")[0])
     parser.add_argument("runs", nargs="+", help="folders of runs, or their run.h5")
     options = parser.parse_args(arguments)
     try:

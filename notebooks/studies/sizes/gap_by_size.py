@@ -1,6 +1,6 @@
 """The gap of one group of sweeps to another against the size of the model, with a line and its doubt.
 
-    .venv/bin/python -m studies.gap_by_size runs/query-key-factored runs/ladder-gpt2-125m \\
+    .venv/bin/python -m studies.sizes.gap_by_size runs/query-key-factored runs/ladder-gpt2-125m \\
         --group adam_mini --baseline adamw --predict 1e9
 
 Each sweep is one size: its gap is the mean paired difference of final validation losses, each group
@@ -25,7 +25,7 @@ from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import Sweep, read_sweep
 from blockwise.statistics.student_t import t_quantile
 
-from .stability import stability_table
+from ..stability import stability_table
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def report(table: pd.DataFrame, line: GapLine, sizes: Sequence[float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit status: 1 where a sweep cannot be read or compared."""
-    parser = argparse.ArgumentParser(prog="python -m studies.gap_by_size", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m studies.sizes.gap_by_size", description=__doc__.split("\n\n")[0])
     parser.add_argument("sweeps", nargs="+", help="folders, one for each size")
     parser.add_argument("--group", default="adam_mini")
     parser.add_argument("--baseline", default="adamw")

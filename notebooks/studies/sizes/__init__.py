@@ -1,0 +1,1 @@
+"""Large models and many processes: what runs took, gaps against size, plans on paper."""
