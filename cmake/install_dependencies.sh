@@ -7,6 +7,7 @@
 #   bash cmake/install_dependencies.sh fuzz         # and for fuzzing
 #   bash cmake/install_dependencies.sh slurm        # and for the tests on a cluster of one machine
 #   bash cmake/install_dependencies.sh counts       # and for the tests that count instructions
+#   bash cmake/install_dependencies.sh mpi          # and for the test that starts runs by mpirun
 # Environment: PYTHON names the interpreter for .venv; TORCH=cpu takes PyTorch's build without CUDA;
 # Torch_DIR or CMAKE_PREFIX_PATH leads to a LibTorch (2.11 to 2.15) that is used instead of the wheel;
 # CUDA=1 installs a CUDA compiler where none is here, CUDA=0 never does. Without it tests get one, and
@@ -28,9 +29,9 @@ requirements=(users)
 case ${1:-} in
   "") ;;
   tests | developers) requirements+=("$1") ;;
-  fuzz | slurm | counts) package_lists+=("cmake/debian_packages_$1.txt") ;;
+  fuzz | slurm | counts | mpi) package_lists+=("cmake/debian_packages_$1.txt") ;;
   *)
-    printf 'blockwise: "%s" is not tests, developers, fuzz, slurm or counts\n' "$1" >&2
+    printf 'blockwise: "%s" is not tests, developers, fuzz, slurm, counts or mpi\n' "$1" >&2
     exit 1
     ;;
 esac

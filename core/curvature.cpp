@@ -138,25 +138,30 @@ std::vector<at::Tensor> Curvature::second_backward(const Graph& graph,
 
 // Of small models an operation is over before a second thread has begun it: where there is a batch
 // for every thread, as many batches at a time as threads. Sums run over the batches in their order.
-void Curvature::kept_product(const HessianProduct& product) {
-  const auto batches = std::ssize(kept_), threads = std::int64_t(at::get_num_threads());
+template <typename Part>
+void Curvature::add_kept_parts(const ParameterSubset& out, const at::Tensor& y,
+                               std::int64_t batches, const Part& part) const {
+  const auto threads = std::int64_t(at::get_num_threads());
   const auto at_once = batches >= threads && store_.parameters().is_cpu() ? threads : 1;
   for (std::int64_t first = 0; first < batches; first += at_once) {
     std::vector<std::vector<at::Tensor>> parts(std::size_t(std::min(at_once, batches - first)));
-    const auto part = [&](std::int64_t i) {
-      parts[std::size_t(i)] = second_backward(kept_[std::size_t(first + i)], product, true);
-    };
+    const auto take = [&](std::int64_t i) { parts[std::size_t(i)] = part(std::size_t(first + i)); };
     if (at_once == 1) {
-      part(0);
+      take(0);
     } else {
       at::parallel_for(0, std::ssize(parts), 1, [&](std::int64_t begin, std::int64_t end) {
-        for (auto i = begin; i < end; ++i) part(i);
+        for (auto i = begin; i < end; ++i) take(i);
       });
     }
     for (const auto& tensors : parts) {
-      if (!tensors.empty()) product.out.add(tensors, product.y);
+      if (!tensors.empty()) out.add(tensors, y);
     }
   }
+}
+
+void Curvature::kept_product(const HessianProduct& product) {
+  add_kept_parts(product.out, product.y, std::ssize(kept_),
+                 [&](std::size_t i) { return second_backward(kept_[i], product, true); });
 }
 
 void Curvature::exact_products(const std::vector<HessianProduct>& products) {
@@ -300,54 +305,88 @@ void Curvature::hessian_products(const std::vector<HessianProduct>& products) {
 
 // ---- Gauss-Newton and Fisher --------------------------------------------------------------------
 
-// y = J^T M (J v) with J the Jacobian of values(batch) and M = middle(batch, values, .). J v is the
-// derivative in u of J^T u, which is linear in u, so a second backward pass gives it.
-template <typename Values, typename Middle>
-void Curvature::outer_product(const ParameterSubset& subset, const at::Tensor& v,
-                              const at::Tensor& y, const Values& values_of, const Middle& middle) {
-  if (leads()) send(subset, subset, v);
-  const auto weights = leaves(subset);
+// A = J^T M J with J the Jacobian of `values`. `pulled` = J^T u is linear in u, so J v is its
+// derivative in u: a second backward pass (Townsend 2017).
+struct Curvature::Pullback {
+  Request kind;
+  const Batch* batch;
+  at::Tensor values, u;
+  std::vector<at::Tensor> pulled;  // one per tensor of `of`; undefined where unused
+};
+
+// Of Gauss-Newton J of the outputs, of Fisher J of the targets' losses.
+Curvature::Pullback Curvature::pull_back(Request kind, const Batch& batch,
+                                         const ParameterSubset& of) const {
+  auto values = outputs(batch, twice_differentiable());
+  if (kind == Request::fisher) values = output_loss_.rows(values, batch.targets);
+  const auto u = at::zeros_like(values).requires_grad_(true);
+  return {kind, &batch, values, u, grad({values}, leaves(of), {u}, true, true, true)};
+}
+
+// M: of Gauss-Newton the loss's own Hessian at the outputs, of Fisher the mean.
+at::Tensor Curvature::middle(const Pullback& of, const at::Tensor& pushed) const {
+  if (of.kind == Request::fisher) return pushed / count_;
+  return output_loss_.hessian_product(of.values.detach(), of.batch->targets, count_, pushed);
+}
+
+// J^T M J v; `pulled` are those of the tensors of `subset`.
+std::vector<at::Tensor> Curvature::outer_part(const Pullback& of,
+                                              const std::vector<at::Tensor>& pulled,
+                                              const ParameterSubset& subset, const at::Tensor& v,
+                                              bool keep) const {
   const auto directions = subset.views(v);
+  std::vector<at::Tensor> along_outputs, along;
+  for (std::size_t i = 0; i < pulled.size(); ++i) {
+    if (!pulled[i].defined()) continue;
+    along_outputs.push_back(pulled[i]);
+    along.push_back(directions[i]);
+  }
+  if (along.empty()) return {};
+  const auto pushed = grad(along_outputs, {of.u}, along, true, false, false)[0];
+  return grad({of.values}, leaves(subset), {middle(of, pushed)}, keep, false,
+              /*allow_unused=*/true);
+}
+
+void Curvature::kept_outer_product(Request kind, const ParameterSubset& subset, const at::Tensor& v,
+                                   const at::Tensor& y) {
+  auto& kept = pullbacks_[kind];
+  if (kept.empty()) {
+    for (const auto& batch : batches_) kept.push_back(pull_back(kind, batch, all_));
+    cost_ += 1.0;
+  }
+  add_kept_parts(subset, y, std::ssize(kept), [&](std::size_t batch) {
+    std::vector<at::Tensor> pulled;
+    for (const auto i : subset.parameters()) pulled.push_back(kept[batch].pulled[i]);
+    return outer_part(kept[batch], pulled, subset, v, true);
+  });
+}
+
+void Curvature::outer_product(Request kind, const ParameterSubset& subset, const at::Tensor& v,
+                              const at::Tensor& y) {
+  lead(kind);
+  if (leads()) send(subset, subset, v);
   y.zero_();
-  for (const auto& batch : batches_) {
-    const auto values = values_of(batch);
-    const auto u = at::zeros_like(values).requires_grad_(true);
-    const auto pulled = grad({values}, weights, {u}, true, true, /*allow_unused=*/true);
-    std::vector<at::Tensor> outputs, along;
-    for (std::size_t i = 0; i < pulled.size(); ++i) {
-      if (!pulled[i].defined()) continue;
-      outputs.push_back(pulled[i]);
-      along.push_back(directions[i]);
+  if (method_ == ProductMethod::kept_graph) {
+    kept_outer_product(kind, subset, v, y);
+  } else {
+    for (const auto& batch : batches_) {
+      const auto graph = pull_back(kind, batch, subset);
+      const auto tensors = outer_part(graph, graph.pulled, subset, v, false);
+      if (!tensors.empty()) subset.add(tensors, y);
     }
-    const auto pushed = grad(outputs, {u}, along, true, false, false)[0];
-    const auto slope = middle(batch, values.detach(), pushed);
-    subset.add(grad({values}, weights, {slope}, false, false, /*allow_unused=*/true), y);
   }
   add_ranks(y);
-  cost_ += 2.0;
+  cost_ += outer_product_cost(method_);
 }
 
-// J of the outputs, M the loss's own Hessian there.
 void Curvature::gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
                                      const at::Tensor& y) {
-  lead(Request::gauss_newton);
-  outer_product(
-      subset, v, y, [this](const Batch& batch) { return outputs(batch, twice_differentiable()); },
-      [this](const Batch& batch, const at::Tensor& z, const at::Tensor& u) {
-        return output_loss_.hessian_product(z, batch.targets, count_, u);
-      });
+  outer_product(Request::gauss_newton, subset, v, y);
 }
 
-// J of the targets' losses, M the mean.
 void Curvature::fisher_product(const ParameterSubset& subset, const at::Tensor& v,
                                const at::Tensor& y) {
-  lead(Request::fisher);
-  outer_product(
-      subset, v, y,
-      [this](const Batch& batch) {
-        return output_loss_.rows(outputs(batch, twice_differentiable()), batch.targets);
-      },
-      [this](const Batch&, const at::Tensor&, const at::Tensor& u) { return u / count_; });
+  outer_product(Request::fisher, subset, v, y);
 }
 
 // ---- several processes --------------------------------------------------------------------------

@@ -58,6 +58,12 @@ inline bool is_difference(ProductMethod method) {
   return method == ProductMethod::finite_difference || method == ProductMethod::central_difference;
 }
 
+// Gradients' worth of a Gauss-Newton or Fisher product: with a kept graph J v and J^T u, twice two
+// of a gradient's three passes; otherwise the graph's three passes before them.
+inline double outer_product_cost(ProductMethod method) {
+  return method == ProductMethod::kept_graph ? 4.0 / 3.0 : 7.0 / 3.0;
+}
+
 class Curvature {
  public:
   // Keeps references. Throws InputError for no batch, no target that counts, or a loss that is not
@@ -83,11 +89,12 @@ class Curvature {
                        const at::Tensor& y);
   // Several at once: each batch's graph is made once for all of them, also a fresh one.
   void hessian_products(const std::vector<HessianProduct>& products);
-  // y = G[s, s] v with G = J^T (d2 loss / d logits2) J (Schraudolph 2002). About 1.7.
+  // y = G[s, s] v with G = J^T (d2 loss / d logits2) J (Schraudolph 2002). Cost:
+  // outer_product_cost; a kept graph is made at the first product, for 1 more.
   void gauss_newton_product(const ParameterSubset& subset, const at::Tensor& v,
                             const at::Tensor& y);
   // y = F[s, s] v with F = sum_i g_i g_i^T / count over targets, g_i the gradient of one target's
-  // loss. About 1.7.
+  // loss. Cost: that of Gauss-Newton.
   void fisher_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y);
 
   // Of every rank but 0: takes part in what rank 0 computes, until its Curvature is gone.
@@ -104,6 +111,7 @@ class Curvature {
 
  private:
   struct Graph;
+  struct Pullback;
   // What all ranks compute next.
   enum class Request { gradient, plain_gradient, hessian, gauss_newton, fisher, done };
   struct Wanted;  // a product that another rank asks for
@@ -122,15 +130,24 @@ class Curvature {
   void exact_products(const std::vector<HessianProduct>& products);
   std::vector<at::Tensor> second_backward(const Graph& graph, const HessianProduct& product,
                                           bool keep) const;
+  template <typename Part>
+  void add_kept_parts(const ParameterSubset& out, const at::Tensor& y, std::int64_t batches,
+                      const Part& part) const;
   void kept_product(const HessianProduct& product);
   void fresh_products(const Graph& graph, const std::vector<HessianProduct>& products);
   at::Tensor difference(const at::Tensor& direction, double step, bool central);
   at::Tensor embedded(const ParameterSubset& in, const at::Tensor& v) const;
   at::Tensor restricted(const ParameterSubset& out, const at::Tensor& all) const;
   void difference_product(const HessianProduct& product);
-  template <typename Values, typename Middle>
-  void outer_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y,
-                     const Values& values_of, const Middle& middle);
+  Pullback pull_back(Request kind, const Batch& batch, const ParameterSubset& of) const;
+  at::Tensor middle(const Pullback& of, const at::Tensor& pushed) const;
+  std::vector<at::Tensor> outer_part(const Pullback& of, const std::vector<at::Tensor>& pulled,
+                                     const ParameterSubset& subset, const at::Tensor& v,
+                                     bool keep) const;
+  void kept_outer_product(Request kind, const ParameterSubset& subset, const at::Tensor& v,
+                          const at::Tensor& y);
+  void outer_product(Request kind, const ParameterSubset& subset, const at::Tensor& v,
+                     const at::Tensor& y);
   std::vector<at::Tensor> leaves(const ParameterSubset& subset) const;
 
   const Model& model_;
@@ -142,6 +159,7 @@ class Curvature {
   ParameterSubset all_;
   at::Tensor count_;  // targets that count, over all batches
   std::vector<Graph> kept_;
+  std::map<Request, std::vector<Pullback>> pullbacks_;  // of kept_graph
   at::Tensor gradient_;
   double loss_ = 0.0;
   std::map<std::vector<std::size_t>, DifferenceStep> steps_;  // by the tensors of a subset

@@ -74,7 +74,7 @@ ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const 
 }
 
 double product_cost(ProductMethod method, CurvatureKind kind) {
-  if (kind != CurvatureKind::hessian) return 2.0;
+  if (kind != CurvatureKind::hessian) return outer_product_cost(method);
   switch (method) {
     case ProductMethod::kept_graph:
     case ProductMethod::central_difference:

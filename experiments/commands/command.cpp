@@ -27,11 +27,13 @@ bool is_one_of(const VerbOptions& options) {
 // the same files; what only answers may.
 void require_shared_work(const VerbOptions& options) {
   if (is_one_of<TrainOptions, SpectrumOptions>(options)) return;
+  if (is_one_of<PartitionOptions, SearchLrOptions>(options)) return;
   if (is_one_of<ListOptions, PlanOptions, ReportOptions, CurvesOptions>(options)) return;
   const auto size = rank_place(::getenv).size;
   require_input(size == 1,
-                "a launcher started {} processes of this verb: train and spectrum share their work "
-                "among processes, no other does; start it once, without the launcher",
+                "a launcher started {} processes of this verb: train, spectrum, partition and "
+                "search-lr share their work among processes, no other does; start it once, without "
+                "the launcher",
                 size);
 }
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -144,9 +146,19 @@ void print_json(const DiscoveryOutcome& outcome) {
   fmt::print("{}\n", json_text(word));
 }
 
+int serve(const ResolvedDiscovery& discovery, const RankPlace& place, std::chrono::seconds timeout,
+          bool dry_run) {
+  if (dry_run) return kExitFinished;
+  install_stop_handlers("product");
+  return serve_discovery(discovery, Ranks(place, timeout)) ? kExitFinished : kExitInterrupted;
+}
+
 int partition_command(const PartitionOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto discovery = resolve_discovery(read_config(options));
+  const auto place = rank_place(::getenv);
+  const std::chrono::seconds timeout(discovery.config.parallel.timeout_seconds);
+  if (place.rank > 0) return serve(discovery, place, timeout, options.dry_run);
   // Files that do not fit are an error before the work, not after it.
   for (const auto& path : options.agree_with) read_partition(path, discovery.layout);
   print_note(discovery.memory.note);
@@ -155,6 +167,7 @@ int partition_command(const PartitionOptions& options) {
   print_note(thread_note(discovery.config.trainer.threads));
   if (discovery.config.discovery.by_loss()) print_note(jobs_note(options.jobs));
   install_stop_handlers("product, or this step of each trial");
+  const Ranks ranks(place, timeout);
   DiscoveryOutcome outcome;
   {
     const auto units = discovery.work.units;
@@ -165,7 +178,7 @@ int partition_command(const PartitionOptions& options) {
       bar.update(done, what);
       if (done == units) bar.finish();
     };
-    outcome = discover_partition(discovery, trials, observe, stop_requested);
+    outcome = discover_partition(discovery, trials, observe, stop_requested, ranks);
   }
   if (options.json) {
     print_json(outcome);

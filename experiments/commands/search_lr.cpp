@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -113,15 +115,26 @@ void print_json(const RateSearchOutcome& outcome) {
   fmt::print("{}\n", json_text(word));
 }
 
+int serve(const ResolvedRateSearch& search, const RankPlace& place, std::chrono::seconds timeout,
+          bool dry_run) {
+  if (dry_run) return kExitFinished;
+  install_stop_handlers("product");
+  return serve_rate_search(search, Ranks(place, timeout)) ? kExitFinished : kExitInterrupted;
+}
+
 int search_lr_command(const SearchLrOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto search = resolve_rate_search(read_config(options));
+  const auto place = rank_place(::getenv);
+  const std::chrono::seconds timeout(search.config.parallel.timeout_seconds);
+  if (place.rank > 0) return serve(search, place, timeout, options.dry_run);
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
   if (options.dry_run) return 0;
   print_note(thread_note(search.config.trainer.threads));
   if (search.config.search_lr.by_trials()) print_note(jobs_note(options.jobs));
   install_stop_handlers("product, or this step of each trial");
+  const Ranks ranks(place, timeout);
   RateSearchOutcome outcome;
   {
     Progress bar("rates", search.units());
@@ -131,7 +144,7 @@ int search_lr_command(const SearchLrOptions& options) {
       bar.update(done, what);
       if (done == search.units()) bar.finish();
     };
-    outcome = search_rates(search, trials, observe, stop_requested);
+    outcome = search_rates(search, trials, observe, stop_requested, ranks);
   }
   if (options.json) {
     print_json(outcome);

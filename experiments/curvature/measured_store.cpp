@@ -10,7 +10,7 @@ namespace blockwise {
 
 std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
                                                const ParameterLayout& layout, at::Device device) {
-  auto store = std::make_unique<ParameterStore>(layout, device);
+  auto store = std::make_unique<ParameterStore>(layout, device, config.hessian.dtype());
   if (config.model.from.empty()) {
     store->initialize(static_cast<std::uint64_t>(config.seed));
   } else {
@@ -18,11 +18,7 @@ std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
     print_notes(source);
     source.load(*store);
   }
-  const auto dtype = config.hessian.dtype();
-  if (dtype == at::kFloat) return store;
-  auto wide = std::make_unique<ParameterStore>(layout, device, dtype);
-  wide->parameters().copy_(store->parameters());
-  return wide;
+  return store;
 }
 
 void require_measured_store(const RunConfig& config, const ParameterLayout& layout,

@@ -9,6 +9,7 @@
 namespace blockwise {
 
 // Those of model.from, or fresh ones from the run's seed; in float64 the same point as in float32.
+// Tensors are read or drawn one by one: there is never a second model, whatever the precision.
 std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
                                                const ParameterLayout& layout, at::Device device);
 

@@ -18,6 +18,7 @@
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/hessian_measurement.hpp"
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_examples.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/records/hessian_row_checks.hpp"
@@ -275,23 +276,18 @@ bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const Measu
                          open.done, sinks, hooks.stop);
 }
 
-// To the other ranks, which wait for it: the number of the next point, or that there is none and
-// what the measurement ends as.
-constexpr std::int64_t kNoPoint = -1;
-
 void lead_end(const Ranks& ranks, RunState state) {
-  ranks.number_of_first(kNoPoint);
-  ranks.number_of_first(static_cast<std::int64_t>(state));
+  lead_end(ranks, static_cast<std::int64_t>(state));
 }
 
 SpectrumOutcome serve_points(const ResolvedSpectrum& spectrum, at::Device device,
                              const Ranks& ranks) {
-  SpectrumOutcome outcome;
-  for (auto next = ranks.number_of_first(0); next != kNoPoint; next = ranks.number_of_first(0)) {
-    const PointCurvature at(spectrum, spectrum.points[std::size_t(next)], device, ranks);
+  const auto serve = [&](std::int64_t point) {
+    const PointCurvature at(spectrum, spectrum.points[std::size_t(point)], device, ranks);
     at.curvature->serve();
-  }
-  outcome.state = static_cast<RunState>(ranks.number_of_first(0));
+  };
+  SpectrumOutcome outcome;
+  outcome.state = static_cast<RunState>(serve_work(ranks, {serve}));
   return outcome;
 }
 
@@ -299,7 +295,7 @@ bool measure_into(OpenFile& open, const ResolvedSpectrum& spectrum, const Spectr
                   const Ranks& ranks) {
   std::int64_t products = 0, number = 0;
   return std::ranges::all_of(spectrum.points, [&](const MeasuredPoint& point) {
-    ranks.number_of_first(number++);
+    lead_curvature(ranks, number++);
     return measure_point(open, spectrum, point, products, hooks, ranks);
   });
 }

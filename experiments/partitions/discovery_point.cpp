@@ -2,13 +2,15 @@
 
 #include "core/memory/device.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/partitions/section_candidates.hpp"
 
 namespace blockwise {
 
-DiscoveryPoint::DiscoveryPoint(const ResolvedDiscovery& at)
+DiscoveryPoint::DiscoveryPoint(const ResolvedDiscovery& at, const Ranks& shared_by)
     : discovery(at),
+      ranks(shared_by),
       device(resolve_device(at.config.trainer.device)),
       store(measured_store(at.config, at.layout, device)),
       model(at.config.model.spec->build(*store)),
@@ -18,7 +20,9 @@ std::unique_ptr<Curvature> DiscoveryPoint::curvature(std::int64_t further) const
   const auto& hessian = discovery.config.hessian;
   const auto sample = discovery.config.discovery.sample + further;
   auto batches = hessian_batches(hessian, *discovery.data, device, hessian.dtype(), sample);
-  return std::make_unique<Curvature>(*model, *store, std::move(batches), hessian.product_method());
+  if (ranks.is_first()) lead_curvature(ranks, further);
+  return std::make_unique<Curvature>(*model, *store, std::move(batches), hessian.product_method(),
+                                     ranks);
 }
 
 CurvatureOperator DiscoveryPoint::matrices(Curvature& curvature) const {

@@ -12,15 +12,16 @@
 namespace blockwise {
 
 struct DiscoveryPoint {
-  // Keeps a reference.
-  explicit DiscoveryPoint(const ResolvedDiscovery& discovery);
+  // Keeps references.
+  DiscoveryPoint(const ResolvedDiscovery& discovery, const Ranks& ranks);
 
-  // Of the batches of discovery.sample + `further`.
+  // Of the batches of discovery.sample + `further`; one at a time.
   std::unique_ptr<Curvature> curvature(std::int64_t further = 0) const;
   // All matrices together.
   CurvatureOperator matrices(Curvature& curvature) const;
 
   const ResolvedDiscovery& discovery;
+  const Ranks& ranks;
   at::Device device;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;

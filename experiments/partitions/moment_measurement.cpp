@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/moment_batches.hpp"
 #include "hessian/evidence/moment_evidence.hpp"
 
@@ -44,6 +45,12 @@ WorkCount moments_work(const ResolvedDiscovery& discovery) {
   return work;
 }
 
+SecondMoments moments_at(const DiscoveryPoint& point, const WorkWatch& watch) {
+  const auto& discovery = point.discovery;
+  return second_moments({*point.model, *point.store, *discovery.data}, batches_of(discovery), watch,
+                        point.ranks);
+}
+
 void measure_moments(const DiscoveryPoint& point, WorkMeter& meter,
                      std::vector<SectionScores>& sections) {
   const auto& discovery = point.discovery;
@@ -52,8 +59,8 @@ void measure_moments(const DiscoveryPoint& point, WorkMeter& meter,
     meter.count({0, 0, 0, batches.size(), 0});
     meter.advance("second moments");
   };
-  const auto moments =
-      second_moments({*point.model, *point.store, *discovery.data}, batches, {meter.stop(), done});
+  lead_moments(point.ranks);
+  const auto moments = moments_at(point, {meter.stop(), done});
   for (const auto number : point.vectors.searched()) {
     take_moments(point.vectors, number, moments.groups, sections[number]);
   }

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <set>
 
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/memory/device.hpp"
 #include "experiments/config/config_text.hpp"
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/partitions/condition_measurement.hpp"
 #include "experiments/partitions/energy_measurement.hpp"
 #include "experiments/partitions/loss_search.hpp"
@@ -92,12 +94,12 @@ void merge(const DiscoveryPoint& point, WorkMeter& meter, std::vector<SectionSco
                         couplings_csv(couplings, point.vectors, point.discovery.layout, sections));
 }
 
-DiscoveryOutcome discover(const ResolvedDiscovery& discovery, LossOracle& oracle,
-                          WorkMeter& meter) {
+DiscoveryOutcome discover(const ResolvedDiscovery& discovery, LossOracle& oracle, WorkMeter& meter,
+                          const Ranks& ranks) {
   const auto& config = discovery.config.discovery;
   const fs::path folder = discovery.config.output;
   const auto probes = folder / "probes.h5";
-  const DiscoveryPoint point(discovery);
+  const DiscoveryPoint point(discovery, ranks);
   DiscoveryOutcome outcome;
   outcome.sections = all_sections(config, discovery.layout);
 
@@ -125,20 +127,40 @@ DiscoveryOutcome discover(const ResolvedDiscovery& discovery, LossOracle& oracle
   return outcome;
 }
 
+void require_no_trials(const ResolvedDiscovery& discovery, const Ranks& ranks) {
+  require_input(ranks.is_alone() || !discovery.config.discovery.by_loss(),
+                "discovery.objective: loss is by training runs, each a process of its own; start "
+                "it once, without the launcher of {} processes",
+                ranks.size());
+}
+
 }  // namespace
 
 DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOracle& oracle,
-                                    const WorkObserver& observe, const StopQuery& stop) {
+                                    const WorkObserver& observe, const StopQuery& stop,
+                                    const Ranks& ranks) {
+  require_no_trials(discovery, ranks);
   const OutputFolder taken(discovery.config.output);
   write_file_atomically(fs::path(discovery.config.output) / "config.yaml",
                         to_yaml(discovery.config));
   set_threads(discovery.config.trainer.threads);
   WorkMeter meter(observe, stop);
+  DiscoveryOutcome outcome;
   try {
-    return discover(discovery, oracle, meter);
+    outcome = discover(discovery, oracle, meter, ranks);
   } catch (const Stopped&) {
-    return {};  // what had been measured is in probes.h5
+    // What had been measured is in probes.h5.
   }
+  lead_end(ranks, outcome.finished);
+  return outcome;
+}
+
+bool serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks) {
+  require_no_trials(discovery, ranks);
+  set_threads(discovery.config.trainer.threads);
+  const DiscoveryPoint point(discovery, ranks);
+  const auto curvature = [&](std::int64_t further) { point.curvature(further)->serve(); };
+  return serve_work(ranks, {curvature, [&] { moments_at(point, {}); }}) != 0;
 }
 
 }  // namespace blockwise

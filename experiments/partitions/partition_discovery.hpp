@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/parallel/ranks.hpp"
 #include "experiments/partitions/discovery_plan.hpp"
 #include "experiments/partitions/partition_scores.hpp"
 #include "experiments/partitions/partition_validation.hpp"
@@ -28,9 +29,14 @@ struct DiscoveryOutcome {
 // Writes DIR/partition.yaml and DIR/scores.csv in the configuration's output folder, with
 // discovery.merge DIR/couplings.csv, by loss DIR/decisions.csv. A stopped search goes on from
 // DIR/probes.h5, vector by vector, and from what the oracle keeps, and gives the same files; what
-// comes behind the probes is measured again. By loss `oracle` is asked, once the folder is this
-// search's; `observe` is told of discovery.work.units.
+// comes behind the probes is measured again. Of several processes this is rank 0. By loss `oracle`
+// is asked, once the folder is this search's; `observe` is told of discovery.work.units.
 DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOracle& oracle,
-                                    const WorkObserver& observe, const StopQuery& stop);
+                                    const WorkObserver& observe, const StopQuery& stop,
+                                    const Ranks& ranks = Ranks());
+
+// The part of every rank but 0; whether the search finished. Several processes share products and
+// second moments; trials are processes of their own: throws InputError by loss.
+bool serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks);
 
 }  // namespace blockwise

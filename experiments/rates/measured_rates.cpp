@@ -10,6 +10,7 @@
 #include "core/memory/device.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/kept_products.hpp"
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/rates/sample_file.hpp"
 #include "hessian/curvature_operators.hpp"
@@ -31,11 +32,13 @@ std::string products_path(const ResolvedRateSearch& search) {
 
 // The model at the point where rates are measured.
 struct RatePoint {
-  explicit RatePoint(const ResolvedRateSearch& search)
-      : device(resolve_device(search.config.trainer.device)),
+  RatePoint(const ResolvedRateSearch& search, const Ranks& shared_by)
+      : ranks(shared_by),
+        device(resolve_device(search.config.trainer.device)),
         store(measured_store(search.config, search.layout, device)),
         model(search.config.model.spec->build(*store)) {}
 
+  const Ranks& ranks;
   at::Device device;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
@@ -61,13 +64,20 @@ std::int64_t most_products(const RateSearchConfig& config, const RateTarget& tar
   return std::min<std::int64_t>(config.products, target.index.numel());
 }
 
+Curvature curvature_of(const ResolvedRateSearch& search, const RatePoint& point,
+                       std::int64_t sample) {
+  const auto& hessian = search.config.hessian;
+  return Curvature(*point.model, *point.store,
+                   hessian_batches(hessian, *search.data, point.device, hessian.dtype(), sample),
+                   hessian.product_method(), point.ranks);
+}
+
 // One sample: the ends of every target's spectrum on the sample's batches, those that are not done.
 void measure_sample(const ResolvedRateSearch& search, const RatePoint& point, std::int64_t sample,
                     WorkMeter& meter, SampleFile& done) {
   const auto& hessian = search.config.hessian;
-  Curvature curvature(*point.model, *point.store,
-                      hessian_batches(hessian, *search.data, point.device, hessian.dtype(), sample),
-                      hessian.product_method());
+  lead_curvature(point.ranks, sample);
+  auto curvature = curvature_of(search, point, sample);
   for (const auto& range : targets_by_tensor(search.targets)) {
     const auto number = search.targets[range.first].tensor;
     const ParameterSubset subset(search.layout, {number});
@@ -155,6 +165,12 @@ RateInterval rate_of_moments(const ResolvedRateSearch& search, const RateTarget&
   return rates.empty() ? RateInterval{} : log_interval(rates);
 }
 
+SecondMoments moments_at(const ResolvedRateSearch& search, const RatePoint& point,
+                         const WorkWatch& watch) {
+  return second_moments({*point.model, *point.store, *search.data}, search.moment_batches, watch,
+                        point.ranks);
+}
+
 void measure_moments(const ResolvedRateSearch& search, const RatePoint& point, WorkMeter& meter,
                      MeasuredRates& measured) {
   const auto& batches = search.moment_batches;
@@ -162,8 +178,8 @@ void measure_moments(const ResolvedRateSearch& search, const RatePoint& point, W
     meter.count({0, 0, 0, batches.size(), 0});
     meter.advance("second moments");
   };
-  const auto moments =
-      second_moments({*point.model, *point.store, *search.data}, batches, {meter.stop(), done});
+  lead_moments(point.ranks);
+  const auto moments = moments_at(search, point, {meter.stop(), done});
   measured.left_out_batches = moments.left_out;
   for (std::size_t i = 0; i < search.targets.size(); ++i) {
     measured.rates[i].mean_v = rate_of_moments(search, search.targets[i], moments.groups);
@@ -192,15 +208,22 @@ WorkCount moment_rates_work(const ResolvedRateSearch& search) {
   return work;
 }
 
-MeasuredRates measure_rates(const ResolvedRateSearch& search, WorkMeter& meter) {
+MeasuredRates measure_rates(const ResolvedRateSearch& search, WorkMeter& meter,
+                            const Ranks& ranks) {
   const auto& config = search.config.search_lr;
   MeasuredRates measured;
   if (!config.needs_products() && !config.needs_gradients()) return measured;
-  const RatePoint point(search);
+  const RatePoint point(search, ranks);
   measured.rates.resize(search.targets.size());
   if (config.needs_products()) measure_curvature(search, point, meter, measured.rates);
   if (config.needs_gradients()) measure_moments(search, point, meter, measured);
   return measured;
+}
+
+std::int64_t serve_rates(const ResolvedRateSearch& search, const Ranks& ranks) {
+  const RatePoint point(search, ranks);
+  const auto curvature = [&](std::int64_t sample) { curvature_of(search, point, sample).serve(); };
+  return serve_work(ranks, {curvature, [&] { moments_at(search, point, {}); }});
 }
 
 void forget_measured_rates(const ResolvedRateSearch& search) {

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "core/parallel/ranks.hpp"
 #include "experiments/rates/rate_interval.hpp"
 #include "experiments/rates/rate_plan.hpp"
 
@@ -38,7 +39,12 @@ WorkCount moment_rates_work(const ResolvedRateSearch& search);
 // samples, and from DIR/products.bin, the products with the target that it was at
 // (kept_products.hpp), and gives the same numbers. Throws Stopped, and InputError where those files
 // are of another configuration.
-MeasuredRates measure_rates(const ResolvedRateSearch& search, WorkMeter& meter);
+// Several processes share the batches of products and second moments; this is rank 0, which ends
+// with lead_end().
+MeasuredRates measure_rates(const ResolvedRateSearch& search, WorkMeter& meter, const Ranks& ranks);
+
+// What the other ranks do meanwhile; returns rank 0's outcome.
+std::int64_t serve_rates(const ResolvedRateSearch& search, const Ranks& ranks);
 
 // Takes those two files away.
 void forget_measured_rates(const ResolvedRateSearch& search);

@@ -2,10 +2,12 @@
 
 #include <filesystem>
 
+#include "core/base/error.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/io/output_folder.hpp"
 #include "core/memory/device.hpp"
 #include "experiments/config/config_text.hpp"
+#include "experiments/curvature/led_work.hpp"
 #include "experiments/rates/rate_files.hpp"
 #include "experiments/rates/rate_report.hpp"
 #include "hessian/stoppable_operator.hpp"
@@ -43,9 +45,9 @@ Result leave_out(const ResolvedRateSearch& search, PairedTrials& trials,
 }
 
 void search_by_method(const ResolvedRateSearch& search, LossOracle& oracle, WorkMeter& meter,
-                      RateSearchOutcome& outcome) {
+                      const Ranks& ranks, RateSearchOutcome& outcome) {
   const auto& config = search.config.search_lr;
-  outcome.measured = measure_rates(search, meter);
+  outcome.measured = measure_rates(search, meter, ranks);
   PairedTrials trials(oracle, {config.max_trials, config.trial_seeds});
   auto result = Result::measured;
   if (config.method == "coordinate") {
@@ -64,21 +66,38 @@ void search_by_method(const ResolvedRateSearch& search, LossOracle& oracle, Work
   outcome.work = meter.done();
 }
 
+void require_no_trials(const ResolvedRateSearch& search, const Ranks& ranks) {
+  const auto& config = search.config.search_lr;
+  require_input(ranks.is_alone() || !config.by_trials(),
+                "search_lr.method: {} is by training runs, each a process of its own; start it "
+                "once, without the launcher of {} processes",
+                config.method, ranks.size());
+}
+
 }  // namespace
 
 RateSearchOutcome search_rates(const ResolvedRateSearch& search, LossOracle& oracle,
-                               const WorkObserver& observe, const StopQuery& stop) {
+                               const WorkObserver& observe, const StopQuery& stop,
+                               const Ranks& ranks) {
+  require_no_trials(search, ranks);
   const OutputFolder taken(search.config.output);
   write_file_atomically(fs::path(search.config.output) / "config.yaml", to_yaml(search.config));
   set_threads(search.config.trainer.threads);
   WorkMeter meter(observe, stop);
   RateSearchOutcome outcome;
   try {
-    search_by_method(search, oracle, meter, outcome);
+    search_by_method(search, oracle, meter, ranks, outcome);
   } catch (const Stopped&) {
     // What had been measured is in the folder.
   }
+  lead_end(ranks, outcome.finished);
   return outcome;
+}
+
+bool serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks) {
+  require_no_trials(search, ranks);
+  set_threads(search.config.trainer.threads);
+  return serve_rates(search, ranks) != 0;
 }
 
 }  // namespace blockwise

@@ -23,9 +23,14 @@ struct RateSearchOutcome {
 
 // Writes DIR/rates.yaml and DIR/rates.csv in the configuration's output folder, and by leave_out
 // DIR/partition.yaml. A stopped search goes on from DIR/samples.txt and what the oracle keeps, and
-// gives the same files. Methods with trials ask `oracle` for losses, once the folder is this
-// search's; `observe` is told of search.units().
+// gives the same files. Of several processes this is rank 0. Methods with trials ask `oracle` for
+// losses, once the folder is this search's; `observe` is told of search.units().
 RateSearchOutcome search_rates(const ResolvedRateSearch& search, LossOracle& oracle,
-                               const WorkObserver& observe, const StopQuery& stop);
+                               const WorkObserver& observe, const StopQuery& stop,
+                               const Ranks& ranks = Ranks());
+
+// The part of every rank but 0; whether the search finished. Several processes share products and
+// second moments; trials are processes of their own: throws InputError for methods by trials.
+bool serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks);
 
 }  // namespace blockwise

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "core/base/error.hpp"
 #include "core/curvature.hpp"
 #include "core/data/ordered_examples.hpp"
@@ -54,14 +57,21 @@ at::Tensor batch_gradient(const MomentSource& source, const MomentBatches& batch
   return weights > 0.0 ? sum.div_(weights).to(at::kCPU) : at::Tensor();
 }
 
-// The mean of one group's squared gradients, as they come.
+// The mean of one group's squared gradients, as they come, and then those of the other ranks.
 class Group {
  public:
+  explicit Group(std::int64_t parameters) : sum_(at::zeros({parameters}, at::kDouble)) {}
   void add(const at::Tensor& gradient) {
-    const auto squared = gradient.square();
-    sum_ = sum_.defined() ? sum_.add_(squared) : squared;
+    sum_.addcmul_(gradient, gradient);
     ++count_;
   }
+  void add_ranks(const Ranks& ranks) {
+    if (ranks.is_alone()) return;
+    ranks.sum(sum_);
+    const auto counts = ranks.gather({{static_cast<double>(count_)}});
+    count_ = static_cast<std::int64_t>(std::accumulate(counts.begin(), counts.end(), 0.0));
+  }
+  std::int64_t count() const { return count_; }
   at::Tensor mean() const {
     require_input(
         count_ > 0,
@@ -76,19 +86,41 @@ class Group {
   std::int64_t count_ = 0;
 };
 
+// Of several processes all leave at one place: where rank 0 is told to.
+void leave_together(const WorkWatch& watch, const Ranks& ranks) {
+  if (ranks.is_alone()) return;  // asks within the batch
+  const bool stopped = watch.stop && watch.stop();
+  if (ranks.number_of_first(stopped) != 0) throw Stopped();
+}
+
+// What asks within a batch.
+WorkWatch inner_watch(const WorkWatch& watch, const Ranks& ranks) {
+  return ranks.is_alone() ? watch : WorkWatch();
+}
+
 }  // namespace
 
 SecondMoments second_moments(const MomentSource& source, const MomentBatches& batches,
-                             const WorkWatch& watch) {
-  std::vector<Group> groups(static_cast<std::size_t>(kMomentGroups));
-  SecondMoments moments;
-  for (std::int64_t b = 0; b < batches.of_group() * kMomentGroups; ++b) {
-    const auto gradient = batch_gradient(source, batches, b, watch);
-    if (gradient.defined()) groups[static_cast<std::size_t>(b % kMomentGroups)].add(gradient);
-    if (!gradient.defined()) ++moments.left_out;
-    watch.tell();
+                             const WorkWatch& watch, const Ranks& ranks) {
+  const auto total = batches.of_group() * kMomentGroups;
+  std::vector<Group> groups(kMomentGroups, Group(0));
+  for (auto& group : groups) group = Group(source.store.parameters().numel());
+  for (std::int64_t round = 0; round < total; round += ranks.size()) {
+    leave_together(watch, ranks);
+    const auto b = round + ranks.rank();
+    if (b < total) {
+      const auto gradient = batch_gradient(source, batches, b, inner_watch(watch, ranks));
+      if (gradient.defined()) groups[static_cast<std::size_t>(b % kMomentGroups)].add(gradient);
+    }
+    for (auto i = round; i < std::min(total, round + ranks.size()); ++i) watch.tell();
   }
-  for (const auto& group : groups) moments.groups.push_back(group.mean());
+  SecondMoments moments;
+  moments.left_out = total;
+  for (auto& group : groups) {
+    group.add_ranks(ranks);
+    moments.left_out -= group.count();
+    moments.groups.push_back(group.mean());
+  }
   return moments;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/dataset.hpp"
 #include "core/model.hpp"
+#include "core/parallel/ranks.hpp"
 #include "hessian/stoppable_operator.hpp"
 
 namespace blockwise {
@@ -32,7 +33,8 @@ struct MomentBatches {
 // kMomentGroups means of the squared gradient [parameters], float64 on the host. A batch in which a
 // mask leaves no target has no gradient: it is left out, and counted. Throws InputError where a
 // group has no batch left, and Stopped before a micro-batch's gradient where the watch's stop says
-// so; tells after every batch.
+// so; tells after every batch. Several processes share the batches by turns, ask rank 0's stop once
+// for a batch of each, and have all of the sums, which differ from those of one by rounding.
 struct MomentSource {
   const Model& model;
   ParameterStore& store;
@@ -43,6 +45,6 @@ struct SecondMoments {
   std::int64_t left_out = 0;
 };
 SecondMoments second_moments(const MomentSource& source, const MomentBatches& batches,
-                             const WorkWatch& watch);
+                             const WorkWatch& watch, const Ranks& ranks = Ranks());
 
 }  // namespace blockwise

@@ -248,6 +248,38 @@ TEST_CASE("Gauss-Newton and Fisher are sums of outer products of Jacobians") {
   }
 }
 
+// On several batches, of all tensors and of some, asked for in turns with other kinds.
+TEST_CASE("Gauss-Newton and Fisher on kept graphs are those of fresh ones") {
+  for (const auto& small : tiny_models()) {
+    INFO(small.name);
+    Setup setup(small);
+    const auto first = setup.batches[0];
+    auto second = first;
+    second.targets = first.targets.flip(-1).contiguous();
+    setup.batches = {first, second, second};
+    const auto& layout = setup.spec->layout();
+    auto kept = setup.curvature(ProductMethod::kept_graph);
+    auto fresh = setup.curvature(ProductMethod::fresh_graph);
+    const auto agree = [&](CurvatureKind kind, const ParameterSubset& subset) {
+      const auto v = random_vector(subset.size(), 3);
+      const auto expected = CurvatureOperator(fresh, kind, subset)(v);
+      return relative(CurvatureOperator(kept, kind, subset)(v), expected) < 1e-12;
+    };
+    const ParameterSubset all(layout), one(layout, {1}),
+        two(layout, {0, layout.parameters().size() - 1});
+    for (const auto* subset : {&all, &one, &two, &all}) {
+      for (const auto kind :
+           {CurvatureKind::gauss_newton, CurvatureKind::hessian, CurvatureKind::fisher}) {
+        INFO(subset->size() << " parameters, kind " << static_cast<int>(kind));
+        CHECK(agree(kind, *subset));
+      }
+    }
+    // One more for each kind's graph.
+    CHECK(kept.cost() == Approx(3.0 + 4 * 2.0 + 8 * 4.0 / 3.0));
+    CHECK(fresh.cost() == Approx(4 * 3.0 + 8 * 7.0 / 3.0));
+  }
+}
+
 TEST_CASE("Operators of operators are what their formulas say") {
   const auto matrix = random_vector(36, 1).view({6, 6});
   const DenseOperator a(matrix + matrix.t());
@@ -321,17 +353,18 @@ TEST_CASE("Products with a batch for every thread have the bits of one thread") 
     setup.batches = {first, second, first, second, second};  // two threads: two, two and one
     const ParameterSubset all(setup.spec->layout());
     const auto v = random_vector(all.size(), 5);
-    std::vector<at::Tensor> products;
-    for (const int count : {1, 2, 2}) {
-      at::set_num_threads(count);
-      auto curvature = setup.curvature(ProductMethod::kept_graph);
-      const auto y = at::empty_like(v);
-      curvature.hessian_product(all, v, all, y);
-      products.push_back(y);
+    for (const auto kind :
+         {CurvatureKind::hessian, CurvatureKind::gauss_newton, CurvatureKind::fisher}) {
+      std::vector<at::Tensor> products;
+      for (const int count : {1, 2, 2}) {
+        at::set_num_threads(count);
+        auto curvature = setup.curvature(ProductMethod::kept_graph);
+        products.push_back(CurvatureOperator(curvature, kind, all)(v));
+      }
+      CHECK(products[0].abs().max().item<double>() > 0.0);
+      CHECK(at::equal(products[0], products[1]));
+      CHECK(at::equal(products[0], products[2]));
     }
-    CHECK(products[0].abs().max().item<double>() > 0.0);
-    CHECK(at::equal(products[0], products[1]));
-    CHECK(at::equal(products[0], products[2]));
   }
   at::set_num_threads(threads);
 }

@@ -147,7 +147,7 @@ def test_requirements_hold_each_other_and_are_exact() -> None:
 def test_an_unknown_set_is_refused(checkout: Path) -> None:
     result = install(checkout, "everything")
     assert result.returncode == 1
-    assert result.stderr == 'blockwise: "everything" is not tests, developers, fuzz, slurm or counts\n'
+    assert result.stderr == 'blockwise: "everything" is not tests, developers, fuzz, slurm, counts or mpi\n'
 
 
 def test_the_package_is_importable_in_the_environment(checkout: Path) -> None:

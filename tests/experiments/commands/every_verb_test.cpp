@@ -289,7 +289,7 @@ TEST_CASE("A report goes on over a member whose file cannot be looked at, and na
 TEST_CASE(
     "Every verb: started several times by a launcher it shares its work, answers, or says no") {
   const Inputs in;
-  const std::set<std::string> shares = {"train", "spectrum"};
+  const std::set<std::string> shares = {"train", "spectrum", "partition", "search-lr"};
   const std::set<std::string> answers = {"list", "plan", "report", "curves"};
   struct Launched {
     Launched() {

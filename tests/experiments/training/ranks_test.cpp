@@ -3,9 +3,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <sstream>
 
 #include "core/io/input_file.hpp"
 #include "core/io/safetensors.hpp"
@@ -307,6 +309,67 @@ TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one wh
   REQUIRE(!x.empty());
   REQUIRE(x.size() == y.size());
   CHECK(y.back().loss == Approx(x.back().loss).epsilon(1e-5));
+}
+
+namespace {
+
+// The numbers of a CSV, line by line; what is none is NaN.
+std::vector<double> numbers_of(const std::string& path) {
+  std::vector<double> numbers;
+  auto whole = read_text_file(path);
+  std::ranges::replace(whole, '\n', ',');
+  std::stringstream text(whole);
+  for (std::string word; std::getline(text, word, ',');) {
+    char* end = nullptr;
+    const double value = std::strtod(word.c_str(), &end);
+    numbers.push_back(end == word.c_str() ? std::nan("") : value);
+  }
+  return numbers;
+}
+
+// To what float64 sums in another order differ by; the spread of equal values is the root of that.
+void check_same_numbers(const std::string& one, const std::string& other) {
+  const auto x = numbers_of(one), y = numbers_of(other);
+  REQUIRE(!x.empty());
+  REQUIRE(x.size() == y.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    CHECK((std::isnan(x[i]) == std::isnan(y[i])));
+    if (!std::isnan(x[i])) CHECK(y[i] == Approx(x[i]).epsilon(1e-5).margin(1e-7));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ranks: a partition and rates found by several processes are those of one",
+          "[parallel]") {
+  const Ranked r;
+  const auto words = [&](const std::string& verb, const std::string& name) {
+    std::vector<std::string> all = {verb, r.config, "--output", r.path(name), "--threads", "1"};
+    for (const auto* set :
+         {"hessian.precision=fp64", "hessian.batches=6", "hessian.batch_size=1",
+          "discovery.vectors=2", "discovery.codes=2", "discovery.gradient_batches=8",
+          "discovery.merge=true", "search_lr.method=curvature", "search_lr.samples=2",
+          "search_lr.products=6", "search_lr.gradient_batches=8"}) {
+      all.insert(all.end(), {"--set", set});
+    }
+    return all;
+  };
+  for (const auto& [verb, table] : {std::pair<std::string, std::string>{"partition", "scores.csv"},
+                                    {"search-lr", "rates.csv"}}) {
+    INFO(verb);
+    REQUIRE(run_program(words(verb, verb)).exit_code == 0);
+    for (const std::int64_t size : {2, 3}) {
+      const auto name = verb + std::to_string(size);
+      CHECK(RankedRun(words(verb, name), size).wait() == std::vector<int>(std::size_t(size), 0));
+      check_same_numbers(r.path(verb) + "/" + table, r.path(name) + "/" + table);
+    }
+  }
+  // Trials are processes of their own.
+  auto by_loss = words("partition", "loss"), by_trials = words("search-lr", "trials");
+  by_loss.insert(by_loss.end(), {"--objective", "loss"});
+  by_trials.insert(by_trials.end(), {"--set", "search_lr.method=coordinate"});
+  CHECK(RankedRun(by_loss, 2).wait() == std::vector<int>(2, kExitBadInput));
+  CHECK(RankedRun(by_trials, 2).wait() == std::vector<int>(2, kExitBadInput));
 }
 
 TEST_CASE("ranks: what several processes cannot do is bad input on each", "[parallel]") {
