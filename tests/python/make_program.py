@@ -39,6 +39,20 @@ def plan():
         "devices_state_sharded": 1, "devices_all_sharded": 1,
     }}
 
+def each_rank():
+    """State in shares, activations of the micro-batch; what a byte a second and an operation a second take."""
+    ranks, given = int(sys.argv[sys.argv.index("--ranks") + 1]), dict(
+        word.split("=") for word in sys.argv if word.startswith("trainer.micro_batch_size=")
+    )
+    sequences, whole = int(given["trainer.micro_batch_size"]), plan()
+    parameters = whole["parameters"]
+    sent = 6 * parameters * (ranks - 1) / ranks
+    return {{
+        "peak_bytes": 6 * parameters + whole["optimizer_bytes"] / ranks + sequences * 2 * parameters,
+        "sent_bytes": sent, "seconds_sending": sent / 25e9,
+        "seconds_computing": 6 * parameters * sequences * 1024 / 400e12,
+    }}
+
 def evaluation():
     losses = [3.0 + 2.0 / (1 + position) for position in range(64)]
     mean = sum(losses) / len(losses)
@@ -56,6 +70,8 @@ elif path.name == "short.yaml":
     answer = plan()
     del answer["peak_bytes"]
     print(json.dumps(answer))
+elif "--ranks" in sys.argv:
+    print(json.dumps(plan() | {{"each_rank": each_rank()}}))
 else:
     print(json.dumps(plan() if verb == "plan" else evaluation()))
 '''

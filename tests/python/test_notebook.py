@@ -65,3 +65,15 @@ def test_memory_runs_over_every_published_size(
     for name in ("gpt2-125m", "gpt2-1.5b", "llama-39m", "llama-13b"):
         assert name in table
     assert not [out for out in outputs if out.output_type in ("error", "stream")]
+
+
+def test_parallel_runs_over_every_number_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOCKWISE_PROGRAM", str(write_program(tmp_path / "program")))
+    outputs = execute("parallel.ipynb", monkeypatch)
+    assert [len(image) > 10_000 for image in images(outputs)] == [True]
+    (table,) = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    for text in ("125m", "13b", "1024", "adam_mini"):
+        assert text in table
+    assert not [out for out in outputs if out.output_type in ("error", "stream")]
