@@ -120,18 +120,23 @@ void Lanczos::orthogonalise(const at::Tensor& w) {
 }
 
 // Only along Ritz vectors that have converged to sqrt(eps): that is where orthogonality is lost.
+// They are never formed: for Y = Q S, w - Y Y^T w = w - Q (S S^T (Q^T w)).
 void Lanczos::orthogonalise_selectively(const at::Tensor& w) {
   if (steps() < 2) return;
   const auto system = solve(tridiagonal_);
   const double converged = std::sqrt(machine_epsilon(matrix_.options())) * scale_of(tridiagonal_);
+  std::vector<Eigen::Index> which;
   for (Eigen::Index i = 0; i < system.values.size(); ++i) {
     // beta_m |s_mi| <= sqrt(eps) ||T||: the Ritz vector y = Q s_i has converged.
     const auto last = std::abs(system.vectors(system.vectors.rows() - 1, i));
-    if (tridiagonal_.beta.back() * last > converged) continue;
-    const auto ritz = basis_.combine(column(system.vectors, i));
-    // w <- w - y (y^T w) / (y^T y)
-    w.sub_(ritz, inner_product(ritz, w) / inner_product(ritz, ritz));
+    if (tridiagonal_.beta.back() * last <= converged) which.push_back(i);
   }
+  if (which.empty()) return;
+  const auto coefficients = basis_.coefficients(w);
+  const Eigen::Map<const Eigen::VectorXd> c(coefficients.data(), std::ssize(coefficients));
+  Eigen::VectorXd along = Eigen::VectorXd::Zero(c.size());
+  for (const auto i : which) along += system.vectors.col(i) * system.vectors.col(i).dot(c);
+  basis_.subtract({along.data(), along.data() + along.size()}, w);
 }
 
 const at::Tensor& Lanczos::direction() {

@@ -114,7 +114,8 @@ class Optimizer {
   // State that rules drop before a step.
   void forget();
   void update_parameter(std::size_t parameter, kernels::Workspace& space);
-  void find_small_tensors();
+  bool is_apart(std::size_t i) const;
+  void assign_tensors(int threads);
   void make_square_sums();
   // Calls task(parameter, workspace) for all: for small ones at once, then one by one.
   void over_tensors(const std::function<void(std::size_t, kernels::Workspace&)>& task);
@@ -142,7 +143,10 @@ class Optimizer {
   CodedSteps coded_;
   std::unique_ptr<FlatSteps> flat_;  // null: tensor by tensor
   kernels::Workspace workspace_;
-  std::vector<std::size_t> small_, others_;       // parameters, see over_tensors()
+  // Parameters, see over_tensors(): those of each thread, and those that all threads share.
+  std::vector<std::vector<std::size_t>> by_thread_;
+  std::vector<std::size_t> by_all_;
+  int threads_ = 0;                               // that they were assigned for
   std::vector<std::vector<double>> square_sums_;  // by parameter; empty where no rule takes any
   double learning_rate_ = 0.0;
   double gradient_scale_ = 1.0;

@@ -2,9 +2,13 @@
 
 #include <benchmark/benchmark.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
+#include <ranges>
+
+#include "core/base/error.hpp"
 
 namespace blockwise {
 namespace {
@@ -44,6 +48,24 @@ void wait_for(const at::Device& device) {
 }
 
 }  // namespace
+
+BenchGroup chosen_cases(BenchGroup group, const std::vector<std::string>& names) {
+  const auto all = group.cases | std::views::transform(&BenchCase::name);
+  const auto is_chosen = [&names](const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  for (const auto& name : names) {
+    require_input(std::ranges::find(all, name) != all.end(),
+                  "--cases: {} has no case '{}'; it has: {}", group.name, name,
+                  fmt::join(all, "; "));
+  }
+  std::erase_if(group.cases, [&](const BenchCase& each) { return !is_chosen(each.name); });
+  for (auto& each : group.cases) {
+    if (!is_chosen(each.limit)) each.limit.clear();
+    if (!is_chosen(each.baseline)) each.baseline.clear();
+  }
+  return group;
+}
 
 std::vector<BenchTime> time_cases(const BenchGroup& group, const BenchLength& length,
                                   at::Device device) {

@@ -31,6 +31,10 @@ struct BenchGroup {
   std::vector<BenchCase> cases;
 };
 
+// The cases with these names, without the limits and baselines that are not among them. Throws
+// InputError naming the group's for a name that it lacks.
+BenchGroup chosen_cases(BenchGroup group, const std::vector<std::string>& names);
+
 // Seconds of one call.
 struct BenchTime {
   double median = 0.0, least = 0.0, most = 0.0;  // over the repetitions

@@ -19,11 +19,15 @@ namespace blockwise {
 namespace {
 
 constexpr const char* kFused = "at::_fused_adamw_";
+constexpr std::int64_t kStreamed = 100'000'000;  // numbers of copy and triad: beyond all caches
 
-// GPT-2's kinds of tensors at width 512, as many layers as the size has room for.
+// GPT-2's kinds of tensors, as many layers as the size has room for: at width 512, or at a smaller
+// one where that has no room for a single layer.
 ParameterLayout layout_of(std::int64_t parameters) {
   const auto spec = model_families().make("gpt2");
-  const std::int64_t width = 512, vocabulary = 8192;
+  std::int64_t width = 512;
+  while (width > 32 && 28 * width * width > parameters) width /= 2;
+  const auto vocabulary = 16 * width;
   const auto layers = (parameters - vocabulary * width) / (12 * width * width);
   set_from_json(*spec, {{"vocab_size", vocabulary},
                         {"block_size", 256},
@@ -60,24 +64,27 @@ OptimizerConfig config_of(const nlohmann::json& fields) {
   return config;
 }
 
-struct Updated {
-  std::shared_ptr<ParameterStore> store;
-  std::shared_ptr<Optimizer> optimizer;
+// That a step must move, from an optimizer without memory.
+double bytes_of(const OptimizerConfig& config, const ParameterLayout& layout) {
+  ParameterStore store(layout, at::kMeta);
+  const Optimizer optimizer(config, store);
+  std::int64_t state = 0;
+  for (const auto& [kind, size] : optimizer.state().bytes()) state += size;
+  return double(12 * layout.size() + 2 * state);
+}
 
-  double bytes() const {
-    std::int64_t state = 0;
-    for (const auto& [kind, size] : optimizer->state().bytes()) state += size;
-    return double(12 * store->layout().size() + 2 * state);
-  }
-};
-
+// State is there from the first step on: a case that is not chosen takes none.
 BenchCase update_case(const std::string& name, const std::shared_ptr<ParameterStore>& store,
                       nlohmann::json fields) {
   if (!fields.contains("gradient_clip")) fields["gradient_clip"] = 0.0;
-  const Updated updated{store, std::make_shared<Optimizer>(config_of(fields), *store)};
+  const auto config = config_of(fields);
+  const auto run = [config, store, optimizer = std::shared_ptr<Optimizer>()]() mutable {
+    if (!optimizer) optimizer = std::make_shared<Optimizer>(config, *store);
+    optimizer->step(1e-6);
+  };
   return {.name = name,
-          .run = [updated] { updated.optimizer->step(1e-6); },
-          .bytes = updated.bytes(),
+          .run = run,
+          .bytes = bytes_of(config, store->layout()),
           .limit = "triad",
           .baseline = kFused};
 }
@@ -87,15 +94,18 @@ BenchCase fused_case(const std::shared_ptr<ParameterStore>& store) {
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
   };
   auto lists = std::make_shared<Lists>();
-  for (const auto& tensor : store->tensors()) {
-    lists->parameters.push_back(tensor.detach());
-    lists->gradients.push_back(tensor.grad());
-    lists->first.push_back(at::zeros_like(lists->parameters.back()));
-    lists->second.push_back(at::zeros_like(lists->parameters.back()));
-    lists->steps.push_back(at::zeros({}, at::TensorOptions(store->device()).dtype(at::kFloat)));
-  }
-  const auto run = [lists, store] {
+  const auto fill = [](Lists& all, const ParameterStore& of) {
+    for (const auto& tensor : of.tensors()) {
+      all.parameters.push_back(tensor.detach());
+      all.gradients.push_back(tensor.grad());
+      all.first.push_back(at::zeros_like(all.parameters.back()));
+      all.second.push_back(at::zeros_like(all.parameters.back()));
+      all.steps.push_back(at::zeros({}, at::TensorOptions(of.device()).dtype(at::kFloat)));
+    }
+  };
+  const auto run = [lists, store, fill] {
     const at::NoGradGuard no_grad;
+    if (lists->steps.empty()) fill(*lists, *store);
     for (auto& count : lists->steps) count.add_(1.0);
     at::_fused_adamw_(lists->parameters, lists->gradients, lists->first, lists->second, {},
                       lists->steps, /*lr=*/1e-6, 0.9, 0.95, /*weight_decay=*/0.1, 1e-8,
@@ -135,9 +145,10 @@ void add_of_cpu(const std::function<void(const std::string&, const nlohmann::jso
 
 BenchGroup optimizer_updates(const BenchSubject& sizes) {
   const auto store = filled_store(layout_of(sizes.parameters), sizes.device);
-  BenchGroup group{"optimizers",
-                   {copy_case(store->layout().size(), sizes.device),
-                    triad_case(store->layout().size(), sizes.device), fused_case(store)}};
+  const auto streamed = std::min(store->layout().size(), kStreamed);
+  BenchGroup group{
+      "optimizers",
+      {copy_case(streamed, sizes.device), triad_case(streamed, sizes.device), fused_case(store)}};
   const auto add = [&](const std::string& name, const nlohmann::json& fields) {
     group.cases.push_back(update_case(name, store, fields));
   };

@@ -22,6 +22,7 @@ void add_options(CLI::App& verb, BenchOptions& options) {
   verb.add_option("groups", options.groups,
                   fmt::format("what to time: {}; all without", fmt::join(group_names(), ", ")))
       ->check(CLI::IsMember(group_names()));
+  verb.add_option("--cases", options.cases, "of the one group that is named; all without");
   verb.add_option("--profile", options.profile,
                   "instead: where a step of this YAML's run spends its time");
   verb.add_option("--steps", options.steps, "of the profile, after two more")

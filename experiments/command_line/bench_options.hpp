@@ -13,7 +13,7 @@
 namespace blockwise {
 
 struct BenchOptions {
-  std::vector<std::string> groups;
+  std::vector<std::string> groups, cases;
   BenchSizes sizes;
   BenchLength length;
   std::string profile;

@@ -39,7 +39,8 @@ void run_groups(const BenchOptions& options, const BenchSubject& subject,
       continue;
     }
     fmt::print(stderr, "blockwise: {}: {}\n", named.name, named.doc);
-    const auto group = named.make(subject);
+    auto group = named.make(subject);
+    if (!options.cases.empty()) group = chosen_cases(std::move(group), options.cases);
     const auto times = time_cases(group, options.length, subject.device);
     if (options.json) {
       document["groups"][std::string(named.name)] = bench_json(group, times);
@@ -95,6 +96,8 @@ int run_verb(const BenchOptions& options) {
   print_note(thread_note(options.threads));
   const int threads = set_threads(options.threads);
   auto document = machine_json(threads, subject.device);
+  require_input(options.cases.empty() || (options.groups.size() == 1 && options.profile.empty()),
+                "--cases: of one group, which has to be named");
   if (options.profile.empty()) {
     require_input(options.assignments.empty(), "--set: goes with --profile");
     run_groups(options, subject, document);

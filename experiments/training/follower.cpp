@@ -104,6 +104,9 @@ RunOutcome follow(const ResolvedRun& run, at::Device device, const Ranks& ranks)
       case RankCommand::step:
         outcome.step = learner.step(outcome.step).step;
         break;
+      case RankCommand::norms:
+        learner.optimizer().norms(outcome.step);
+        break;
       case RankCommand::evaluate:
         take_part_in_evaluation(run, learner);
         break;

@@ -10,7 +10,7 @@
 namespace blockwise {
 
 // What all ranks do next, together.
-enum class RankCommand { step, evaluate, test, measure, collect, end };
+enum class RankCommand { step, norms, evaluate, test, measure, collect, end };
 
 // By rank 0, before its own part; the others wait for it. Nothing for a process that is alone.
 void lead(const Ranks& ranks, RankCommand command);

@@ -30,9 +30,6 @@ std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::De
                 ranks.size(), count, trainer.global_batch_tokens, trainer.micro_batch_size,
                 run.data->shape().sequence_length);
   const auto& parallel = run.config.parallel;
-  require_input(parallel.shard == "none" || trainer.norms_every == 0,
-                "trainer.norms_every is {}, but parallel.shard is {}: no process has all updates",
-                trainer.norms_every, parallel.shard);
   require_input(
       parallel.shard != "gradients" || parallel.gradient_sum == "running" || count == ranks.size(),
       "parallel.gradient_sum is pairwise, but with parallel.shard gradients a process "

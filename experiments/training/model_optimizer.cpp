@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numeric>
 
 #include "core/base/error.hpp"
@@ -40,6 +42,7 @@ void ModelOptimizer::cut(const OptimizerConfig& config, std::uint64_t seed) {
     return std::accumulate(all.begin(), all.end(), 0.0);
   };
   own_parameters_ = std::make_unique<ParameterStore>(store_, shard.layout, shard.begin);
+  numbers_ = shard.numbers;
   own_ = std::make_unique<Optimizer>(config, *own_parameters_, std::move(shard), seed);
 }
 
@@ -63,6 +66,41 @@ void ModelOptimizer::hand_out() const {
   for (const auto& [values, bounds] : store_.shared_buffers(shares_.owners())) {
     ranks_.start_share(values, bounds)->wait();
   }
+}
+
+TensorNorms ModelOptimizer::norms(std::int64_t step) const {
+  auto own =
+      measure_norms(own_parameters_ ? *own_parameters_ : store_, own_->squared_updates(), step);
+  own.rate = own_->learning_rates();
+  return own_parameters_ ? norms_of_model(own) : own;
+}
+
+// Squares of a tensor's pieces add up; its rate is that of each piece.
+TensorNorms ModelOptimizer::norms_of_model(const TensorNorms& own) const {
+  constexpr std::size_t kNumbers = 4;
+  const auto tensors = store_.tensors().size();
+  std::vector<double> pieces(kNumbers * tensors, 0.0);
+  for (std::size_t k = 0; k < numbers_.size(); ++k) {
+    const auto square = [&](const std::vector<double>& norms) { return norms[k] * norms[k]; };
+    const auto of_tensor = pieces.begin() + std::ptrdiff_t(kNumbers * numbers_[k]);
+    std::ranges::copy(
+        std::array{square(own.gradient), square(own.update), square(own.weight), own.rate[k]},
+        of_tensor);
+  }
+  const auto all = ranks_.gather(pieces);
+  TensorNorms norms{own.step, {}, {}, {}, {}};
+  for (std::size_t i = 0; i < tensors; ++i) {
+    std::array<double, kNumbers> sum = {};
+    for (auto place = kNumbers * i; place < all.size(); place += pieces.size()) {
+      for (std::size_t n = 0; n + 1 < kNumbers; ++n) sum[n] += all[place + n];
+      sum.back() = std::max(sum.back(), all[place + kNumbers - 1]);
+    }
+    norms.gradient.push_back(std::sqrt(sum[0]));
+    norms.update.push_back(std::sqrt(sum[1]));
+    norms.weight.push_back(std::sqrt(sum[2]));
+    norms.rate.push_back(sum[3]);
+  }
+  return norms;
 }
 
 at::Tensor ModelOptimizer::master(std::size_t i) const {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/parallel/ranks.hpp"
+#include "experiments/records/tensor_norms.hpp"
 #include "experiments/training/model_shares.hpp"
 #include "optimizers/optimizer.hpp"
 #include "optimizers/sharding/shared_state.hpp"
@@ -36,6 +37,10 @@ class ModelOptimizer {
   // The step from the store's gradients, of which those of this share are read.
   StepReport step(double learning_rate);
 
+  // Of the last step, of every tensor of the model; gradients are still those of the step. Every
+  // process calls this together where state is shared.
+  TensorNorms norms(std::int64_t step) const;
+
   // The model's master of a parameter, in its shape. Where masters are shared, every process calls
   // this together.
   at::Tensor master(std::size_t parameter) const;
@@ -51,11 +56,13 @@ class ModelOptimizer {
  private:
   void cut(const OptimizerConfig& config, std::uint64_t seed);
   void hand_out() const;
+  TensorNorms norms_of_model(const TensorNorms& own) const;
 
   const ModelShares& shares_;
   ParameterStore& store_;
   const Ranks& ranks_;
   std::unique_ptr<ParameterStore> own_parameters_;  // rows of the store; null for all of them
+  std::vector<std::size_t> numbers_;                // of their tensors in the model
   std::unique_ptr<Optimizer> own_;
   std::optional<SharedState> shared_;
 };

@@ -213,9 +213,8 @@ StepRecord Run::train_step() {
   const auto row = learner_.step(step_);
   if (!learner_.pace_note().empty()) fmt::print(stderr, "note: {}\n", learner_.pace_note());
   if (trainer_.norms_every > 0 && row.step % trainer_.norms_every == 0) {
-    auto norms = measure_norms(store_, optimizer_.squared_updates(), row.step);
-    norms.rate = optimizer_.learning_rates();
-    recorder_.record(std::move(norms));
+    lead(learner_.ranks(), RankCommand::norms);
+    recorder_.record(learner_.optimizer().norms(row.step));
   }
   follow_energy(row.seconds);
   step_ = row.step;

@@ -99,8 +99,8 @@ double squared_norm(const float* g, std::int64_t n, Workspace& space);
 // A tensor of at most so many elements has no threads of its own.
 inline constexpr std::int64_t kSerialElements = 1 << 15;
 
-// Calls task(i, workspace) for i in [0, count) on all threads, each with a workspace of its own.
-// For what is too small for threads within.
+// Calls task(i, workspace) for i in [0, count) on all threads, each with a workspace of its own;
+// kernels within it have no threads of their own.
 void side_by_side(std::int64_t count, const std::function<void(std::int64_t, Workspace&)>& task);
 
 }  // namespace blockwise::kernels

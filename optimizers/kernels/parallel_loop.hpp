@@ -6,6 +6,8 @@
 #ifdef __SANITIZE_THREAD__
 #include <thread>
 #include <vector>
+#else
+#include <omp.h>
 #endif
 
 namespace blockwise::kernels {
@@ -29,11 +31,11 @@ void parallel_loop(std::int64_t count, bool threads, const Task& task) {
 #else
 
 // Calls task(i) for i in [0, count), on all threads of the OpenMP runtime where `threads` holds.
-// Elsewhere the runtime is not asked: a team of one thread costs it as much as a small tensor's
-// step.
+// Elsewhere, and within such a loop, the runtime is not asked: a team of one thread costs it as
+// much as a small tensor's step.
 template <typename Task>
 void parallel_loop(std::int64_t count, bool threads, const Task& task) {
-  if (!threads) {
+  if (!threads || omp_in_parallel() != 0) {
     for (std::int64_t i = 0; i < count; ++i) task(i);
     return;
   }

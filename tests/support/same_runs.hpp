@@ -28,6 +28,22 @@ inline void check_same_steps(const RunResult& a, const RunResult& b, double norm
   }
 }
 
+// Of every tensor, where runs have them.
+inline void check_same_norms(const RunResult& a, const RunResult& b, double error) {
+  CHECK(a.norms.tensors == b.norms.tensors);
+  REQUIRE(a.norms.rows.size() == b.norms.rows.size());
+  for (std::size_t i = 0; i < a.norms.rows.size(); ++i) {
+    const auto &x = a.norms.rows[i], &y = b.norms.rows[i];
+    CHECK(x.step == y.step);
+    CHECK(x.rate == y.rate);
+    for (std::size_t t = 0; t < a.norms.tensors.size(); ++t) {
+      CHECK(y.gradient[t] == Approx(x.gradient[t]).epsilon(error));
+      CHECK(y.update[t] == Approx(x.update[t]).epsilon(error));
+      CHECK(y.weight[t] == Approx(x.weight[t]).epsilon(error));
+    }
+  }
+}
+
 inline void check_same_evaluations(const RunResult& a, const RunResult& b) {
   REQUIRE(a.evaluations.size() == b.evaluations.size());
   for (std::size_t i = 0; i < a.evaluations.size(); ++i) {

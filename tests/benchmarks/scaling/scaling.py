@@ -4,7 +4,8 @@
         --output scaling.csv --figure notebooks/scaling.png
 
 Every point is a run of the program; the points of a curve take turns, --rounds times, and the least of each
-is kept: what else the machine does only adds. --curves names some of them.
+is kept: what else the machine does only adds. --curves names some of them; the rows of the others stay as they
+are in the file, which is written after every curve.
 """
 
 from __future__ import annotations
@@ -71,10 +72,13 @@ def settings(values: dict[str, object]) -> Iterator[str]:
 
 
 def bench(program: Program, curve: str, x: float, wanted: dict[str, str], *words: str) -> list[Row]:
-    """Cases of `bench optimizers` by the lines' names."""
-    document = program.json("bench", "optimizers", "--repetitions", "3", "--seconds", "0.05", *words)
-    cases = {case["name"]: case["seconds"] for case in document["groups"]["optimizers"]}
-    return [Row(curve, line, x, cases[name]) for name, line in wanted.items()]
+    """Cases of `bench optimizers` by the lines' names, one at a time: a billion parameters leave no room for two."""
+    common = ("bench", "optimizers", "--repetitions", "3", "--seconds", "0.05", *words)
+    rows = []
+    for name, line in wanted.items():
+        (case,) = program.json(*common, "--cases", name)["groups"]["optimizers"]
+        rows.append(Row(curve, line, x, case["seconds"]))
+    return rows
 
 
 UPDATES = {"at::_fused_adamw_": "torch's fused AdamW", "adamw": "AdamW", "adam_mini adam_mini": "Adam-mini"}
@@ -156,7 +160,7 @@ def by_members(program: Program, x: float) -> list[Row]:
 
 
 CURVES = (
-    Curve("parameters", "parameters", "seconds a step", by_parameters, (1e5, 1e6, 1e7, 1e8)),
+    Curve("parameters", "parameters", "seconds a step", by_parameters, (1e5, 1e6, 1e7, 1e8, 1e9)),
     Curve("threads", "threads", "seconds a step", by_threads, (1, 2), logarithmic=False),
     Curve("tensors", "tensors of 8 million values together", "seconds a step", by_tensors, (2, 20, 200, 2000, 20000)),
     Curve("length", "tokens of a sequence", "seconds a product", by_length, (32, 64, 128, 256, 512)),
@@ -177,6 +181,21 @@ def measured(program: Program, curve: Curve, rounds: int) -> list[Row]:
                     least[key] = row
                 print(f"{row.curve:12} {row.line:22} {row.x:12g} {row.seconds:12.6f}", flush=True)
     return list(least.values())
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(newline="") as file:
+        return [
+            Row(row["curve"], row["line"], float(row["x"]), float(row["seconds"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def write(rows: list[Row], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(Row)])
+        writer.writerows(astuple(row) for row in rows)
 
 
 def draw(axes: Axes, curve: Curve, rows: list[Row]) -> None:
@@ -217,16 +236,11 @@ def main() -> int:
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     program = Program(options.program)
-    rows = [
-        row
-        for curve in CURVES
-        if curve.name in options.curves
-        for row in measured(program, curve, options.rounds)
-    ]
-    with options.output.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(Row)])
-        writer.writerows(astuple(row) for row in rows)
+    rows = read(options.output) if options.output.exists() else []
+    for curve in CURVES:
+        if curve.name in options.curves:
+            rows = [row for row in rows if row.curve != curve.name] + measured(program, curve, options.rounds)
+            write(rows, options.output)
     if options.figure:
         figure(rows, options.figure)
     return 0

@@ -57,6 +57,29 @@ TEST_CASE("bench: cases are timed in their order, each by itself") {
   for (const auto& time : times) CHECK((time.least <= time.median && time.median <= time.most));
 }
 
+TEST_CASE("bench: cases are chosen by name, without what is not there to compare with") {
+  const auto nothing = [] {};
+  const BenchGroup group{
+      "group",
+      {{.name = "copy", .run = nothing, .bytes = 8},
+       {.name = "old", .run = nothing, .bytes = 8},
+       {.name = "new", .run = nothing, .bytes = 8, .limit = "copy", .baseline = "old"}}};
+  const auto two = chosen_cases(group, {"new", "old"});
+  REQUIRE(two.cases.size() == 2);
+  CHECK((two.cases[1].limit.empty() && two.cases[1].baseline == "old"));
+  CHECK_THROWS_WITH(chosen_cases(group, {"now"}),
+                    Contains("--cases: group has no case 'now'; it has: copy; old; new"));
+  CHECK(run_program({"bench", "--cases", "copy"}).exit_code == 2);
+  const auto one = run_program({"bench", "optimizers", "--parameters", "100000", "--repetitions",
+                                "1", "--seconds", "0.0001", "--json", "--cases", "adamw"});
+  REQUIRE(one.exit_code == 0);
+  const auto rows = nlohmann::json::parse(one.output).at("groups").at("optimizers");
+  REQUIRE(rows.size() == 1);
+  // 28 bytes each, of about so many parameters: also where no layer of the largest width fits.
+  CHECK(rows[0].at("bytes_per_second").get<double>() * rows[0].at("seconds").get<double>() ==
+        Approx(28.0 * 100'000).epsilon(0.05));
+}
+
 TEST_CASE("bench: operations are timed without those that they call") {
   const auto a = at::ones({64, 64});
   OperationTimes times;
