@@ -32,7 +32,7 @@ std::vector<std::int64_t> aligned_cuts(const UpdateRule& rule, const Parameter& 
 
 CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
                        const Partition& partition, const StateStore& state, bool has_rates)
-    : state_(state) {
+    : state_(state), device_(parameters.device()) {
   const auto& blocks = parameters.layout().parameters();
   pieces_.resize(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -45,7 +45,6 @@ CodedSteps::CodedSteps(const ParameterStore& parameters, const RuleSet& rules,
     pieces_[i].push_back(
         {blocks[i], tensor, 0, std::vector<std::int64_t>(specs.size(), 0), specs, {}});
   }
-  make_states(parameters.device());
 }
 
 // Nothing where a codec does not code pieces, or their state does not begin at its blocks.
@@ -82,11 +81,32 @@ bool CodedSteps::is_aligned(std::size_t i, const std::vector<Piece>& pieces) con
   });
 }
 
-// Views of the store, and of float32 memory that all pieces share where there is a codec.
-void CodedSteps::make_states(at::Device device) {
-  std::vector<std::int64_t> largest;  // by number of the state
-  for (const auto& pieces : pieces_) {
-    for (const auto& piece : pieces) {
+bool CodedSteps::is_cut(std::size_t i) const {
+  const bool in_pieces = std::ranges::all_of(
+      pieces_[i], [](const Piece& piece) { return piece.parameter.size() <= kPieceValues; });
+  for (std::size_t k = 0; k < state_.of(i).size(); ++k) {
+    if (state_.codec(i, k) != nullptr && !state_.codec(i, k)->codes_pieces()) return false;
+  }
+  return in_pieces;
+}
+
+void CodedSteps::assign(const std::vector<std::size_t>& lanes) {
+  const auto count = lanes.empty() ? 0 : std::ranges::max(lanes) + 1;
+  for (std::size_t lane = 0; lane < count; ++lane) {
+    const auto decoded = largest_of_lane(lanes, lane);
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
+      if (lanes[i] == lane) make_states(i, decoded);
+    }
+  }
+}
+
+// By number of the state.
+std::vector<at::Tensor> CodedSteps::largest_of_lane(const std::vector<std::size_t>& lanes,
+                                                    std::size_t lane) const {
+  std::vector<std::int64_t> largest;
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    if (lanes[i] != lane) continue;
+    for (const auto& piece : pieces_[i]) {
       largest.resize(std::max(largest.size(), piece.specs.size()), 0);
       for (std::size_t k = 0; k < piece.specs.size(); ++k) {
         if (piece.specs[k].is_chosen_later()) continue;
@@ -96,24 +116,27 @@ void CodedSteps::make_states(at::Device device) {
   }
   std::vector<at::Tensor> decoded;
   for (const auto size : largest) {
-    decoded.push_back(at::empty({size}, at::TensorOptions().dtype(at::kFloat).device(device)));
+    decoded.push_back(at::empty({size}, at::TensorOptions().dtype(at::kFloat).device(device_)));
   }
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    for (auto& piece : pieces_[i]) {
-      std::vector<at::Tensor> views;
-      for (std::size_t k = 0; k < piece.specs.size(); ++k) {
-        if (piece.specs[k].is_chosen_later()) {  // of a rule that cuts no rows: one piece
-          views.push_back(state_.of(i).load(k));
-          continue;
-        }
-        const auto size = piece.specs[k].size();
-        const auto values = state_.codec(i, k) != nullptr ? decoded[k].narrow(0, 0, size)
-                                                          : state_.of(i).load(k).view({-1}).narrow(
-                                                                0, piece.state_begin[k], size);
-        views.push_back(values.view(piece.specs[k].shape));
+  return decoded;
+}
+
+// Views of the store, and of the lane's memory where there is a codec.
+void CodedSteps::make_states(std::size_t i, const std::vector<at::Tensor>& decoded) {
+  for (auto& piece : pieces_[i]) {
+    std::vector<at::Tensor> views;
+    for (std::size_t k = 0; k < piece.specs.size(); ++k) {
+      if (piece.specs[k].is_chosen_later()) {  // of a rule that cuts no rows: one piece
+        views.push_back(state_.of(i).load(k));
+        continue;
       }
-      piece.state = State(std::move(views));
+      const auto size = piece.specs[k].size();
+      const auto values = state_.codec(i, k) != nullptr ? decoded[k].narrow(0, 0, size)
+                                                        : state_.of(i).load(k).view({-1}).narrow(
+                                                              0, piece.state_begin[k], size);
+      views.push_back(values.view(piece.specs[k].shape));
     }
+    piece.state = State(std::move(views));
   }
 }
 

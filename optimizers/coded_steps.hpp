@@ -16,11 +16,16 @@ namespace blockwise {
 
 class CodedSteps {
  public:
-  // has_rates: whether there are rates per block. Takes float32 memory for the largest piece.
+  // has_rates: whether there are rates per block.
   CodedSteps(const ParameterStore& parameters, const RuleSet& rules, const Partition& partition,
              const StateStore& state, bool has_rates);
 
   bool has(std::size_t parameter) const { return !pieces_[parameter].empty(); }
+  // Whether every piece is small, which is what makes a thread of its own worth while.
+  bool is_cut(std::size_t parameter) const;
+  // Before the first run: in which lane each parameter is decoded. Parameters of different lanes
+  // can be stepped at the same time. Takes float32 memory for the largest piece of every lane.
+  void assign(const std::vector<std::size_t>& lanes);
   // Calls step for every piece of the parameter `whole`, in order. seed: of rounding, another one
   // at every step.
   void run(std::size_t parameter, const ParameterStep& whole, std::uint64_t seed,
@@ -39,9 +44,12 @@ class CodedSteps {
   std::vector<Piece> cut(std::size_t i, const UpdateRule& rule, const Parameter& parameter,
                          const TensorPartition& partition) const;
   bool is_aligned(std::size_t parameter, const std::vector<Piece>& pieces) const;
-  void make_states(at::Device device);
+  std::vector<at::Tensor> largest_of_lane(const std::vector<std::size_t>& lanes,
+                                          std::size_t lane) const;
+  void make_states(std::size_t parameter, const std::vector<at::Tensor>& decoded);
 
   const StateStore& state_;
+  at::Device device_;
   std::vector<std::vector<Piece>> pieces_;  // by parameter
 };
 

@@ -161,7 +161,8 @@ void Optimizer::require_shardable(const OptimizerConfig& config) const {
 bool Optimizer::is_apart(std::size_t i) const {
   if (store_.releases_gradients() || store_.splits_masters() || state_.is_bounded()) return false;
   const auto& part = parts_[part_[i].first][part_[i].second];
-  return !coded_.has(i) && rules_.of(i).rule->fused(KernelKey::of(part)) != nullptr;
+  if (coded_.has(i) && !coded_.is_cut(i)) return false;
+  return rules_.of(i).rule->fused(KernelKey::of(part)) != nullptr;
 }
 
 // To start and join threads costs as much as 50,000 elements, so it happens once for all tensors
@@ -193,6 +194,11 @@ void Optimizer::assign_tensors(int threads) {
     while (thread + 1 < taken.size() && taken[thread] * threads >= total) ++thread;
     give(i, thread);
   }
+  std::vector<std::size_t> lanes(part_.size(), 0);
+  for (std::size_t t = 0; t < by_thread_.size(); ++t) {
+    for (const auto i : by_thread_[t]) lanes[i] = t;
+  }
+  coded_.assign(lanes);
 }
 
 void Optimizer::make_square_sums() {

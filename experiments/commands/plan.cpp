@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/base/error.hpp"
+#include "core/memory/device.hpp"
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
@@ -199,6 +200,7 @@ int run_verb(const PlanOptions& options) {
   for (const auto& assignment : options.assignments) document.set(assignment);
   print_note(document.moved_note());
   const auto config = document.run_config();
+  set_threads(config.trainer.threads);  // each takes memory of its own
   const auto plan = plan_memory(config);
   print_note(plan.note);
   require_input(plan.note.empty() || options.device_memory.empty(),

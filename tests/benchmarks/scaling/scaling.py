@@ -23,6 +23,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 CONFIG = Path(__file__).with_name("curves.yaml")
 
@@ -42,7 +43,8 @@ class Curve:
     y: str
     points: Callable[[Program, float], list[Row]]
     values: tuple[float, ...]
-    logarithmic: bool = True
+    log_x: bool = True
+    log_y: bool = True
 
 
 class Program:
@@ -161,13 +163,13 @@ def by_members(program: Program, x: float) -> list[Row]:
 
 CURVES = (
     Curve("parameters", "parameters", "seconds a step", by_parameters, (1e5, 1e6, 1e7, 1e8, 1e9)),
-    Curve("threads", "threads", "seconds a step", by_threads, (1, 2), logarithmic=False),
-    Curve("tensors", "tensors of 8 million values together", "seconds a step", by_tensors, (2, 20, 200, 2000, 20000)),
+    Curve("threads", "threads", "seconds a step", by_threads, (1, 2), log_x=False, log_y=False),
+    Curve("tensors", "tensors of 8 million values together", "seconds a step", by_tensors, (2, 20, 200, 2000, 20000), log_y=False),
     Curve("length", "tokens of a sequence", "seconds a product", by_length, (32, 64, 128, 256, 512)),
     Curve("batch", "sequences", "seconds a product", by_batch, (1, 2, 4, 8, 16)),
     Curve("lanczos", "Lanczos steps", "seconds", by_lanczos_steps, (10, 20, 40, 80, 160)),
     Curve("discovery", "width of the model", "seconds", by_discovery, (32, 64, 128)),
-    Curve("members", "members at a time", "seconds", by_members, (1, 2, 4), logarithmic=False),
+    Curve("members", "members at a time", "seconds", by_members, (1, 2, 4), log_x=False, log_y=False),
 )
 
 
@@ -202,12 +204,18 @@ def draw(axes: Axes, curve: Curve, rows: list[Row]) -> None:
     for line in dict.fromkeys(row.line for row in rows):
         own = [row for row in rows if row.line == line]
         axes.plot([row.x for row in own], [row.seconds for row in own], "o-", markersize=3, label=line)
-    if curve.logarithmic:
+    if curve.log_x:
         axes.set_xscale("log")
+    places = sorted({row.x for row in rows})
+    axes.set_xticks(places, [f"{place:g}".replace("+0", "").replace("+", "") for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    if curve.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.set_ylim(bottom=0)
-        axes.set_xticks(sorted({row.x for row in rows}))
     axes.set_xlabel(curve.x)
     axes.set_ylabel(curve.y)
     axes.legend(fontsize=7)
