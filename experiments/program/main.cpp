@@ -10,7 +10,7 @@
 int main(int argc, char** argv) {
   blockwise::open_standard_streams();
   blockwise::report_file_size_limit();
-  blockwise::wait_passively();
+  blockwise::spin_briefly();
   return blockwise::explain_failures([&] {
     const bool answered = !blockwise::read_command_line(argc, argv);
     return answered ? 0 : blockwise::load_verbs()(argc, argv);

@@ -4,9 +4,9 @@
 
 namespace blockwise {
 
-void wait_passively() {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  ::setenv("OMP_WAIT_POLICY", "passive", /*replace=*/0);
+void spin_briefly() {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("GOMP_SPINCOUNT", "2000", /*replace=*/0);
 }
 
 }  // namespace blockwise

@@ -251,6 +251,42 @@ TEST_CASE("An optimizer's results do not depend on the number of threads") {
   }
 }
 
+// Tensors of all sizes: some that a thread takes whole, some that all threads share; in few bytes,
+// too, where each thread decodes into memory of its own.
+TEST_CASE("An optimizer goes on to the same bits when the number of threads changes") {
+  const auto layout = model_spec("llama", {{"vocab_size", 150},
+                                           {"block_size", 8},
+                                           {"n_layer", 3},
+                                           {"n_head", 4},
+                                           {"n_kv_head", 2},
+                                           {"n_embd", 256}})
+                          ->layout();
+  const int before = at::get_num_threads();
+  for (const std::string format : {"fp32", "dynamic_8bit", "companded_8bit", "dynamic_4bit"}) {
+    for (const std::string rule : {"adamw", "adam_mini", "lion"}) {
+      INFO(rule << ", " << format);
+      nlohmann::json fields = {{"rule", rule}, {"state", {{"first_moments", format}}}};
+      if (rule == "adamw") fields["state"]["second_moments"] = format;
+      std::vector<at::Tensor> results;
+      for (const std::vector<int>& threads :
+           {std::vector{1, 1, 1, 1}, {2, 3, 1, 2}, {5, 5, 5, 5}}) {
+        ParameterStore store(layout, at::kCPU);
+        fill_parameters(store);
+        Optimizer optimizer(optimizer_config(fields), store, 1);
+        for (std::size_t step = 0; step < threads.size(); ++step) {
+          at::set_num_threads(threads[step]);
+          fill_gradients(store, int(step));
+          optimizer.step(kRate);
+        }
+        results.push_back(store.parameters());
+      }
+      at::set_num_threads(before);
+      CHECK(at::equal(results[0], results[1]));
+      CHECK(at::equal(results[0], results[2]));
+    }
+  }
+}
+
 TEST_CASE("Parameters in double take the tensor operations") {
   const auto model = small_models()[4];
   ParameterStore store(model.spec()->layout(), at::kCPU, at::kDouble);
