@@ -50,6 +50,7 @@ NOT_RUN = [
     (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study|claims)", HELP, "minutes; small in tests/python"),
     (r"runs/(partition|query|precision|attribution|optimizers)", HELP, "needs the runs of a study"),
     (r"^blockwise bench", HELP, "a minute of the whole machine; small in test_experiments 'bench*'"),
+    (r"tests/benchmarks/(peers|scaling)/", NONE, "minutes of the whole machine; peers needs packages of its own"),
     (r"^(torchrun|mpirun|srun) ", NONE, "test_experiments 'ranks*' starts processes as launchers do"),
     (r"--launcher slurm --jobs|^squeue", HELP, "needs a cluster; tests/python/test_slurm.py starts one"),
     (r"jupyter lab", HELP, "a server with a browser"),

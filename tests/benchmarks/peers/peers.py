@@ -5,6 +5,9 @@
     peers/bin/pip install --no-deps adam-mini==1.1.1 pyhessian==0.1 curvlinops-for-pytorch==3.0.1
     peers/bin/python tests/benchmarks/peers/peers.py build/release/blockwise --threads 2
 
+MALLOC_MMAP_THRESHOLD_=1099511627776 MALLOC_TRIM_THRESHOLD_=1099511627776 before it makes the C library keep
+freed memory, as blockwise's own allocator does: else every large tensor of theirs is faulted in again.
+
 In every round each of theirs and one `blockwise bench` of its group run once; a table gives medians over the
 rounds, as multiples of the group's reference (torch's fused AdamW, a gradient of the same model, eager
 float32). A package that is not installed, or that fails on this PyTorch, has its reason in the table. The
