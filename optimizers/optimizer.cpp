@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 
 #include "core/base/error.hpp"
@@ -17,9 +16,6 @@ namespace {
 
 // Behind the numbers of all tensors of state.
 constexpr std::uint64_t kMasterRounding = std::uint64_t{1} << 20;
-
-// A tensor of more than this part of a thread's elements is shared by all threads.
-constexpr std::int64_t kTurnsOfThread = 4;
 
 bool decays(const OptimizerConfig& config, ParameterRole role) {
   return std::ranges::count(config.no_decay, role_name(role)) == 0;
@@ -94,7 +90,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, Model
       parts.push_back(make_step(config, i));
     }
   }
-  assign_tensors(at::get_num_threads());
+  assign_tensors();
   make_square_sums();
   if (store.device().is_cuda() && *kernels::why_no_cuda_stepper() == '\0') {
     use_flat_steps(kernels::make_cuda_stepper);
@@ -165,40 +161,15 @@ bool Optimizer::is_apart(std::size_t i) const {
   return rules_.of(i).rule->fused(KernelKey::of(part)) != nullptr;
 }
 
-// To start and join threads costs as much as 50,000 elements, so it happens once for all tensors
-// but the largest, which would keep others waiting. The longest goes to the thread that has least
-// (Graham 1969); small ones fill up one thread after the other: neighbours in memory stay together.
-void Optimizer::assign_tensors(int threads) {
-  const auto size_of = [this](std::size_t i) { return store_.layout().parameters()[i].size(); };
-  const auto largest =
-      std::max(kernels::kSerialElements, store_.layout().size() / (kTurnsOfThread * threads));
-  threads_ = threads;
-  by_thread_.assign(std::size_t(threads), {});
-  by_all_.clear();
-  std::vector<std::size_t> large, small;
-  std::int64_t total = 0;
+void Optimizer::assign_tensors() {
+  std::vector<std::int64_t> sizes;
+  std::vector<bool> apart;
   for (std::size_t i = 0; i < part_.size(); ++i) {
-    const bool is_shared = !is_apart(i) || size_of(i) > largest;
-    total += is_shared ? 0 : size_of(i);
-    (is_shared ? by_all_ : size_of(i) > kernels::kSerialElements ? large : small).push_back(i);
+    sizes.push_back(store_.layout().parameters()[i].size());
+    apart.push_back(is_apart(i));
   }
-  std::vector<std::int64_t> taken(std::size_t(threads), 0);
-  const auto give = [&](std::size_t i, std::size_t thread) {
-    taken[thread] += size_of(i);
-    by_thread_[thread].push_back(i);
-  };
-  std::ranges::stable_sort(large, std::greater(), size_of);
-  for (const auto i : large) give(i, std::size_t(std::ranges::min_element(taken) - taken.begin()));
-  std::size_t thread = 0;
-  for (const auto i : small) {
-    while (thread + 1 < taken.size() && taken[thread] * threads >= total) ++thread;
-    give(i, thread);
-  }
-  std::vector<std::size_t> lanes(part_.size(), 0);
-  for (std::size_t t = 0; t < by_thread_.size(); ++t) {
-    for (const auto i : by_thread_[t]) lanes[i] = t;
-  }
-  coded_.assign(lanes);
+  threads_.emplace(sizes, apart, std::size_t(at::get_num_threads()));
+  coded_.assign(threads_->thread_of());
 }
 
 void Optimizer::make_square_sums() {
@@ -221,12 +192,12 @@ void Optimizer::over_tensors(const std::function<void(std::size_t, kernels::Work
     for (std::size_t i = 0; i < part_.size(); ++i) task(i, workspace_);
     return;
   }
-  if (at::get_num_threads() != threads_) assign_tensors(at::get_num_threads());
-  kernels::side_by_side(std::ssize(by_thread_), [&](std::int64_t thread, auto& space) {
+  if (std::ssize(threads_->by_thread) != at::get_num_threads()) assign_tensors();
+  kernels::side_by_side(std::ssize(threads_->by_thread), [&](std::int64_t thread, auto& space) {
     const at::NoGradGuard no_grad;  // the mode of each thread
-    for (const auto i : by_thread_[std::size_t(thread)]) task(i, space);
+    for (const auto i : threads_->by_thread[std::size_t(thread)]) task(i, space);
   });
-  for (const auto i : by_all_) task(i, workspace_);
+  for (const auto i : threads_->by_all) task(i, workspace_);
 }
 
 double Optimizer::squared_norm() {

@@ -19,6 +19,7 @@
 #include "optimizers/rule_set.hpp"
 #include "optimizers/sharding/model_shard.hpp"
 #include "optimizers/state/state_store.hpp"
+#include "optimizers/tensor_threads.hpp"
 
 namespace blockwise {
 
@@ -115,9 +116,9 @@ class Optimizer {
   void forget();
   void update_parameter(std::size_t parameter, kernels::Workspace& space);
   bool is_apart(std::size_t i) const;
-  void assign_tensors(int threads);
+  void assign_tensors();
   void make_square_sums();
-  // Calls task(parameter, workspace) for all: for small ones at once, then one by one.
+  // Calls task(parameter, workspace) for all: on each thread for its own, then one by one.
   void over_tensors(const std::function<void(std::size_t, kernels::Workspace&)>& task);
   // Of all gradients, with the sums that rules take.
   double squared_norm();
@@ -143,10 +144,7 @@ class Optimizer {
   CodedSteps coded_;
   std::unique_ptr<FlatSteps> flat_;  // null: tensor by tensor
   kernels::Workspace workspace_;
-  // Parameters, see over_tensors(): those of each thread, and those that all threads share.
-  std::vector<std::vector<std::size_t>> by_thread_;
-  std::vector<std::size_t> by_all_;
-  int threads_ = 0;                               // that they were assigned for
+  std::optional<TensorThreads> threads_;  // of as many threads as there were at the last step
   std::vector<std::vector<double>> square_sums_;  // by parameter; empty where no rule takes any
   double learning_rate_ = 0.0;
   double gradient_scale_ = 1.0;
