@@ -357,15 +357,17 @@ TEST_CASE("ranks: a partition and rates found by several processes are those of 
     }
     return all;
   };
-  for (const auto& [verb, table] : {std::pair<std::string, std::string>{"partition", "scores.csv"},
-                                    {"search-lr", "rates.csv"}}) {
+  struct Search {
+    std::string verb, table;
+    std::int64_t processes;
+  };
+  for (const auto& [verb, table, size] :
+       {Search{"partition", "scores.csv", 3}, Search{"search-lr", "rates.csv", 2}}) {
     INFO(verb);
     REQUIRE(run_program(words(verb, verb)).exit_code == 0);
-    for (const std::int64_t size : {2, 3}) {
-      const auto name = verb + std::to_string(size);
-      CHECK(RankedRun(words(verb, name), size).wait() == std::vector<int>(std::size_t(size), 0));
-      check_same_numbers(r.path(verb) + "/" + table, r.path(name) + "/" + table);
-    }
+    const auto shared = verb + " shared";
+    CHECK(RankedRun(words(verb, shared), size).wait() == std::vector<int>(std::size_t(size), 0));
+    check_same_numbers(r.path(verb) + "/" + table, r.path(shared) + "/" + table);
   }
   // Trials are processes of their own.
   auto by_loss = words("partition", "loss"), by_trials = words("search-lr", "trials");
