@@ -1,5 +1,6 @@
-// Which thread steps which tensor. To start and join threads costs as much as some 50,000 elements,
-// so it is to happen once for all tensors but the largest, which would keep other threads waiting.
+// Which thread steps which tensor. To start and join threads that sleep costs as much as some
+// 50,000 elements, so it is to happen once for all tensors but the largest, which would keep other
+// threads waiting.
 #pragma once
 
 #include <cstddef>

@@ -103,8 +103,10 @@ WorkWatch inner_watch(const WorkWatch& watch, const Ranks& ranks) {
 SecondMoments second_moments(const MomentSource& source, const MomentBatches& batches,
                              const WorkWatch& watch, const Ranks& ranks) {
   const auto total = batches.of_group() * kMomentGroups;
-  std::vector<Group> groups(kMomentGroups, Group(0));
-  for (auto& group : groups) group = Group(source.store.parameters().numel());
+  std::vector<Group> groups;
+  for (std::int64_t g = 0; g < kMomentGroups; ++g) {
+    groups.emplace_back(source.store.parameters().numel());
+  }
   for (std::int64_t round = 0; round < total; round += ranks.size()) {
     leave_together(watch, ranks);
     const auto b = round + ranks.rank();

@@ -248,14 +248,21 @@ TEST_CASE("Gauss-Newton and Fisher are sums of outer products of Jacobians") {
   }
 }
 
+namespace {
+
+Batch with_flipped_targets(Batch batch) {
+  batch.targets = batch.targets.flip(-1).contiguous();
+  return batch;
+}
+
+}  // namespace
+
 // On several batches, of all tensors and of some, asked for in turns with other kinds.
 TEST_CASE("Gauss-Newton and Fisher on kept graphs are those of fresh ones") {
   for (const auto& small : tiny_models()) {
     INFO(small.name);
     Setup setup(small);
-    const auto first = setup.batches[0];
-    auto second = first;
-    second.targets = first.targets.flip(-1).contiguous();
+    const auto first = setup.batches[0], second = with_flipped_targets(first);
     setup.batches = {first, second, second};
     const auto& layout = setup.spec->layout();
     auto kept = setup.curvature(ProductMethod::kept_graph);
@@ -347,9 +354,7 @@ TEST_CASE("Products with a batch for every thread have the bits of one thread") 
   for (const auto& small : tiny_models()) {
     INFO(small.name);
     Setup setup(small);
-    const auto first = setup.batches[0];
-    auto second = first;
-    second.targets = first.targets.flip(-1).contiguous();
+    const auto first = setup.batches[0], second = with_flipped_targets(first);
     setup.batches = {first, second, first, second, second};  // two threads: two, two and one
     const ParameterSubset all(setup.spec->layout());
     const auto v = random_vector(all.size(), 5);

@@ -215,6 +215,20 @@ def our_training(program: str, size: Size, threads: int) -> Seconds:
     return {f"blockwise {word}": rows[f"{size.name} {word}"] for word in ("fp32", "bf16", "bf16_autocast")}
 
 
+# ---- matrix products ------------------------------------------------------------------------------------
+
+
+def product_rates() -> Iterable[tuple[str, float, float]]:
+    """Shape, and GFLOP/s of LibTorch's operator and of oneDNN's in float32: those of the training cases."""
+    onednn = torch.ops.mkldnn._linear_pointwise
+    for rows, inner, columns in ((2048, 384, 50304), (2048, 50304, 384), (2048, 384, 1536), (1024, 96, 384)):
+        x, w = torch.randn(rows, inner), torch.randn(columns, inner)
+        plain = seconds_of(lambda: torch.nn.functional.linear(x, w))
+        other = seconds_of(lambda: onednn(x, w, None, "none", [], ""))
+        gflop = 2e-9 * rows * inner * columns
+        yield f"{rows} x {inner} x {columns}", gflop / plain, gflop / other
+
+
 # ---- rounds ---------------------------------------------------------------------------------------------
 
 
@@ -276,6 +290,9 @@ def main() -> None:
             both = table.time(cases) | our_training(options.program, size, options.threads)
             table.add(relative(both, "torch eager, float32"))
         table.print(f"training step, {size.name}", "times torch eager, float32")
+    print("\n| float32 product, GFLOP/s | LibTorch's operator | oneDNN |\n|---|---|---|")
+    for shape, plain, onednn in product_rates():
+        print(f"| {shape} | {plain:.0f} | {onednn:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
