@@ -6,7 +6,7 @@
 #ifdef __SANITIZE_THREAD__
 #include <thread>
 #include <vector>
-#else
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 
@@ -30,12 +30,21 @@ void parallel_loop(std::int64_t count, bool threads, const Task& task) {
 
 #else
 
+// False where the compiler was not asked for OpenMP: the loop below is a serial one there.
+inline bool within_parallel_loop() {
+#ifdef _OPENMP
+  return omp_in_parallel() != 0;
+#else
+  return false;
+#endif
+}
+
 // Calls task(i) for i in [0, count), on all threads of the OpenMP runtime where `threads` holds.
 // Elsewhere, and within such a loop, the runtime is not asked: a team of one thread costs it as
 // much as a small tensor's step.
 template <typename Task>
 void parallel_loop(std::int64_t count, bool threads, const Task& task) {
-  if (!threads || omp_in_parallel() != 0) {
+  if (!threads || within_parallel_loop()) {
     for (std::int64_t i = 0; i < count; ++i) task(i);
     return;
   }
