@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/autograd.hpp"
 #include "core/base/error.hpp"
 #include "core/base/machine_epsilon.hpp"
 #include "core/base/random_stream.hpp"
@@ -23,8 +24,35 @@ ForwardContext twice_differentiable() {
   return context;
 }
 
-// On the meta device nothing has a value.
-double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<double>(); }
+// Parameters that are moved along a vector, and back to the bit whatever happens.
+class MovedParameters {
+ public:
+  MovedParameters(std::vector<at::Tensor> parameters, const ParameterSubset& subset,
+                  const at::Tensor& direction)
+      : parameters_(std::move(parameters)),
+        kept_(at::empty_like(direction)),
+        places_(subset.views(kept_)),
+        directions_(subset.views(direction)) {
+    subset.pack(parameters_, kept_);
+  }
+  ~MovedParameters() { move(0.0); }
+  MovedParameters(const MovedParameters&) = delete;
+  MovedParameters& operator=(const MovedParameters&) = delete;
+
+  // w + step * direction, from where they were.
+  void move(double step) const {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      parameters_[i].copy_(places_[i]);
+      if (step != 0.0) parameters_[i].add_(directions_[i], step);
+    }
+  }
+
+ private:
+  std::vector<at::Tensor> parameters_;
+  at::Tensor kept_;
+  std::vector<at::Tensor> places_, directions_;
+};
 
 }  // namespace
 
@@ -46,6 +74,8 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
       method_(method),
       output_loss_(output_loss),
       all_(store.layout()) {
+  check_equal(is_difference(method) && store.releases_gradients(), false,
+              "differences in a store without gradients");
   std::int64_t count = 0;
   for (const auto& batch : batches_) {
     count += output_loss_.counted(batch.targets);
@@ -192,65 +222,59 @@ void Curvature::fresh_products(const Graph& graph, const std::vector<HessianProd
 // ---- differences -------------------------------------------------------------------------------
 
 // The training pass: fused attention, gradients accumulated in place.
-at::Tensor Curvature::plain_gradient(double* total) {
+// Into the store's gradients: no other memory of that size, and no sum beside it.
+double Curvature::plain_gradient() {
   const at::AutoGradMode with_graph(true);
   lead(Request::plain_gradient);
   if (ranks_ != nullptr) ranks_->take_first(store_.parameters());
-  auto sum = at::zeros_like(store_.parameters());
-  double own = 0.0;
+  store_.zero_gradients();
+  double loss = 0.0;
   for (const auto& batch : batches_) {
-    const auto loss = batch_loss(batch, {});
-    if (!loss.is_meta()) own += loss.item<double>();
-    all_.add(grad({loss}, store_.tensors(), {}, false, false, /*allow_unused=*/true), sum);
+    const auto of_batch = batch_loss(batch, {});
+    if (!of_batch.is_meta()) loss += of_batch.item<double>();
+    backward(of_batch);
   }
-  add_ranks(sum);
-  add_ranks(own);
-  if (total != nullptr) *total += own;
+  add_ranks(store_.gradients());
+  add_ranks(loss);
   cost_ += 1.0;
-  return sum;
+  return loss;
 }
 
 // g(w) by the kernels that g(w + e v) comes from: another kernel's rounding would not cancel.
 const at::Tensor& Curvature::training_gradient() {
-  auto sum = plain_gradient(&loss_);
+  loss_ = plain_gradient();
   require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
-  gradient_ = sum;
+  gradient_ = store_.gradients().clone();
   return gradient_;
 }
 
-// H direction for a direction over all parameters; step is absolute.
-at::Tensor Curvature::difference(const at::Tensor& direction, double step, bool central) {
-  at::Tensor behind = central ? at::Tensor() : gradient();
-  const auto saved = store_.parameters().clone();
-  const auto gradient_at = [&](double shift) {
-    at::NoGradGuard no_grad;
-    store_.parameters().copy_(saved).add_(direction, shift);
-    return plain_gradient();
-  };
-  const auto ahead = gradient_at(step);
-  if (central) behind = gradient_at(-step);
-  at::NoGradGuard no_grad;
-  store_.parameters().copy_(saved);
-  return ahead.sub_(behind).div_(central ? 2.0 * step : step);
+// y = H[out, in] v; step is absolute.
+void Curvature::difference(const HessianProduct& product, double step, bool central) {
+  const auto& [in, v, out, y] = product;
+  if (!central) gradient();
+  {
+    const MovedParameters moved(leaves(in), in, v);
+    moved.move(step);
+    plain_gradient();
+    out.pack(chosen(out, store_.gradients()), y);
+    if (central) {
+      moved.move(-step);
+      plain_gradient();
+    }
+  }
+  const auto behind = chosen(out, central ? store_.gradients() : gradient_);
+  const auto places = out.views(y);
+  for (std::size_t i = 0; i < places.size(); ++i) places[i].sub_(behind[i]);
+  y.div_(central ? 2.0 * step : step);
 }
 
-at::Tensor Curvature::embedded(const ParameterSubset& in, const at::Tensor& v) const {
-  at::NoGradGuard no_grad;
-  auto direction = at::zeros_like(store_.parameters());
-  const auto places = all_.views(direction);
-  const auto parts = in.views(v);
-  for (std::size_t i = 0; i < parts.size(); ++i) places[in.parameters()[i]].copy_(parts[i]);
-  return direction;
-}
-
-at::Tensor Curvature::restricted(const ParameterSubset& out, const at::Tensor& all) const {
-  at::NoGradGuard no_grad;
-  const auto found = all_.views(all);
-  std::vector<at::Tensor> chosen;
-  for (const auto parameter : out.parameters()) chosen.push_back(found[parameter]);
-  auto packed = at::empty({out.size()}, all.options());
-  out.pack(chosen, packed);
-  return packed;
+// Views of a vector over all parameters.
+std::vector<at::Tensor> Curvature::chosen(const ParameterSubset& subset,
+                                          const at::Tensor& all) const {
+  const auto views = all_.views(all);
+  std::vector<at::Tensor> of_subset;
+  for (const auto parameter : subset.parameters()) of_subset.push_back(views[parameter]);
+  return of_subset;
 }
 
 const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
@@ -258,36 +282,39 @@ const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
   if (known != steps_.end()) return known->second;
   at::NoGradGuard no_grad;
   const auto product = [&](bool central) {
-    return [this, &in, central](const at::Tensor& unit, double step) {
-      return restricted(in, difference(embedded(in, unit), step, central));
+    return [this, &in, central](const at::Tensor& unit, double step, const at::Tensor& y) {
+      difference({in, unit, in, y}, step, central);
     };
   };
   const auto& w = store_.parameters();
   const bool central = method_ == ProductMethod::central_difference;
   DifferenceProducts products{product(false), product(central), central ? 2 : 1};
-  products.parameters = norm_of(w);
-  products.gradient = norm_of(gradient());
+  products.parameters = vector_norm(w);
+  products.gradient = vector_norm(gradient());
   products.rounding = machine_epsilon(w.scalar_type()) / 2.0;
   auto random = at::empty({in.size()}, w.options());
   if (!w.is_meta()) {
     auto generator = make_generator(0, RandomStream::difference_step);
     random.copy_(at::randn({in.size()}, generator, w.options().device(at::kCPU)));
   }
-  const auto step = choose_difference_step(products, restricted(in, gradient()), random);
+  auto start = gradient_;
+  if (in.parameters() != all_.parameters()) {
+    start = at::empty({in.size()}, w.options());
+    in.pack(chosen(in, gradient_), start);
+  }
+  const auto step = choose_difference_step(products, start, random);
   return steps_.emplace(in.parameters(), step).first->second;
 }
 
 void Curvature::difference_product(const HessianProduct& wanted) {
-  const auto& [in, v, out, y] = wanted;
   at::NoGradGuard no_grad;
-  const auto norm = norm_of(v);
+  const auto norm = vector_norm(wanted.v);
   if (norm == 0.0) {
-    y.zero_();
+    wanted.y.zero_();
     return;
   }
-  const double step = difference_step(in).length / norm;
-  const bool central = method_ == ProductMethod::central_difference;
-  y.copy_(restricted(out, difference(embedded(in, v), step, central)));
+  difference(wanted, difference_step(wanted.in).length / norm,
+             method_ == ProductMethod::central_difference);
 }
 
 void Curvature::hessian_product(const ParameterSubset& in, const at::Tensor& v,

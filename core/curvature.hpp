@@ -16,7 +16,8 @@
 //   central_difference (g(w + e v) - g(w - e v)) / 2e: 2 per product, error of second order
 // Differences go one length ||e v|| for all vectors over the same tensors, which is measured along
 // the steepest curvature before the first of them (core/difference_step.hpp): 9 or 14 gradients,
-// and g(w). Their gradients are those of the training pass, with its kernels.
+// and g(w). Their gradients are those of the training pass, with its kernels, added up in the
+// store's buffer; beside that a product takes g(w) and a copy of what it moves.
 // Restricted products differentiate only what the chosen tensors need.
 // Vectors are packed (ParameterSubset), of the store's dtype, on its device. Parameters are left
 // bit for bit as they were. Deterministic for a fixed number of threads. With a kept graph and at
@@ -125,7 +126,7 @@ class Curvature {
   Graph build_graph(const Batch& batch, bool create_graph);
   at::Tensor outputs(const Batch& batch, ForwardContext context) const;
   at::Tensor batch_loss(const Batch& batch, ForwardContext context) const;
-  at::Tensor plain_gradient(double* loss = nullptr);
+  double plain_gradient();
   const at::Tensor& training_gradient();
   void exact_products(const std::vector<HessianProduct>& products);
   std::vector<at::Tensor> second_backward(const Graph& graph, const HessianProduct& product,
@@ -135,9 +136,8 @@ class Curvature {
                       const Part& part) const;
   void kept_product(const HessianProduct& product);
   void fresh_products(const Graph& graph, const std::vector<HessianProduct>& products);
-  at::Tensor difference(const at::Tensor& direction, double step, bool central);
-  at::Tensor embedded(const ParameterSubset& in, const at::Tensor& v) const;
-  at::Tensor restricted(const ParameterSubset& out, const at::Tensor& all) const;
+  void difference(const HessianProduct& product, double step, bool central);
+  std::vector<at::Tensor> chosen(const ParameterSubset& subset, const at::Tensor& all) const;
   void difference_product(const HessianProduct& product);
   Pullback pull_back(Request kind, const Batch& batch, const ParameterSubset& of) const;
   at::Tensor middle(const Pullback& of, const at::Tensor& pushed) const;

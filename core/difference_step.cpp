@@ -17,8 +17,8 @@ constexpr double kLongestOfParameters = 0.1;  // and never above this share of |
 constexpr double kRatio = 4.0;                // between the two steps that show truncation
 constexpr double kSafety = 3.0;
 
-// On the meta device nothing has a value.
-double norm_of(const at::Tensor& x) { return x.is_meta() ? 1.0 : x.norm().item<double>(); }
+// Elements whose copy in double stays in the cache.
+constexpr std::int64_t kFold = std::int64_t{1} << 16;
 
 class StepSearch {
  public:
@@ -61,22 +61,24 @@ class StepSearch {
   // Power steps from the image of a random vector and the gradient: near a minimum the latter has
   // little left along steep directions. Returns the curvature of the random vector.
   double find_steepest(const at::Tensor& start, const at::Tensor& random) {
-    direction_ = random / norm_of(random);
+    direction_ = random;
+    direction_.div_(vector_norm(direction_));
+    product_ = at::empty_like(direction_);
     power_step();
     const double typical = curvature_;
-    const double norm = norm_of(start);
-    if (norm > 0.0) direction_ = direction_ + start / norm;
-    direction_ = direction_ / norm_of(direction_);
+    const double norm = vector_norm(start);
+    if (norm > 0.0) direction_.add_(start, 1.0 / norm);
+    direction_.div_(vector_norm(direction_));
     for (int i = 0; i < power_steps(); ++i) power_step();
     return typical;
   }
 
-  void power_step() { follow(products_.one_sided(direction_, step_)); }
-
-  void follow(const at::Tensor& product) {
-    curvature_ = norm_of(product);
+  void power_step() {
+    products_.one_sided(direction_, step_, product_);
+    curvature_ = vector_norm(product_);
     if (!(curvature_ > 0.0)) return;
-    direction_ = product / curvature_;
+    std::swap(direction_, product_);
+    direction_.div_(curvature_);
     step_ = std::min(step_, kPowerShare / std::sqrt(curvature_));
   }
 
@@ -90,25 +92,28 @@ class StepSearch {
   // independently, one-sided products differ by sqrt(1 + 1/4 + 1/4) d / h. No gradient is known
   // better than to its own rounding.
   double rounding(double shortest) const {
-    auto difference = products_.one_sided(direction_, shortest);
-    difference.sub_(products_.one_sided(direction_, 2.0 * shortest));
-    const double d = norm_of(difference) * shortest / std::sqrt(1.5);
+    products_.one_sided(direction_, shortest, product_);
+    const auto longer = at::empty_like(product_);
+    products_.one_sided(direction_, 2.0 * shortest, longer);
+    const double d = vector_norm(longer.sub_(product_)) * shortest / std::sqrt(1.5);
     return std::max(products_.order == 1 ? d * std::sqrt(2.0) : d / std::sqrt(2.0),
                     products_.rounding * products_.gradient);
   }
 
   // a of a h^order, from two steps; 0 where rounding is all that they differ by.
   double truncation(double longest, double b) {
-    auto longer = products_.wanted(direction_, longest);
-    const auto shorter = products_.wanted(direction_, longest / kRatio);
-    curvature_ = norm_of(shorter);
-    const double change = norm_of(longer.sub_(shorter));
+    const auto longer = at::empty_like(product_);
+    products_.wanted(direction_, longest, longer);
+    products_.wanted(direction_, longest / kRatio, product_);
+    curvature_ = vector_norm(product_);
+    const double change = vector_norm(longer.sub_(product_));
     if (change <= 4.0 * b * kRatio / longest) return 0.0;
     return change / std::pow(longest, products_.order) / (1.0 - std::pow(kRatio, -products_.order));
   }
 
   const DifferenceProducts& products_;
   at::Tensor direction_;  // unit, of the steepest curvature so far
+  at::Tensor product_;    // the last one's
   double curvature_ = 0.0, step_ = 0.0;
 };
 
@@ -117,6 +122,17 @@ class StepSearch {
 DifferenceStep choose_difference_step(const DifferenceProducts& products, const at::Tensor& start,
                                       const at::Tensor& random) {
   return StepSearch(products).run(start, random);
+}
+
+// A float32 sum of a billion squares would stop growing on its way.
+double vector_norm(const at::Tensor& x) {
+  if (x.is_meta()) return 1.0;
+  double squares = 0.0;
+  for (std::int64_t begin = 0; begin < x.numel(); begin += kFold) {
+    const auto part = x.narrow(0, begin, std::min(kFold, x.numel() - begin)).to(at::kDouble);
+    squares += part.dot(part).item<double>();
+  }
+  return std::sqrt(squares);
 }
 
 }  // namespace blockwise

@@ -22,9 +22,10 @@ struct DifferenceStep {
 };
 
 struct DifferenceProducts {
-  // [n] for a unit vector [n] and a step: H u by one-sided differences, and by those that are
-  // wanted.
-  using Product = std::function<at::Tensor(const at::Tensor& unit, double step)>;
+  // product [n] <- H u for a unit vector u [n] and a step, by one-sided differences, and by those
+  // that are wanted.
+  using Product =
+      std::function<void(const at::Tensor& unit, double step, const at::Tensor& product)>;
   Product one_sided, wanted;
   int order = 1;
   // ||w||, ||g|| and the rounding unit of the parameters' type.
@@ -35,9 +36,13 @@ struct DifferenceProducts {
 inline constexpr int kOneSidedCalibration = 4, kWantedCalibration = 5;
 
 // `start` and `random` [n] are where the power steps begin (it may be 0: then at `random`) and what
-// is taken to be typical. Throws InputError where differences are not finite. On the meta device
-// every number is taken to be 1: what it costs is what it is for.
+// is taken to be typical; the second is used up. Memory: two vectors beside them. Throws InputError
+// where differences are not finite. On the meta device every number is taken to be 1: what it costs
+// is what it is for.
 DifferenceStep choose_difference_step(const DifferenceProducts& products, const at::Tensor& start,
                                       const at::Tensor& random);
+
+// ||x||, in double whatever x is; 1 on the meta device.
+double vector_norm(const at::Tensor& x);
 
 }  // namespace blockwise

@@ -71,14 +71,16 @@ HessianPart finished(const ParameterLayout& layout, const Draft& draft) {
   HessianPart part{
       draft.name, draft.role,  draft.layer, draft.index, ParameterSubset(layout, chosen),
       {},         draft.pieces};
+  std::int64_t count = 0;
+  for (const auto& piece : draft.pieces) count += piece.rows * piece.columns;
+  if (count == part.subset.size()) return part;
   std::vector<at::Tensor> elements;
   for (const auto& piece : draft.pieces) {
     const auto place = std::ranges::find(chosen, piece.tensor) - chosen.begin();
     const auto of_tensor = elements_of(piece, layout.parameters()[piece.tensor].columns());
     elements.push_back(of_tensor + part.subset.offset(static_cast<std::size_t>(place)));
   }
-  const auto all = at::cat(elements);
-  if (all.numel() < part.subset.size()) part.within = all;
+  part.within = at::cat(elements);
   return part;
 }
 

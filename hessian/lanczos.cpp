@@ -198,7 +198,7 @@ std::int64_t Lanczos::run(const std::function<bool(std::int64_t)>& observe) {
 }
 
 std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, Residuals residuals,
-                                     double tolerance) const {
+                                     double tolerance, Vectors vectors) const {
   const bool keeps_basis = options_.reorthogonalisation != Reorthogonalisation::none;
   const auto system = solve(tridiagonal_);
   const double bound = convergence_bound(tolerance, noise(), system.values.cwiseAbs().maxCoeff());
@@ -216,6 +216,7 @@ std::vector<RitzPair> Lanczos::pairs(std::int64_t k, SpectrumEnd end, Residuals 
       pair.vector.div_(euclidean_norm(pair.vector));
       if (residuals == Residuals::computed)
         pair.residual = euclidean_norm(matrix_(pair.vector).sub_(pair.vector, pair.value));
+      if (vectors == Vectors::dropped) pair.vector.reset();
     }
     pair.converged = std::max(pair.residual_bound, pair.residual) <= bound;
     pairs.push_back(std::move(pair));

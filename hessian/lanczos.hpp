@@ -58,7 +58,7 @@ struct RitzPair {
   bool converged = false;  // its residual is within the tolerance; otherwise only such a bound
   double residual_bound = 0.0;  // |beta_m s_m|: an eigenvalue lies this near
   double residual = -1.0;       // ||A u - value u|| by one more product; -1 where not asked for
-  at::Tensor vector;            // [n], unit norm; undefined without a basis
+  at::Tensor vector;            // [n], unit norm; undefined without a basis, or where dropped
 };
 
 // What counts as converged: a residual of at most max(tolerance, 16 noise) * scale, scale the
@@ -98,12 +98,13 @@ class Lanczos {
   // The space is invariant up to noise: T's eigenvalues are eigenvalues of A, quadrature is exact.
   bool broke_down() const { return broke_down_; }
   const Tridiagonal& tridiagonal() const { return tridiagonal_; }
-  // The k pairs at an end (both: k of each), the outermost first; with vectors where the process
-  // keeps a basis, and with residuals where they are computed (one product each). A start sees
-  // every eigenvalue once, also one that repeats.
+  // The k pairs at an end (both: k of each), the outermost first; where the process keeps a basis
+  // with vectors, unless each is to be dropped after its residual, and with residuals where they
+  // are computed (one product each). A start sees every eigenvalue once, also one that repeats.
   enum class Residuals { bounded, computed };
+  enum class Vectors { kept, dropped };
   std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, Residuals residuals,
-                              double tolerance = 1e-6) const;
+                              double tolerance = 1e-6, Vectors vectors = Vectors::kept) const;
 
   // The whole state, so that a stopped process goes on with the same bits: arrays alpha, beta,
   // basis, next. load() throws InputError for a process of another size, other options, or a

@@ -25,17 +25,21 @@ ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
     meta.push_back({on_meta(batch.inputs), on_meta(batch.targets)});
   }
   const auto fixed = memory.allocated();
+  memory.put_in_files(kind.files_from);
   Curvature curvature(*model, store, meta, kind.method);
-  const CurvatureOperator a(curvature, kind.curvature, ParameterSubset(store.layout()));
+  const ParameterSubset all(store.layout());
+  const CurvatureOperator a(curvature, kind.curvature, all);
+  // Of differences the step comes first, as it does in a measurement: before there are vectors.
+  if (is_difference(kind.method)) curvature.difference_step(all);
   const auto v = at::empty({a.columns()}, a.options());
   const auto y = at::empty_like(v);
   const auto vectors = static_cast<std::int64_t>(v.nbytes() + y.nbytes());
   a.apply(v, y);  // makes what later ones keep
-  const auto resident = memory.allocated() - fixed - vectors;
+  const auto resident = memory.allocated() + memory.allocated_in_files() - fixed - vectors;
   const auto first = memory.peak();
   memory.reset_peak();
   a.apply(v, y);
-  return {fixed, resident, std::max(first, memory.peak()), ""};
+  return {fixed, resident, std::max(first, memory.peak()), memory.peak_in_files(), ""};
 }
 
 ProductMemory rehearsed(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
@@ -48,18 +52,25 @@ ProductMemory rehearsed(const ModelSpec& spec, at::ScalarType dtype, const Batch
     return checked_sum("hessian.batches x bytes", of_one,
                        checked_product("hessian.batches x bytes", {batches - 1, each}));
   };
-  return {two.model, all(one.resident, two.resident), all(one.peak, two.peak), ""};
+  return {two.model, all(one.resident, two.resident), all(one.peak, two.peak),
+          all(one.files, two.files), ""};
 }
 
 // Parameters, their gradients and two vectors.
-ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype) {
+ProductMemory what_lasts(const ModelSpec& spec, at::ScalarType dtype, std::int64_t files_from) {
   const auto vector =
       checked_product("bytes of a vector",
                       {spec.layout().size(), static_cast<std::int64_t>(c10::elementSize(dtype))});
-  return {2 * vector, 0, 4 * vector, ""};
+  const auto in_files = vector >= files_from ? 2 * vector : 0;
+  return {2 * vector, 0, 4 * vector - in_files, in_files, ""};
 }
 
 }  // namespace
+
+std::string in_files(const ProductMemory& memory) {
+  if (memory.files == 0) return "";
+  return fmt::format(", {:.3f} GiB in files", double(memory.files) / double(1 << 30));
+}
 
 const char* const kSmallerProducts =
     "hessian.batches or hessian.batch_size, hessian.method fresh_graph or finite_difference";
@@ -68,7 +79,7 @@ ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const 
                              std::int64_t batches, const ProductKind& kind) {
   ProductMemory memory;
   const auto note = rehearse([&] { memory = rehearsed(spec, dtype, batch, batches, kind); });
-  if (!note.empty()) memory = what_lasts(spec, dtype);
+  if (!note.empty()) memory = what_lasts(spec, dtype, kind.files_from);
   memory.note = note;
   return memory;
 }

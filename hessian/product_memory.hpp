@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct ProductMemory {
   std::int64_t model = 0;     // parameters, and their gradients' buffer
   std::int64_t resident = 0;  // kept between products: graphs of all batches, the loss's gradient
   std::int64_t peak = 0;      // highest during a product, with model, resident and two vectors
+  std::int64_t files = 0;     // what of that is in files, not counted in peak
   // Why the graphs of a product could not be rehearsed; then peak is the model and two vectors, and
   // resident 0: what is known. Otherwise empty.
   std::string note;
@@ -26,9 +28,16 @@ struct ProductMemory {
 struct ProductKind {
   ProductMethod method;
   CurvatureKind curvature;
+  // Tensors of at least so many bytes are in files (core/memory/tensors_in_file.hpp), but for the
+  // model.
+  std::int64_t files_from = kNoFiles;
+  static constexpr std::int64_t kNoFiles = std::numeric_limits<std::int64_t>::max();
 };
 ProductMemory product_memory(const ModelSpec& spec, at::ScalarType dtype, const Batch& batch,
                              std::int64_t batches, const ProductKind& kind);
+
+// ", 3.000 GiB in files" where there are some; for messages.
+std::string in_files(const ProductMemory& memory);
 
 // What makes products smaller, for messages: "hessian.batches or ...".
 extern const char* const kSmallerProducts;

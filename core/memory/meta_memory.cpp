@@ -10,6 +10,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <limits>
 #include <string_view>
 
 #include "core/memory/product_scratch.hpp"
@@ -23,6 +24,9 @@ namespace blockwise {
 struct MetaMemory::Counter : public c10::MemoryReportingInfoBase {
   std::int64_t now = 0;
   std::int64_t peak = 0;
+  std::int64_t in_files_from = std::numeric_limits<std::int64_t>::max();
+  std::int64_t in_files = 0;
+  std::int64_t peak_in_files = 0;
   ProductScratch products;
 
   void add(std::int64_t bytes) {
@@ -110,8 +114,14 @@ class MetaMemory::CountingAllocator : public c10::Allocator {
     const auto size = static_cast<std::int64_t>(bytes);
     // Throws where the sizes of a configuration are beyond what can be counted.
     checked_sum("bytes of the step", std::max<std::int64_t>(0, counter_->now), size);
-    counter_->add(size);
-    auto* block = new Block{counter_, &counter_->now, size};
+    const bool in_file = size >= counter_->in_files_from;
+    if (in_file) {
+      counter_->in_files += size;
+      counter_->peak_in_files = std::max(counter_->peak_in_files, counter_->in_files);
+    } else {
+      counter_->add(size);
+    }
+    auto* block = new Block{counter_, in_file ? &counter_->in_files : &counter_->now, size};
     return {nullptr, block, &release, c10::Device(c10::DeviceType::Meta)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
@@ -134,6 +144,9 @@ MetaMemory::~MetaMemory() { c10::SetAllocator(c10::DeviceType::Meta, before_); }
 std::int64_t MetaMemory::allocated() const { return counter_->now; }
 std::int64_t MetaMemory::peak() const { return counter_->peak; }
 void MetaMemory::reset_peak() { counter_->peak = counter_->now; }
+void MetaMemory::put_in_files(std::int64_t from_bytes) { counter_->in_files_from = from_bytes; }
+std::int64_t MetaMemory::allocated_in_files() const { return counter_->in_files; }
+std::int64_t MetaMemory::peak_in_files() const { return counter_->peak_in_files; }
 
 // ---- kernels -----------------------------------------------------------------------------------
 

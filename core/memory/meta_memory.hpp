@@ -31,6 +31,11 @@ class MetaMemory {
   std::int64_t allocated() const;  // bytes
   std::int64_t peak() const;       // highest since the start or the last reset
   void reset_peak();
+  // From here on tensors of at least so many bytes are in files (tensors_in_file.hpp): they are not
+  // counted above but here. Not reset.
+  void put_in_files(std::int64_t from_bytes);
+  std::int64_t allocated_in_files() const;
+  std::int64_t peak_in_files() const;
 
  private:
   struct Counter;

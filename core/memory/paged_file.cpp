@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
+#include "core/io/nameless_file.hpp"
 
 #ifndef MADV_POPULATE_WRITE  // of Linux 5.14, where the C library's headers are older
 #define MADV_POPULATE_READ 22
@@ -33,16 +34,6 @@ ByteRange whole_pages(const ByteRange& range, std::int64_t end_of_file) {
   return {begin, end - begin};
 }
 
-// Without a name where the file system knows such files, otherwise its name is taken away at once.
-int open_nameless(const std::filesystem::path& folder) {
-  const int file = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (file >= 0) return file;
-  auto name = (folder / "state-XXXXXX").string();
-  const int named = ::mkostemp(name.data(), O_CLOEXEC);
-  if (named >= 0) ::unlink(name.c_str());
-  return named;
-}
-
 }  // namespace
 
 PagedFile::PagedFile(const PagedContent& content, const Paging& paging, std::int64_t bytes,
@@ -54,26 +45,13 @@ PagedFile::PagedFile(const PagedContent& content, const Paging& paging, std::int
   next_.resize(uses_.size());
   std::iota(next_.begin(), next_.end(), std::size_t{1});
   require_bound(content);
-  const auto folder = paging.folder.empty() ? std::filesystem::path(".") : paging.folder;
-  file_ = open_nameless(folder);
-  require_input(file_ >= 0, "{}: {} cannot be kept here: {}", folder.string(), content.what,
-                std::strerror(errno));
-  // Takes the room now: a full disk found later would be a signal.
-  const int refused = bytes_ > 0 ? ::posix_fallocate(file_, 0, bytes_) : 0;
-  if (refused != 0) {
+  file_ = open_nameless_file(paging.folder, bytes_, content.what);
+  try {
+    data_ = map_shared(file_, bytes_, content.what);
+  } catch (const InputError&) {
     ::close(file_);
-    throw InputError(fmt::format("{}: no room for {} bytes of {}: {}", folder.string(), bytes_,
-                                 content.what, std::strerror(refused)));
+    throw;
   }
-  if (bytes_ == 0) return;
-  void* mapped = ::mmap(nullptr, std::size_t(bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
-  if (mapped == MAP_FAILED) {
-    const auto reason = errno;
-    ::close(file_);
-    throw InputError(fmt::format("{} bytes of {} cannot be mapped: {}", bytes_, content.what,
-                                 std::strerror(reason)));
-  }
-  data_ = static_cast<std::byte*>(mapped);
 }
 
 void PagedFile::require_bound(const PagedContent& content) const {

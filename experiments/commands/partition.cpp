@@ -69,9 +69,9 @@ RunConfig read_config(const PartitionOptions& options) {
 
 void print_plan(const ResolvedDiscovery& discovery) {
   print_words(fmt::format(
-      "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB\n",
+      "{} parameters; {} products with the Hessian, about {:.0f} gradients in all; {:.3f} GiB{}\n",
       discovery.layout.size(), discovery.work.products, discovery.gradients,
-      double(discovery.memory.peak) / double(1 << 30)));
+      double(discovery.memory.peak) / double(1 << 30), in_files(discovery.memory)));
   const auto& search = discovery.config.discovery;
   if (!search.by_loss()) return;
   fmt::print("then up to {} training runs of {} steps\n", search.max_trials,

@@ -69,9 +69,10 @@ void print_plan(const ResolvedRateSearch& search) {
                           search.partition.block_count());
   if (rates.needs_products()) {
     text += fmt::format(
-        "; at most {} products with the Hessian for {} rates, about {:.0f} gradients; {:.3f} GiB",
+        "; at most {} products with the Hessian for {} rates, about {:.0f} gradients; {:.3f} GiB{}",
         search.curvature_work.products, search.targets.size(),
-        work_cost(search.curvature_work, hessian), double(search.memory.peak) / double(1 << 30));
+        work_cost(search.curvature_work, hessian), double(search.memory.peak) / double(1 << 30),
+        in_files(search.memory));
   }
   if (rates.by_trials()) {
     text += fmt::format("; up to {} training runs of {} steps", rates.max_trials,

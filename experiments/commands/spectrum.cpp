@@ -146,6 +146,10 @@ void print_plan(const ResolvedSpectrum& spectrum) {
   }
   text += fmt::format("memory: {} for the model and a product, {} for Lanczos vectors\n",
                       gib(plan.memory.peak), gib(plan.measurement.basis_bytes));
+  if (plan.file_bytes > 0) {
+    text += fmt::format("in files: {} of vectors, in {}\n", gib(plan.file_bytes),
+                        spectrum.config.output);
+  }
   print_words(text);
   print_density_plan(spectrum);
 }

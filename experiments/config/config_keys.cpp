@@ -9,7 +9,7 @@ namespace {
 
 // Of micro_batch_size and what follows it the order of sums (and the draws of dropout) depend, as
 // they do on threads; of what is summed nothing does.
-constexpr std::array<std::string_view, 26> kFree = {"name",
+constexpr std::array<std::string_view, 27> kFree = {"name",
                                                     "output",
                                                     "trainer.evaluate_every",
                                                     "trainer.checkpoint_every",
@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, 26> kFree = {"name",
                                                     "optimizer.state.folder",
                                                     "hessian.every",
                                                     "hessian.at_steps",
+                                                    "hessian.vectors_in",
                                                     "hessian.lanczos.save_every"};
 constexpr std::array<std::string_view, 2> kLength = {"trainer.steps", "schedule.steps"};
 constexpr std::array<std::string_view, 7> kContent = {

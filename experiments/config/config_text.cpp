@@ -114,7 +114,7 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 39> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 40> kLaterFields = {"data.validations: {}",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
@@ -142,6 +142,7 @@ constexpr std::array<std::string_view, 39> kLaterFields = {"data.validations: {}
                                                            "model.rope_scaling.truncate: true",
                                                            "model.rope_scaling.attention_factor: 0",
                                                            "hessian.order: sampled",
+                                                           "hessian.vectors_in: memory",
                                                            "hessian.models: []",
                                                            "hessian.parts.names: []",
                                                            "hessian.pairs.vectors: 0",
@@ -155,7 +156,7 @@ constexpr std::array<std::string_view, 39> kLaterFields = {"data.validations: {}
                                                            "parallel.timeout_seconds: 1800"};
 
 // What does not define the experiment, and what stands in its place.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kNeutral = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNeutral = {
     {{"name", "\"-\""},
      {"output", "\"-\""},
      {"trainer.device", "auto"},
@@ -165,6 +166,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kNeutral
      {"trainer.keep_best", "false"},
      {"trainer.keep_every", "0"},
      {"trainer.norms_every", "0"},
+     {"hessian.vectors_in", "memory"},
      {"parallel.shard", "none"},
      {"parallel.bucket_mb", "25"},
      {"parallel.timeout_seconds", "1800"}}};

@@ -9,6 +9,7 @@
 #include "core/base/error.hpp"
 #include "core/partition/partition_rules.hpp"
 #include "experiments/config/name_pattern.hpp"
+#include "hessian/product_memory.hpp"
 #include "hessian/spectral_function.hpp"
 
 namespace blockwise {
@@ -48,6 +49,10 @@ void visit_what(FieldVisitor& v, HessianConfig& c) {
             "gradients"},
            c.method, kMethods);
   v.choice({"precision", "of parameters, activations and vectors"}, c.precision, {"fp32", "fp64"});
+  v.choice({"vectors_in",
+            "memory, or files in the output's folder for vectors over half of the model and more, "
+            "which the system reads back as it needs them"},
+           c.vectors_in, {"memory", "file"});
   v.integer({"batches", "of training examples that make the loss"}, c.batches, {1, kLargeCount});
   v.integer({"batch_size", "examples of each"}, c.batch_size, {1, kLargeCount});
   v.choice({"order",
@@ -279,6 +284,11 @@ EigenpairOptions HessianConfig::eigenpair_options(double noise) const {
 
 TraceMethod HessianConfig::trace_estimator() const {
   return chosen<TraceMethod>(kTraceMethods, trace.method);
+}
+
+std::int64_t HessianConfig::files_from(std::int64_t parameters) const {
+  if (vectors_in != "file") return ProductKind::kNoFiles;
+  return (parameters + 1) / 2 * static_cast<std::int64_t>(c10::elementSize(dtype()));
 }
 
 at::ScalarType HessianConfig::dtype() const {

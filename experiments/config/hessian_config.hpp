@@ -80,6 +80,7 @@ struct HessianConfig {
   std::string kind = "hessian";
   std::string method = "kept_graph";
   std::string precision = "fp32";
+  std::string vectors_in = "memory";
   std::int64_t batches = 1;
   std::int64_t batch_size = 8;
   std::string order = "sampled";
@@ -112,6 +113,9 @@ struct HessianConfig {
   EigenpairOptions eigenpair_options(double noise) const;
   TraceMethod trace_estimator() const;
   at::ScalarType dtype() const;
+  // Tensors of at least so many bytes, of a model of so many parameters, are in files: vectors over
+  // half of it and more, and what is larger. ProductKind::kNoFiles: none.
+  std::int64_t files_from(std::int64_t parameters) const;
 };
 
 // Whether the tensor's name, or a tied one, matches (experiments/config/name_pattern.hpp).

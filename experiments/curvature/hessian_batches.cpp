@@ -50,8 +50,10 @@ Batch batch_shape(const HessianConfig& config, const Dataset& data) {
 
 ProductMemory hessian_memory(const RunConfig& config, const Dataset& data) {
   const auto& hessian = config.hessian;
+  const auto files_from = hessian.files_from(config.model.spec->layout().size());
   return product_memory(*config.model.spec, hessian.dtype(), batch_shape(hessian, data),
-                        hessian.batches, {hessian.product_method(), hessian.curvature_kind()});
+                        hessian.batches,
+                        {hessian.product_method(), hessian.curvature_kind(), files_from});
 }
 
 }  // namespace blockwise

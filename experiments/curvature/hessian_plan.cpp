@@ -14,7 +14,9 @@
 namespace blockwise {
 namespace {
 
-EigenpairOptions own_solver(const HessianConfig& config) { return config.eigenpair_options(0.0); }
+EigenpairOptions own_solver_options(const HessianConfig& config) {
+  return config.eigenpair_options(0.0);
+}
 
 // Of the pairs, beside the probes'.
 std::int64_t eigenpair_products(const HessianConfig& config, const HessianPart& part) {
@@ -50,21 +52,61 @@ std::int64_t coupling_products(const HessianConfig& config, const HessianPart& p
   return config.exact ? part.size() : config.couplings.products;
 }
 
-// Lanczos vectors and those beside them, in bytes.
-std::int64_t basis_bytes(const HessianConfig& config, const HessianPart& part) {
+// Bytes of tensors that are there at the same time.
+using Blocks = std::vector<std::int64_t>;
+
+Blocks with_vectors(std::int64_t basis, std::int64_t vectors, std::int64_t vector) {
+  Blocks blocks(std::size_t(vectors), vector);
+  blocks.push_back(basis);
+  return blocks;
+}
+
+constexpr std::int64_t kBeside = 3;   // start, next vector and a residual's product
+constexpr std::int64_t kOfMeans = 8;  // vectors in double of a mean and its spread, twice
+
+// Lanczos vectors and those beside them, of each kind of work that is asked for.
+std::vector<Blocks> vector_blocks(const HessianConfig& config, const HessianPart& part) {
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
+  const auto bytes = [&](std::int64_t vectors, std::int64_t of_element) {
+    return checked_product("hessian: bytes of a vector's elements x parameters",
+                           {vectors, of_element, part.size()});
+  };
+  const auto both_ends = std::min(2 * config.pairs.count, part.size());
+  const bool own_solver = config.pairs.solver != "lanczos" && config.pairs.count > 0;
   const bool keeps = config.lanczos.reorthogonalisation != "none";
-  auto bytes = ((keeps ? most_steps_of(config, part) : 2) + 3) * element;
+  std::vector<Blocks> kinds = {with_vectors(bytes(keeps ? most_steps_of(config, part) : 2, element),
+                                            kBeside + (config.pairs.vectors > 0 ? both_ends : 0),
+                                            bytes(1, element))};
   if (pairs_from_matrix(config, part)) {
-    bytes = std::max(bytes, 3 * part.size() * 8);
-  } else if (config.pairs.solver != "lanczos" && config.pairs.count > 0) {
-    const auto vectors = eigenpair_basis(own_solver(config), part.size()) + 3;
-    bytes = std::max(bytes, vectors * (config.pairs.solver == "spectra" ? 8 : element));
+    kinds.push_back({bytes(3 * part.size(), 8)});
+  } else if (own_solver) {
+    const std::int64_t of = config.pairs.solver == "spectra" ? 8 : element;
+    kinds.push_back(
+        with_vectors(bytes(eigenpair_basis(own_solver_options(config), part.size()), of),
+                     kBeside + both_ends, bytes(1, of)));
   }
   // Hutch++ and XTrace keep their sketches on the host in float64.
-  if (config.trace.method != "hutchinson") bytes = std::max(bytes, 2 * config.trace.products * 8);
-  return checked_product("hessian: bytes of a vector's elements x parameters",
-                         {bytes, part.size()});
+  if (config.trace.method != "hutchinson") kinds.push_back({bytes(2 * config.trace.products, 8)});
+  if (config.diagonal.products > 0) kinds.push_back(with_vectors(0, kOfMeans, bytes(1, 8)));
+  return kinds;
+}
+
+struct BasisBytes {
+  std::int64_t memory = 0, files = 0;
+};
+
+BasisBytes basis_bytes(const HessianConfig& config, const HessianPart& part,
+                       std::int64_t files_from) {
+  BasisBytes most;
+  for (const auto& blocks : vector_blocks(config, part)) {
+    BasisBytes sum;
+    for (const auto block : blocks) {
+      auto& where = block >= files_from ? sum.files : sum.memory;
+      where = checked_sum("hessian: bytes of vectors", where, block);
+    }
+    most = {std::max(most.memory, sum.memory), std::max(most.files, sum.files)};
+  }
+  return most;
 }
 
 void require_fit(const HessianConfig& config, const std::vector<HessianPart>& parts) {
@@ -74,7 +116,7 @@ void require_fit(const HessianConfig& config, const std::vector<HessianPart>& pa
                   part.name, part.size(), kLargestDense);
     const bool own = config.pairs.solver != "lanczos" && config.pairs.count > 0;
     if (own && !pairs_from_matrix(config, part)) {
-      eigenpair_basis(own_solver(config), part.size());
+      eigenpair_basis(own_solver_options(config), part.size());
     }
   }
 }
@@ -132,11 +174,14 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   for (const auto& part : plan.tables.parts) {
     const auto of_part = part_products(config, part) + coupling_products(config, part);
     plan.products = checked_sum("hessian: products", plan.products, of_part);
-    plan.basis_bytes = std::max(plan.basis_bytes, basis_bytes(config, part));
+    const auto basis = basis_bytes(config, part, config.files_from(layout.size()));
+    plan.basis_bytes = std::max(plan.basis_bytes, basis.memory);
+    plan.basis_file_bytes = std::max(plan.basis_file_bytes, basis.files);
   }
   const auto side_by_side = std::min(config.lanczos.lockstep, std::ssize(plan.tables.parts));
-  plan.basis_bytes =
-      checked_product("hessian.lanczos.lockstep x bytes", {side_by_side, plan.basis_bytes});
+  for (auto* bytes : {&plan.basis_bytes, &plan.basis_file_bytes}) {
+    *bytes = checked_product("hessian.lanczos.lockstep x bytes", {side_by_side, *bytes});
+  }
   for (const auto& parameter : layout.parameters()) {
     if (!wants_energies(config, parameter)) continue;
     plan.products =

@@ -26,10 +26,11 @@ bool first_of_subset(const std::vector<HessianPart>& parts, std::size_t place);
 
 struct MeasurementPlan {
   HessianTables tables;
-  std::int64_t products = 0;  // at most; a Lanczos process may end before its steps
-  double gradients = 0;       // about, their cost
-  std::int64_t basis_bytes = 0;
-  std::int64_t lanczos_steps = 0;  // per probe of the largest part
+  std::int64_t products = 0;          // at most; a Lanczos process may end before its steps
+  double gradients = 0;               // about, their cost
+  std::int64_t basis_bytes = 0;       // Lanczos vectors and others beside a product's: in memory
+  std::int64_t basis_file_bytes = 0;  // and in files
+  std::int64_t lanczos_steps = 0;     // per probe of the largest part
 };
 
 // Throws InputError where no part matches, or a part does not fit what is asked of it.

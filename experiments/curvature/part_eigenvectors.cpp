@@ -13,15 +13,15 @@ void sort_by_magnitude(std::vector<RitzPair>& pairs) {
                            [](const RitzPair& pair) { return std::abs(pair.value); });
 }
 
-bool wanted(const MeasurementScope& scope) {
+}  // namespace
+
+bool wants_eigenvectors(const MeasurementScope& scope) {
   return scope.config.pairs.vectors > 0 && scope.sinks.eigenvectors;
 }
 
-}  // namespace
-
 void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           std::vector<RitzPair> pairs) {
-  if (!wanted(scope)) return;
+  if (!wants_eigenvectors(scope)) return;
   sort_by_magnitude(pairs);
   if (std::ssize(pairs) > scope.config.pairs.vectors) {
     pairs.resize(static_cast<std::size_t>(scope.config.pairs.vectors));
@@ -31,7 +31,7 @@ void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& 
 
 void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,
                           const Eigensystem& spectrum) {
-  if (!wanted(scope)) return;
+  if (!wants_eigenvectors(scope)) return;
   std::vector<RitzPair> pairs;
   for (std::size_t i = 0; i < spectrum.values.size(); ++i) {
     RitzPair pair;

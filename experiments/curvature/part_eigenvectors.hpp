@@ -8,6 +8,8 @@
 
 namespace blockwise {
 
+bool wants_eigenvectors(const MeasurementScope& scope);
+
 // Of the pairs that were found at both ends the `vectors` with the largest |eigenvalue|, in that
 // order, to the sink `eigenvectors`. Nothing where none are asked for.
 void hand_on_eigenvectors(const MeasurementScope& scope, const PartMeasurement& work,

@@ -152,8 +152,11 @@ HessianRows rows_of_probe(const MeasurementScope& scope, PartMeasurement& work,
                                quadrature.weights[i], quadrature.residuals[i]});
   }
   if (probe.probe == 0 && scope.config.pairs.solver == "lanczos") {
-    const auto pairs = process.pairs(scope.config.pairs.count, SpectrumEnd::both,
-                                     Lanczos::Residuals::computed, scope.config.pairs.tolerance);
+    const auto vectors =
+        wants_eigenvectors(scope) ? Lanczos::Vectors::kept : Lanczos::Vectors::dropped;
+    const auto pairs =
+        process.pairs(scope.config.pairs.count, SpectrumEnd::both, Lanczos::Residuals::computed,
+                      scope.config.pairs.tolerance, vectors);
     add_pairs(rows, scope.step, work.index, pairs, work.product_error);
     hand_on_eigenvectors(scope, work, pairs);
   }

@@ -21,6 +21,7 @@
 #include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_examples.hpp"
 #include "experiments/curvature/measured_store.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/records/hessian_row_checks.hpp"
 #include "experiments/records/measured_arrays.hpp"
 #include "experiments/records/provenance.hpp"
@@ -40,6 +41,7 @@ SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
   plan.measurement = plan_measurement(config.hessian, layout);
   plan.memory = hessian_memory(config, data);
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
+  plan.file_bytes = plan.memory.files + plan.measurement.basis_file_bytes;
   return plan;
 }
 
@@ -93,15 +95,16 @@ Points points_of(const RunConfig& config, const ParameterLayout& layout) {
   return found;
 }
 
-void require_memory(const SpectrumPlan& plan, const at::Device& device) {
+void require_memory(const RunConfig& config, const SpectrumPlan& plan, const at::Device& device) {
   const auto gib = [](std::int64_t bytes) { return double(bytes) / double(1 << 30); };
   require_available(plan.peak_bytes, device,
                     fmt::format("hessian ({:.2f} GiB for the model and a product, {:.2f} for "
                                 "Lanczos vectors)",
                                 gib(plan.memory.peak), gib(plan.measurement.basis_bytes)),
                     fmt::format("{}, fewer hessian.lanczos.steps, "
-                                "hessian.lanczos.reorthogonalisation none",
+                                "hessian.lanczos.reorthogonalisation none, hessian.vectors_in file",
                                 kSmallerProducts));
+  require_room_for_vectors(config, device, plan.file_bytes);
 }
 
 // ---- the file -----------------------------------------------------------------------------------
@@ -239,6 +242,7 @@ struct PointCurvature {
   MemoryMeter meter;  // before everything that holds tensors
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
+  std::unique_ptr<TensorsInFile> files;
   std::unique_ptr<Curvature> curvature;
 
   PointCurvature(const ResolvedSpectrum& spectrum, const MeasuredPoint& point, at::Device device,
@@ -248,6 +252,7 @@ struct PointCurvature {
     config.model.from = point.model;
     store = measured_store(config, spectrum.layout, device);
     model = config.model.spec->build(*store);
+    files = vectors_in_files(config, spectrum.layout);
     curvature = std::make_unique<Curvature>(
         *model, *store,
         hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
@@ -309,7 +314,7 @@ ResolvedSpectrum resolve_spectrum(RunConfig config) {
   auto [points, models] = points_of(config, layout);
   auto hash = config_hash(config);
   auto plan = plan_spectrum(config, *data, layout);
-  require_memory(plan, resolve_device(config.trainer.device));
+  require_memory(config, plan, resolve_device(config.trainer.device));
   auto& tables = plan.measurement.tables;
   tables.examples = measured_examples(config.hessian, *data);
   tables.points = points;

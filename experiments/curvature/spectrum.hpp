@@ -17,7 +17,8 @@ namespace blockwise {
 struct SpectrumPlan {
   MeasurementPlan measurement;
   ProductMemory memory;
-  std::int64_t peak_bytes = 0;  // with the basis
+  std::int64_t peak_bytes = 0;  // with the basis, in memory
+  std::int64_t file_bytes = 0;  // the same, in files
 };
 
 struct SpectrumOutcome {

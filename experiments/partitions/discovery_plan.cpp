@@ -12,6 +12,7 @@
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/curvature/moment_batches.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/partitions/condition_measurement.hpp"
 #include "experiments/partitions/energy_measurement.hpp"
 #include "experiments/partitions/moment_measurement.hpp"
@@ -93,6 +94,7 @@ ResolvedDiscovery resolve_discovery(RunConfig given) {
   discovery.gradients = work_cost(discovery.work, hessian);
   discovery.memory = hessian_memory(config, *discovery.data);
   require_available(discovery.memory.peak, device, "partition", kSmallerProducts);
+  require_room_for_vectors(config, device, discovery.memory.files);
   discovery.hash = config_hash(config);
   return discovery;
 }

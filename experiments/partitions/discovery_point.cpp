@@ -4,6 +4,7 @@
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_store.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/partitions/section_candidates.hpp"
 
 namespace blockwise {
@@ -14,6 +15,7 @@ DiscoveryPoint::DiscoveryPoint(const ResolvedDiscovery& at, const Ranks& shared_
       device(resolve_device(at.config.trainer.device)),
       store(measured_store(at.config, at.layout, device)),
       model(at.config.model.spec->build(*store)),
+      files(vectors_in_files(at.config, at.layout)),
       vectors(at.layout, at.config.discovery, all_sections(at.config.discovery, at.layout)) {}
 
 std::unique_ptr<Curvature> DiscoveryPoint::curvature(std::int64_t further) const {

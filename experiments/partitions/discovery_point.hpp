@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/curvature.hpp"
+#include "core/memory/tensors_in_file.hpp"
 #include "experiments/partitions/discovery_plan.hpp"
 #include "experiments/partitions/section_vectors.hpp"
 #include "hessian/curvature_operators.hpp"
@@ -25,6 +26,7 @@ struct DiscoveryPoint {
   at::Device device;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
+  std::unique_ptr<TensorsInFile> files;
   SectionVectors vectors;
 };
 

@@ -12,6 +12,7 @@
 #include "experiments/curvature/kept_products.hpp"
 #include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_store.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/rates/sample_file.hpp"
 #include "hessian/curvature_operators.hpp"
 #include "hessian/evidence/best_rate.hpp"
@@ -36,12 +37,14 @@ struct RatePoint {
       : ranks(shared_by),
         device(resolve_device(search.config.trainer.device)),
         store(measured_store(search.config, search.layout, device)),
-        model(search.config.model.spec->build(*store)) {}
+        model(search.config.model.spec->build(*store)),
+        files(vectors_in_files(search.config, search.layout)) {}
 
   const Ranks& ranks;
   at::Device device;
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
+  std::unique_ptr<TensorsInFile> files;
 };
 
 // ---- curvature ----------------------------------------------------------------------------------

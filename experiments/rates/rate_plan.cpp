@@ -7,6 +7,7 @@
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/rates/measured_rates.hpp"
 
 namespace blockwise {
@@ -47,6 +48,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig given) {
   search.memory = hessian_memory(config, *search.data);
   if (rates.needs_products()) {
     require_available(search.memory.peak, device, "search-lr", kSmallerProducts);
+    require_room_for_vectors(config, device, search.memory.files);
   }
   search.hash = config_hash(config);
   return search;

@@ -14,6 +14,7 @@
 #include "core/parameters/gradient_release.hpp"
 #include "core/sampled_labels.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/curvature/vectors_in_files.hpp"
 
 namespace blockwise {
 namespace {
@@ -353,6 +354,7 @@ void Learner::with_curvature(const std::function<void(Curvature&)>& use) const {
     }
   }
   const auto model = run_.config.model.spec->build(store);
+  const auto files = vectors_in_files(run_.config, run_.layout);
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
                       config.product_method(), ranks_);
   use(curvature);

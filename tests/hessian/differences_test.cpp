@@ -172,11 +172,13 @@ TEST_CASE("The step is where truncation and rounding are least together") {
     g[0] = 50.0 * steep + 40.0 * steep * steep + 300.0 * steep * steep * steep;
     return g + rounding / std::sqrt(double(n)) * at::randn({n}, generator, at::kDouble);
   };
-  const DifferenceProducts::Product one_sided = [&](const at::Tensor& u, double h) {
-    return (gradient(h * u) - gradient(0.0 * u)) / h;
+  const DifferenceProducts::Product one_sided = [&](const at::Tensor& u, double h,
+                                                    const at::Tensor& y) {
+    y.copy_((gradient(h * u) - gradient(0.0 * u)) / h);
   };
-  const DifferenceProducts::Product central = [&](const at::Tensor& u, double h) {
-    return (gradient(h * u) - gradient(-h * u)) / (2.0 * h);
+  const DifferenceProducts::Product central = [&](const at::Tensor& u, double h,
+                                                  const at::Tensor& y) {
+    y.copy_((gradient(h * u) - gradient(-h * u)) / (2.0 * h));
   };
   const auto found = [&](const DifferenceProducts::Product& wanted, int order) {
     return choose_difference_step({one_sided, wanted, order, 30.0, 1.0, 6e-8},
@@ -196,18 +198,28 @@ TEST_CASE("The step is where truncation and rounding are least together") {
   CHECK(once.typical_error == Approx(3.0 * (40.0 * best / 50.0 + b / best / 2.5)).epsilon(0.5));
   CHECK(twice.error < once.error);
   CHECK(twice.typical_error < once.typical_error);
-  CHECK_THROWS_AS(found([](const at::Tensor& u, double) { return u / 0.0; }, 1), InputError);
+  const auto infinite = [](const at::Tensor& u, double, const at::Tensor& y) { y.copy_(u / 0.0); };
+  CHECK_THROWS_AS(found(infinite, 1), InputError);
+}
+
+TEST_CASE("The norm of a long float32 vector does not stop growing") {
+  // 2^27 ones and one 4096: in float32 one sum of their squares would stay at 2^24.
+  auto x = at::ones({std::int64_t{1} << 27});
+  x[0] = 4096.0;
+  CHECK(vector_norm(x) == Approx(std::sqrt(std::pow(2.0, 27) - 1.0 + 16777216.0)).epsilon(1e-7));
+  CHECK(vector_norm(at::zeros({0})) == 0.0);
 }
 
 TEST_CASE(
     "Without higher derivatives the step is long, without curvature there is one all the same") {
   const auto random = gaussian(50, 4, at::kDouble);
   const auto product = [&](double curvature) {
-    return [curvature](const at::Tensor& u, double) { return curvature * u; };
+    return
+        [curvature](const at::Tensor& u, double, const at::Tensor& y) { y.copy_(curvature * u); };
   };
   for (const double curvature : {0.0, 1e-20, 4.0, 1e20}) {
     const DifferenceProducts products{product(curvature), product(curvature), 2, 10.0, 1.0, 1e-16};
-    const auto step = choose_difference_step(products, at::zeros_like(random), random);
+    const auto step = choose_difference_step(products, at::zeros_like(random), random.clone());
     const double longest = curvature > 0.0 ? std::min(1.0, 0.2 / std::sqrt(curvature)) : 1.0;
     INFO(curvature);
     CHECK(step.length == Approx(longest));

@@ -337,7 +337,9 @@ TEST_CASE("The plan knows the memory of products") {
       store.initialize(1);
       const auto model = spec->build(store);
       Curvature curvature(*model, store, batches, method);
-      const CurvatureOperator a(curvature, kind, ParameterSubset(store.layout()));
+      const ParameterSubset all(store.layout());
+      const CurvatureOperator a(curvature, kind, all);
+      if (is_difference(method)) curvature.difference_step(all);
       const auto v = at::ones({a.columns()});
       auto y = at::empty_like(v);
       a.apply(v, y);
@@ -346,6 +348,30 @@ TEST_CASE("The plan knows the memory of products") {
       CHECK(double(plan.peak) == Approx(double(meter.peak_allocated())).epsilon(0.03));
       CHECK(plan.peak >= plan.model + plan.resident);
     }
+  }
+}
+
+// What is as long as the parameters: weights, the gradients' buffer, the gradient and a copy of
+// what is moved, and for a product two vectors, for the step three. Activations are small beside
+// them.
+TEST_CASE("Differences take seven vectors, and in files all but the model") {
+  const SmallModel small{
+      "gpt2",
+      "gpt2",
+      {{"vocab_size", 100}, {"block_size", 4}, {"n_layer", 12}, {"n_head", 2}, {"n_embd", 96}}};
+  const auto spec = small.spec();
+  const auto vector = double(spec->layout().size()) * 4.0;
+  const auto tokens = at::zeros({1, 4}, at::kLong);
+  for (const auto method : {ProductMethod::finite_difference, ProductMethod::central_difference}) {
+    ProductKind kind{method, CurvatureKind::hessian};
+    const auto memory = product_memory(*spec, at::kFloat, {tokens, tokens}, 1, kind);
+    CHECK(double(memory.peak) / vector == Approx(7.0).margin(0.2));
+    CHECK(memory.files == 0);
+    kind.files_from = spec->layout().size() * 2;
+    const auto beside = product_memory(*spec, at::kFloat, {tokens, tokens}, 1, kind);
+    CHECK(double(beside.files) / vector == Approx(5.0).margin(1e-9));
+    CHECK(double(beside.peak) / vector == Approx(2.0).margin(0.3));
+    CHECK(beside.resident == memory.resident);
   }
 }
 

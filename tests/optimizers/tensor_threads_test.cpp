@@ -81,7 +81,7 @@ TEST_CASE("Small tensors are halves of the memory, not every other one") {
 }
 
 TEST_CASE(
-    "A tensor that is most of the model is shared; one that is too small for threads is not") {
+    "A tensor that is most of the model is shared, and one that is too small for threads is not") {
   const TensorThreads large({10'000'000, 100'000}, {true, true}, 2);
   CHECK(large.by_all == std::vector<std::size_t>{0});
   const TensorThreads small({kernels::kSerialElements}, {true}, 2);

@@ -155,6 +155,27 @@ TEST_CASE("spectrum: differences state their error, and it covers") {
   }
 }
 
+TEST_CASE("spectrum: vectors in files give the same bits in less memory") {
+  const Prepared p;
+  const std::vector<std::string> wanted = {"method=finite_difference", "lanczos.steps=12",
+                                           "trace.products=4"};
+  const auto measured = [&](const std::string& where) {
+    fs::remove_all(p.folder / "spectrum");
+    auto settings = wanted;
+    settings.push_back("vectors_in=" + where);
+    const auto result = p.spectrum(settings);
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    CHECK((result.output.find("in files: ") != std::string::npos) == (where == "file"));
+    return read_hessian_rows(p.file());
+  };
+  const auto in_memory = measured("memory"), in_files = measured("file");
+  check_same(in_memory, in_files);
+  const auto elements = p.file().integer_column("/hessian/blocks/elements").at(0);
+  // The basis alone is twelve vectors.
+  CHECK(in_files.summary[0].peak_bytes < in_memory.summary[0].peak_bytes - 12 * 4 * elements);
+}
+
 TEST_CASE("spectrum: couplings, functions and pairs are those of the matrix") {
   const Prepared p;
   const std::vector<std::string> common = {"each=tensor", "roles=[query,mlp_out]", "damping=0.01"};
