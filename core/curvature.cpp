@@ -24,17 +24,15 @@ ForwardContext twice_differentiable() {
   return context;
 }
 
-// Parameters that are moved along a vector, and back to the bit whatever happens.
+// Parameters that are moved along a vector, and back to the bit whatever happens. `kept`: as they
+// are, packed.
 class MovedParameters {
  public:
   MovedParameters(std::vector<at::Tensor> parameters, const ParameterSubset& subset,
-                  const at::Tensor& direction)
+                  const at::Tensor& kept, const at::Tensor& direction)
       : parameters_(std::move(parameters)),
-        kept_(at::empty_like(direction)),
-        places_(subset.views(kept_)),
-        directions_(subset.views(direction)) {
-    subset.pack(parameters_, kept_);
-  }
+        places_(subset.views(kept)),
+        directions_(subset.views(direction)) {}
   ~MovedParameters() { move(0.0); }
   MovedParameters(const MovedParameters&) = delete;
   MovedParameters& operator=(const MovedParameters&) = delete;
@@ -49,9 +47,7 @@ class MovedParameters {
   }
 
  private:
-  std::vector<at::Tensor> parameters_;
-  at::Tensor kept_;
-  std::vector<at::Tensor> places_, directions_;
+  std::vector<at::Tensor> parameters_, places_, directions_;
 };
 
 }  // namespace
@@ -253,7 +249,7 @@ void Curvature::difference(const HessianProduct& product, double step, bool cent
   const auto& [in, v, out, y] = product;
   if (!central) gradient();
   {
-    const MovedParameters moved(leaves(in), in, v);
+    const MovedParameters moved(leaves(in), in, unmoved(in), v);
     moved.move(step);
     plain_gradient();
     out.pack(chosen(out, store_.gradients()), y);
@@ -268,6 +264,16 @@ void Curvature::difference(const HessianProduct& product, double step, bool cent
   y.div_(central ? 2.0 * step : step);
 }
 
+// Kept for the next product with the same tensors, which only reads it.
+const at::Tensor& Curvature::unmoved(const ParameterSubset& in) {
+  if (unmoved_.defined() && unmoved_of_ == in.parameters()) return unmoved_;
+  unmoved_.reset();
+  unmoved_ = at::empty({in.size()}, store_.parameters().options());
+  in.pack(leaves(in), unmoved_);
+  unmoved_of_ = in.parameters();
+  return unmoved_;
+}
+
 // Views of a vector over all parameters.
 std::vector<at::Tensor> Curvature::chosen(const ParameterSubset& subset,
                                           const at::Tensor& all) const {
@@ -277,12 +283,14 @@ std::vector<at::Tensor> Curvature::chosen(const ParameterSubset& subset,
   return of_subset;
 }
 
-const DifferenceStep& Curvature::difference_step(const ParameterSubset& in) {
+const DifferenceStep& Curvature::difference_step(const ParameterSubset& in,
+                                                 const std::function<void()>& before) {
   const auto known = steps_.find(in.parameters());
   if (known != steps_.end()) return known->second;
   at::NoGradGuard no_grad;
   const auto product = [&](bool central) {
-    return [this, &in, central](const at::Tensor& unit, double step, const at::Tensor& y) {
+    return [this, &in, &before, central](const at::Tensor& unit, double step, const at::Tensor& y) {
+      if (before) before();
       difference({in, unit, in, y}, step, central);
     };
   };
@@ -469,17 +477,20 @@ Curvature::Wanted Curvature::receive() const {
   return wanted;
 }
 
-void Curvature::serve() {
+void Curvature::serve(RankService* beside) {
   while (true) {
     const auto request = static_cast<Request>(ranks_->number_of_first(0));
     if (request == Request::done) return;
-    serve(request);
+    serve(request, beside);
   }
 }
 
-void Curvature::serve(Request request) {
+void Curvature::serve(Request request, RankService* beside) {
   if (request == Request::gradient) {
     gradient();
+  } else if (request == Request::beside) {
+    check_equal(beside != nullptr, true, "rank 0 asks for a service that is here");
+    beside->serve(*ranks_);
   } else if (request == Request::plain_gradient) {
     plain_gradient();
   } else if (request == Request::hessian) {

@@ -31,6 +31,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -40,6 +41,7 @@
 #include "core/difference_step.hpp"
 #include "core/losses/output_loss.hpp"
 #include "core/model.hpp"
+#include "core/parallel/rank_service.hpp"
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_subset.hpp"
 
@@ -99,14 +101,19 @@ class Curvature {
   void fisher_product(const ParameterSubset& subset, const at::Tensor& v, const at::Tensor& y);
 
   // Of every rank but 0: takes part in what rank 0 computes, until its Curvature is gone.
-  // Differences leave other parameters in the store.
-  void serve();
+  // Differences leave other parameters in the store. `beside`: for what rank 0 announces by
+  // lead_beside().
+  void serve(RankService* beside = nullptr);
+  // Of rank 0: what it asks for next is for the others' service.
+  void lead_beside() const { lead(Request::beside); }
 
   // Whether Hessian products are differences.
   bool uses_differences() const { return is_difference(method_); }
   // Of differences: how far they go with vectors over these tensors, and what they get wrong. A
-  // function of parameters and batches alone. Cost: the first time for these tensors, see above.
-  const DifferenceStep& difference_step(const ParameterSubset& in);
+  // function of parameters and batches alone. Cost: the first time for these tensors, see above;
+  // `before` is called before each of those products, and may throw.
+  const DifferenceStep& difference_step(const ParameterSubset& in,
+                                        const std::function<void()>& before = {});
   // Gradients' worth of work so far, as counted above.
   double cost() const { return cost_; }
 
@@ -114,13 +121,13 @@ class Curvature {
   struct Graph;
   struct Pullback;
   // What all ranks compute next.
-  enum class Request { gradient, plain_gradient, hessian, gauss_newton, fisher, done };
+  enum class Request { gradient, plain_gradient, hessian, gauss_newton, fisher, beside, done };
   struct Wanted;  // a product that another rank asks for
   bool leads() const { return ranks_ != nullptr && ranks_->is_first() && !ranks_->is_alone(); }
   void lead(Request request) const;
   void send(const ParameterSubset& in, const ParameterSubset& out, const at::Tensor& v) const;
   Wanted receive() const;
-  void serve(Request request);
+  void serve(Request request, RankService* beside);
   void add_ranks(const at::Tensor& values) const;
   void add_ranks(double& value) const;
   Graph build_graph(const Batch& batch, bool create_graph);
@@ -137,6 +144,7 @@ class Curvature {
   void kept_product(const HessianProduct& product);
   void fresh_products(const Graph& graph, const std::vector<HessianProduct>& products);
   void difference(const HessianProduct& product, double step, bool central);
+  const at::Tensor& unmoved(const ParameterSubset& in);
   std::vector<at::Tensor> chosen(const ParameterSubset& subset, const at::Tensor& all) const;
   void difference_product(const HessianProduct& product);
   Pullback pull_back(Request kind, const Batch& batch, const ParameterSubset& of) const;
@@ -163,6 +171,9 @@ class Curvature {
   at::Tensor gradient_;
   double loss_ = 0.0;
   std::map<std::vector<std::size_t>, DifferenceStep> steps_;  // by the tensors of a subset
+  // Of differences: the parameters of the last product's tensors, as they are.
+  at::Tensor unmoved_;
+  std::vector<std::size_t> unmoved_of_;
   double cost_ = 0.0;
 };
 

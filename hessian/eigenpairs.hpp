@@ -16,6 +16,8 @@ struct EigenpairOptions {
   double noise = 0.0;                // of a product, relative, as check_operator() measures it
   std::int64_t most_products = 300;  // without the confirmations
   std::uint64_t seed = 0;            // of further starts
+  // Other processes that keep the basis, too; outlive the process. ThickRestart only.
+  const BasisKeepers* keepers = nullptr;
 };
 
 struct EigenpairResult {

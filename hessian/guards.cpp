@@ -219,7 +219,7 @@ std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t mo
   const auto& layout = curvature.store().layout();
   const ParameterSubset all(layout);
   // Of differences, before there are other vectors: it takes the most.
-  if (curvature.uses_differences()) curvature.difference_step(all);
+  if (curvature.uses_differences()) curvature.difference_step(all, before);
   auto product = at::empty_like(parameters);
   std::vector<SymmetryCheck> checks;
   for (const auto i : checked_symmetries(layout, most)) {

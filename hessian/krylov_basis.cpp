@@ -132,63 +132,125 @@ bool has_kernel(const at::Tensor& w) {
 
 }  // namespace
 
-KrylovBasis::KrylovBasis(std::int64_t size, std::int64_t capacity, const at::TensorOptions& options)
-    : vectors_(at::empty({capacity, size}, options)) {}
+KrylovBasis::KrylovBasis(std::int64_t size, std::int64_t capacity, const at::TensorOptions& options,
+                         const BasisKeepers* keepers)
+    : size_(size) {
+  auto own = size;
+  if (keepers != nullptr) {
+    const auto dtype = c10::typeMetaToScalarType(options.dtype());
+    others_ = std::make_shared<const SpreadVectors>(*keepers, size, capacity, dtype);
+    own = others_->own_elements();
+  }
+  vectors_ = at::empty({capacity, own}, options);
+}
+
+at::Tensor KrylovBasis::own_part(const at::Tensor& whole) const {
+  return others_ ? whole.narrow(0, 0, vectors_.size(1)) : whole;
+}
+
+at::Tensor KrylovBasis::vector(std::int64_t i) const {
+  if (!others_) return vectors_.select(0, i);
+  auto whole = at::empty({size_}, vectors_.options());
+  own_part(whole).copy_(vectors_.select(0, i));
+  others_->read(i, whole);
+  return whole;
+}
 
 void KrylovBasis::append(const at::Tensor& v, double scale) {
   if (count_ == capacity()) {
     throw InvariantError(fmt::format("a basis for {} vectors got one more", capacity()));
   }
   auto place = vectors_.select(0, count_++);
-  at::mul_out(place, v, at::scalar_tensor(scale, v.options()));
+  at::mul_out(place, own_part(v), at::scalar_tensor(scale, v.options()));
+  if (others_) others_->append(v, scale);
 }
 
-std::vector<double> KrylovBasis::coefficients(const at::Tensor& w) const {
-  const auto n = vectors_.size(1);
+void KrylovBasis::truncate(std::int64_t count) {
+  count_ = count;
+  if (others_) others_->truncate(count);
+}
+
+namespace {
+
+// Of rows [count, n]: c_i = q_i . w.
+std::vector<double> row_coefficients(const at::Tensor& rows, const at::Tensor& w) {
+  const auto count = rows.size(0), n = rows.size(1);
   if (!has_kernel(w)) {
     // c = Q w for vectors as rows of Q
-    const auto c = vectors().mv(w).to(at::kCPU, at::kDouble).contiguous();
-    return {c.data_ptr<double>(), c.data_ptr<double>() + count_};
+    const auto c = rows.mv(w).to(at::kCPU, at::kDouble).contiguous();
+    return {c.data_ptr<double>(), c.data_ptr<double>() + count};
   }
   if (w.scalar_type() == at::kFloat) {
-    return coefficients_of(vectors_.data_ptr<float>(), count_, n, w.data_ptr<float>(), n);
+    return coefficients_of(rows.data_ptr<float>(), count, n, w.data_ptr<float>(), n);
   }
-  return coefficients_of(vectors_.data_ptr<double>(), count_, n, w.data_ptr<double>(), n);
+  return coefficients_of(rows.data_ptr<double>(), count, n, w.data_ptr<double>(), n);
+}
+
+void subtract_rows_from(const at::Tensor& rows, const std::vector<double>& c, const at::Tensor& w) {
+  const auto n = rows.size(1);
+  if (!has_kernel(w)) {
+    // w <- w - Q^T c
+    w.sub_(rows.t().mv(at::tensor(c, at::kDouble).to(w.options())));
+  } else if (w.scalar_type() == at::kFloat) {
+    subtract_from(rows.data_ptr<float>(), n, c, w.data_ptr<float>(), n);
+  } else {
+    subtract_from(rows.data_ptr<double>(), n, c, w.data_ptr<double>(), n);
+  }
+}
+
+}  // namespace
+
+std::vector<double> KrylovBasis::coefficients(const at::Tensor& w) const {
+  auto c = row_coefficients(kept(), own_part(w));
+  if (others_) others_->add_coefficients(w, c);
+  return c;
 }
 
 void KrylovBasis::subtract(const std::vector<double>& c, const at::Tensor& w) const {
   check_equal(static_cast<std::int64_t>(c.size()), count_, "coefficients of a basis");
-  const auto n = vectors_.size(1);
-  if (!has_kernel(w)) {
-    // w <- w - Q^T c
-    w.sub_(vectors().t().mv(at::tensor(c, at::kDouble).to(w.options())));
-  } else if (w.scalar_type() == at::kFloat) {
-    subtract_from(vectors_.data_ptr<float>(), n, c, w.data_ptr<float>(), n);
-  } else {
-    subtract_from(vectors_.data_ptr<double>(), n, c, w.data_ptr<double>(), n);
-  }
+  if (others_) others_->hand_out(c, w);
+  subtract_rows_from(kept(), c, own_part(w));
+  if (others_) others_->collect(w);
 }
 
-void KrylovBasis::rotate(const double* rotation, std::int64_t kept) {
-  const auto turn = at::from_blob(const_cast<double*>(rotation), {kept, count_}, at::kDouble)
+void KrylovBasis::rotate(const double* rotation, std::int64_t kept_count) {
+  const auto turn = at::from_blob(const_cast<double*>(rotation), {kept_count, count_}, at::kDouble)
                         .to(vectors_.options());
   const auto n = vectors_.size(1);
   for (std::int64_t begin = 0; begin < n; begin += kColumns) {
-    const auto count = std::min(kColumns, n - begin);
+    const auto width = std::min(kColumns, n - begin);
     // Columns of Q <- R^T Q, some at a time: they are read before they are written.
-    const auto turned = turn.mm(vectors().narrow(1, begin, count));
-    vectors_.narrow(0, 0, kept).narrow(1, begin, count).copy_(turned);
+    const auto turned = turn.mm(kept().narrow(1, begin, width));
+    vectors_.narrow(0, 0, kept_count).narrow(1, begin, width).copy_(turned);
   }
-  count_ = kept;
+  if (others_) others_->rotate(rotation, count_, kept_count);
+  count_ = kept_count;
 }
 
 at::Tensor KrylovBasis::combine(const std::vector<double>& c) const {
-  auto sum = at::zeros({vectors_.size(1)}, vectors_.options());
+  auto sum = at::zeros({size_}, vectors_.options());
   // 0 - sum of (-c_i) q_i
   std::vector<double> negative(c.size());
   std::transform(c.begin(), c.end(), negative.begin(), std::negate<>());
   subtract(negative, sum);
   return sum;
+}
+
+void KrylovBasis::save(const StateWriter& state) const {
+  state.number("vectors", count_);
+  for (std::int64_t i = 0; i < count_; ++i) {
+    state.array(fmt::format("vector-{}", i), vector(i), "of the basis");
+  }
+}
+
+void KrylovBasis::load(const StateReader& state) {
+  const auto count = read_count(state, "vectors", capacity());
+  truncate(0);
+  auto whole = at::empty({size_}, vectors_.options());
+  for (std::int64_t i = 0; i < count; ++i) {
+    read_into(state, fmt::format("vector-{}", i), whole);
+    append(whole, 1.0);
+  }
 }
 
 double inner_product(const at::Tensor& a, const at::Tensor& b) {

@@ -85,7 +85,8 @@ Lanczos::Lanczos(const LinearOperator& a, const at::Tensor& start, const Lanczos
     : matrix_(a),
       options_(options),
       basis_(a.rows(), options.reorthogonalisation == Reorthogonalisation::none ? 2 : room(options),
-             a.options()),
+             a.options(),
+             options.reorthogonalisation == Reorthogonalisation::none ? nullptr : options.keepers),
       next_(start.clone()) {
   require_input(a.symmetric(), "Lanczos needs a symmetric operator");
   require_input(options.steps >= 1 && room(options) <= a.rows(),
@@ -253,7 +254,7 @@ void Lanczos::save(const StateWriter& state) const {
   state.number("broke_down", std::int64_t{broke_down_});
   write_values(state, "alpha", tridiagonal_.alpha, "diagonal of T");
   write_values(state, "beta", tridiagonal_.beta, "beside it");
-  state.array("basis", basis_.vectors(), "the vectors that are kept, one a row");
+  basis_.save(state);
   state.array("next", next_, "the next vector");
 }
 
@@ -275,13 +276,11 @@ void Lanczos::load(const StateReader& state) {
   expect_number(state, "reorthogonalisation",
                 static_cast<std::int64_t>(options_.reorthogonalisation));
   const auto steps = saved_steps(state, room(options_));
-  const auto basis = read_rows_like(state, "basis", next_, basis_.capacity());
+  basis_.load(state);
   // One vector per step where all are kept; the last two otherwise.
   const bool whole = options_.reorthogonalisation != Reorthogonalisation::none;
-  require_input(basis.size(0) == (whole ? steps : std::min<std::int64_t>(steps, 2)),
-                "{}: {} vectors after {} steps", state.place_of("basis"), basis.size(0), steps);
-  basis_.truncate(0);
-  for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
+  require_input(basis_.count() == (whole ? steps : std::min<std::int64_t>(steps, 2)),
+                "{}: {} vectors after {} steps", state.place(), basis_.count(), steps);
   read_into(state, "next", next_);
   tridiagonal_ = {read_values(state, "alpha", steps), read_values(state, "beta", steps)};
   broke_down_ = state.number("broke_down") != 0;

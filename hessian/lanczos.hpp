@@ -37,6 +37,8 @@ struct LanczosOptions {
   // roundings of the dtype. A beta below 16 * noise * ||T|| ends the process: what follows would be
   // noise.
   double noise = 0.0;
+  // Other processes that keep the basis, too, where there is one; outlive the process.
+  const BasisKeepers* keepers = nullptr;
 };
 
 struct Tridiagonal {
@@ -106,9 +108,9 @@ class Lanczos {
   std::vector<RitzPair> pairs(std::int64_t k, SpectrumEnd end, Residuals residuals,
                               double tolerance = 1e-6, Vectors vectors = Vectors::kept) const;
 
-  // The whole state, so that a stopped process goes on with the same bits: arrays alpha, beta,
-  // basis, next. load() throws InputError for a process of another size, other options, or a
-  // damaged state.
+  // The whole state, so that a stopped process goes on with the same bits: arrays alpha, beta, the
+  // basis' vectors, next. load() throws InputError for a process of another size, other options, or
+  // a damaged state.
   void save(const StateWriter& state) const;
   void load(const StateReader& state);
 

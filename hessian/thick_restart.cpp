@@ -38,7 +38,7 @@ ThickRestart::ThickRestart(const LinearOperator& a, const at::Tensor& start,
                            const EigenpairOptions& options)
     : matrix_(a),
       options_(options),
-      basis_(a.rows(), eigenpair_basis(options, a.rows()), a.options()),
+      basis_(a.rows(), eigenpair_basis(options, a.rows()), a.options(), options.keepers),
       next_(start.clone()),
       projected_(Eigen::MatrixXd::Zero(basis_.capacity(), basis_.capacity())) {
   require_input(a.symmetric(), "Lanczos needs a symmetric operator");
@@ -235,7 +235,7 @@ void ThickRestart::save(const StateWriter& state) const {
   if (!found_.empty()) {
     write_values(state, "found", found_, "the wanted pairs' values when the present start began");
   }
-  state.array("basis", basis_.vectors(), "the vectors that are kept, one a row");
+  basis_.save(state);
   state.array("next", next_, "the next vector");
 }
 
@@ -254,10 +254,8 @@ void ThickRestart::load(const StateReader& state) {
   scale_ = scales[1];
   const auto m = basis_.capacity();
   read_into(state, "s", at::from_blob(projected_.data(), {m, m}, at::kDouble));
-  const auto basis = read_rows_like(state, "basis", next_, basis_.capacity());
-  require_input(!ended_ || basis.size(0) > 0, "{}: it has ended without a vector", state.place());
-  basis_.truncate(0);
-  for (std::int64_t i = 0; i < basis.size(0); ++i) basis_.append(basis.select(0, i), 1.0);
+  basis_.load(state);
+  require_input(!ended_ || basis_.count() > 0, "{}: it has ended without a vector", state.place());
   read_into(state, "next", next_);
 }
 

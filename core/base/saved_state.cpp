@@ -34,15 +34,6 @@ void read_into(const StateReader& state, const std::string& name, const at::Tens
   tensor.copy_(read_shaped(state, name, shape, tensor.options()));
 }
 
-at::Tensor read_rows_like(const StateReader& state, const std::string& name, const at::Tensor& like,
-                          std::int64_t most) {
-  const auto shape = state.shape(name);
-  require_input(shape.size() == 2 && shape[0] >= 0 && shape[0] <= most && shape[1] == like.size(-1),
-                "{}: the shape is {}, this process has room for {} rows of {}",
-                state.place_of(name), shape_text(shape), most, like.size(-1));
-  return read_shaped(state, name, shape, like.options()).to(like.device());
-}
-
 std::vector<double> read_values(const StateReader& state, const std::string& name) {
   constexpr std::int64_t kMost = std::int64_t{1} << 27;  // 1 GiB
   const auto shape = state.shape(name);

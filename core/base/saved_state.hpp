@@ -41,9 +41,6 @@ void write_values(const StateWriter& state, const std::string& name,
 
 // into a tensor that is there, of the same shape and type;
 void read_into(const StateReader& state, const std::string& name, const at::Tensor& tensor);
-// at most `most` rows, each like those of `like` [., columns];
-at::Tensor read_rows_like(const StateReader& state, const std::string& name, const at::Tensor& like,
-                          std::int64_t most);
 // one-dimensional float64, of any length or of this one;
 std::vector<double> read_values(const StateReader& state, const std::string& name);
 std::vector<double> read_values(const StateReader& state, const std::string& name,

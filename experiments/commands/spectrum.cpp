@@ -342,8 +342,8 @@ void add_checkpoints(SpectrumOptions& options) {
 
 int spectrum_command(SpectrumOptions options) {
   add_checkpoints(options);
-  const auto spectrum = resolve_spectrum(read_config(options));
   const auto place = rank_place(::getenv);
+  const auto spectrum = resolve_spectrum(read_config(options), place.size);
   const auto timeout = std::chrono::seconds(spectrum.config.parallel.timeout_seconds);
   if (place.rank > 0) {
     if (options.dry_run) return 0;

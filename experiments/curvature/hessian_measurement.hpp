@@ -34,7 +34,8 @@ struct MeasurementTask {
   const HessianTables& tables;  // of plan_measurement()
   Curvature& curvature;
   std::int64_t step;
-  std::filesystem::path state = {};  // a file for running processes; empty: none
+  std::filesystem::path state = {};       // a file for running processes; empty: none
+  const BasisKeepers* keepers = nullptr;  // other ranks that keep Lanczos vectors, too
 };
 
 // Measures. `done` are rows of an earlier attempt at the same step, which are not computed again;

@@ -65,7 +65,8 @@ constexpr std::int64_t kBeside = 3;   // start, next vector and a residual's pro
 constexpr std::int64_t kOfMeans = 8;  // vectors in double of a mean and its spread, twice
 
 // Lanczos vectors and those beside them, of each kind of work that is asked for.
-std::vector<Blocks> vector_blocks(const HessianConfig& config, const HessianPart& part) {
+std::vector<Blocks> vector_blocks(const HessianConfig& config, const HessianPart& part,
+                                  std::int64_t ranks) {
   const std::int64_t element = config.precision == "fp64" ? 8 : 4;
   const auto bytes = [&](std::int64_t vectors, std::int64_t of_element) {
     return checked_product("hessian: bytes of a vector's elements x parameters",
@@ -74,16 +75,19 @@ std::vector<Blocks> vector_blocks(const HessianConfig& config, const HessianPart
   const auto both_ends = std::min(2 * config.pairs.count, part.size());
   const bool own_solver = config.pairs.solver != "lanczos" && config.pairs.count > 0;
   const bool keeps = config.lanczos.reorthogonalisation != "none";
-  std::vector<Blocks> kinds = {with_vectors(bytes(keeps ? most_steps_of(config, part) : 2, element),
-                                            kBeside + (config.pairs.vectors > 0 ? both_ends : 0),
-                                            bytes(1, element))};
+  // Ranks keep a share of the basis each; without one, the two vectors are rank 0's.
+  const auto share = [&](std::int64_t whole) { return ceil_divide(whole, ranks); };
+  const auto basis = keeps ? share(bytes(most_steps_of(config, part), element)) : bytes(2, element);
+  std::vector<Blocks> kinds = {
+      with_vectors(basis, kBeside + (config.pairs.vectors > 0 ? both_ends : 0), bytes(1, element))};
   if (pairs_from_matrix(config, part)) {
     kinds.push_back({bytes(3 * part.size(), 8)});
   } else if (own_solver) {
-    const std::int64_t of = config.pairs.solver == "spectra" ? 8 : element;
+    const bool spectra = config.pairs.solver == "spectra";
+    const std::int64_t of = spectra ? 8 : element;
+    const auto vectors = bytes(eigenpair_basis(own_solver_options(config), part.size()), of);
     kinds.push_back(
-        with_vectors(bytes(eigenpair_basis(own_solver_options(config), part.size()), of),
-                     kBeside + both_ends, bytes(1, of)));
+        with_vectors(spectra ? vectors : share(vectors), kBeside + both_ends, bytes(1, of)));
   }
   // Hutch++ and XTrace keep their sketches on the host in float64.
   if (config.trace.method != "hutchinson") kinds.push_back({bytes(2 * config.trace.products, 8)});
@@ -95,10 +99,10 @@ struct BasisBytes {
   std::int64_t memory = 0, files = 0;
 };
 
-BasisBytes basis_bytes(const HessianConfig& config, const HessianPart& part,
+BasisBytes basis_bytes(const HessianConfig& config, const HessianPart& part, std::int64_t ranks,
                        std::int64_t files_from) {
   BasisBytes most;
-  for (const auto& blocks : vector_blocks(config, part)) {
+  for (const auto& blocks : vector_blocks(config, part, ranks)) {
     BasisBytes sum;
     for (const auto block : blocks) {
       auto& where = block >= files_from ? sum.files : sum.memory;
@@ -158,7 +162,8 @@ bool wants_energies(const HessianConfig& config, const Parameter& parameter) {
   return !config.energies.partitions.empty() && fits && layer && name && parameter.is_matrix();
 }
 
-MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout) {
+MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout,
+                                 std::int64_t ranks) {
   MeasurementPlan plan;
   plan.tables.parts = select_parts(layout, config.selection(layout));
   for (const auto& part : plan.tables.parts) {
@@ -174,7 +179,7 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   for (const auto& part : plan.tables.parts) {
     const auto of_part = part_products(config, part) + coupling_products(config, part);
     plan.products = checked_sum("hessian: products", plan.products, of_part);
-    const auto basis = basis_bytes(config, part, config.files_from(layout.size()));
+    const auto basis = basis_bytes(config, part, ranks, config.files_from(layout.size()));
     plan.basis_bytes = std::max(plan.basis_bytes, basis.memory);
     plan.basis_file_bytes = std::max(plan.basis_file_bytes, basis.files);
   }

@@ -33,7 +33,9 @@ struct MeasurementPlan {
   std::int64_t lanczos_steps = 0;     // per probe of the largest part
 };
 
-// Throws InputError where no part matches, or a part does not fit what is asked of it.
-MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout);
+// Of each of `ranks` processes. Throws InputError where no part matches, or a part does not fit
+// what is asked of it.
+MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLayout& layout,
+                                 std::int64_t ranks = 1);
 
 }  // namespace blockwise

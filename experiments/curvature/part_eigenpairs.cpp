@@ -40,7 +40,8 @@ bool find_eigenpairs(const MeasurementScope& scope, PartMeasurement& work) {
       gaussian(work.part.size(),
                probe_generator(scope.seed(ProbeStream::lanczos), ProbePlace::eigenpair_start),
                work.a.options());
-  const auto options = scope.config.eigenpair_options(work.check.noise);
+  auto options = scope.config.eigenpair_options(work.check.noise);
+  options.keepers = scope.keepers;
   const bool ours = scope.config.pairs.solver == "thick_restart";
   const auto found = pairs_from_matrix(scope.config, work.part)
                          ? dense_eigenpairs(work.kept, options)

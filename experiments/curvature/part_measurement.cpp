@@ -76,7 +76,10 @@ at::Tensor part_gradient(Curvature& curvature, const HessianPart& part) {
 void check_part(const MeasurementScope& scope, PartMeasurement& work) {
   auto& row = work.summary;
   // Before there are other vectors: it takes the most.
-  if (scope.curvature.uses_differences()) scope.curvature.difference_step(work.part.subset);
+  if (scope.curvature.uses_differences()) {
+    const auto watch = scope.watch(work.part.name);
+    scope.curvature.difference_step(work.part.subset, [&] { watch.leave_if_stopped(); });
+  }
   if (scope.config.guards) {
     work.check = check_operator(work.a, scope.seed(ProbeStream::lanczos));
     row.noise = work.check.noise;

@@ -36,9 +36,9 @@ std::unique_ptr<Lanczos> make_process(const MeasurementScope& scope, PartMeasure
   const auto generator =
       probe_generator(scope.seed(ProbeStream::lanczos), static_cast<std::uint64_t>(p));
   const auto start = gaussian(work.part.size(), generator, work.a.options());
-  const LanczosOptions options{steps_of(scope.config, work.part),
-                               most_steps_of(scope.config, work.part),
-                               scope.config.lanczos_reorthogonalisation(), work.check.noise};
+  const LanczosOptions options{
+      steps_of(scope.config, work.part), most_steps_of(scope.config, work.part),
+      scope.config.lanczos_reorthogonalisation(), work.check.noise, scope.keepers};
   auto process = std::make_unique<Lanczos>(work.a, start, options);
   if (scope.has_state()) {
     load_state(scope.state, [&](const Hdf5File& file) {

@@ -35,10 +35,10 @@ const FileFormat kFormat = {"blockwise-spectrum", 1};
 fs::path file_of(const RunConfig& config) { return fs::path(config.output) / "spectrum.h5"; }
 
 SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
-                           const ParameterLayout& layout) {
+                           const ParameterLayout& layout, std::int64_t ranks) {
   SpectrumPlan plan;
   require_measured_store(config, layout, resolve_device(config.trainer.device));
-  plan.measurement = plan_measurement(config.hessian, layout);
+  plan.measurement = plan_measurement(config.hessian, layout, ranks);
   plan.memory = hessian_memory(config, data);
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
   plan.file_bytes = plan.memory.files + plan.measurement.basis_file_bytes;
@@ -276,9 +276,11 @@ bool measure_point(OpenFile& open, const ResolvedSpectrum& spectrum, const Measu
       [&](const std::string& what) { hooks.product(++products, what); },
       [&] { return at.meter.peak_allocated(); },
       [&](std::size_t part, const auto& pairs) { write_eigenvectors(file, group, part, pairs); }};
-  return measure_hessian({config.hessian, spectrum.plan.measurement.tables, *at.curvature,
-                          point.step, fs::path(config.output) / "lanczos.h5"},
-                         open.done, sinks, hooks.stop);
+  const BasisKeepers keepers(ranks, [&] { at.curvature->lead_beside(); });
+  return measure_hessian(
+      {config.hessian, spectrum.plan.measurement.tables, *at.curvature, point.step,
+       fs::path(config.output) / "lanczos.h5", ranks.is_alone() ? nullptr : &keepers},
+      open.done, sinks, hooks.stop);
 }
 
 void lead_end(const Ranks& ranks, RunState state) {
@@ -289,7 +291,8 @@ SpectrumOutcome serve_points(const ResolvedSpectrum& spectrum, at::Device device
                              const Ranks& ranks) {
   const auto serve = [&](std::int64_t point) {
     const PointCurvature at(spectrum, spectrum.points[std::size_t(point)], device, ranks);
-    at.curvature->serve();
+    BasisService basis;
+    at.curvature->serve(&basis);
   };
   SpectrumOutcome outcome;
   outcome.state = static_cast<RunState>(serve_work(ranks, {serve}));
@@ -307,13 +310,13 @@ bool measure_into(OpenFile& open, const ResolvedSpectrum& spectrum, const Spectr
 
 }  // namespace
 
-ResolvedSpectrum resolve_spectrum(RunConfig config) {
+ResolvedSpectrum resolve_spectrum(RunConfig config, std::int64_t ranks) {
   auto data = open_data(config);
   require_examples(config.hessian, *data);
   auto layout = config.model.spec->layout();
   auto [points, models] = points_of(config, layout);
   auto hash = config_hash(config);
-  auto plan = plan_spectrum(config, *data, layout);
+  auto plan = plan_spectrum(config, *data, layout, ranks);
   require_memory(config, plan, resolve_device(config.trainer.device));
   auto& tables = plan.measurement.tables;
   tables.examples = measured_examples(config.hessian, *data);

@@ -41,8 +41,9 @@ struct ResolvedSpectrum {
 };
 
 // Throws InputError where the batches do not exist, no part matches, a matrix would be too large,
-// models have different tensors, or the plan does not fit into the memory that is available.
-ResolvedSpectrum resolve_spectrum(RunConfig config);
+// models have different tensors, or the plan does not fit into the memory that is available. ranks:
+// processes that will measure together.
+ResolvedSpectrum resolve_spectrum(RunConfig config, std::int64_t ranks = 1);
 
 // After every product: products done, and what for.
 using ProductObserver = std::function<void(std::int64_t, const std::string&)>;

@@ -114,7 +114,10 @@ RunOutcome follow(const ResolvedRun& run, at::Device device, const Ranks& ranks)
         learner.mean_loss(*run.data->test_set(), never_stop);
         break;
       case RankCommand::measure:
-        learner.with_curvature([](Curvature& curvature) { curvature.serve(); });
+        learner.with_curvature([](Curvature& curvature) {
+          BasisService basis;
+          curvature.serve(&basis);
+        });
         break;
       case RankCommand::collect:
         learner.optimizer().collect(ranks.number_of_first(0));

@@ -288,7 +288,10 @@ void Run::measure() {
   bool is_whole = false;
   lead(learner_.ranks(), RankCommand::measure);
   learner_.with_curvature([&](Curvature& curvature) {
-    is_whole = measure_hessian({config, tables, curvature, step_}, {}, sinks, hooks_.stop);
+    const BasisKeepers keepers(learner_.ranks(), [&] { curvature.lead_beside(); });
+    const auto* others = learner_.ranks().is_alone() ? nullptr : &keepers;
+    is_whole =
+        measure_hessian({config, tables, curvature, step_, {}, others}, {}, sinks, hooks_.stop);
   });
   if (!is_whole) return;
   recorder_.record(all);

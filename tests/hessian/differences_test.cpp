@@ -160,6 +160,21 @@ TEST_CASE("The step of differences is found once for the tensors of a subset, an
   CHECK(calibration_cost(ProductMethod::kept_graph) == 0.0);
 }
 
+TEST_CASE("The search for a step can be left, and the parameters stay what they are") {
+  Setup setup(16, 50, at::kDouble);
+  const ParameterSubset all(setup.spec->layout());
+  const auto before = setup.store->parameters().clone();
+  auto curvature = setup.curvature(ProductMethod::central_difference);
+  int asked = 0;
+  const auto leave = [&] {
+    if (++asked == 3) throw InputError("left");
+  };
+  CHECK_THROWS_WITH(curvature.difference_step(all, leave), "left");
+  CHECK(at::equal(setup.store->parameters(), before));
+  const auto found = curvature.difference_step(all).length;
+  CHECK(found == setup.curvature(ProductMethod::central_difference).difference_step(all).length);
+}
+
 // A gradient with curvature 50 in one direction and little elsewhere, second and third powers along
 // it, and noise of norm 1e-6 for rounding.
 TEST_CASE("The step is where truncation and rounding are least together") {

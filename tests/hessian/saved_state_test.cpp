@@ -61,8 +61,8 @@ std::string with_array(const Process& saved, Process fresh, const std::string& n
   save_state(folder / "t.h5", [&](Hdf5File& file) {
     const Hdf5StateWriter state(file, "/q");
     for (const auto& key :
-         {"rows", "sections", "levels", "done", "reorthogonalisation", "broke_down", "capacity",
-          "products", "restarts", "starts", "converged", "copies_found", "ended"}) {
+         {"rows", "vectors", "sections", "levels", "done", "reorthogonalisation", "broke_down",
+          "capacity", "products", "restarts", "starts", "converged", "copies_found", "ended"}) {
       try {
         state.number(key, old.integer_attribute("/p", key));
       } catch (const InputError&) {  // of another kind of process
@@ -143,8 +143,11 @@ TEST_CASE("A saved state that was changed is refused: Lanczos") {
   CHECK_THAT(with_array(saved, lanczos(), "alpha", {2, 1}), Contains("/q/alpha"));
   // One number less than steps: the last one would be read beyond the end.
   CHECK_THAT(with_array(saved, lanczos(), "beta", {1}), Contains("/q/beta: the shape is [1]"));
-  CHECK_THAT(with_array(saved, lanczos(), "basis", {5, 6}), Contains("room for 4 rows of 6"));
-  CHECK_THAT(with_array(saved, lanczos(), "basis", {2, 7}), Contains("room for 4 rows of 6"));
+  CHECK_THAT(with_array(saved, lanczos(), "vector-1", {7}), Contains("the shape is [7]"));
+  CHECK_THAT(loaded(saved, lanczos(),
+                    [](Hdf5File& f) { f.set_attribute("/p", "vectors", std::int64_t{5}); }),
+             Contains("vectors is 5, allowed are 0 to 4"));
+  CHECK_THAT(with_array(saved, lanczos(), "vector-1", {1, 6}), Contains("the shape is [1, 6]"));
   CHECK_THAT(with_array(saved, lanczos(), "next", {1}), Contains("/q/next: the shape is [1]"));
 }
 
@@ -159,7 +162,7 @@ TEST_CASE("A saved state that was changed is refused: eigenpairs") {
   CHECK_THAT(with("products", -1), Contains("products is -1"));
   CHECK_THAT(with("restarts", 1000), Contains("restarts is 1000"));
   CHECK_THAT(with_array(saved, thick(), "scales", {1}), Contains("/q/scales: the shape is [1]"));
-  CHECK_THAT(with_array(saved, thick(), "basis", {7, 6}), Contains("room for"));
+  CHECK_THAT(with_array(saved, thick(), "vector-0", {7}), Contains("the shape is [7]"));
   CHECK_THAT(with_array(saved, thick(), "next", {1}), Contains("/q/next"));
 }
 
