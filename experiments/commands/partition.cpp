@@ -9,6 +9,7 @@
 #include "core/base/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
@@ -146,19 +147,15 @@ void print_json(const DiscoveryOutcome& outcome) {
   fmt::print("{}\n", json_text(word));
 }
 
-int serve(const ResolvedDiscovery& discovery, const RankPlace& place, std::chrono::seconds timeout,
-          bool dry_run) {
-  if (dry_run) return kExitFinished;
-  install_stop_handlers("product");
-  return serve_discovery(discovery, Ranks(place, timeout)) ? kExitFinished : kExitInterrupted;
-}
-
 int partition_command(const PartitionOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto discovery = resolve_discovery(read_config(options));
   const auto place = rank_place(::getenv);
   const std::chrono::seconds timeout(discovery.config.parallel.timeout_seconds);
-  if (place.rank > 0) return serve(discovery, place, timeout, options.dry_run);
+  if (place.rank > 0) {
+    return follow_first(place, timeout, options.dry_run,
+                        [&](const Ranks& ranks) { return serve_discovery(discovery, ranks); });
+  }
   // Files that do not fit are an error before the work, not after it.
   for (const auto& path : options.agree_with) read_partition(path, discovery.layout);
   print_note(discovery.memory.note);

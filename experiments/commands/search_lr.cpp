@@ -8,6 +8,7 @@
 #include "core/base/error.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
@@ -116,19 +117,15 @@ void print_json(const RateSearchOutcome& outcome) {
   fmt::print("{}\n", json_text(word));
 }
 
-int serve(const ResolvedRateSearch& search, const RankPlace& place, std::chrono::seconds timeout,
-          bool dry_run) {
-  if (dry_run) return kExitFinished;
-  install_stop_handlers("product");
-  return serve_rate_search(search, Ranks(place, timeout)) ? kExitFinished : kExitInterrupted;
-}
-
 int search_lr_command(const SearchLrOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto search = resolve_rate_search(read_config(options));
   const auto place = rank_place(::getenv);
   const std::chrono::seconds timeout(search.config.parallel.timeout_seconds);
-  if (place.rank > 0) return serve(search, place, timeout, options.dry_run);
+  if (place.rank > 0) {
+    return follow_first(place, timeout, options.dry_run,
+                        [&](const Ranks& ranks) { return serve_rate_search(search, ranks); });
+  }
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
   if (!options.json) print_plan(search);
   if (options.dry_run) return 0;

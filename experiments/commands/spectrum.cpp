@@ -13,6 +13,7 @@
 #include "core/text/text_table.hpp"
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
+#include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
@@ -346,9 +347,9 @@ int spectrum_command(SpectrumOptions options) {
   const auto spectrum = resolve_spectrum(read_config(options), place.size);
   const auto timeout = std::chrono::seconds(spectrum.config.parallel.timeout_seconds);
   if (place.rank > 0) {
-    if (options.dry_run) return 0;
-    install_stop_handlers("product");
-    return exit_code_of(measure_spectrum(spectrum, {}, Ranks(place, timeout)).state);
+    return follow_first(place, timeout, options.dry_run, [&](const Ranks& ranks) {
+      return measure_spectrum(spectrum, {}, ranks).state;
+    });
   }
   print_note(spectrum.plan.memory.note);
   if (!options.json) print_plan(spectrum);

@@ -155,12 +155,13 @@ DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOrac
   return outcome;
 }
 
-bool serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks) {
+RunState serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks) {
   require_no_trials(discovery, ranks);
   set_threads(discovery.config.trainer.threads);
   const DiscoveryPoint point(discovery, ranks);
   const auto curvature = [&](std::int64_t further) { point.curvature(further)->serve(); };
-  return serve_work(ranks, {curvature, [&] { moments_at(point, {}); }}) != 0;
+  const bool finished = serve_work(ranks, {curvature, [&] { moments_at(point, {}); }}) != 0;
+  return finished ? RunState::finished : RunState::interrupted;
 }
 
 }  // namespace blockwise

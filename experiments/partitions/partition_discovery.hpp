@@ -10,6 +10,7 @@
 #include "experiments/partitions/partition_scores.hpp"
 #include "experiments/partitions/partition_validation.hpp"
 #include "experiments/partitions/search_decisions.hpp"
+#include "experiments/records/run_state.hpp"
 #include "experiments/sweeps/loss_oracle.hpp"
 
 namespace blockwise {
@@ -35,8 +36,8 @@ DiscoveryOutcome discover_partition(const ResolvedDiscovery& discovery, LossOrac
                                     const WorkObserver& observe, const StopQuery& stop,
                                     const Ranks& ranks = Ranks());
 
-// The part of every rank but 0; whether the search finished. Several processes share products and
+// The part of every rank but 0; how the search ended. Several processes share products and
 // second moments; trials are processes of their own: throws InputError by loss.
-bool serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks);
+RunState serve_discovery(const ResolvedDiscovery& discovery, const Ranks& ranks);
 
 }  // namespace blockwise

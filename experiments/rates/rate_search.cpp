@@ -94,10 +94,10 @@ RateSearchOutcome search_rates(const ResolvedRateSearch& search, LossOracle& ora
   return outcome;
 }
 
-bool serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks) {
+RunState serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks) {
   require_no_trials(search, ranks);
   set_threads(search.config.trainer.threads);
-  return serve_rates(search, ranks) != 0;
+  return serve_rates(search, ranks) != 0 ? RunState::finished : RunState::interrupted;
 }
 
 }  // namespace blockwise

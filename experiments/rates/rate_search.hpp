@@ -8,6 +8,7 @@
 #include "experiments/rates/coordinate_search.hpp"
 #include "experiments/rates/left_out_search.hpp"
 #include "experiments/rates/measured_rates.hpp"
+#include "experiments/records/run_state.hpp"
 
 namespace blockwise {
 
@@ -29,8 +30,8 @@ RateSearchOutcome search_rates(const ResolvedRateSearch& search, LossOracle& ora
                                const WorkObserver& observe, const StopQuery& stop,
                                const Ranks& ranks = Ranks());
 
-// The part of every rank but 0; whether the search finished. Several processes share products and
+// The part of every rank but 0; how the search ended. Several processes share products and
 // second moments; trials are processes of their own: throws InputError for methods by trials.
-bool serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks);
+RunState serve_rate_search(const ResolvedRateSearch& search, const Ranks& ranks);
 
 }  // namespace blockwise

@@ -7,6 +7,7 @@
 
 #include "core/base/error.hpp"
 #include "core/io/hdf5_file.hpp"
+#include "core/io/input_file.hpp"
 #include "experiments/records/hessian_recorder.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "tests/support/catch.hpp"
@@ -434,4 +435,32 @@ TEST_CASE("Probes of a run change nothing of it, and are continued") {
   std::vector<std::int64_t> steps;
   for (const auto& row : with.hessian.summary) steps.push_back(row.step);
   CHECK(steps == std::vector<std::int64_t>{0, 0, 1, 1, 3, 3, 6, 6});
+}
+
+TEST_CASE("Vectors in files: partitions, rates and measurements while training stay the same") {
+  const Prepared p(4);
+  const auto found = [&](const std::string& verb, const std::string& where, const char* file) {
+    const auto output = p.folder / (verb + "-" + where);
+    const auto result =
+        p.run({verb, "--output", output.string(), "--set", "hessian.vectors_in=" + where, "--set",
+               "hessian.method=finite_difference", "--set", "hessian.batch_size=1"});
+    INFO(result.errors);
+    REQUIRE(result.exit_code == 0);
+    return read_text_file((output / file).string());
+  };
+  for (const auto& [verb, file] :
+       {std::pair{"partition", "partition.yaml"}, std::pair{"search-lr", "rates.yaml"}}) {
+    INFO(verb);
+    CHECK(found(verb, "memory", file) == found(verb, "file", file));
+  }
+  const auto measured = [&](const std::string& where) {
+    const auto output = p.folder / ("train-" + where);
+    REQUIRE(p.run({"train", "--output", output.string(), "--set", "hessian.vectors_in=" + where,
+                   "--set", "hessian.every=2", "--set", "hessian.lanczos.steps=5"})
+                .exit_code == 0);
+    return read_run(output / "run.h5").hessian;
+  };
+  const auto in_memory = measured("memory");
+  REQUIRE(in_memory.summary.size() == 3);
+  check_same(in_memory, measured("file"));
 }
