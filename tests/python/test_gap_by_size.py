@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from blockwise.figures.style import save_figure
 from blockwise.files.sweep import read_sweep
 from blockwise.statistics.student_t import t_quantile
 from studies.sizes.gap_by_size import gap_line, gap_table, main, report
+from studies.sizes.gap_figure import gap_figure
 
 
 def table(gaps: list[float], sigma: list[float], sizes: list[float]) -> pd.DataFrame:
@@ -80,3 +82,18 @@ def test_sweeps_give_their_gaps_and_the_command_prints_them(
     assert "no group none" in capsys.readouterr().err
     assert main([str(sweep_folder)]) == 1
     assert "a line needs 2" in capsys.readouterr().err
+
+
+def test_the_figure_shows_every_point_and_goes_on_to_what_is_predicted(tmp_path: Path) -> None:
+    gaps = table([0.12, 0.17, 0.05, 0.04], [0.02, 0.03, 0.01, 0.02], [3e5, 2e6, 2e7, 1e8])
+    figure = gap_figure(gaps, gap_line(gaps), [1e9], "adam_mini", "adamw")
+    (axes,) = figure.axes
+    assert axes.get_xlim()[1] >= 1e9
+    low, high = axes.get_ylim()
+    assert low < 0 and high > 0.17
+    # Two points have no band, and two seeds an interval that would flatten the rest.
+    two = table([0.4, 0.3], [0.01, 50.0], [1e5, 1e6])
+    axes = gap_figure(two, gap_line(two), [], "adam_mini", "adamw").axes[0]
+    assert axes.get_xlim()[1] < 1e7
+    save_figure(figure, tmp_path / "gap.png")
+    assert (tmp_path / "gap.png").stat().st_size > 5_000

@@ -1,7 +1,7 @@
 """The gap of one group of sweeps to another against the size of the model, with a line and its doubt.
 
     .venv/bin/python -m studies.sizes.gap_by_size runs/query-key-factored runs/ladder-gpt2-125m \\
-        --group adam_mini --baseline adamw --predict 1e9
+        --group adam_mini --baseline adamw --predict 1e9 --figure gap.png
 
 Each sweep is one size: its gap is the mean paired difference of final validation losses, each group
 at its best learning rate. The line is  gap = a + b log10(parameters),  by least squares with weights
@@ -112,11 +112,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--group", default="adam_mini")
     parser.add_argument("--baseline", default="adamw")
     parser.add_argument("--predict", type=float, nargs="+", default=[1e9], metavar="PARAMETERS")
+    parser.add_argument("--figure", metavar="FILE", help="PNG, PDF or SVG")
     options = parser.parse_args(arguments)
     try:
         sweeps = [read_sweep(folder) for folder in options.sweeps]
         table = gap_table(sweeps, options.group, options.baseline)
-        print(report(table, gap_line(table), options.predict))
+        line = gap_line(table)
+        print(report(table, line, options.predict))
+        if options.figure:
+            # matplotlib takes a second to load.
+            from blockwise.figures.style import save_figure
+
+            from .gap_figure import gap_figure
+
+            figure = gap_figure(table, line, options.predict, options.group, options.baseline)
+            save_figure(figure, options.figure)
     except (RunFileError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
