@@ -3,7 +3,8 @@
     .venv/bin/python -m studies.sizes.curvature runs/ladder-curvature/start runs/ladder-curvature/trained
 
 A row per measurement and part: both ends of the spectrum with their errors, the trace and the Frobenius
-norm with 95 % intervals, and what it took. An end that has not converged is a bound, <= or >=.
+norm with 95 % intervals, and what it took. An end that has not converged is a bound, <= or >=, with how near an
+eigenvalue lies in brackets.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _end(spectrum: Spectrum, part: pd.Series, place: int) -> str:
     pair = found.iloc[0]
     residual = pair["residual_bound"] if math.isnan(pair["residual"]) else pair["residual"]
     if pair["converged"] == 0:
-        return f"{'<=' if place < 0 else '>='} {pair['value']:.4g}"
+        return f"{'<=' if place < 0 else '>='} {pair['value']:.4g} (± {residual:.1g})"
     return f"{pair['value']:.4g} ± {residual:.1g}"
 
 
