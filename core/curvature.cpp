@@ -244,24 +244,28 @@ const at::Tensor& Curvature::training_gradient() {
   return gradient_;
 }
 
-// y = H[out, in] v; step is absolute.
+// y = H[out, in] v; step is absolute. Vectors may be in files: each pass over them counts, so what
+// is left of the two gradients is taken tensor by tensor.
 void Curvature::difference(const HessianProduct& product, double step, bool central) {
   const auto& [in, v, out, y] = product;
+  const auto places = out.views(y), ahead = chosen(out, store_.gradients());
   if (!central) gradient();
   {
     const MovedParameters moved(leaves(in), in, unmoved(in), v);
     moved.move(step);
     plain_gradient();
-    out.pack(chosen(out, store_.gradients()), y);
     if (central) {
+      out.pack(ahead, y);
       moved.move(-step);
       plain_gradient();
     }
   }
   const auto behind = chosen(out, central ? store_.gradients() : gradient_);
-  const auto places = out.views(y);
-  for (std::size_t i = 0; i < places.size(); ++i) places[i].sub_(behind[i]);
-  y.div_(central ? 2.0 * step : step);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    // (g(w + h v) - g(w)) / h, or (g(w + h v) - g(w - h v)) / 2 h
+    if (!central) places[i].copy_(ahead[i]);
+    places[i].sub_(behind[i]).div_(central ? 2.0 * step : step);
+  }
 }
 
 // Kept for the next product with the same tensors, which only reads it.
