@@ -47,6 +47,9 @@ class ModelSpec {
   virtual ParameterLayout layout() const = 0;
   // Longest sequence, in tokens; 0 for a model that reads no tokens.
   virtual std::int64_t context_length() const = 0;
+  // Layers that run_layer() computes, which have their weights in no other one's pass: those below
+  // this number (Parameter::layer).
+  virtual std::int64_t separate_layers() const { return 0; }
   virtual std::unique_ptr<Model> build(const ParameterStore& store) const = 0;
   virtual std::unique_ptr<ModelSpec> clone() const = 0;
 };

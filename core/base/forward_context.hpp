@@ -9,6 +9,7 @@
 namespace blockwise {
 
 class KeyValueCache;
+class LayerWeights;
 
 struct ForwardContext {
   // Draws dropout masks; without it the pass is deterministic (evaluation, Hessians).
@@ -28,6 +29,8 @@ struct ForwardContext {
   // Kernels of our own where tensors are on the CPU, and on the meta device their memory. Without
   // them LibTorch's operations, whose memory on the meta device is a GPU's.
   bool cpu_kernels = true;
+  // Fetches the weights of each layer; null where all are there. Once differentiable.
+  LayerWeights* layer_weights = nullptr;
   // Keys and values of the positions before `inputs`, which the pass extends (sampling).
   KeyValueCache* cache = nullptr;
 };

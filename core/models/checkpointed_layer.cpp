@@ -6,6 +6,7 @@
 #include <torch/custom_class.h>
 
 #include "core/base/error.hpp"
+#include "core/base/layer_weights.hpp"
 
 namespace blockwise {
 namespace {
@@ -16,18 +17,20 @@ using torch::autograd::variable_list;
 
 // What the second pass needs beside x.
 struct Recomputation : public torch::CustomClassHolder {
+  std::size_t index;
   LayerFunction layer;
   ForwardContext context;
   at::Tensor generator_state;  // before the first pass; undefined without dropout
 
-  Recomputation(LayerFunction layer_, const ForwardContext& context_)
-      : layer(std::move(layer_)), context(context_) {
+  Recomputation(std::size_t index_, LayerFunction layer_, const ForwardContext& context_)
+      : index(index_), layer(std::move(layer_)), context(context_) {
     if (context.dropout) generator_state = context.dropout->get_state();
     context.checkpoint_layers = false;
   }
 
   at::Tensor run(const at::Tensor& x) {
     ForwardContext again = context;
+    if (again.layer_weights != nullptr) again.layer_weights->enter_backward(index);
     if (again.dropout) {
       again.dropout = again.dropout->clone();
       again.dropout->set_state(generator_state);
@@ -59,13 +62,49 @@ class CheckpointedLayer : public torch::autograd::Function<CheckpointedLayer> {
   }
 };
 
-}  // namespace
+struct WeightsOfLayer : public torch::CustomClassHolder {
+  LayerWeights& weights;
+  std::size_t index;
+  WeightsOfLayer(LayerWeights& weights_, std::size_t index_) : weights(weights_), index(index_) {}
+};
 
-at::Tensor run_layer(const LayerFunction& layer, const at::Tensor& x, ForwardContext& context) {
+// The identity, behind a layer: its backward pass comes before the layer's own.
+class WeightsAgain : public torch::autograd::Function<WeightsAgain> {
+ public:
+  static Variable forward(AutogradContext* context, const Variable& y,
+                          const c10::intrusive_ptr<WeightsOfLayer>& of) {
+    context->saved_data["of"] = c10::IValue::make_capsule(of);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list outputs) {
+    auto& of = static_cast<WeightsOfLayer&>(*context->saved_data["of"].toCapsule());
+    of.weights.enter_backward(of.index);
+    return {outputs[0], Variable()};
+  }
+};
+
+at::Tensor run_or_checkpoint(std::size_t index, const LayerFunction& layer, const at::Tensor& x,
+                             ForwardContext& context) {
   // Nothing asks for dL/dx of the first layer of an MLP, so nothing would call its backward pass.
   const bool graph = at::GradMode::is_enabled() && x.requires_grad();
-  if (!context.checkpoint_layers || !graph) return layer(x, context);
-  return CheckpointedLayer::apply(x, c10::make_intrusive<Recomputation>(layer, context));
+  if (context.checkpoint_layers && graph) {
+    return CheckpointedLayer::apply(x, c10::make_intrusive<Recomputation>(index, layer, context));
+  }
+  const auto y = layer(x, context);
+  if (context.layer_weights == nullptr || !at::GradMode::is_enabled()) return y;
+  return WeightsAgain::apply(y, c10::make_intrusive<WeightsOfLayer>(*context.layer_weights, index));
+}
+
+}  // namespace
+
+at::Tensor run_layer(std::size_t index, const LayerFunction& layer, const at::Tensor& x,
+                     ForwardContext& context) {
+  if (context.layer_weights == nullptr) return run_or_checkpoint(index, layer, x, context);
+  context.layer_weights->enter_forward(index);
+  auto y = run_or_checkpoint(index, layer, x, context);
+  context.layer_weights->leave_forward(index);
+  return y;
 }
 
 }  // namespace blockwise

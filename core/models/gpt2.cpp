@@ -154,7 +154,8 @@ at::Tensor Gpt2::features(const at::Tensor& tokens, ForwardContext& context) con
   auto x = at::embedding(token_embedding_, tokens) + position_embedding_.narrow(0, first, length);
   x = dropout(x, options_.dropout, context);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x = run_layer([this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
+    x = run_layer(
+        i, [this, i](const auto& y, auto& inner) { return layer(i, y, inner); }, x, context);
   }
   if (context.cache != nullptr) context.cache->advance(length);
   return final_norm_(x, context);

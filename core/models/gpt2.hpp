@@ -38,6 +38,7 @@ class Gpt2Spec : public ModelSpec {
   void adapt_to(const DataShape& data) override { options_.sizes.adapt_to(data, family()); }
   ParameterLayout layout() const override;
   std::int64_t context_length() const override { return options_.sizes.block_size; }
+  std::int64_t separate_layers() const override { return options_.n_layer; }
   std::unique_ptr<Model> build(const ParameterStore& store) const override;
   std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<Gpt2Spec>(*this); }
 

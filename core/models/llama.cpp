@@ -204,7 +204,7 @@ at::Tensor Llama::features(const at::Tensor& tokens, ForwardContext& context) co
     const auto run = [this, i, positions](const auto& y, auto& inner) {
       return layer(i, y, positions, inner);
     };
-    x = run_layer(run, x, context);
+    x = run_layer(i, run, x, context);
   }
   if (context.cache != nullptr) context.cache->advance(length);
   return final_norm_(x, context);

@@ -43,7 +43,7 @@ class Mlp : public Model {
       const auto layer = [this, i](const at::Tensor& y, ForwardContext& inner) {
         return activate(activation_, layers_[i](y, inner));
       };
-      x = run_layer(layer, x, context);
+      x = run_layer(i, layer, x, context);
     }
     return x;
   }
@@ -83,6 +83,9 @@ class MlpSpec : public ModelSpec {
   }
 
   std::int64_t context_length() const override { return 0; }
+  std::int64_t separate_layers() const override {
+    return static_cast<std::int64_t>(options_.hidden.size());
+  }
 
   ParameterLayout layout() const override {
     require_input(

@@ -2,22 +2,17 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 namespace blockwise {
 
-BucketExchange::BucketExchange(const Ranks& ranks, Shares owners, Receive receive)
+BucketExchange::BucketExchange(const Ranks& ranks, Owners owners, Receive receive)
     : ranks_(ranks), owners_(std::move(owners)), receive_(std::move(receive)) {}
 
 Shares BucketExchange::shares_of(const GradientBucket& bucket) const {
-  if (owners_.empty()) return even_shares(bucket.size(), ranks_.size());
-  Shares shares;
-  for (const auto bound : owners_) {
-    shares.push_back(std::clamp<std::int64_t>(bound - bucket.begin, 0, bucket.size()));
-  }
-  return shares;
+  return owners_.empty() ? even_shares(bucket.size(), ranks_.size())
+                         : owners_.within(bucket.begin, bucket.end);
 }
 
 void BucketExchange::send(const GradientBucket& bucket, const at::Tensor& values) {

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "core/parallel/gradient_buckets.hpp"
-#include "core/parallel/ranks.hpp"
+#include "core/parallel/owners.hpp"
 
 namespace blockwise {
 
@@ -20,8 +20,8 @@ class BucketExchange {
   using Receive =
       std::function<void(const GradientBucket& bucket, std::int64_t begin, const at::Tensor& sum)>;
 
-  // owners: bounds of the ranks' shares of the flat buffer; empty: of every bucket even ones.
-  BucketExchange(const Ranks& ranks, Shares owners, Receive receive);
+  // owners: empty: of every bucket even shares.
+  BucketExchange(const Ranks& ranks, Owners owners, Receive receive);
 
   // values: [bucket.size()] contiguous, kept until they are sent. Where kMostReceived are on their
   // way the oldest is received: not whenever one is there, since every rank has to start the same
@@ -45,7 +45,7 @@ class BucketExchange {
   void receive_oldest();
 
   const Ranks& ranks_;
-  Shares owners_;
+  Owners owners_;
   Receive receive_;
   std::deque<Sent> sent_;
   double waited_ = 0.0;

@@ -5,20 +5,27 @@
 
 namespace blockwise {
 
-GradientBuckets::GradientBuckets(const ParameterLayout& layout, std::int64_t elements, Close close)
+GradientBuckets::GradientBuckets(const ParameterLayout& layout, const Owners& owners,
+                                 std::int64_t elements, Close close)
     : close_(std::move(close)) {
-  for (std::int64_t begin = 0; begin < layout.size(); begin += elements) {
-    buckets_.push_back({begin, std::min(begin + elements, layout.size())});
+  const auto units =
+      owners.empty() ? std::vector<Shares>{Shares{0, layout.size()}} : owners.units();
+  for (const auto& unit : units) {
+    for (auto begin = unit.front(); begin < unit.back(); begin += elements) {
+      buckets_.push_back({begin, std::min(begin + elements, unit.back())});
+    }
   }
   tensors_.resize(buckets_.size(), 0);
   missing_ = tensors_;
   for (const auto& parameter : layout.parameters()) {
     auto& of = of_.emplace_back();
-    const auto first = parameter.offset / elements;
-    const auto last = (parameter.offset + parameter.size() - 1) / elements;
-    for (auto b = first; b <= last; ++b) {
-      of.push_back(std::size_t(b));
-      ++tensors_[std::size_t(b)];
+    const auto first =
+        std::ranges::upper_bound(buckets_, parameter.offset, {}, &GradientBucket::end);
+    const auto end = parameter.offset + parameter.size();
+    for (auto b = std::size_t(first - buckets_.begin());
+         b < buckets_.size() && buckets_[b].begin < end; ++b) {
+      of.push_back(b);
+      ++tensors_[b];
     }
   }
 }

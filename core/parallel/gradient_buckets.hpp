@@ -7,21 +7,21 @@
 #include <functional>
 #include <vector>
 
+#include "core/parallel/owners.hpp"
 #include "core/parameters/parameter_layout.hpp"
 
 namespace blockwise {
 
-struct GradientBucket {
-  std::int64_t begin = 0, end = 0;  // elements of the flat buffer
-  std::int64_t size() const { return end - begin; }
-};
+using GradientBucket = ElementRange;
 
 class GradientBuckets {
  public:
   using Close = std::function<void(std::size_t bucket)>;
 
-  // Buckets of `elements`, the last one of what is left, whatever tensors they are of.
-  GradientBuckets(const ParameterLayout& layout, std::int64_t elements, Close close);
+  // Buckets of `elements`, the last one of each of the owners' units of what is left, whatever
+  // tensors they are of.
+  GradientBuckets(const ParameterLayout& layout, const Owners& owners, std::int64_t elements,
+                  Close close);
 
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
   // Buckets that a parameter has elements in.

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/parallel/owners.hpp"
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_store.hpp"
 
@@ -28,7 +29,7 @@ class GradientSum {
     std::int64_t micro_batches = 1;  // of this rank, in every step
     std::int64_t bucket_bytes = std::int64_t{25} << 20;
     // Who needs which elements of the sum; empty: everybody all of them.
-    Shares owners;
+    Owners owners;
   };
 
   virtual ~GradientSum() = default;
@@ -55,7 +56,7 @@ constexpr std::int64_t further_buffers(SumOrder order, std::int64_t micro_batche
 std::unique_ptr<GradientSum> make_kept_sum(ParameterStore& store, const Ranks& ranks,
                                            const GradientSum::Options& options);
 
-// Of a store that releases its gradients, into `own`, this rank's share of the flat buffer (ZeRO-2:
+// Of a store that releases its gradients, into `own`, what this rank owns (ZeRO-2:
 // Rajbhandari et al., arXiv 1910.02054, section 5.2): a gradient is sent to its owner as it
 // appears, and no rank has all of them. Each micro-batch is added up over ranks, then to those
 // before: M / N times the transfers. Memory: buckets whose gradients are not complete, and twice

@@ -63,7 +63,7 @@ KeptGradientSum::KeptGradientSum(ParameterStore& store, const Ranks& ranks, cons
     : store_(store),
       ranks_(ranks),
       options_(options),
-      buckets_(store.layout(),
+      buckets_(store.layout(), options.owners,
                std::max<std::int64_t>(1, options.bucket_bytes / store.gradients().element_size()),
                [this](std::size_t b) { close(buckets_.buckets()[b]); }),
       exchange_(ranks, options.owners,

@@ -148,10 +148,15 @@ class WorkTransfer : public Ranks::Transfer {
   using Failed = std::function<void(const std::string&)>;
   WorkTransfer(std::vector<Work> works, std::vector<at::Tensor> tensors, Failed failed)
       : works_(std::move(works)), tensors_(std::move(tensors)), failed_(std::move(failed)) {}
+  // Of what failed, or nobody has waited for, Gloo may still use the memory.
+  ~WorkTransfer() override {
+    if (!done_) static_cast<void>(new std::vector<at::Tensor>(std::move(tensors_)));
+  }
 
   void wait() override {
     try {
       for (const auto& work : works_) work->wait();
+      done_ = true;
     } catch (const std::exception& error) {
       failed_(reason_of(error));
     }
@@ -161,7 +166,14 @@ class WorkTransfer : public Ranks::Transfer {
   std::vector<Work> works_;
   std::vector<at::Tensor> tensors_;
   Failed failed_;
+  bool done_ = false;
 };
+
+// What Gloo gets: its threads let go of a tensor when they like, and memory is to be freed by the
+// thread that took it, whose MemoryMeter counts it.
+at::Tensor lent(const at::Tensor& values) {
+  return at::from_blob(values.data_ptr(), values.sizes(), values.options());
+}
 
 }  // namespace
 
@@ -176,7 +188,7 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_scatter(const at::Tensor& values,
   }
   std::vector<std::int64_t> sent, got(std::size_t(size_), own);
   for (std::size_t r = 0; r + 1 < shares.size(); ++r) sent.push_back(shares[r + 1] - shares[r]);
-  auto in = values, out = received;
+  auto in = lent(values), out = lent(received);
   const auto failed = [this](const std::string& what) { fail(what); };
   try {
     return std::make_unique<WorkTransfer>(
@@ -196,11 +208,11 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_share(const at::Tensor& values,
     for (std::int64_t r = 0; r < size_; ++r) {
       const auto begin = shares[std::size_t(r)], end = shares[std::size_t(r) + 1];
       if (begin == end) continue;
-      std::vector<at::Tensor> share{values.narrow(0, begin, end - begin)};
+      tensors.push_back(values.narrow(0, begin, end - begin));
+      std::vector<at::Tensor> share{lent(tensors.back())};
       c10d::BroadcastOptions options;
       options.rootRank = r;
       works.push_back(group_->gloo->broadcast(share, options));
-      tensors.push_back(share.front());
     }
   } catch (const std::exception& error) {
     fail(reason_of(error));

@@ -20,15 +20,16 @@ class ShardedGradientSum : public GradientSum {
       : layout_(store.layout()),
         options_(options),
         own_(own),
-        first_(options.owners[std::size_t(ranks.rank())]),
-        buckets_(store.layout(),
+        buckets_(store.layout(), options.owners,
                  std::max<std::int64_t>(1, options.bucket_bytes / std::int64_t(own.element_size())),
                  [this](std::size_t b) { send(b); }),
         staged_(buckets_.buckets().size()),
-        exchange_(ranks, options.owners,
-                  [this](const auto&, std::int64_t begin, const at::Tensor& sum) {
-                    if (sum.numel() > 0) own_.narrow(0, begin - first_, sum.numel()).add_(sum);
-                  }) {
+        exchange_(
+            ranks, options.owners,
+            [this, &ranks](const auto&, std::int64_t begin, const at::Tensor& sum) {
+              if (sum.numel() == 0) return;
+              own_.narrow(0, options_.owners.place(ranks.rank(), begin), sum.numel()).add_(sum);
+            }) {
     release_.emplace(store, [this](std::size_t parameter, const at::Tensor& gradient) {
       stage(parameter, gradient);
       buckets_.arrive(parameter);
@@ -82,7 +83,6 @@ class ShardedGradientSum : public GradientSum {
   const ParameterLayout& layout_;
   Options options_;
   at::Tensor own_;
-  std::int64_t first_;  // of this rank's elements in the flat buffer
   GradientBuckets buckets_;
   std::vector<at::Tensor> staged_;  // by bucket; undefined before its first gradient
   BucketExchange exchange_;

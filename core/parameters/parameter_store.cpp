@@ -1,6 +1,7 @@
 #include "core/parameters/parameter_store.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -33,6 +34,34 @@ std::int64_t largest(const ParameterLayout& layout, const std::vector<bool>& kep
   return most;
 }
 
+void require_memory_of_model(std::int64_t bytes, const ParameterLayout& layout, at::Device device) {
+  require_available(bytes, device, fmt::format("a model of {} parameters", layout.size()));
+}
+
+// Bytes that the model computes with, of one unit; with those of layers on demand that are there at
+// a time.
+std::int64_t unit_bytes(const ParameterLayout& layout, const WeightUnit& unit,
+                        const std::vector<bool>& kept, std::int64_t width) {
+  std::int64_t bytes = 0;
+  for (auto i = unit.first; i < unit.last; ++i) {
+    bytes += (kept[i] ? width : 2) * layout.parameters()[i].size();
+  }
+  return bytes;
+}
+
+std::int64_t bytes_at_a_time(const std::vector<std::pair<std::int64_t, std::int64_t>>& layers) {
+  std::int64_t always = 0, before = 0, most = 0;
+  for (const auto& [layer, bytes] : layers) {
+    if (layer < 0) {
+      always += bytes;
+      continue;
+    }
+    most = std::max(most, before + bytes);
+    before = bytes;
+  }
+  return always + most;
+}
+
 // Parameters and gradients, and the copies that mixed precision computes with.
 void require_memory(const ParameterLayout& layout, const at::TensorOptions& options,
                     const std::vector<bool>& kept, const MixedPrecision& mixed,
@@ -44,24 +73,42 @@ void require_memory(const ParameterLayout& layout, const at::TensorOptions& opti
   const auto beside =
       split ? (has_residuals ? std::int64_t(c10::elementSize(*residual)) : 0) : width;
   std::int64_t bytes = gradients == Gradients::kept ? width * layout.size() : 0;
-  if (mixed.own_masters) bytes += width * (mixed.own_masters->size() - layout.size());
   for (std::size_t i = 0; i < kept.size(); ++i) {
     bytes += (kept[i] ? width : 2 + beside) * layout.parameters()[i].size();
   }
   if (split) bytes += 4 * largest(layout, kept) + mixed.paging.resident_bytes;
-  require_available(bytes, options.device(),
-                    fmt::format("a model of {} parameters", layout.size()));
+  require_memory_of_model(bytes, layout, options.device());
+}
+
+// Own masters, all gradients, and what the model computes with.
+void require_memory(const ParameterLayout& layout, const at::TensorOptions& options,
+                    const std::vector<bool>& kept, const OwnMasters& own, Gradients gradients) {
+  const auto width = static_cast<std::int64_t>(options.dtype().itemsize());
+  std::vector<std::pair<std::int64_t, std::int64_t>> layers;
+  for (const auto& unit : weight_units(layout, own.layers_on_demand)) {
+    layers.emplace_back(unit.layer, unit_bytes(layout, unit, kept, width));
+  }
+  const auto kept_gradients = gradients == Gradients::kept ? width * layout.size() : 0;
+  require_memory_of_model(width * own.size() + kept_gradients + bytes_at_a_time(layers), layout,
+                          options.device());
 }
 
 }  // namespace
 
+std::int64_t OwnMasters::size() const {
+  std::int64_t size = 0;
+  for (const auto& range : ranges) size += range.size();
+  return size;
+}
+
 ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype,
-                               const std::optional<MixedPrecision>& mixed, Gradients gradients)
+                               const std::optional<MixedPrecision>& mixed, Gradients gradients,
+                               std::optional<OwnMasters> own)
     : layout_(std::move(layout)),
       device_(device),
       format_(mixed ? mixed->masters : MasterWeights::fp32),
       paging_(mixed ? mixed->paging : Paging{}),
-      own_masters_(mixed ? mixed->own_masters : std::nullopt) {
+      own_(std::move(own)) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const auto kept = kept_tensors(layout_, mixed);
   require_input(format_ == MasterWeights::fp32 || device.is_cpu() || device.is_meta(),
@@ -71,10 +118,11 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
       "trainer.master_resident_mb: {} masters keep nothing beside the weight that could be "
       "in a file",
       master_weights_names()[std::size_t(format_)]);
-  require_memory(layout_, options, kept, mixed.value_or(MixedPrecision{}), gradients);
+  own_ ? require_memory(layout_, options, kept, *own_, gradients)
+       : require_memory(layout_, options, kept, mixed.value_or(MixedPrecision{}), gradients);
   if (gradients == Gradients::kept) gradients_ = at::zeros({layout_.size()}, options);
-  check_equal(own_masters_ && format_ != MasterWeights::fp32, false, "a share of split masters");
-  if (own_masters_) {
+  check_equal(own_ && format_ != MasterWeights::fp32, false, "a share of split masters");
+  if (own_) {
     make_own_masters(kept, options);
   } else if (format_ == MasterWeights::fp32) {
     make_masters(kept, options);
@@ -88,8 +136,7 @@ ParameterStore::ParameterStore(const ParameterStore& whole, ParameterLayout layo
                                std::int64_t begin)
     : layout_(std::move(layout)),
       device_(whole.device()),
-      parameters_(whole.parameters_.narrow(
-          0, begin - (whole.own_masters_ ? whole.own_masters_->begin : 0), layout_.size())),
+      parameters_(whole.parameters_.narrow(0, whole.own_ ? 0 : begin, layout_.size())),
       gradients_(whole.releases_gradients() ? at::zeros({layout_.size()}, parameters_.options())
                                             : whole.gradients().narrow(0, begin, layout_.size())) {
   for (std::size_t i = 0; i < layout_.parameters().size(); ++i) {
@@ -111,22 +158,19 @@ void ParameterStore::make_masters(const std::vector<bool>& kept, const at::Tenso
 
 void ParameterStore::make_own_masters(const std::vector<bool>& kept,
                                       const at::TensorOptions& options) {
-  parameters_ = at::zeros({own_masters_->size()}, options);
-  weights_ = at::zeros({layout_.size()}, options.dtype(at::kBFloat16));
-  std::int64_t size = 0;
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    kept_before_.push_back(size);
-    size += kept[i] ? layout_.parameters()[i].size() : 0;
-  }
-  kept_before_.push_back(size);
-  kept_weights_ = at::zeros({size}, options);
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    const auto& parameter = layout_.parameters()[i];
-    masters_.emplace_back();
-    tensors_.push_back(kept[i] ? kept_weights_.narrow(0, kept_before_[i], parameter.size())
-                                     .view(parameter.shape)
-                                     .detach()
-                               : view(weights_, i).detach());
+  parameters_ = at::zeros({own_->size()}, options);
+  const auto units = weight_units(layout_, own_->layers_on_demand);
+  check_equal(own_->ranges.size(), units.size(), "ranges of own masters");
+  buffer_of_layer_.resize(static_cast<std::size_t>(own_->layers_on_demand));
+  masters_.resize(kept.size());
+  for (const auto& unit : units) {
+    auto& buffer = buffers_.emplace_back(layout_, unit, kept, options);
+    if (unit.layer >= 0) {
+      buffer_of_layer_[std::size_t(unit.layer)] = buffers_.size() - 1;
+      buffer.drop();
+    }
+    unit_of_.resize(unit.last, buffers_.size() - 1);
+    tensors_.insert(tensors_.end(), buffer.tensors().begin(), buffer.tensors().end());
   }
 }
 
@@ -197,17 +241,17 @@ at::Tensor ParameterStore::view(const at::Tensor& flat, std::size_t parameter) c
 
 const at::Tensor& ParameterStore::parameters() const {
   if (splits_masters()) throw InvariantError("split masters have no flat parameters");
-  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
+  if (own_) throw InvariantError("some masters are kept elsewhere");
   return parameters_;
 }
 
 bool ParameterStore::has_copy(std::size_t parameter) const {
-  return is_split(parameter) || own_masters_ ||
+  return is_split(parameter) || own_ ||
          tensors_[parameter].scalar_type() != masters_[parameter].scalar_type();
 }
 
 at::Tensor ParameterStore::master(std::size_t parameter) const {
-  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
+  if (own_) throw InvariantError("some masters are kept elsewhere");
   if (!is_split(parameter)) return masters_[parameter];
   const auto x = at::empty(layout_.parameters()[parameter].shape, opened_.options());
   if (pages_) pages_->look_at(parameter);
@@ -217,36 +261,36 @@ at::Tensor ParameterStore::master(std::size_t parameter) const {
 
 ParameterStore::MasterPiece ParameterStore::own_piece(std::size_t parameter) const {
   const auto& of_layout = layout_.parameters()[parameter];
-  const auto range = own_masters_.value_or(ElementRange{0, layout_.size()});
-  const auto begin = std::max(range.begin, of_layout.offset);
-  const auto end = std::min(range.end, of_layout.offset + of_layout.size());
-  if (end <= begin) return {parameters_.narrow(0, 0, 0), 0};
-  return {parameters_.narrow(0, begin - range.begin, end - begin), begin - of_layout.offset};
+  const auto ranges =
+      own_ ? own_->ranges : std::vector<ElementRange>{ElementRange{0, layout_.size()}};
+  std::int64_t place = 0;
+  for (const auto& range : ranges) {
+    const auto begin = std::max(range.begin, of_layout.offset);
+    const auto end = std::min(range.end, of_layout.offset + of_layout.size());
+    if (begin < end) {
+      return {parameters_.narrow(0, place + begin - range.begin, end - begin),
+              begin - of_layout.offset};
+    }
+    place += range.size();
+  }
+  return {parameters_.narrow(0, 0, 0), 0};
 }
 
-std::vector<std::pair<at::Tensor, std::vector<std::int64_t>>> ParameterStore::shared_buffers(
-    const std::vector<std::int64_t>& owners) const {
-  // Of what stays float32, the elements before a place of the flat buffer.
-  const auto kept_before = [this](std::int64_t place) {
-    std::size_t i = 0;
-    const auto& all = layout_.parameters();
-    while (i < all.size() && all[i].offset + all[i].size() <= place) ++i;
-    if (i == all.size()) return kept_before_.back();
-    const bool is_kept = kept_before_[i + 1] > kept_before_[i];
-    return kept_before_[i] + (is_kept ? std::max<std::int64_t>(0, place - all[i].offset) : 0);
-  };
-  std::vector<std::int64_t> of_kept;
-  for (const auto bound : owners) of_kept.push_back(kept_before(bound));
-  return {{weights_, owners}, {kept_weights_, std::move(of_kept)}};
+void ParameterStore::open_layer(std::size_t layer) {
+  auto& buffer = buffers_[buffer_of_layer_[layer]];
+  buffer.take();
+  for (auto i = buffer.unit().first; i < buffer.unit().last; ++i) publish_own(i);
 }
+
+void ParameterStore::close_layer(std::size_t layer) { buffers_[buffer_of_layer_[layer]].drop(); }
 
 void ParameterStore::set_master(std::size_t parameter, const at::Tensor& value) {
   at::NoGradGuard no_grad;
-  if (own_masters_) {
+  if (own_) {
     const auto piece = own_piece(parameter);
     const auto size = piece.values.numel();
     piece.values.copy_(value.reshape({-1}).narrow(0, piece.begin, size));
-    tensors_[parameter].copy_(value);
+    if (!is_on_demand(parameter)) tensors_[parameter].copy_(value);
     return;
   }
   if (!is_split(parameter)) {
@@ -263,7 +307,7 @@ void ParameterStore::set_master(std::size_t parameter, const at::Tensor& value) 
 }
 
 at::Tensor ParameterStore::open_master(std::size_t parameter) {
-  if (own_masters_) throw InvariantError("some masters are kept elsewhere");
+  if (own_) throw InvariantError("some masters are kept elsewhere");
   if (!is_split(parameter)) return masters_[parameter];
   const auto& of_layout = layout_.parameters()[parameter];
   const auto x = opened_.narrow(0, 0, of_layout.size()).view(of_layout.shape);
@@ -275,10 +319,8 @@ at::Tensor ParameterStore::open_master(std::size_t parameter) {
 void ParameterStore::publish(std::size_t parameter, std::uint64_t seed) {
   if (!has_copy(parameter)) return;
   at::NoGradGuard no_grad;
-  if (own_masters_) {
-    const auto piece = own_piece(parameter);
-    const auto weights = tensors_[parameter].detach().view({-1});
-    weights.narrow(0, piece.begin, piece.values.numel()).copy_(piece.values);
+  if (own_) {
+    if (!is_on_demand(parameter)) publish_own(parameter);
   } else if (!is_split(parameter)) {
     tensors_[parameter].copy_(masters_[parameter]);
   } else if (!opened_.is_meta()) {
@@ -288,7 +330,23 @@ void ParameterStore::publish(std::size_t parameter, std::uint64_t seed) {
   }
 }
 
+// A layer that is opened for its backward pass has the values that the graph has seen: no version
+// of its tensors is a new one.
+void ParameterStore::publish_own(std::size_t parameter) {
+  const at::AutoDispatchBelowADInplaceOrView unversioned;
+  const auto piece = own_piece(parameter);
+  const auto weights = tensors_[parameter].detach().view({-1});
+  weights.narrow(0, piece.begin, piece.values.numel()).copy_(piece.values);
+}
+
 std::int64_t ParameterStore::compute_bytes() const {
+  if (own_) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> layers;
+    for (const auto& buffer : buffers_) {
+      layers.emplace_back(buffer.unit().layer, buffer.bytes());
+    }
+    return bytes_at_a_time(layers);
+  }
   std::int64_t bytes = 0;
   for (const auto& tensor : tensors_) bytes += static_cast<std::int64_t>(tensor.nbytes());
   return bytes;
@@ -304,7 +362,7 @@ std::int64_t ParameterStore::residual_bytes() const {
 
 std::int64_t ParameterStore::master_bytes() const {
   auto bytes = residual_bytes() - paged_master_bytes();
-  if (own_masters_) return static_cast<std::int64_t>(parameters_.nbytes());
+  if (own_) return static_cast<std::int64_t>(parameters_.nbytes());
   for (std::size_t i = 0; i < masters_.size(); ++i) {
     if (!is_split(i) && has_copy(i)) bytes += static_cast<std::int64_t>(masters_[i].nbytes());
   }

@@ -8,9 +8,10 @@
 // there are no flat parameters, and a master is float32 only while it is updated. What is kept
 // beside the weights may be in a file (paged_file.hpp).
 //
-// Of a model that several processes share, each may keep the masters of a part alone, consecutive
-// elements of the flat buffer (ZeRO-1: Rajbhandari et al., arXiv 1910.02054, section 5.1); what the
-// model computes with is whole everywhere, in shared_buffers().
+// Of a model that several processes share, each may keep the masters of a part alone (ZeRO-1:
+// Rajbhandari et al., arXiv 1910.02054, section 5.1). What the model computes with is then in
+// buffers of its own, all of it or, of layers on demand, only between open_layer() and
+// close_layer() (ZeRO-3, section 5.3).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,24 +24,27 @@
 #include <vector>
 
 #include "core/memory/paged_file.hpp"
+#include "core/parameters/element_range.hpp"
 #include "core/parameters/master_weights.hpp"
 #include "core/parameters/parameter_layout.hpp"
+#include "core/parameters/weight_buffer.hpp"
 
 namespace blockwise {
 
 // Tensors of the roles in `keep` and those named in `keep_tensors` are computed with as they are,
 // all others as bfloat16 copies.
-struct ElementRange {
-  std::int64_t begin = 0, end = 0;
-  std::int64_t size() const { return end - begin; }
-};
-
 struct MixedPrecision {
   std::vector<ParameterRole> keep;
   std::vector<std::string> keep_tensors = {};
-  MasterWeights masters = MasterWeights::fp32;   // of what has a copy
-  Paging paging = {};                            // of what is beside split weights
-  std::optional<ElementRange> own_masters = {};  // of the flat buffer, fp32; nothing: all
+  MasterWeights masters = MasterWeights::fp32;  // of what has a copy
+  Paging paging = {};                           // of what is beside split weights
+};
+
+// The part of a model whose masters are here, not split: of each of its weight_units() one range.
+struct OwnMasters {
+  std::vector<ElementRange> ranges;   // of the flat buffer; may be empty ones
+  std::int64_t layers_on_demand = 0;  // layers below it, of which each is a unit
+  std::int64_t size() const;
 };
 
 // Kept: in one flat buffer, where micro-batches add up. Released: no buffer at all; the backward
@@ -56,14 +60,16 @@ class ParameterStore {
   // masters on another device than the CPU, where the device has less memory than that, before any
   // of it is taken, for paging of masters that have nothing beside the weight, and what PagedFile
   // throws.
+  // With own masters: those, and instead of copies all that the model computes with; of layers on
+  // demand nothing before they are opened.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
-                 Gradients gradients = Gradients::kept);
+                 Gradients gradients = Gradients::kept, std::optional<OwnMasters> own = {});
 
-  // Rows of a whole model's masters and gradients, which are kept and not split: consecutive
-  // elements from `begin` on, cut into the layout's tensors; of its own masters, where it has some
-  // alone. A view without memory of its own; the model computes with what the whole store
-  // publishes.
+  // Rows of a whole model's masters and gradients, which are kept and not split, cut into the
+  // layout's tensors: consecutive elements from `begin` on; or all of its own masters, of which
+  // `begin` is the first where gradients are kept. A view without memory of its own; the model
+  // computes with what the whole store publishes.
   ParameterStore(const ParameterStore& whole, ParameterLayout layout, std::int64_t begin);
 
   const ParameterLayout& layout() const { return layout_; }
@@ -80,31 +86,38 @@ class ParameterStore {
   // The value of a master in the parameter's shape, without autograd: a view of the flat buffer,
   // or, of a split one, a copy. InvariantError where some masters are kept elsewhere.
   at::Tensor master(std::size_t parameter) const;
-  bool has_all_masters() const { return !own_masters_; }
+  bool has_all_masters() const { return !own_; }
   // Where they are: of the parameter's elements those whose masters are here, flat; may be empty.
   struct MasterPiece {
     at::Tensor values;
     std::int64_t begin = 0;  // in the parameter
   };
   MasterPiece own_piece(std::size_t parameter) const;
-  // Where masters are kept by several processes: everything that the model computes with, flat, and
-  // the same bounds in it as `owners` are in the layout's flat buffer.
-  std::vector<std::pair<at::Tensor, std::vector<std::int64_t>>> shared_buffers(
-      const std::vector<std::int64_t>& owners) const;
+  // Where masters are kept by several processes: everything that the model computes with, by weight
+  // units. publish() writes what is owned here.
+  const std::vector<WeightBuffer>& weight_buffers() const { return buffers_; }
+  // Layers whose weights are not there until they are opened, which takes their memory and
+  // publishes what is owned here, and the number of their buffer. A graph that has saved these
+  // tensors does not notice, as long as they are there when it reads them.
+  std::int64_t layers_on_demand() const { return own_ ? own_->layers_on_demand : 0; }
+  std::size_t buffer_of_layer(std::size_t layer) const { return buffer_of_layer_[layer]; }
+  void open_layer(std::size_t layer);
+  void close_layer(std::size_t layer);
   // Takes a value of any dtype and carries it over to what the model computes with. Splitting
   // rounds to the nearest.
   void set_master(std::size_t parameter, const at::Tensor& value);
   // A master to be updated in place, until publish() of the same parameter: the view, or, of a
   // split one, memory that all parameters share.
   at::Tensor open_master(std::size_t parameter);
-  // Carries masters over to what the model computes with; nothing to do without mixed precision.
-  // seed: of stochastic rounding, another one at every step.
+  // Carries masters over to what the model computes with; nothing to do without mixed precision,
+  // and of layers on demand, which are published as they are opened. seed: of stochastic rounding,
+  // another one at every step.
   void publish(std::size_t parameter, std::uint64_t seed = 0);
   bool splits_masters() const { return !parameters_.defined(); }
   // View of a flat buffer in the parameter's shape; only of gradients that are kept.
   const at::Tensor& gradient(std::size_t parameter) const { return gradient_views_[parameter]; }
-  // Bytes of what the model computes with, and of what is kept for masters beside it: in memory,
-  // and in a file alone.
+  // Bytes of what the model computes with, of layers on demand the most that two neighbours take,
+  // and of what is kept for masters beside it: in memory, and in a file alone.
   std::int64_t compute_bytes() const;
   std::int64_t master_bytes() const;
   std::int64_t paged_master_bytes() const;
@@ -125,10 +138,14 @@ class ParameterStore {
  private:
   at::Tensor view(const at::Tensor& flat, std::size_t parameter) const;
   bool has_copy(std::size_t parameter) const;
+  bool is_on_demand(std::size_t parameter) const {
+    return own_ && buffers_[unit_of_[parameter]].unit().layer >= 0;
+  }
   bool is_split(std::size_t parameter) const {
     return !splits_.empty() && !masters_[parameter].defined();
   }
   void make_own_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
+  void publish_own(std::size_t parameter);
   void make_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   void make_split_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   at::Tensor make_residuals(const std::vector<bool>& kept, std::int64_t size,
@@ -143,10 +160,11 @@ class ParameterStore {
   std::shared_ptr<PagedFile> pages_;  // before what is in it
   at::Tensor parameters_;
   at::Tensor gradients_;
-  std::optional<ElementRange> own_masters_;  // then parameters_ is these elements
-  at::Tensor weights_, kept_weights_;        // then: bfloat16 [n], and of what stays float32
-  std::vector<std::int64_t> kept_before_;    // then: elements of kept_weights_ before a parameter's
-  std::vector<at::Tensor> masters_;          // undefined where split, or where some are elsewhere
+  std::optional<OwnMasters> own_;             // then parameters_ is these elements
+  std::vector<WeightBuffer> buffers_;         // then: of each unit
+  std::vector<std::size_t> unit_of_;          // then: of each parameter
+  std::vector<std::size_t> buffer_of_layer_;  // of those on demand
+  std::vector<at::Tensor> masters_;           // undefined where split, or where some are elsewhere
   std::vector<SplitMaster> splits_;  // whose weights are tensors_; empty where nothing is split
   at::Tensor opened_;                // float32, of the largest that is split
   std::vector<at::Tensor> gradient_views_;

@@ -20,8 +20,9 @@ struct ParallelConfig {
         {"shard",
          "none: every process has all of the optimizer; optimizer: each keeps the state of a "
          "share of the parameters and updates them (ZeRO-1); gradients: each keeps the gradients "
-         "of its share alone, too (ZeRO-2)"},
-        shard, {"none", "optimizer", "gradients"});
+         "of its share alone, too (ZeRO-2); parameters: and the weights of layers, which it has "
+         "whole only while it computes with them (ZeRO-3)"},
+        shard, {"none", "optimizer", "gradients", "parameters"});
     v.choice({"gradient_sum",
               "order in which micro-batches are added: running: each process its own one after the "
               "other; pairwise: by a tree over all, the same bits for 1, 2, 4, ... processes"},
@@ -31,6 +32,8 @@ struct ParallelConfig {
     v.integer({"timeout_seconds", "how long a process waits for the others at most"},
               timeout_seconds, {1, 1 << 24});
   }
+  bool shares_gradients() const { return shard == "gradients" || shares_weights(); }
+  bool shares_weights() const { return shard == "parameters"; }
   SumOrder order() const {
     return gradient_sum == "pairwise" ? SumOrder::pairwise : SumOrder::running;
   }

@@ -1,6 +1,7 @@
 #include "experiments/training/communication_plan.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/base/checked_math.hpp"
 #include "core/base/error.hpp"
@@ -16,14 +17,33 @@ std::int64_t own_optimizer_bytes(const MemoryPlan& plan, const RunConfig& config
   return ceil_divide(plan.optimizer_bytes(), ranks);
 }
 
-// What owners hand out after a step: sums of gradients or new float32 weights, or bfloat16 weights
-// whose masters stay, and with these what is computed with in float32.
+std::int64_t sum_of(const std::vector<std::int64_t>& bytes) {
+  return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
+}
+
+// What owners hand out after a step: sums of gradients, or new weights as the model computes with
+// them, of layers that are collected none.
 std::int64_t handed_out_bytes(const MemoryPlan& plan, const RunConfig& config) {
-  if (config.parallel.shard == "none" || config.trainer.precision != "bf16") {
-    return 4 * plan.parameters;
+  if (config.parallel.shard == "none") return 4 * plan.parameters;
+  return plan.parameter_bytes - (config.parallel.shares_weights() ? sum_of(plan.layer_bytes) : 0);
+}
+
+// Layers that are collected for a micro-batch: forward and backward, the last of them once.
+std::int64_t collected_bytes(const MemoryPlan& plan, const RunConfig& config) {
+  if (!config.parallel.shares_weights() || plan.layer_bytes.empty()) return 0;
+  return 2 * sum_of(plan.layer_bytes) - plan.layer_bytes.back();
+}
+
+// Weights and masters that are in memory at a time where layers are collected: two layers, what is
+// outside of them, and the masters of this share.
+std::int64_t weight_bytes_at_a_time(const MemoryPlan& plan, std::int64_t ranks) {
+  std::int64_t two = 0, before = 0;
+  for (const auto bytes : plan.layer_bytes) {
+    two = std::max(two, before + bytes);
+    before = bytes;
   }
-  const auto float32 = (plan.parameter_bytes - 2 * plan.parameters) / 2;
-  return 2 * plan.parameters + 4 * float32;
+  return plan.parameter_bytes - sum_of(plan.layer_bytes) + two +
+         ceil_divide(4 * plan.parameters, ranks);
 }
 
 // What gradients take beside the plan: buckets that are received, and, where no process keeps all
@@ -35,12 +55,17 @@ std::int64_t received_bytes(const RunConfig& config, std::int64_t gradient_bytes
                   BucketExchange::kMostReceived * (config.parallel.bucket_mb << 20));
 }
 
-// Times that gradients travel in a step.
-std::int64_t scatters(const RunConfig& config, std::int64_t ranks) {
-  if (config.parallel.shard != "gradients") return 1;
+std::int64_t micro_batches_of_each(const RunConfig& config, std::int64_t ranks) {
   const auto length = std::max<std::int64_t>(1, config.data.spec->stated_shape().sequence_length);
   const auto micro_batch = config.trainer.micro_batch_size * length * ranks;
   return std::max<std::int64_t>(1, config.trainer.global_batch_tokens / micro_batch);
+}
+
+// Sent in a step, were all of it sent.
+std::int64_t travelling_bytes(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks) {
+  const auto times = config.parallel.shares_gradients() ? micro_batches_of_each(config, ranks) : 1;
+  return times * (4 * plan.parameters + collected_bytes(plan, config)) +
+         handed_out_bytes(plan, config);
 }
 
 double per_second(double amount, double rate) { return rate > 0.0 ? amount / rate : 0.0; }
@@ -56,16 +81,19 @@ CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& co
                 tokens);
   const auto gradients = 4 * plan.parameters;
   CommunicationPlan of;
-  const auto travels = scatters(config, ranks) * gradients + handed_out_bytes(plan, config);
-  of.sent_bytes = double(ranks - 1) / double(ranks) * double(travels);
+  of.sent_bytes = double(ranks - 1) / double(ranks) * double(travelling_bytes(plan, config, ranks));
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);
   of.optimizer_bytes = own_optimizer_bytes(plan, config, ranks);
   const auto received = received_bytes(config, gradients, ranks);
   of.peak_bytes = plan.peak_bytes - plan.optimizer_bytes() + of.optimizer_bytes + received;
-  if (ranks > 1 && config.parallel.shard == "gradients") {
+  if (ranks > 1 && config.parallel.shares_gradients()) {
     of.peak_bytes += ceil_divide(gradients, ranks) + received - plan.gradient_bytes;
+  }
+  if (ranks > 1 && config.parallel.shares_weights()) {
+    const auto masters = ceil_divide(plan.master_bytes, ranks);  // among those of the optimizer
+    of.peak_bytes += weight_bytes_at_a_time(plan, ranks) - masters - plan.parameter_bytes;
   }
   return of;
 }

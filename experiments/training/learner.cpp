@@ -32,10 +32,10 @@ std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::De
                 run.data->shape().sequence_length);
   const auto& parallel = run.config.parallel;
   require_input(
-      parallel.shard != "gradients" || parallel.gradient_sum == "running" || count == ranks.size(),
-      "parallel.gradient_sum is pairwise, but with parallel.shard gradients a process "
+      !parallel.shares_gradients() || parallel.gradient_sum == "running" || count == ranks.size(),
+      "parallel.gradient_sum is pairwise, but with parallel.shard {} a process "
       "with {} micro-batches keeps no gradient of each",
-      count / ranks.size());
+      parallel.shard, count / ranks.size());
   require_input(trainer.gradients == "kept",
                 "{} processes, but trainer.gradients is released: processes add up gradients that "
                 "are kept",
@@ -46,7 +46,7 @@ std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::De
 }
 
 GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micro_batches,
-                                 const Shares& owners) {
+                                 const Owners& owners) {
   GradientSum::Options options;
   options.owners = owners;
   options.order = config.order();
@@ -57,7 +57,7 @@ GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micr
 
 // Where owners keep them, no process keeps all gradients.
 Gradients gradient_storage(const RunConfig& config, const Ranks& ranks) {
-  const bool sharded = !ranks.is_alone() && config.parallel.shard == "gradients";
+  const bool sharded = !ranks.is_alone() && config.parallel.shares_gradients();
   return sharded ? Gradients::released : config.trainer.gradient_storage();
 }
 
@@ -82,8 +82,14 @@ std::optional<MixedPrecision> mixed_precision(const ResolvedRun& run, const Rank
   require_input(mixed->masters == MasterWeights::fp32,
                 "parallel.shard is {}, but trainer.master_weights is {}, not fp32",
                 run.config.parallel.shard, trainer.master_weights);
-  mixed->own_masters = shares.own();
   return mixed;
+}
+
+// Float32 weights are their own masters, unless they are there only now and then.
+std::optional<OwnMasters> own_masters(const ResolvedRun& run, const ModelShares& shares) {
+  if (shares.is_whole()) return std::nullopt;
+  const bool has_copies = run.config.trainer.mixed_precision().has_value();
+  return has_copies || shares.gathered_layers() > 0 ? std::optional(shares.own()) : std::nullopt;
 }
 
 OptimizerConfig optimizer_config(const ResolvedRun& run, const Ranks& ranks) {
@@ -102,10 +108,10 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
       device_(device),
       ranks_(ranks),
       micro_batches_(micro_batches_of(run, ranks, device)),
-      shares_(run.config.optimizer, run.config.parallel, run.layout, ranks,
+      shares_(run.config.optimizer, run.config.parallel, *run.config.model.spec, run.layout, ranks,
               static_cast<std::uint64_t>(run.config.seed)),
       store_(run.layout, device, at::kFloat, mixed_precision(run, ranks, shares_),
-             gradient_storage(run.config, ranks)),
+             gradient_storage(run.config, ranks), own_masters(run, shares_)),
       model_(run.config.model.spec->build(store_)),
       optimizer_(optimizer_config(run, ranks), shares_, store_, ranks,
                  static_cast<std::uint64_t>(run.config.seed)),
@@ -114,6 +120,9 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
 }
 
 void Learner::make_sum() {
+  if (shares_.gathered_layers() > 0) {
+    layers_ = std::make_unique<GatheredLayers>(store_, ranks_, shares_.owners());
+  }
   if (trainer_.gradient_storage() == Gradients::released) return;
   const auto options =
       sum_options(run_.config.parallel, micro_batches_ / ranks_.size(), shares_.owners());
@@ -165,13 +174,15 @@ std::int64_t Learner::counted_in_step(std::int64_t done) const {
   return sum;
 }
 
-// On the device; nothing where no target counts, over which there is no mean.
+// On the device; nothing where no target counts, over which there is no mean, and nobody waits.
 std::optional<Learner::CountedBatch> Learner::micro_batch(const Step& step,
                                                           std::int64_t number) const {
   const auto examples =
       run_.data->training_examples(first_example(step.done, number), trainer_.micro_batch_size);
   const auto count = counted(examples);
-  if (count == 0) return std::nullopt;
+  if (count == 0 && !layers_) return std::nullopt;
+  // It weighs nothing, whatever its targets are; its layers are collected as everywhere.
+  if (count == 0) return CountedBatch{{examples.inputs, at::zeros_like(examples.targets)}, 0};
   return CountedBatch{to_device(examples), count};
 }
 
@@ -180,6 +191,7 @@ ForwardContext Learner::forward_context(const Step& step, std::int64_t micro_bat
   context.dropout = make_generator(static_cast<std::uint64_t>(run_.config.seed),
                                    RandomStream::dropout, static_cast<std::uint64_t>(step.done),
                                    static_cast<std::uint64_t>(micro_batch));
+  context.layer_weights = layers_.get();
   return context;
 }
 
@@ -215,6 +227,7 @@ StepLoss Learner::sum_gradients(Step& step, Targets targets) {
   const auto count = micro_batches_ / ranks_.size();
   StepLoss losses;
   sum_->begin_step();
+  if (layers_) layers_->forget_waited();
   for (std::int64_t i = 0; i < count; ++i) {
     const auto number = ranks_.rank() * count + i;
     sum_->begin_micro_batch();
@@ -223,6 +236,7 @@ StepLoss Learner::sum_gradients(Step& step, Targets targets) {
     if (batch && targets == Targets::sampled) sample_labels(step, batch->batch, number);
     batch ? losses.add(add_gradient(step, *batch, number)) : losses.add_nothing();
     sum_->end_micro_batch();
+    if (layers_) layers_->end_pass();
   }
   sum_->end_step();
   step.watch.lap(step.row.seconds_backward);
@@ -236,7 +250,8 @@ double Learner::summed(const Step& step) {
   auto own = step.loss.read();
   if (ranks_.is_alone()) return std::accumulate(own.begin(), own.end(), 0.0);
   const auto count = own.size();
-  own.push_back(row.seconds_data + row.seconds_forward + row.seconds_backward - sum_->waited());
+  own.push_back(row.seconds_data + row.seconds_forward + row.seconds_backward - sum_->waited() -
+                (layers_ ? layers_->waited() : 0.0));
   const auto all = ranks_.gather(own);
   double loss = 0.0;
   std::vector<double> seconds;
@@ -319,16 +334,20 @@ std::optional<MeanLoss> Learner::mean_loss(const HeldOutSet& set, const StopQuer
   const auto batches = ceil_divide(set.size, size);
   const auto rounds = ceil_divide(batches, ranks_.size());
   auto context = trainer_.forward_context();
+  context.layer_weights = layers_.get();
   std::vector<double> sums(std::size_t(2 * rounds), 0.0);  // loss and targets of each batch
   for (std::int64_t round = 0; round < rounds; ++round) {
     const auto number = round * ranks_.size() + ranks_.rank();
-    if (number >= batches) continue;
+    if (number >= batches && !layers_) continue;
     if (ranks_.is_alone() && stop()) return std::nullopt;
-    const auto first = number * size;
+    const auto first = std::min(number, batches - 1) * size;
     const auto batch = set.examples(first, std::min(size, set.size - first));
-    const auto counts = counted(batch);
-    if (counts == 0) continue;
+    const auto counts = number < batches ? counted(batch) : 0;
+    // Where layers are collected each process passes through them as often as the others.
+    if (counts == 0 && !layers_) continue;
     const auto loss = model_->loss(to_device(batch), context).item<double>();
+    if (layers_) layers_->end_pass();
+    if (counts == 0) continue;
     sums[std::size_t(2 * round)] = loss * static_cast<double>(counts);
     sums[std::size_t(2 * round) + 1] = static_cast<double>(counts);
   }

@@ -10,6 +10,7 @@
 
 #include "core/base/stop_query.hpp"
 #include "core/curvature.hpp"
+#include "core/parallel/gathered_layers.hpp"
 #include "core/parallel/gradient_sum.hpp"
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_store.hpp"
@@ -110,6 +111,7 @@ class Learner {
   std::int64_t tokens_per_step_;
   RankPace pace_;
   std::string pace_note_;
+  std::unique_ptr<GatheredLayers> layers_;  // where the weights of layers are with their owners
   std::unique_ptr<GradientSum> sum_;  // null where each gradient is used inside the backward pass
 };
 

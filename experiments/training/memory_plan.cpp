@@ -124,6 +124,16 @@ std::int64_t sum_bytes(const RunConfig& config, const DataShape& shape,
   return further_buffers(config.parallel.order(), count) * store.gradient_bytes();
 }
 
+std::vector<std::int64_t> layer_bytes(const ParameterStore& store, std::int64_t layers) {
+  std::vector<std::int64_t> bytes(static_cast<std::size_t>(layers), 0);
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+    const auto layer = store.layout().parameters()[i].layer;
+    if (layer < 0 || layer >= layers) continue;
+    bytes[std::size_t(layer)] += static_cast<std::int64_t>(store.tensors()[i].nbytes());
+  }
+  return bytes;
+}
+
 std::int64_t devices(std::int64_t fixed, std::int64_t sharded, std::int64_t device_bytes) {
   const auto room = device_bytes - fixed;
   if (room <= 0) return 0;
@@ -170,6 +180,7 @@ MemoryPlan plan_memory(RunConfig config) {
   MemoryPlan plan;
   plan.parameters = layout.size();
   plan.parameter_bytes = store.compute_bytes();
+  plan.layer_bytes = layer_bytes(store, config.model.spec->separate_layers());
   plan.gradient_bytes = store.gradient_bytes();
   plan.master_bytes = store.master_bytes();
   plan.optimizer = optimizer_bytes_by_kind(optimizer, store);

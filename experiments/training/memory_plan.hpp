@@ -18,6 +18,9 @@ namespace blockwise {
 struct MemoryPlan {
   std::int64_t parameters = 0;  // count
   std::int64_t parameter_bytes = 0;
+  // Of the parameter bytes those of each layer whose weights could be elsewhere while it is not
+  // computed (ModelSpec::separate_layers()).
+  std::vector<std::int64_t> layer_bytes;
   std::int64_t gradient_bytes = 0;  // 0 where they are released, and count among activations
   std::vector<std::pair<std::string, std::int64_t>> optimizer;  // by kind, master weights too
   std::vector<RuleShare> rules;  // which update rule has how much of the model

@@ -14,12 +14,8 @@ namespace blockwise {
 namespace {
 
 // Bounds of the shares within one parameter.
-Shares bounds_within(const Shares& owners, const Parameter& parameter) {
-  Shares bounds;
-  for (const auto place : owners) {
-    bounds.push_back(std::clamp<std::int64_t>(place - parameter.offset, 0, parameter.size()));
-  }
-  return bounds;
+Shares bounds_within(const Owners& owners, const Parameter& parameter) {
+  return owners.within(parameter.offset, parameter.offset + parameter.size());
 }
 
 }  // namespace
@@ -58,13 +54,17 @@ void ModelOptimizer::hand_out() const {
     for (std::size_t i = 0; i < store_.tensors().size(); ++i) store_.publish(i);
   };
   if (store_.has_all_masters()) {
-    ranks_.start_share(store_.parameters(), shares_.owners())->wait();
+    ranks_.start_share(store_.parameters(), shares_.owners().units().front())->wait();
     publish();
     return;
   }
   publish();
-  for (const auto& [values, bounds] : store_.shared_buffers(shares_.owners())) {
-    ranks_.start_share(values, bounds)->wait();
+  for (std::size_t k = 0; k < store_.weight_buffers().size(); ++k) {
+    const auto& buffer = store_.weight_buffers()[k];
+    if (buffer.unit().layer >= 0) continue;  // collected when it is used
+    for (const auto& [values, bounds] : buffer.shared(shares_.owners().units()[k])) {
+      ranks_.start_share(values, bounds)->wait();
+    }
   }
 }
 

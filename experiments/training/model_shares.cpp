@@ -1,11 +1,13 @@
 #include "experiments/training/model_shares.hpp"
 
+#include "core/base/error.hpp"
 #include "optimizers/sharding/model_shard.hpp"
 
 namespace blockwise {
 namespace {
 
-Shares shares_of(const Optimizer& all, const ParameterLayout& layout, std::int64_t count) {
+Owners owners_of(const Optimizer& all, const ParameterLayout& layout, std::int64_t layers,
+                 std::int64_t count) {
   // State in few bytes is in blocks of elements, which cuts between rows would not keep.
   const bool by_tensor = all.state().has_codecs();
   const auto rows_together = [&](std::size_t i) {
@@ -14,22 +16,36 @@ Shares shares_of(const Optimizer& all, const ParameterLayout& layout, std::int64
                ? parameter.rows()
                : all.rules().of(i).rule->rows_together(parameter, all.partition().tensors()[i]);
   };
-  return shard_bounds(layout, rows_together, count);
+  std::vector<Shares> shares;
+  for (const auto& unit : weight_units(layout, layers)) {
+    shares.push_back(shard_bounds(layout, unit.elements, rows_together, count));
+  }
+  return Owners(std::move(shares));
+}
+
+std::int64_t layers_to_share(const ParallelConfig& parallel, const ModelSpec& model) {
+  if (!parallel.shares_weights()) return 0;
+  require_input(model.separate_layers() > 0,
+                "parallel.shard is parameters, but model.family '{}' has no layers whose weights "
+                "could be collected one by one",
+                model.family());
+  return model.separate_layers();
 }
 
 }  // namespace
 
 ModelShares::ModelShares(const OptimizerConfig& config, const ParallelConfig& parallel,
-                         const ParameterLayout& layout, const Ranks& ranks, std::uint64_t seed) {
+                         const ModelSpec& model, const ParameterLayout& layout, const Ranks& ranks,
+                         std::uint64_t seed)
+    : rank_(ranks.rank()) {
   if (ranks.is_alone() || parallel.shard == "none") return;
   all_parameters_ = std::make_unique<ParameterStore>(layout, at::kMeta);
   auto in_memory = config;
   in_memory.state.resident_mb = 0;
   in_memory.state.folder.clear();
   all_ = std::make_unique<Optimizer>(in_memory, *all_parameters_, seed);
-  owners_ = shares_of(*all_, layout, ranks.size());
-  const auto rank = static_cast<std::size_t>(ranks.rank());
-  own_ = {owners_[rank], owners_[rank + 1]};
+  layers_ = layers_to_share(parallel, model);
+  owners_ = owners_of(*all_, layout, layers_, ranks.size());
 }
 
 }  // namespace blockwise

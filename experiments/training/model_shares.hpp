@@ -5,7 +5,8 @@
 
 #include <memory>
 
-#include "core/parallel/ranks.hpp"
+#include "core/model.hpp"
+#include "core/parallel/owners.hpp"
 #include "experiments/config/parallel_config.hpp"
 #include "optimizers/optimizer.hpp"
 
@@ -13,21 +14,24 @@ namespace blockwise {
 
 class ModelShares {
  public:
-  // Throws InputError as Optimizer does. Costs no memory of the model's size.
-  ModelShares(const OptimizerConfig& config, const ParallelConfig& parallel,
+  // Throws InputError as Optimizer does, and where the weights of layers are to be shared and the
+  // model has none that are separate. Costs no memory of the model's size.
+  ModelShares(const OptimizerConfig& config, const ParallelConfig& parallel, const ModelSpec& model,
               const ParameterLayout& layout, const Ranks& ranks, std::uint64_t seed);
 
   // Whether every process has all of it, as one that is alone.
   bool is_whole() const { return owners_.empty(); }
-  // Where it is not: bounds of the processes' shares, this one's, and what the model's optimizer
-  // would be, on the meta device.
-  const Shares& owners() const { return owners_; }
-  ElementRange own() const { return own_; }
+  // Where it is not: the processes' shares, this one's, how many layers are collected as they are
+  // used, and what the model's optimizer would be, on the meta device.
+  const Owners& owners() const { return owners_; }
+  OwnMasters own() const { return {owners_.own(rank_), layers_}; }
+  std::int64_t gathered_layers() const { return layers_; }
   const Optimizer& all() const { return *all_; }
 
  private:
-  Shares owners_;
-  ElementRange own_;
+  std::int64_t rank_;
+  std::int64_t layers_ = 0;
+  Owners owners_;
   std::unique_ptr<ParameterStore> all_parameters_;
   std::unique_ptr<Optimizer> all_;
 };

@@ -17,17 +17,9 @@ std::int64_t nearest_cut(const Parameter& parameter, std::int64_t unit_rows, std
   return parameter.offset + (down ? below : above);
 }
 
-// Elements [begin, end) of the flat buffer that are a parameter's, as rows of it.
 struct Rows {
   std::int64_t begin, count;
 };
-Rows rows_between(const Parameter& parameter, std::int64_t begin, std::int64_t end) {
-  const auto first = std::max(begin, parameter.offset);
-  const auto last = std::min(end, parameter.offset + parameter.size());
-  if (first >= last) return {0, 0};
-  const auto columns = parameter.columns();
-  return {(first - parameter.offset) / columns, (last - first) / columns};
-}
 
 }  // namespace
 
@@ -43,29 +35,32 @@ ModelShard whole_model(const ParameterLayout& layout, Partition partition) {
   return shard;
 }
 
-Shares shard_bounds(const ParameterLayout& layout, const RowsTogether& rows_together,
-                    std::int64_t count) {
-  Shares bounds{0};
+Shares shard_bounds(const ParameterLayout& layout, ElementRange unit,
+                    const RowsTogether& rows_together, std::int64_t count) {
+  Shares bounds{unit.begin};
   const auto& parameters = layout.parameters();
   std::size_t i = 0;
   for (std::int64_t r = 1; r < count; ++r) {
-    const auto wanted = layout.size() * r / count;
+    const auto wanted = unit.begin + unit.size() * r / count;
     while (parameters[i].offset + parameters[i].size() <= wanted) ++i;
     bounds.push_back(std::max(bounds.back(), nearest_cut(parameters[i], rows_together(i), wanted)));
   }
-  bounds.push_back(layout.size());
+  bounds.push_back(unit.end);
   return bounds;
 }
 
 ModelShard cut_shard(const ParameterLayout& layout, const Partition& partition,
-                     const Shares& bounds, std::int64_t number) {
+                     const Owners& owners, std::int64_t number) {
   ModelShard shard;
-  shard.begin = bounds[std::size_t(number)];
+  shard.begin = owners.own(number).front().begin;
   std::vector<Parameter> pieces;
   std::vector<TensorPartition> partitions;
   for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
     const auto& parameter = layout.parameters()[i];
-    const auto rows = rows_between(parameter, shard.begin, bounds[std::size_t(number) + 1]);
+    const auto bounds = owners.within(parameter.offset, parameter.offset + parameter.size());
+    const auto columns = parameter.columns();
+    const Rows rows{bounds[std::size_t(number)] / columns,
+                    (bounds[std::size_t(number) + 1] - bounds[std::size_t(number)]) / columns};
     if (rows.count == 0) continue;
     pieces.push_back(parameter_rows(parameter, rows.begin, rows.count));
     partitions.push_back(partition_rows(partition.tensors()[i], rows.begin, rows.count));

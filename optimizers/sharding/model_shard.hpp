@@ -1,14 +1,15 @@
 // ModelShard: the part of a model that one optimizer of several updates and keeps state for
 // (ZeRO-1: Rajbhandari et al., arXiv 1910.02054, section 5.1). Shards are consecutive elements of
-// the flat buffer, cut between rows where the rule allows it (UpdateRule::rows_together()): what a
-// rule shares within a tensor, a block's second moment above all, needs no communication.
+// the flat buffer, or of each of its units, cut between rows where the rule allows it
+// (UpdateRule::rows_together()): what a rule shares within a tensor, a block's second moment above
+// all, needs no communication.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <vector>
 
-#include "core/parallel/ranks.hpp"
+#include "core/parallel/owners.hpp"
 #include "core/partition/partition.hpp"
 
 namespace blockwise {
@@ -28,13 +29,13 @@ ModelShard whole_model(const ParameterLayout& layout, Partition partition);
 // How many rows of a tensor of the layout stay together.
 using RowsTogether = std::function<std::int64_t(std::size_t)>;
 
-// Bounds of `count` shards: each is the lawful one that is nearest to an even share. A shard may be
-// empty.
-Shares shard_bounds(const ParameterLayout& layout, const RowsTogether& rows_together,
-                    std::int64_t count);
+// Bounds of `count` shares of consecutive elements, which begin and end with parameters: each is
+// the lawful one that is nearest to an even share. A share may be empty.
+Shares shard_bounds(const ParameterLayout& layout, ElementRange unit,
+                    const RowsTogether& rows_together, std::int64_t count);
 
-// One of them. `total` is left to whoever knows the others.
+// One of the owners' shards. `total` is left to whoever knows the others.
 ModelShard cut_shard(const ParameterLayout& layout, const Partition& partition,
-                     const Shares& bounds, std::int64_t number);
+                     const Owners& owners, std::int64_t number);
 
 }  // namespace blockwise

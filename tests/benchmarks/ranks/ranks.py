@@ -36,20 +36,15 @@ class Setting:
 @dataclass
 class Measured:
     setting: Setting
-    parameters: int
     seconds_per_step: float
     sent_per_step: float  # bytes, mean over ranks
-    expected_per_step: float
+    planned_per_step: float
     optimizer_bytes: int  # of rank 0
 
 
-def run(
-    program: str, config: list[str], setting: Setting, steps: int, folder: Path
-) -> tuple[int, Path]:
-    """Bytes that all ranks sent, and the run's file. config: a YAML and what is set of it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    words = ["train", *config, "--output", str(folder), "--threads", "1"]
-    for key, value in {
+def configured(config: list[str], setting: Setting, steps: int) -> list[str]:
+    """config: a YAML and what is set of it."""
+    values = {
         "trainer.steps": steps,
         "trainer.evaluate_every": 0,
         "trainer.checkpoint_every": 0,
@@ -57,8 +52,23 @@ def run(
         "schedule.warmup_steps": 0,
         "parallel.bucket_mb": setting.bucket_mb,
         "parallel.shard": setting.shard,
-    }.items():
-        words += ["--set", f"{key}={value}"]
+    }
+    return [*config, *(word for item in values.items() for word in ("--set", "{}={}".format(*item)))]
+
+
+def planned(program: str, config: list[str], setting: Setting) -> float:
+    """Bytes that `plan` lets each rank send in a step."""
+    words = [program, "plan", *configured(config, setting, 1), "--ranks", str(setting.ranks), "--json"]
+    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return float(plan["each_rank"]["sent_bytes"])
+
+
+def run(
+    program: str, config: list[str], setting: Setting, steps: int, folder: Path
+) -> tuple[int, Path]:
+    """Bytes that all ranks sent, and the run's file."""
+    shutil.rmtree(folder, ignore_errors=True)
+    words = ["train", *configured(config, setting, steps), "--output", str(folder), "--threads", "1"]
     before = sum(sent_bytes(rank) for rank in range(setting.ranks))
     processes = [start(program, words, rank, setting.ranks) for rank in range(setting.ranks)]
     codes = [process.wait() for process in processes]
@@ -74,33 +84,32 @@ def measure(program: str, config: list[str], setting: Setting, steps: int) -> Me
         much, path = run(program, config, setting, few + steps, Path(scratch) / "more")
         with h5py.File(path) as file:
             seconds = float(np.median(file["steps/seconds"][few:]))
-            parameters = int(file["memory/parameters"][()]) // 4
             optimizer = int(file["memory/optimizer_state"][()])
-    share = 2 * (setting.ranks - 1) / setting.ranks
     sent = (much - little) / steps / setting.ranks
-    return Measured(setting, parameters, seconds, sent, share * 4 * parameters, optimizer)
+    return Measured(setting, seconds, sent, planned(program, config, setting), optimizer)
 
 
 def settings(most: int) -> list[Setting]:
     counts = [count for count in (1, 2, 4, 8) if count <= most]
     by_ranks = [Setting(count, 0, 25, "none") for count in counts]
-    sharded = [Setting(count, 0, 25, "optimizer") for count in counts if count > 1]
+    shards = ("optimizer", "gradients", "parameters")
+    sharded = [Setting(count, 0, 25, shard) for count in counts if count > 1 for shard in shards]
     slow = [Setting(2, 1000, bucket, "none") for bucket in (1, 5, 25, 100)]
     return by_ranks + sharded + slow
 
 
 def table(rows: list[Measured]) -> str:
     lines = [
-        "| hosts | link | bucket | shard | s/step | MB sent per rank and step | formula | ratio |",
+        "| hosts | link | bucket | shard | s/step | MB sent per rank and step | planned | ratio |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         s = row.setting
         link = f"{s.mbit} Mbit/s" if s.mbit else "-"
-        ratio = row.sent_per_step / row.expected_per_step if row.expected_per_step else float("nan")
+        ratio = row.sent_per_step / row.planned_per_step if row.planned_per_step else float("nan")
         lines.append(
             f"| {s.ranks} | {link} | {s.bucket_mb} MiB | {s.shard} | {row.seconds_per_step:.3f} "
-            f"| {row.sent_per_step / 1e6:.2f} | {row.expected_per_step / 1e6:.2f} | {ratio:.3f} |"
+            f"| {row.sent_per_step / 1e6:.2f} | {row.planned_per_step / 1e6:.2f} | {ratio:.3f} |"
         )
     return "\n".join(lines)
 

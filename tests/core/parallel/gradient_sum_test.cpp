@@ -82,7 +82,7 @@ void run_two_steps(ParameterStore& store, const Ranks& ranks, std::int64_t micro
   store.check_gradient_views();
 }
 
-at::Tensor summed(const Ranks& ranks, SumOrder order, std::int64_t micro_batches, Shares owners) {
+at::Tensor summed(const Ranks& ranks, SumOrder order, std::int64_t micro_batches, Owners owners) {
   ParameterStore store(three_tensors(), at::kCPU);
   const auto sum = make_kept_sum(store, ranks, {order, micro_batches, 1024, std::move(owners)});
   run_two_steps(store, ranks, micro_batches, *sum);
@@ -94,8 +94,8 @@ at::Tensor sharded(const Ranks& ranks, std::int64_t micro_batches, const Shares&
   ParameterStore store(three_tensors(), at::kCPU, at::kFloat, std::nullopt, Gradients::released);
   const auto r = std::size_t(ranks.rank());
   auto own = at::full({owners[r + 1] - owners[r]}, 7.0, at::kFloat);
-  const auto sum =
-      make_sharded_sum(store, ranks, {SumOrder::running, micro_batches, 1024, owners}, own);
+  const auto sum = make_sharded_sum(
+      store, ranks, {SumOrder::running, micro_batches, 1024, Owners({owners})}, own);
   run_two_steps(store, ranks, micro_batches, *sum);
   return own;
 }
@@ -169,7 +169,7 @@ TEST_CASE("parallel: owners get their share, however uneven", "[parallel]") {
   const Shares owners = {0, 3, 3, size};  // rank 1 owns nothing
   const auto expected = tree(all_gradients(0, 3));
   require_fine(on_ranks(3, [&](const Ranks& ranks, const auto&) {
-    const auto sum = summed(ranks, SumOrder::running, 1, owners);
+    const auto sum = summed(ranks, SumOrder::running, 1, Owners({owners}));
     const auto begin = owners[std::size_t(ranks.rank())];
     const auto own = owners[std::size_t(ranks.rank()) + 1] - begin;
     demand(at::equal(sum.narrow(0, begin, own), expected.narrow(0, begin, own)), "other bits");

@@ -52,8 +52,25 @@ TEST_CASE("communication plan: shares of the state and of masters", "[parallel]"
   CHECK(of.optimizer_bytes == 2'500'000);
   CHECK(of.peak_bytes == 30'000'000 - 10'000'000 + 2'500'000 + 4'000'000);
   // Gradients to their owners in float32, weights back in bfloat16.
-  CHECK(of.sent_bytes == Approx(3.0 / 4.0 * (4e6 + 2e6 + 4e4)));
+  CHECK(of.sent_bytes == Approx(3.0 / 4.0 * (4e6 + 2e6 + 2e4)));
   CHECK(of.seconds_sending == 0.0);
+}
+
+TEST_CASE("communication plan: layers that are collected for every micro-batch", "[parallel]") {
+  auto config = example_config("parameters");
+  config.trainer.precision = "bf16";
+  config.data.spec = dataset_kinds().make("no_data");
+  config.trainer.micro_batch_size = 256;  // of one example: four micro-batches of each of 4
+  auto plan = example_plan();
+  plan.parameter_bytes = 2'000'000;
+  plan.layer_bytes = {500'000, 500'000, 600'000};  // 400,000 outside
+  plan.gradient_bytes = 4'000'000;
+  const auto of = plan_communication(plan, config, {4, 0.0, 0.0});
+  // Four times the gradients and the layers, there and back but the last one; the rest at the end.
+  CHECK(of.sent_bytes == Approx(3.0 / 4.0 * (4 * (4e6 + 2 * 1.6e6 - 0.6e6) + 0.4e6)));
+  // The largest two neighbours and a quarter of masters, state and gradients; buckets twice.
+  const auto fixed = 30'000'000 - 10'000'000 - 2'000'000 - 4'000'000;
+  CHECK(of.peak_bytes == fixed + 400'000 + 1'100'000 + 2'500'000 + 1'000'000 + 2 * 4'000'000);
 }
 
 TEST_CASE("communication plan: a step that cannot be shared is refused", "[parallel]") {

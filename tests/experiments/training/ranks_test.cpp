@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/io/atomic_file.hpp"
 #include "core/io/input_file.hpp"
 #include "core/io/safetensors.hpp"
 #include "experiments/records/checkpoint.hpp"
@@ -223,6 +225,117 @@ TEST_CASE("ranks: gradients with their owners alone, over micro-batches, differ 
   CHECK(y.gradient_bytes == 0);
 }
 
+namespace {
+
+// The largest of what the ranks' run holds, and what `plan` says of it.
+struct Peaks {
+  double measured, planned;
+};
+Peaks peaks_of(const Ranked& r, const std::string& name, std::vector<std::string> sets) {
+  REQUIRE(RankedRun(r.words(name, sets), 2).wait() == std::vector<int>{0, 0});
+  auto words = r.words(name, sets);
+  words.front() = "plan";
+  const auto output = std::ranges::find(words, "--output");
+  words.erase(output, output + 2);
+  const auto threads = std::ranges::find(words, "--threads");
+  words.erase(threads, threads + 2);
+  words.insert(words.end(), {"--ranks", "2", "--json"});
+  const auto plan = nlohmann::json::parse(run_program(words).output);
+  return {double(read_run(r.path(name) + "/run.h5").peak_allocated),
+          plan["each_rank"]["peak_bytes"].get<double>()};
+}
+
+}  // namespace
+
+TEST_CASE("ranks: the memory of each is what plan says, with every shard", "[parallel]") {
+  const Ranked r;
+  // Weights that are large beside activations, and buckets that are small beside weights.
+  const std::vector<std::string> large = {"model.n_layer=8",
+                                          "model.n_embd=384",
+                                          "model.n_head=4",
+                                          "trainer.steps=3",
+                                          "trainer.precision=bf16",
+                                          "trainer.activation_checkpointing=true",
+                                          "trainer.micro_batch_size=1",
+                                          "trainer.global_batch_tokens=32",
+                                          "parallel.bucket_mb=1"};
+  double before = 0.0;
+  for (const std::string shard : {"parameters", "gradients", "optimizer", "none"}) {
+    auto sets = large;
+    sets.push_back("parallel.shard=" + shard);
+    const auto peaks = peaks_of(r, shard, sets);
+    INFO(shard);
+    // Buckets that wait for their last gradient, and tensors that are collected for the checkpoint.
+    CHECK(peaks.measured == Approx(peaks.planned).epsilon(0.06));
+    CHECK(peaks.measured > 1.05 * before);
+    before = peaks.measured;
+  }
+}
+
+TEST_CASE("ranks: layers that are collected as they are used make the run of whole ones",
+          "[parallel]") {
+  const Ranked r;
+  for (const std::string precision : {"fp32", "bf16", "bf16_autocast"}) {
+    INFO(precision);
+    const std::vector<std::string> whole = {kPairwise[0],
+                                            "optimizer.gradient_clip=0",
+                                            "trainer.norms_every=5",
+                                            "model.n_layer=3",
+                                            "hessian.every=6",
+                                            "hessian.lanczos.steps=4",
+                                            "hessian.batches=2",
+                                            "trainer.precision=" + precision};
+    REQUIRE(run_program(r.words("whole_" + precision, whole)).exit_code == 0);
+    auto sharded = whole;
+    sharded.push_back("parallel.shard=parameters");
+    sharded.push_back("trainer.activation_checkpointing=" +
+                      std::string(precision == "bf16" ? "true" : "false"));
+    const auto four = precision + "4";  // processes with one micro-batch each
+    CHECK(RankedRun(r.words(four, sharded), 4).wait() == std::vector<int>(4, 0));
+    check_same_runs(r.path("whole_" + precision), r.path(four), kSteps, 1e-6);
+    const auto x = read_run(r.path("whole_" + precision) + "/run.h5");
+    const auto y = read_run(r.path(four) + "/run.h5");
+    check_same_norms(x, y, 1e-6);
+    REQUIRE(x.hessian.summary.size() == y.hessian.summary.size());
+    CHECK(double(y.parameter_bytes) < 0.9 * double(x.parameter_bytes));
+  }
+}
+
+TEST_CASE("ranks: collected layers have the bits of gradients with their owners, resumed by others",
+          "[parallel]") {
+  const Ranked r;
+  const auto with = [](const std::string& shard, std::int64_t steps) {
+    return std::vector<std::string>{"optimizer.gradient_clip=0",
+                                    "model.n_layer=3",
+                                    "trainer.precision=bf16",
+                                    "parallel.shard=" + shard,
+                                    "trainer.steps=" + std::to_string(steps),
+                                    "schedule.steps=" + std::to_string(kSteps)};
+  };
+  for (const std::string shard : {"gradients", "parameters"}) {
+    CHECK(RankedRun(r.words(shard, with(shard, 6)), 4).wait() == std::vector<int>(4, 0));
+    CHECK(RankedRun(r.words(shard, with(shard, kSteps)), 2).wait() == std::vector<int>{0, 0});
+  }
+  check_same_runs(r.path("gradients"), r.path("parameters"), kSteps, 1e-6);
+}
+
+TEST_CASE("ranks: a micro-batch without a target waits for its layers like the others",
+          "[parallel]") {
+  const Ranked r;
+  // Of two windows of 16 targets one in nine pairs has none.
+  std::string mask(6000, '\0');
+  for (std::size_t i = 0; i < mask.size(); i += 24) mask[i] = '\1';
+  write_file_atomically(r.folder / "train.mask", mask);
+  // 18 windows: one process has a batch more than the other to evaluate.
+  const auto with = [](const std::string& shard) {
+    return std::vector<std::string>{"model.n_layer=2", "parallel.shard=" + shard,
+                                    "optimizer.gradient_clip=0", "data.validation_tokens=288"};
+  };
+  CHECK(RankedRun(r.words("gradients", with("gradients")), 2).wait() == std::vector<int>{0, 0});
+  CHECK(RankedRun(r.words("parameters", with("parameters")), 2).wait() == std::vector<int>{0, 0});
+  check_same_runs(r.path("gradients"), r.path("parameters"), kSteps, 1e-6);
+}
+
 TEST_CASE("ranks: with clipping a sharded optimizer differs by rounding alone", "[parallel]") {
   const Ranked r;
   const std::vector<std::string> whole = {kPairwise[0], "optimizer.gradient_clip=0.1",
@@ -388,6 +501,17 @@ TEST_CASE("ranks: what several processes cannot do is bad input on each", "[para
   const std::vector<std::string> split = {"trainer.precision=bf16", "parallel.shard=optimizer",
                                           "trainer.master_weights=residual_8bit"};
   CHECK(RankedRun(r.words("split", split), 2).wait() == std::vector<int>(2, kExitBadInput));
+  const auto quadratic = r.path("quadratic.yaml");
+  write_file_atomically(quadratic,
+                        "data: {kind: no_data}\nmodel: {family: quadratic}\n"
+                        "trainer: {steps: 2, micro_batch_size: 1, global_batch_tokens: 2}\n"
+                        "parallel: {shard: parameters}\n");
+  CHECK(RankedRun({"train", quadratic, "--output", r.path("quadratic")}, 2).wait() ==
+        std::vector<int>(2, kExitBadInput));
+  CHECK(RankedRun({"train", quadratic, "--output", r.path("quadratic"), "--set",
+                   "parallel.shard=optimizer"},
+                  2)
+            .wait() == std::vector<int>(2, 0));
   const std::vector<std::string> released = {"trainer.gradients=released",
                                              "trainer.global_batch_tokens=0"};
   CHECK(RankedRun(r.words("released", released), 1).wait() == std::vector<int>{0});

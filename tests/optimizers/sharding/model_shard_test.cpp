@@ -20,7 +20,7 @@ OptimizerConfig config_of(const std::string& rule) {
 
 Shares bounds_of(const Optimizer& whole, const ParameterLayout& layout, std::int64_t count) {
   return shard_bounds(
-      layout,
+      layout, {0, layout.size()},
       [&](std::size_t i) {
         return whole.rules().of(i).rule->rows_together(layout.parameters()[i],
                                                        whole.partition().tensors()[i]);
@@ -40,7 +40,7 @@ struct Shards {
     fill_parameters(store);
     const auto bounds = bounds_of(whole, layout, count);
     for (std::int64_t r = 0; r < count; ++r) {
-      auto shard = cut_shard(layout, whole.partition(), bounds, r);
+      auto shard = cut_shard(layout, whole.partition(), Owners({bounds}), r);
       shard.total = [](double own) { return own; };
       rows.push_back(std::make_unique<ParameterStore>(store, shard.layout, shard.begin));
       optimizers.push_back(
@@ -114,7 +114,7 @@ TEST_CASE("sharding: shards cover the model, cut where the rule allows it, and a
   const ParameterLayout layout({table, matrix, bias});
   const auto rows = [](std::size_t i) { return i == 1 ? std::int64_t{16} : std::int64_t{1}; };
   for (const std::int64_t count : {1, 2, 3, 4, 16}) {
-    const auto bounds = shard_bounds(layout, rows, count);
+    const auto bounds = shard_bounds(layout, {0, layout.size()}, rows, count);
     REQUIRE(std::int64_t(bounds.size()) == count + 1);
     CHECK(bounds.front() == 0);
     CHECK(bounds.back() == layout.size());
@@ -142,7 +142,7 @@ TEST_CASE("sharding: norms are those of all shards, and the clipping that follow
   fill_gradients(cut, 0);
   const auto report = whole.step(kRate);
   for (std::int64_t r = 0; r < 2; ++r) {
-    auto shard = cut_shard(layout, whole.partition(), bounds, r);
+    auto shard = cut_shard(layout, whole.partition(), Owners({bounds}), r);
     // What the other shard would say.
     const auto all = report;
     bool is_gradient = true;
