@@ -70,14 +70,14 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
       method_(method),
       output_loss_(output_loss),
       all_(store.layout()) {
-  check_equal(is_difference(method) && store.releases_gradients(), false,
+  check_equal(is_difference(method) && store.has_all_masters() && store.releases_gradients(), false,
               "differences in a store without gradients");
   std::int64_t count = 0;
   for (const auto& batch : batches_) {
     count += output_loss_.counted(batch.targets);
   }
   require_input(count > 0, "{} batches without a target that counts", batches_.size());
-  count_ = at::full({}, count, store.parameters().options());
+  count_ = at::full({}, count, store.master_options());
 }
 
 Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
@@ -89,6 +89,18 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
     if (std::int64_t(i) % ranks.size() == ranks.rank()) own.push_back(batches_[i]);
   }
   batches_ = std::move(own);
+}
+
+Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+                     ProductMethod method, const Ranks& ranks, const Owners& owners)
+    : Curvature(model, store, std::move(batches), method) {
+  check_equal(is_difference(method), true, "differences of parameters that ranks share");
+  ranks_ = &ranks;
+  shared_ = std::make_unique<SharedDifferences>(
+      store, ranks, owners, batches_, [this](const Batch& batch, const ForwardContext& context) {
+        return batch_loss(batch, context);
+      });
+  batches_.clear();
 }
 
 // A process that has gone is named by who misses it next.
@@ -125,6 +137,14 @@ Curvature::Graph Curvature::build_graph(const Batch& batch, bool create_graph) {
 double Curvature::loss() {
   gradient();
   return loss_;
+}
+
+at::Tensor Curvature::parameters() {
+  if (!shared_) return store_.parameters();
+  lead(Request::shared_parameters);
+  const auto w = at::empty({all_.size()}, store_.master_options());
+  shared_->parameters(w);
+  return w;
 }
 
 const at::Tensor& Curvature::gradient() {
@@ -238,18 +258,31 @@ double Curvature::plain_gradient() {
 
 // g(w) by the kernels that g(w + e v) comes from: another kernel's rounding would not cancel.
 const at::Tensor& Curvature::training_gradient() {
-  loss_ = plain_gradient();
+  at::Tensor g;
+  if (shared_) {
+    lead(Request::shared_gradient);
+    g = at::empty({all_.size()}, store_.master_options());
+    loss_ = shared_->gradient(g);
+    cost_ += 1.0;
+  } else {
+    loss_ = plain_gradient();
+    g = store_.gradients().clone();
+  }
   require_input(std::isfinite(loss_), "the loss at these parameters is {}", loss_);
-  gradient_ = store_.gradients().clone();
+  gradient_ = g;
   return gradient_;
 }
 
 // y = H[out, in] v; step is absolute. Vectors may be in files: each pass over them counts, so what
 // is left of the two gradients is taken tensor by tensor.
 void Curvature::difference(const HessianProduct& product, double step, bool central) {
+  if (!central) gradient();
+  if (shared_) {
+    shared_difference(product, step, central);
+    return;
+  }
   const auto& [in, v, out, y] = product;
   const auto places = out.views(y), ahead = chosen(out, store_.gradients());
-  if (!central) gradient();
   {
     const MovedParameters moved(leaves(in), in, unmoved(in), v);
     moved.move(step);
@@ -298,20 +331,20 @@ const DifferenceStep& Curvature::difference_step(const ParameterSubset& in,
       difference({in, unit, in, y}, step, central);
     };
   };
-  const auto& w = store_.parameters();
+  const auto options = store_.master_options();
   const bool central = method_ == ProductMethod::central_difference;
   DifferenceProducts products{product(false), product(central), central ? 2 : 1};
-  products.parameters = vector_norm(w);
+  products.parameters = vector_norm(parameters());
   products.gradient = vector_norm(gradient());
-  products.rounding = machine_epsilon(w.scalar_type()) / 2.0;
-  auto random = at::empty({in.size()}, w.options());
-  if (!w.is_meta()) {
+  products.rounding = machine_epsilon(options.dtype().toScalarType()) / 2.0;
+  auto random = at::empty({in.size()}, options);
+  if (!random.is_meta()) {
     auto generator = make_generator(0, RandomStream::difference_step);
-    random.copy_(at::randn({in.size()}, generator, w.options().device(at::kCPU)));
+    random.copy_(at::randn({in.size()}, generator, options.device(at::kCPU)));
   }
   auto start = gradient_;
   if (in.parameters() != all_.parameters()) {
-    start = at::empty({in.size()}, w.options());
+    start = at::empty({in.size()}, options);
     in.pack(chosen(in, gradient_), start);
   }
   const auto step = choose_difference_step(products, start, random);
@@ -481,6 +514,30 @@ Curvature::Wanted Curvature::receive() const {
   return wanted;
 }
 
+void Curvature::shared_difference(const HessianProduct& product, double step, bool central) {
+  lead(Request::shared_difference);
+  shared_indices(*ranks_, product.in.parameters());
+  shared_indices(*ranks_, product.out.parameters());
+  ranks_->gather({&step, 1});
+  ranks_->number_of_first(central);
+  shared_->difference(product.in, product.v, product.out, product.y, step, central);
+  cost_ += central ? 2.0 : 1.0;
+}
+
+void Curvature::serve_shared(Request request) {
+  if (request == Request::shared_parameters) {
+    shared_->parameters({});
+  } else if (request == Request::shared_gradient) {
+    shared_->gradient({});
+  } else {
+    const ParameterSubset in(store_.layout(), shared_indices(*ranks_, {}));
+    const ParameterSubset out(store_.layout(), shared_indices(*ranks_, {}));
+    const double nothing = 0.0;
+    const double step = ranks_->gather({&nothing, 1}).front();
+    shared_->difference(in, {}, out, {}, step, ranks_->number_of_first(0) != 0);
+  }
+}
+
 void Curvature::serve(RankService* beside) {
   while (true) {
     const auto request = static_cast<Request>(ranks_->number_of_first(0));
@@ -495,6 +552,8 @@ void Curvature::serve(Request request, RankService* beside) {
   } else if (request == Request::beside) {
     check_equal(beside != nullptr, true, "rank 0 asks for a service that is here");
     beside->serve(*ranks_);
+  } else if (shared_) {
+    serve_shared(request);
   } else if (request == Request::plain_gradient) {
     plain_gradient();
   } else if (request == Request::hessian) {

@@ -44,6 +44,7 @@
 #include "core/parallel/rank_service.hpp"
 #include "core/parallel/ranks.hpp"
 #include "core/parameters/parameter_subset.hpp"
+#include "core/shared_differences.hpp"
 
 namespace blockwise {
 
@@ -76,6 +77,10 @@ class Curvature {
   // This rank's part: the same parameters and batches on all of them.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
             ProductMethod method, const Ranks& ranks);
+  // Of ranks that share the parameters, too (shared_differences.hpp): the store has their own
+  // masters, layers on demand, and no gradients. Differences of the Hessian alone.
+  Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
+            ProductMethod method, const Ranks& ranks, const Owners& owners);
   // Of another loss than the model's own.
   Curvature(const Model& model, ParameterStore& store, std::vector<Batch> batches,
             ProductMethod method, const OutputLoss& output_loss);
@@ -85,6 +90,8 @@ class Curvature {
 
   const ParameterStore& store() const { return store_; }
   double loss();
+  // [all.size()], where curvature is measured; the store's own, where it has all of them.
+  at::Tensor parameters();
   // [all.size()], of all tensors. Cost: 1 the first time.
   const at::Tensor& gradient();
 
@@ -121,11 +128,24 @@ class Curvature {
   struct Graph;
   struct Pullback;
   // What all ranks compute next.
-  enum class Request { gradient, plain_gradient, hessian, gauss_newton, fisher, beside, done };
+  enum class Request {
+    gradient,
+    plain_gradient,
+    hessian,
+    gauss_newton,
+    fisher,
+    shared_parameters,
+    shared_gradient,
+    shared_difference,
+    beside,
+    done
+  };
   struct Wanted;  // a product that another rank asks for
   bool leads() const { return ranks_ != nullptr && ranks_->is_first() && !ranks_->is_alone(); }
   void lead(Request request) const;
   void send(const ParameterSubset& in, const ParameterSubset& out, const at::Tensor& v) const;
+  void shared_difference(const HessianProduct& product, double step, bool central);
+  void serve_shared(Request request);
   Wanted receive() const;
   void serve(Request request, RankService* beside);
   void add_ranks(const at::Tensor& values) const;
@@ -164,6 +184,7 @@ class Curvature {
   ProductMethod method_;
   const OutputLoss& output_loss_;
   const Ranks* ranks_ = nullptr;
+  std::unique_ptr<SharedDifferences> shared_;  // where ranks share the parameters
   ParameterSubset all_;
   at::Tensor count_;  // targets that count, over all batches
   std::vector<Graph> kept_;

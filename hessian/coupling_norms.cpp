@@ -34,7 +34,7 @@ std::vector<SampleMean> squared_coupling_norms(const std::vector<HessianPart>& p
                 plan.products);
   const auto& from = parts[j];
   const ParameterSubset all(curvature.store().layout());
-  auto y = at::empty({all.size()}, curvature.store().parameters().options());
+  auto y = at::empty({all.size()}, curvature.store().master_options());
   std::vector<at::Tensor> samples;  // of z: ||(H E_j z)_i||^2 [parts]
   for (std::int64_t k = 0; k < (plan.exact ? from.size() : plan.products); ++k) {
     const auto z = plan.exact ? unit_vector(from.size(), k)

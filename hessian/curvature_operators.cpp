@@ -8,9 +8,7 @@ CurvatureOperator::CurvatureOperator(Curvature& curvature, CurvatureKind kind,
                                      ParameterSubset subset)
     : curvature_(curvature), kind_(kind), subset_(std::move(subset)) {}
 
-at::TensorOptions CurvatureOperator::options() const {
-  return curvature_.store().parameters().options();
-}
+at::TensorOptions CurvatureOperator::options() const { return curvature_.store().master_options(); }
 
 void CurvatureOperator::apply(const at::Tensor& x, const at::Tensor& y) const {
   switch (kind_) {

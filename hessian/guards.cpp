@@ -215,7 +215,7 @@ std::vector<std::string> checked_symmetry_names(const ParameterLayout& layout, s
 
 std::vector<SymmetryCheck> check_symmetries(Curvature& curvature, std::size_t most,
                                             const std::function<void()>& before) {
-  const auto& parameters = curvature.store().parameters();
+  const auto parameters = curvature.parameters();
   const auto& layout = curvature.store().layout();
   const ParameterSubset all(layout);
   // Of differences, before there are other vectors: it takes the most.

@@ -59,4 +59,15 @@ void GatheredLayers::drop(std::size_t layer) {
   layers_[layer].is_there = false;
 }
 
+void hand_out_weights(ParameterStore& store, const Ranks& ranks, const Owners& owners) {
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) store.publish(i);
+  for (std::size_t k = 0; k < store.weight_buffers().size(); ++k) {
+    const auto& buffer = store.weight_buffers()[k];
+    if (buffer.unit().layer >= 0) continue;  // collected when it is used
+    for (const auto& shared : buffer.shared(owners.units()[k])) {
+      ranks.start_share(shared.values, shared.bounds)->wait();
+    }
+  }
+}
+
 }  // namespace blockwise

@@ -46,4 +46,7 @@ class GatheredLayers : public LayerWeights {
   double waited_ = 0.0;
 };
 
+// What the ranks' own masters have become, to all others, of weights that are always there.
+void hand_out_weights(ParameterStore& store, const Ranks& ranks, const Owners& owners);
+
 }  // namespace blockwise

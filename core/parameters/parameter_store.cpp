@@ -245,6 +245,10 @@ const at::Tensor& ParameterStore::parameters() const {
   return parameters_;
 }
 
+at::TensorOptions ParameterStore::master_options() const {
+  return (splits_masters() ? opened_ : parameters_).options();
+}
+
 bool ParameterStore::has_copy(std::size_t parameter) const {
   return is_split(parameter) || own_ ||
          tensors_[parameter].scalar_type() != masters_[parameter].scalar_type();

@@ -77,6 +77,8 @@ class ParameterStore {
   // [n] flat buffers; writing them writes the model. The first is not there where masters are
   // split.
   const at::Tensor& parameters() const;
+  // Type and device of masters and gradients.
+  at::TensorOptions master_options() const;
   const at::Tensor& gradients() const { return gradients_; }  // undefined where released
   bool releases_gradients() const { return !gradients_.defined(); }
   std::int64_t gradient_bytes() const;

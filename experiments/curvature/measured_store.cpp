@@ -9,8 +9,11 @@
 namespace blockwise {
 
 std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
-                                               const ParameterLayout& layout, at::Device device) {
-  auto store = std::make_unique<ParameterStore>(layout, device, config.hessian.dtype());
+                                               const ParameterLayout& layout, at::Device device,
+                                               const std::optional<OwnMasters>& own) {
+  const auto gradients = own ? Gradients::released : Gradients::kept;
+  auto store = std::make_unique<ParameterStore>(layout, device, config.hessian.dtype(),
+                                                std::nullopt, gradients, own);
   if (config.model.from.empty()) {
     store->initialize(static_cast<std::uint64_t>(config.seed));
   } else {

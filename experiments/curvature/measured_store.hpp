@@ -10,8 +10,10 @@ namespace blockwise {
 
 // Those of model.from, or fresh ones from the run's seed; in float64 the same point as in float32.
 // Tensors are read or drawn one by one: there is never a second model, whatever the precision.
+// With `own` those alone, whose layers are collected as they are used.
 std::unique_ptr<ParameterStore> measured_store(const RunConfig& config,
-                                               const ParameterLayout& layout, at::Device device);
+                                               const ParameterLayout& layout, at::Device device,
+                                               const std::optional<OwnMasters>& own = {});
 
 // Throws InputError where they and their gradients do not fit into memory: before anything of their
 // size is made, plans included.

@@ -20,6 +20,7 @@
 #include "experiments/curvature/hessian_measurement.hpp"
 #include "experiments/curvature/led_work.hpp"
 #include "experiments/curvature/measured_examples.hpp"
+#include "experiments/curvature/measured_shares.hpp"
 #include "experiments/curvature/measured_store.hpp"
 #include "experiments/curvature/vectors_in_files.hpp"
 #include "experiments/records/hessian_row_checks.hpp"
@@ -37,9 +38,13 @@ fs::path file_of(const RunConfig& config) { return fs::path(config.output) / "sp
 SpectrumPlan plan_spectrum(const RunConfig& config, const Dataset& data,
                            const ParameterLayout& layout, std::int64_t ranks) {
   SpectrumPlan plan;
-  require_measured_store(config, layout, resolve_device(config.trainer.device));
+  const bool shares = measures_shares(config, ranks);
+  if (!shares) {
+    require_measured_store(config, layout, resolve_device(config.trainer.device));
+  }
   plan.measurement = plan_measurement(config.hessian, layout, ranks);
   plan.memory = hessian_memory(config, data);
+  if (shares) plan.memory = shared_product_memory(plan.memory, config, layout, ranks);
   plan.peak_bytes = plan.memory.peak + plan.measurement.basis_bytes;
   plan.file_bytes = plan.memory.files + plan.measurement.basis_file_bytes;
   return plan;
@@ -240,6 +245,7 @@ OpenFile open_file(const ResolvedSpectrum& spectrum, const Provenance& provenanc
 // What is measured at a point, on this rank.
 struct PointCurvature {
   MemoryMeter meter;  // before everything that holds tensors
+  Owners owners;      // where ranks share the parameters
   std::unique_ptr<ParameterStore> store;
   std::unique_ptr<Model> model;
   std::unique_ptr<TensorsInFile> files;
@@ -250,13 +256,19 @@ struct PointCurvature {
       : meter(device) {
     auto config = spectrum.config;
     config.model.from = point.model;
-    store = measured_store(config, spectrum.layout, device);
+    std::optional<OwnMasters> own;
+    if (measures_shares(config, ranks.size())) {
+      owners = measured_owners(config, spectrum.layout, ranks.size());
+      own = OwnMasters{owners.own(ranks.rank()), config.model.spec->separate_layers()};
+    }
+    store = measured_store(config, spectrum.layout, device, own);
     model = config.model.spec->build(*store);
     files = vectors_in_files(config, spectrum.layout);
-    curvature = std::make_unique<Curvature>(
-        *model, *store,
-        hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype()),
-        config.hessian.product_method(), ranks);
+    auto batches = hessian_batches(config.hessian, *spectrum.data, device, config.hessian.dtype());
+    const auto method = config.hessian.product_method();
+    curvature =
+        own ? std::make_unique<Curvature>(*model, *store, std::move(batches), method, ranks, owners)
+            : std::make_unique<Curvature>(*model, *store, std::move(batches), method, ranks);
   }
 };
 

@@ -14,6 +14,7 @@
 #include "core/parameters/gradient_release.hpp"
 #include "core/sampled_labels.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
+#include "experiments/curvature/measured_shares.hpp"
 #include "experiments/curvature/vectors_in_files.hpp"
 
 namespace blockwise {
@@ -363,7 +364,26 @@ std::optional<MeanLoss> Learner::mean_loss(const HeldOutSet& set, const StopQuer
   return mean;
 }
 
+// Of masters that stay with their owners.
+void Learner::with_shared_curvature(const std::function<void(Curvature&)>& use) const {
+  const auto& config = run_.config.hessian;
+  ParameterStore store(run_.layout, device_, config.dtype(), std::nullopt, Gradients::released,
+                       shares_.own());
+  for (std::size_t i = 0; i < store_.tensors().size(); ++i) {
+    store.own_piece(i).values.copy_(store_.own_piece(i).values);
+  }
+  const auto model = run_.config.model.spec->build(store);
+  const auto files = vectors_in_files(run_.config, run_.layout);
+  Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
+                      config.product_method(), ranks_, shares_.owners());
+  use(curvature);
+}
+
 void Learner::with_curvature(const std::function<void(Curvature&)>& use) const {
+  if (measures_shares(run_.config, ranks_.size())) {
+    with_shared_curvature(use);
+    return;
+  }
   const auto& config = run_.config.hessian;
   ParameterStore store(run_.layout, device_, config.dtype());
   {

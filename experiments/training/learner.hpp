@@ -46,8 +46,9 @@ class Learner {
   const std::string& pace_note() const { return pace_note_; }
   // Of all examples. Nothing where it is stopped, which a process that is alone can be.
   std::optional<MeanLoss> mean_loss(const HeldOutSet& set, const StopQuery& stop) const;
-  // Calls `use` with the curvature at the present parameters, on a copy of them: nothing of the
-  // run's own changes. On every rank; of ranks other than the first `use` serves.
+  // Calls `use` with the curvature at the present parameters, on a copy of them, or of this
+  // process' share: nothing of the run's own changes. On every rank; of ranks other than the first
+  // `use` serves.
   void with_curvature(const std::function<void(Curvature&)>& use) const;
   // Targets that the run has seen after `done` steps.
   std::int64_t tokens(std::int64_t done) const {
@@ -68,6 +69,7 @@ class Learner {
 
  private:
   void make_sum();
+  void with_shared_curvature(const std::function<void(Curvature&)>& use) const;
   // A step that is being made.
   struct Step {
     std::int64_t done;

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/base/error.hpp"
+#include "core/parallel/gathered_layers.hpp"
 #include "experiments/records/checkpoint.hpp"
 
 namespace blockwise {
@@ -50,22 +51,12 @@ StepReport ModelOptimizer::step(double learning_rate) {
 
 // What this share has become, to all others: as the model computes with it where the masters stay.
 void ModelOptimizer::hand_out() const {
-  const auto publish = [this] {
-    for (std::size_t i = 0; i < store_.tensors().size(); ++i) store_.publish(i);
-  };
-  if (store_.has_all_masters()) {
-    ranks_.start_share(store_.parameters(), shares_.owners().units().front())->wait();
-    publish();
+  if (!store_.has_all_masters()) {
+    hand_out_weights(store_, ranks_, shares_.owners());
     return;
   }
-  publish();
-  for (std::size_t k = 0; k < store_.weight_buffers().size(); ++k) {
-    const auto& buffer = store_.weight_buffers()[k];
-    if (buffer.unit().layer >= 0) continue;  // collected when it is used
-    for (const auto& [values, bounds] : buffer.shared(shares_.owners().units()[k])) {
-      ranks_.start_share(values, bounds)->wait();
-    }
-  }
+  ranks_.start_share(store_.parameters(), shares_.owners().units().front())->wait();
+  for (std::size_t i = 0; i < store_.tensors().size(); ++i) store_.publish(i);
 }
 
 TensorNorms ModelOptimizer::norms(std::int64_t step) const {

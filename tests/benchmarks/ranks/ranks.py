@@ -57,7 +57,9 @@ def configured(config: list[str], setting: Setting, steps: int) -> list[str]:
 
 
 def planned(program: str, config: list[str], setting: Setting) -> float:
-    """Bytes that `plan` lets each rank send in a step."""
+    """Bytes that each rank sends in a step, as `plan` says."""
+    if setting.ranks == 1:
+        return 0.0
     words = [program, "plan", *configured(config, setting, 1), "--ranks", str(setting.ranks), "--json"]
     plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     return float(plan["each_rank"]["sent_bytes"])

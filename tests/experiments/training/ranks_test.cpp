@@ -288,6 +288,7 @@ TEST_CASE("ranks: layers that are collected as they are used make the run of who
     REQUIRE(run_program(r.words("whole_" + precision, whole)).exit_code == 0);
     auto sharded = whole;
     sharded.push_back("parallel.shard=parameters");
+    if (precision == "bf16") sharded.push_back("hessian.method=central_difference");
     sharded.push_back("trainer.activation_checkpointing=" +
                       std::string(precision == "bf16" ? "true" : "false"));
     const auto four = precision + "4";  // processes with one micro-batch each
@@ -297,6 +298,7 @@ TEST_CASE("ranks: layers that are collected as they are used make the run of who
     const auto y = read_run(r.path(four) + "/run.h5");
     check_same_norms(x, y, 1e-6);
     REQUIRE(x.hessian.summary.size() == y.hessian.summary.size());
+    CHECK(y.hessian.summary.back().loss == Approx(x.hessian.summary.back().loss).epsilon(1e-5));
     CHECK(double(y.parameter_bytes) < 0.9 * double(x.parameter_bytes));
   }
 }
@@ -415,6 +417,21 @@ TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one wh
   // Finished: left as it is, by all of them.
   CHECK(RankedRun(words("three"), 3).wait() == std::vector<int>(3, 0));
 
+  // With weights that stay with their owners.
+  const auto differences = [&](const std::string& name, const std::string& shard) {
+    auto all = words(name);
+    for (const auto& set : {std::string("hessian.method=central_difference"),
+                            std::string("model.n_layer=3"), "parallel.shard=" + shard}) {
+      all.insert(all.end(), {"--set", set});
+    }
+    return all;
+  };
+  REQUIRE(run_program(differences("whole", "none")).exit_code == 0);
+  CHECK(RankedRun(differences("shares", "parameters"), 3).wait() == std::vector<int>(3, 0));
+  const auto whole = ends("whole"), shares = ends("shares");
+  REQUIRE(whole.size() == shares.size());
+  CHECK(shares.front().value == Approx(whole.front().value).epsilon(1e-6));
+
   const std::vector<std::string> measured = {kPairwise[0], "hessian.every=6", "hessian.batches=4",
                                              "hessian.batch_size=1", "hessian.lanczos.steps=4"};
   REQUIRE(run_program(r.words("alone", measured)).exit_code == 0);
@@ -503,7 +520,8 @@ TEST_CASE("ranks: what several processes cannot do is bad input on each", "[para
   CHECK(RankedRun(r.words("split", split), 2).wait() == std::vector<int>(2, kExitBadInput));
   const auto quadratic = r.path("quadratic.yaml");
   write_file_atomically(quadratic,
-                        "data: {kind: no_data}\nmodel: {family: quadratic}\n"
+                        "name: q\ndata: {kind: no_data}\nmodel: {family: quadratic}\n"
+                        "optimizer: {rule: sgd, learning_rate: 0.1}\n"
                         "trainer: {steps: 2, micro_batch_size: 1, global_batch_tokens: 2}\n"
                         "parallel: {shard: parameters}\n");
   CHECK(RankedRun({"train", quadratic, "--output", r.path("quadratic")}, 2).wait() ==
