@@ -123,7 +123,8 @@ ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i)
           store_.releases_gradients() ? at::Tensor() : store_.gradient(i),
           state_.of(i),
           decays(config, parameter.role) ? config.weight_decay : 0.0,
-          rates_ ? &rates_->tensors[i] : nullptr};
+          rates_ ? &rates_->tensors[i] : nullptr,
+          shard_.first_elements[i]};
 }
 
 void Optimizer::require_local_rules(std::string_view setting, std::string_view need) const {
@@ -136,7 +137,7 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
 }
 
 void Optimizer::require_shardable(const OptimizerConfig& config) const {
-  if (shard_.model_tensors == std::int64_t(part_.size()) && shard_.begin == 0) return;
+  if (shard_.model_elements == store_.layout().size()) return;
   require_local_rules("parallel.shard is not none", "needs several tensors at once");
   require_input(!rates_ && config.rates.is_uniform(),
                 "parallel.shard is not none, but blocks have rates of their own (optimizer.{})",
@@ -297,7 +298,7 @@ void Optimizer::update(std::size_t i, const at::Tensor& gradient) {
 
 StepScope Optimizer::scope(const RuleSet::Member& member, kernels::Workspace& space) {
   return {steps_, learning_rate_ * member.rate, gradient_scale_, seed_, space,
-          draws_, shard_.model_layers,          shard_.begin};
+          draws_, shard_.model_layers};
 }
 
 std::uint64_t Optimizer::rounding_seed(std::size_t i) const {

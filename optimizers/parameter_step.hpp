@@ -23,9 +23,6 @@ struct StepScope {
   kernels::Workspace& space;
   GivenDraws* draws = nullptr;  // in the place of what the seed gives; see random_draws.hpp
   std::int64_t layers = 0;      // of the model's stack
-  // Of a model's flat buffer, which its parameters' offsets count from: another than 0 where this
-  // is a shard of it.
-  std::int64_t first_element = 0;
 };
 
 struct ParameterStep {
@@ -38,6 +35,8 @@ struct ParameterStep {
   double weight_decay = 0.0;  // 0 for tensors that are exempt
   // Factors of the learning rate by section of the partition; null for 1 everywhere.
   const std::vector<SectionRates>* rates = nullptr;
+  // Its first element in the flat buffer of the whole model, which tells its draws from others'.
+  std::int64_t first_element = 0;
   // What FusedStep::sum_squares() wrote of this gradient; null: nothing.
   const double* squares = nullptr;
 };

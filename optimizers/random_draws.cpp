@@ -10,8 +10,7 @@ namespace blockwise {
 namespace {
 
 at::Generator generator(const ParameterStep& p, const StepScope& scope, std::int64_t draw) {
-  return make_generator(scope.seed, RandomStream::rule,
-                        std::uint64_t(scope.first_element + p.parameter.offset),
+  return make_generator(scope.seed, RandomStream::rule, std::uint64_t(p.first_element),
                         std::uint64_t(draw));
 }
 

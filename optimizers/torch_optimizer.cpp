@@ -248,7 +248,8 @@ void TorchOptimizer::update_parameter(const at::Tensor& parameter, const RuleSpe
                            parameter.grad().detach().to(type).contiguous(),
                            State(std::move(tensors)),
                            options.weight_decay(),
-                           nullptr};
+                           nullptr,
+                           known.parameter.offset};
   if (const auto* fused = rule->fused(KernelKey::of(step))) {
     fused->apply(step, scope);
   } else {

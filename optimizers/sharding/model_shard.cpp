@@ -29,7 +29,11 @@ ModelShard whole_model(const ParameterLayout& layout, Partition partition) {
   shard.partition = std::move(partition);
   shard.numbers.resize(layout.parameters().size());
   std::iota(shard.numbers.begin(), shard.numbers.end(), std::size_t{0});
+  for (const auto& parameter : layout.parameters()) {
+    shard.first_elements.push_back(parameter.offset);
+  }
   shard.model_tensors = std::int64_t(shard.numbers.size());
+  shard.model_elements = layout.size();
   shard.model_layers = layout.layer_count();
   shard.total = [](double own) { return own; };
   return shard;
@@ -65,10 +69,12 @@ ModelShard cut_shard(const ParameterLayout& layout, const Partition& partition,
     pieces.push_back(parameter_rows(parameter, rows.begin, rows.count));
     partitions.push_back(partition_rows(partition.tensors()[i], rows.begin, rows.count));
     shard.numbers.push_back(i);
+    shard.first_elements.push_back(parameter.offset + bounds[std::size_t(number)]);
   }
   shard.layout = ParameterLayout(std::move(pieces));
   shard.partition = Partition(shard.layout, partition.rule(), std::move(partitions));
   shard.model_tensors = std::int64_t(layout.parameters().size());
+  shard.model_elements = layout.size();
   shard.model_layers = layout.layer_count();
   return shard;
 }

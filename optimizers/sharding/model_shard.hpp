@@ -18,8 +18,10 @@ struct ModelShard {
   ParameterLayout layout;            // rows of the model's parameters, as parameters
   Partition partition;               // of them
   std::vector<std::size_t> numbers;  // in the model's layout
-  std::int64_t begin = 0;            // its first element in the model's flat buffer
-  std::int64_t model_tensors = 0, model_layers = 0;
+  // Of each of these the first element in the model's flat buffer, and of all of them.
+  std::vector<std::int64_t> first_elements;
+  std::int64_t begin = 0;
+  std::int64_t model_tensors = 0, model_layers = 0, model_elements = 0;
   std::function<double(double)> total;  // adds up a number over all shards
 };
 

@@ -18,9 +18,10 @@ OptimizerConfig config_of(const std::string& rule) {
   return optimizer_config({{"rule", rule}, {"gradient_clip", 0.0}, {"weight_decay", 0.1}});
 }
 
-Shares bounds_of(const Optimizer& whole, const ParameterLayout& layout, std::int64_t count) {
+Shares bounds_of(const Optimizer& whole, const ParameterLayout& layout, ElementRange unit,
+                 std::int64_t count) {
   return shard_bounds(
-      layout, {0, layout.size()},
+      layout, unit,
       [&](std::size_t i) {
         return whole.rules().of(i).rule->rows_together(layout.parameters()[i],
                                                        whole.partition().tensors()[i]);
@@ -38,7 +39,7 @@ struct Shards {
          std::int64_t count)
       : store(layout, at::kCPU) {
     fill_parameters(store);
-    const auto bounds = bounds_of(whole, layout, count);
+    const auto bounds = bounds_of(whole, layout, {0, layout.size()}, count);
     for (std::int64_t r = 0; r < count; ++r) {
       auto shard = cut_shard(layout, whole.partition(), Owners({bounds}), r);
       shard.total = [](double own) { return own; };
@@ -59,6 +60,67 @@ struct Shards {
     return values;
   }
 };
+
+// A rank that has a share of every layer and of what is outside.
+struct UnitShard {
+  ParameterStore own;
+  std::vector<std::size_t> tensors;  // of the model, those it has rows of
+  std::unique_ptr<ParameterStore> rows;
+  std::unique_ptr<Optimizer> optimizer;
+
+  UnitShard(const std::string& rule, const ParameterStore& store, const Optimizer& whole,
+            std::int64_t layers, const Owners& owners, std::int64_t rank)
+      : own(store.layout(), at::kCPU, at::kFloat, std::nullopt, Gradients::released,
+            OwnMasters{owners.own(rank), layers}) {
+    for (std::size_t i = 0; i < store.tensors().size(); ++i) own.set_master(i, store.master(i));
+    auto shard = cut_shard(store.layout(), whole.partition(), owners, rank);
+    shard.total = [](double square) { return square; };
+    tensors = shard.numbers;
+    rows = std::make_unique<ParameterStore>(own, shard.layout, shard.begin);
+    optimizer = std::make_unique<Optimizer>(config_of(rule), *rows, std::move(shard), 5);
+  }
+  at::Tensor piece(const at::Tensor& whole, std::size_t k) const {
+    const auto own_piece = own.own_piece(tensors[k]);
+    return whole.reshape({-1}).narrow(0, own_piece.begin, own_piece.values.numel());
+  }
+  void step(const ParameterStore& store) {
+    for (std::size_t k = 0; k < tensors.size(); ++k) {
+      const auto& gradient = rows->gradient(k);
+      gradient.copy_(piece(store.gradient(tensors[k]), k).view(gradient.sizes()));
+    }
+    optimizer->step(kRate);
+  }
+  void check_same(const ParameterStore& store) const {
+    for (std::size_t k = 0; k < tensors.size(); ++k) {
+      const auto expected = piece(store.master(tensors[k]), k);
+      CHECK(at::equal(own.own_piece(tensors[k]).values, expected));
+    }
+  }
+};
+
+void check_units(const std::string& rule, const SmallModel& model, std::int64_t count) {
+  const auto spec = model.spec();
+  const auto layers = spec->separate_layers();
+  ParameterStore store(spec->layout(), at::kCPU);
+  fill_parameters(store);
+  Optimizer whole(config_of(rule), store, 5);
+  std::vector<Shares> units;
+  for (const auto& unit : weight_units(store.layout(), layers)) {
+    units.push_back(bounds_of(whole, store.layout(), unit.elements, count));
+  }
+  const Owners owners(std::move(units));
+  std::vector<std::unique_ptr<UnitShard>> shards;
+  for (std::int64_t rank = 0; rank < count; ++rank) {
+    shards.push_back(std::make_unique<UnitShard>(rule, store, whole, layers, owners, rank));
+  }
+  for (int draw = 0; draw < 3; ++draw) {
+    fill_gradients(store, draw);
+    for (auto& shard : shards) shard->step(store);
+    whole.step(kRate);
+  }
+  if (rule == "dion") return;  // see check_rule()
+  for (const auto& shard : shards) shard->check_same(store);
+}
 
 // Throws InputError where the rule cannot be cut into shards.
 void check_rule(const std::string& rule, const ParameterLayout& layout, std::int64_t count) {
@@ -95,6 +157,7 @@ TEST_CASE("sharding: every rule makes the same steps on shards, or is refused by
         INFO(model.name);
         for (const std::int64_t count : {2, 3, 7})
           check_rule(entry.name, model.spec()->layout(), count);
+        check_units(entry.name, model, 3);
       }
       ++same;
     } catch (const InputError& error) {
@@ -137,7 +200,7 @@ TEST_CASE("sharding: norms are those of all shards, and the clipping that follow
   fill_parameters(store);
   fill_parameters(cut);
   Optimizer whole(config, store, 5);
-  const auto bounds = bounds_of(whole, layout, 2);
+  const auto bounds = bounds_of(whole, layout, {0, layout.size()}, 2);
   fill_gradients(store, 0);
   fill_gradients(cut, 0);
   const auto report = whole.step(kRate);
