@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from studies.sizes.communication import Cluster, communication_figure, communication_table, rank_plan
+from studies.sizes.communication import (
+    Cluster,
+    communication_figure,
+    communication_table,
+    rank_plan,
+    shard_table,
+)
 from studies.program import program
 
 pytestmark = pytest.mark.skipif(not program().is_file(), reason="`make build` makes the program")
@@ -44,3 +50,12 @@ def test_where_nothing_fits_a_row_says_so_and_the_figure_is_drawn() -> None:
     assert table["micro_batch"].isna().all()
     fits = communication_table([CONFIG], [2, 4], Cluster(10, 100, 80), rules=["adamw"])
     assert len(communication_figure(fits).axes) == 1
+
+
+def test_what_a_process_leaves_with_others_makes_room_and_travels() -> None:
+    table = shard_table([CONFIG], [4], Cluster(10, 100, 3))
+    assert list(table["shard"]) == ["optimizer", "gradients", "parameters"]
+    # Room for longer batches with every one; the weights of layers travel for it.
+    assert table["micro_batch"].fillna(0).is_monotonic_increasing
+    assert table["micro_batch"].fillna(0).iloc[0] < table["micro_batch"].iloc[2]
+    assert table["sent_gigabytes"].iloc[1] < table["sent_gigabytes"].iloc[2]

@@ -73,7 +73,9 @@ def test_parallel_runs_over_every_number_of_processes(
     monkeypatch.setenv("BLOCKWISE_PROGRAM", str(write_program(tmp_path / "program")))
     outputs = execute("parallel.ipynb", monkeypatch)
     assert [len(image) > 10_000 for image in images(outputs)] == [True]
-    (table,) = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    table, shards = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
     for text in ("125m", "13b", "1024", "adam_mini"):
         assert text in table
+    for shard in ("optimizer", "gradients", "parameters"):
+        assert shard in shards
     assert not [out for out in outputs if out.output_type in ("error", "stream")]

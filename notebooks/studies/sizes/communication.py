@@ -70,6 +70,23 @@ def communication_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def shard_table(
+    configs: Sequence[str | os.PathLike[str]],
+    ranks: Sequence[int],
+    cluster: Cluster,
+    shards: Sequence[str] = ("optimizer", "gradients", "parameters"),
+    settings: Mapping[str, object] | None = None,
+) -> pd.DataFrame:
+    """The same with Adam-mini for every parallel.shard: what else a process leaves with others."""
+    tables = []
+    for shard in shards:
+        common = {**(settings or {}), "parallel.shard": shard}
+        table = communication_table(configs, ranks, cluster, ["adam_mini"], common)
+        table.insert(2, "shard", shard)
+        tables.append(table.drop(columns="rule"))
+    return pd.concat(tables, ignore_index=True)
+
+
 def rank_plan(
     config: Path, ranks: int, micro_batch: int, cluster: Cluster, settings: Mapping[str, object]
 ) -> dict[str, Any]:
