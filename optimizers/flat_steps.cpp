@@ -95,12 +95,21 @@ void FlatSteps::follow_rates() {
   }
 }
 
+std::uint16_t* FlatSteps::copies() const {
+  return writes_copies() ? static_cast<std::uint16_t*>(store_.flat_copies().data_ptr()) : nullptr;
+}
+
+bool FlatSteps::writes_copies() const { return store_.flat_copies().defined(); }
+
 kernels::FlatBuffers FlatSteps::buffers() const {
   const auto& state = state_.buffers();
   const auto data = [](const at::Tensor& x) { return static_cast<float*>(x.data_ptr()); };
-  return {data(store_.parameters()), data(store_.gradients()),
+  return {data(store_.parameters()),
+          data(store_.gradients()),
           !state.empty() ? data(state[0].second) : nullptr,
-          state.size() > 1 ? data(state[1].second) : nullptr, data(device_rates_)};
+          state.size() > 1 ? data(state[1].second) : nullptr,
+          data(device_rates_),
+          copies()};
 }
 
 kernels::FlatReport FlatSteps::step(const StepScope& scope, double clip_norm) {

@@ -38,6 +38,9 @@ class FlatSteps {
                                          std::span<const ParameterStep> parts,
                                          const StateStore& state, kernels::MakeFlatStepper& make);
 
+  // Whether a step writes what the model computes with, too: the store's flat copies.
+  bool writes_copies() const;
+
   // clip_norm: 0 for none. Where the reported norm is not finite nothing was changed.
   kernels::FlatReport step(const StepScope& scope, double clip_norm);
 
@@ -48,6 +51,7 @@ class FlatSteps {
   void add_rates(const ParameterStep& part, std::size_t section, kernels::FlatSection& flat);
   void follow_rates();
   kernels::FlatBuffers buffers() const;
+  std::uint16_t* copies() const;
 
   const FlatStep& rule_;
   const ParameterStore& store_;

@@ -235,7 +235,7 @@ StepReport Optimizer::flat_step(double learning_rate) {
     --steps_;
     return {std::sqrt(report.squared_norm), 0.0};
   }
-  for (std::size_t i = 0; i < part_.size(); ++i) {
+  for (std::size_t i = 0; i < part_.size() && !flat_->writes_copies(); ++i) {
     store_.publish(i, stream_seed(rounding_seed(i), RandomStream::rounding, kMasterRounding, 0));
   }
   return end_step();

@@ -74,7 +74,8 @@ void require_memory(const ParameterLayout& layout, const at::TensorOptions& opti
       split ? (has_residuals ? std::int64_t(c10::elementSize(*residual)) : 0) : width;
   std::int64_t bytes = gradients == Gradients::kept ? width * layout.size() : 0;
   for (std::size_t i = 0; i < kept.size(); ++i) {
-    bytes += (kept[i] ? width : 2 + beside) * layout.parameters()[i].size();
+    bytes += (kept[i] ? width + (mixed.flat_copies ? 2 : 0) : 2 + beside) *
+             layout.parameters()[i].size();
   }
   if (split) bytes += 4 * largest(layout, kept) + mixed.paging.resident_bytes;
   require_memory_of_model(bytes, layout, options.device());
@@ -125,7 +126,7 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
   if (own_) {
     make_own_masters(kept, options);
   } else if (format_ == MasterWeights::fp32) {
-    make_masters(kept, options);
+    make_masters(kept, mixed && mixed->flat_copies, options);
   } else {
     make_split_masters(kept, options);
   }
@@ -146,13 +147,20 @@ ParameterStore::ParameterStore(const ParameterStore& whole, ParameterLayout layo
   }
 }
 
-void ParameterStore::make_masters(const std::vector<bool>& kept, const at::TensorOptions& options) {
+void ParameterStore::make_masters(const std::vector<bool>& kept, bool flat,
+                                  const at::TensorOptions& options) {
   parameters_ = at::zeros({layout_.size()}, options);
+  const auto halves = options.dtype(at::kBFloat16);
+  if (flat) flat_copies_ = at::zeros({layout_.size()}, halves);
   for (std::size_t i = 0; i < kept.size(); ++i) {
     masters_.push_back(view(parameters_, i));
     // detach() makes a leaf that shares the storage of the flat buffer.
-    tensors_.push_back(kept[i] ? masters_[i].detach()
-                               : at::zeros(masters_[i].sizes(), options.dtype(at::kBFloat16)));
+    if (kept[i]) {
+      tensors_.push_back(masters_[i].detach());
+    } else {
+      tensors_.push_back(flat ? view(flat_copies_, i).detach()
+                              : at::zeros(masters_[i].sizes(), halves));
+    }
   }
 }
 
@@ -352,7 +360,11 @@ std::int64_t ParameterStore::compute_bytes() const {
     return bytes_at_a_time(layers);
   }
   std::int64_t bytes = 0;
-  for (const auto& tensor : tensors_) bytes += static_cast<std::int64_t>(tensor.nbytes());
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    bytes += static_cast<std::int64_t>(tensors_[i].nbytes());
+    const bool has_place = flat_copies_.defined() && !has_copy(i);
+    if (has_place) bytes += 2 * layout_.parameters()[i].size();
+  }
   return bytes;
 }
 

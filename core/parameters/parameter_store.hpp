@@ -38,6 +38,9 @@ struct MixedPrecision {
   std::vector<std::string> keep_tensors = {};
   MasterWeights masters = MasterWeights::fp32;  // of what has a copy
   Paging paging = {};                           // of what is beside split weights
+  // Of fp32 masters: copies in one buffer with places for all elements, also of what has none, for
+  // steps over all tensors at once.
+  bool flat_copies = false;
 };
 
 // The part of a model whose masters are here, not split: of each of its weight_units() one range.
@@ -77,6 +80,8 @@ class ParameterStore {
   // [n] flat buffers; writing them writes the model. The first is not there where masters are
   // split.
   const at::Tensor& parameters() const;
+  // bfloat16 [n], of which the parameters' copies are views; undefined unless they are flat_copies.
+  const at::Tensor& flat_copies() const { return flat_copies_; }
   // Type and device of masters and gradients.
   at::TensorOptions master_options() const;
   const at::Tensor& gradients() const { return gradients_; }  // undefined where released
@@ -148,7 +153,7 @@ class ParameterStore {
   }
   void make_own_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   void publish_own(std::size_t parameter);
-  void make_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
+  void make_masters(const std::vector<bool>& kept, bool flat, const at::TensorOptions& options);
   void make_split_masters(const std::vector<bool>& kept, const at::TensorOptions& options);
   at::Tensor make_residuals(const std::vector<bool>& kept, std::int64_t size,
                             const at::TensorOptions& options);
@@ -162,6 +167,7 @@ class ParameterStore {
   std::shared_ptr<PagedFile> pages_;  // before what is in it
   at::Tensor parameters_;
   at::Tensor gradients_;
+  at::Tensor flat_copies_;
   std::optional<OwnMasters> own_;             // then parameters_ is these elements
   std::vector<WeightBuffer> buffers_;         // then: of each unit
   std::vector<std::size_t> unit_of_;          // then: of each parameter

@@ -149,6 +149,7 @@ std::optional<MixedPrecision> TrainerConfig::mixed_precision() const {
   mixed.keep_tensors = float32_tensors;
   mixed.masters = master_weights_from_name(master_weights);
   mixed.paging = {master_resident_mb << 20, master_folder};
+  mixed.flat_copies = mixed.masters == MasterWeights::fp32 && !runs_on_cpu();
   for (const auto& role : float32_roles) mixed.keep.push_back(role_from_name(role));
   return mixed;
 }
@@ -158,8 +159,12 @@ ForwardContext TrainerConfig::forward_context() const {
   context.checkpoint_layers = activation_checkpointing;
   context.loss_chunk_rows = loss_chunk_tokens;
   context.autocast = precision == "bf16_autocast";
-  context.cpu_kernels = device == "cpu" || (device == "auto" && resolve_device(device).is_cpu());
+  context.cpu_kernels = runs_on_cpu();
   return context;
+}
+
+bool TrainerConfig::runs_on_cpu() const {
+  return device == "cpu" || (device == "auto" && resolve_device(device).is_cpu());
 }
 
 void RunConfig::visit(FieldVisitor& v) {

@@ -58,6 +58,8 @@ struct TrainerConfig {
   void visit(FieldVisitor& v);
   // What the precision asks of the store and of each pass.
   std::optional<MixedPrecision> mixed_precision() const;
+  // Whether kernels of our own for the CPU are used.
+  bool runs_on_cpu() const;
   bool pages_masters() const { return master_resident_mb > 0; }
   ForwardContext forward_context() const;
   Gradients gradient_storage() const {

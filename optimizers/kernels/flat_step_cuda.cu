@@ -90,7 +90,9 @@ class CudaStepper : public FlatStepper {
     const auto is_aligned = [](const void* p) {
       return reinterpret_cast<std::uintptr_t>(p) % sizeof(float4) == 0;
     };
-    if (!is_aligned(x.w) || !is_aligned(x.g) || !is_aligned(x.m) || !is_aligned(x.v)) {
+    const bool copies_aligned = reinterpret_cast<std::uintptr_t>(x.copies) % sizeof(ushort4) == 0;
+    if (!is_aligned(x.w) || !is_aligned(x.g) || !is_aligned(x.m) || !is_aligned(x.v) ||
+        !copies_aligned) {
       throw std::invalid_argument("a flat buffer is not 16-byte aligned");
     }
   }
@@ -111,18 +113,22 @@ class CudaStepper : public FlatStepper {
     if (group_count_ > 0) launch(group_means, group_count_, tables_, x.v, outcome());
   }
 
+  template <class Rule>
+  void launch_rule(const Rule& rule, const FlatBuffers& x) {
+    x.copies == nullptr ? launch(update<Rule, false>, piece_count_, tables_, rule, x, outcome())
+                        : launch(update<Rule, true>, piece_count_, tables_, rule, x, outcome());
+  }
+
   void launch_update(const FlatRule& rule, const FlatBuffers& x) {
     switch (rule.kind) {
       case FlatRule::Kind::adam:
-        return launch(update<AdamRule>, piece_count_, tables_, AdamRule{rule.adam}, x, outcome());
+        return launch_rule(AdamRule{rule.adam}, x);
       case FlatRule::Kind::lion:
-        return launch(update<LionRule>, piece_count_, tables_, LionRule{rule.adam}, x, outcome());
+        return launch_rule(LionRule{rule.adam}, x);
       case FlatRule::Kind::momentum:
-        return launch(update<MomentumRule>, piece_count_, tables_, MomentumRule{rule.sgd}, x,
-                      outcome());
+        return launch_rule(MomentumRule{rule.sgd}, x);
       case FlatRule::Kind::descent:
-        return launch(update<DescentRule>, piece_count_, tables_, DescentRule{rule.sgd}, x,
-                      outcome());
+        return launch_rule(DescentRule{rule.sgd}, x);
     }
   }
 

@@ -1,6 +1,8 @@
 // The update of weights and of what a rule keeps per element.
 #pragma once
 
+#include <bit>
+
 #include "optimizers/kernels/flat_moments.cuh"
 #include "optimizers/kernels/flat_step.hpp"
 
@@ -59,8 +61,15 @@ struct DescentRule {
   __device__ float direction(float g, float&, float) const { return g; }
 };
 
+// Of a NaN the one that LibTorch makes.
+__device__ std::uint16_t bfloat16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const auto nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return static_cast<std::uint16_t>(x == x ? nearest : 0x7fc0u);
+}
+
 // One piece's update; everything that its elements have in common.
-template <class Rule>
+template <class Rule, bool kCopies>
 struct PieceUpdate {
   Rule rule;
   Piece piece;
@@ -103,6 +112,18 @@ struct PieceUpdate {
     }
   }
 
+  __device__ void write(std::int64_t at, float w) const {
+    x.w[at] = w;
+    if constexpr (kCopies) x.copies[at] = bfloat16(w);
+  }
+  __device__ void write4(std::int64_t at, float4 w) const {
+    store4(x.w + at, w);
+    if constexpr (kCopies) {
+      const ushort4 copies = {bfloat16(w.x), bfloat16(w.y), bfloat16(w.z), bfloat16(w.w)};
+      *reinterpret_cast<ushort4*>(x.copies + at) = copies;
+    }
+  }
+
   // The element at `at`; where each has a v of its own, that is number `v_at`.
   __device__ float one(std::int64_t at, std::int64_t v_at, float denominator, Pace pace) const {
     const float g = x.g[at];
@@ -111,7 +132,9 @@ struct PieceUpdate {
     }
     float m = 0.0f;
     if constexpr (Rule::kHasBuffer) m = x.m[at];
-    const float moved = move(x.w[at], g, m, denominator, pace);
+    float w = x.w[at];
+    const float moved = move(w, g, m, denominator, pace);
+    write(at, w);
     if constexpr (Rule::kHasBuffer) x.m[at] = m;
     return moved;
   }
@@ -125,7 +148,7 @@ struct PieceUpdate {
     moved += move(w.y, g.y, m.y, denominator, pace);
     moved += move(w.z, g.z, m.z, denominator, pace);
     moved += move(w.w, g.w, m.w, denominator, pace);
-    store4(x.w + at, w);
+    write4(at, w);
     if constexpr (Rule::kHasBuffer) store4(x.m + at, m);
     return moved;
   }
@@ -139,7 +162,7 @@ struct PieceUpdate {
     moved += move(w.z, g.z, m.z, own_denominator(g.z, v.z), pace);
     moved += move(w.w, g.w, m.w, own_denominator(g.w, v.w), pace);
     store4(x.v + v_at, v);
-    store4(x.w + at, w);
+    write4(at, w);
     store4(x.m + at, m);
     return moved;
   }
@@ -268,7 +291,7 @@ struct PieceUpdate {
     for_columns([&](int k, int column) {
       const float d = strip_denominator(roots[k], root_scale);
       moved += move(w[k], g[k], m[k], d, pace(rates[k]));
-      x.w[first + column] = w[k];
+      write(first + column, w[k]);
       if constexpr (Rule::kHasBuffer) x.m[first + column] = m[k];
     });
     return moved;
@@ -300,14 +323,14 @@ struct PieceUpdate {
 
 // One block per piece. Nothing is changed where the gradient is not finite. Three blocks of a
 // multiprocessor at once keep 36 KB of loads under way; 23 KB hide the latency of an H100.
-template <class Rule>
+template <class Rule, bool kCopies>
 __global__ void __launch_bounds__(kThreads, 3)
     update(Tables tables, Rule rule, FlatBuffers buffers, const Outcome* outcome) {
   const Piece piece = tables.pieces[blockIdx.x];
   double moved = 0.0;
   if (is_finite(*outcome) && !piece.is(Piece::rests)) {
     const double mean_r = piece.is(Piece::factored) ? tables.group_means[piece.group] : 0.0;
-    const PieceUpdate<Rule> step{rule, piece, buffers, outcome->gradient_scale, mean_r};
+    const PieceUpdate<Rule, kCopies> step{rule, piece, buffers, outcome->gradient_scale, mean_r};
     moved = piece.is(Piece::strip) ? step.strip() : step.segments();
   }
   moved = block_sum(moved);

@@ -17,15 +17,19 @@ at::Tensor on_device(const Floats& values) {
 // buffers, for tools that watch the ends.
 class DeviceMemory : public ProblemMemory {
  public:
-  explicit DeviceMemory(const FlatProblem& p)
+  DeviceMemory(const FlatProblem& p, int step)
       : w_(on_device(p.w)),
         g_(on_device(p.g)),
         m_(on_device(p.m)),
         v_(on_device(p.v)),
-        rates_(on_device(p.rates)) {}
+        rates_(on_device(p.rates)) {
+    if (p.copies_in(step)) copies_ = at::full_like(w_, kNoCopy, at::kUInt16);
+  }
   kernels::FlatBuffers view() const override {
     const auto data = [](const at::Tensor& x) { return static_cast<float*>(x.data_ptr()); };
-    return {data(w_), data(g_), data(m_), data(v_), data(rates_)};
+    auto* copies =
+        copies_.defined() ? static_cast<std::uint16_t*>(copies_.data_ptr()) : nullptr;
+    return {data(w_), data(g_), data(m_), data(v_), data(rates_), copies};
   }
   void read(FlatProblem& p) const override {
     const auto copy = [](const at::Tensor& from, Floats& to) {
@@ -35,14 +39,19 @@ class DeviceMemory : public ProblemMemory {
     copy(w_, p.w);
     copy(m_, p.m);
     copy(v_, p.v);
+    p.copies.clear();
+    if (!copies_.defined()) return;
+    const auto host = copies_.cpu();
+    p.copies.assign(host.const_data_ptr<std::uint16_t>(),
+                    host.const_data_ptr<std::uint16_t>() + host.numel());
   }
 
  private:
-  at::Tensor w_, g_, m_, v_, rates_;
+  at::Tensor w_, g_, m_, v_, rates_, copies_;
 };
 
-std::unique_ptr<ProblemMemory> device_memory(const FlatProblem& problem, int) {
-  return std::make_unique<DeviceMemory>(problem);
+std::unique_ptr<ProblemMemory> device_memory(const FlatProblem& problem, int step) {
+  return std::make_unique<DeviceMemory>(problem, step);
 }
 
 }  // namespace

@@ -90,6 +90,34 @@ TEST_CASE("flat optimizer: every structure of a partition, clipped and not") {
   check_agrees(unclipped);
 }
 
+// What the model computes with is written by the step, or after it by publish().
+TEST_CASE("flat optimizer: bfloat16 copies are written with the weights") {
+  const auto layout = small_models()[4].spec()->layout();
+  for (const std::string rule : {"adamw", "adam_mini", "lion"}) {
+    INFO(rule);
+    MixedPrecision mixed{{ParameterRole::norm}};
+    ParameterStore apart(layout, at::kCPU, at::kFloat, mixed);
+    mixed.flat_copies = true;
+    ParameterStore flat(layout, at::kCPU, at::kFloat, mixed);
+    const auto config = optimizer_config({{"rule", rule}});
+    Optimizer by_kernel(config, flat), by_tensor(config, apart);
+    REQUIRE(by_kernel.use_flat_steps(kernels::make_fiber_stepper));
+    for (auto* store : {&flat, &apart}) fill_parameters(*store);
+    for (int draw = 0; draw < 2; ++draw) {
+      for (auto* store : {&flat, &apart}) fill_gradients(*store, draw);
+      by_kernel.step(kRate);
+      by_tensor.step(kRate);
+    }
+    for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+      INFO(layout.parameters()[i].name);
+      const auto& x = flat.tensors()[i];
+      CHECK(at::equal(x, flat.master(i).to(x.scalar_type())));
+      CHECK(x.scalar_type() == apart.tensors()[i].scalar_type());
+      CHECK(difference(x.to(at::kFloat), apart.tensors()[i].to(at::kFloat)) < 0.01);  // a bfloat16
+    }
+  }
+}
+
 TEST_CASE("flat optimizer: rates that change from step to step") {
   check_agrees({{"rule", "adam_mini"}, {"rates", {{"method", "blockwise_lr"}}}});
   check_agrees(

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -54,16 +55,35 @@ Floats padded(Floats values) {
   return values;
 }
 
+// The same of copies, whose groups of four have 8 bytes.
+std::vector<std::uint16_t> places_for_copies(const FlatProblem& p, int step) {
+  return std::vector<std::uint16_t>(p.copies_in(step) ? (p.w.size() + 3) / 4 * 4 : 0, kNoCopy);
+}
+
+// The nearest bfloat16, of two the even one, by distances.
+std::uint16_t nearest_bfloat16(float x) {
+  const auto value = [](std::uint32_t half) { return double(std::bit_cast<float>(half << 16)); };
+  const auto below = std::bit_cast<std::uint32_t>(x) >> 16;  // nearer to 0
+  const double down = std::abs(double(x) - value(below));
+  const double up = std::abs(value(below + 1) - double(x));
+  const bool is_up = up < down || (up == down && below % 2 == 1);
+  return static_cast<std::uint16_t>(is_up ? below + 1 : below);
+}
+
 class GuardedMemory : public ProblemMemory {
  public:
-  GuardedMemory(const FlatProblem& p, GuardedBuffer<float>::Against side)
+  GuardedMemory(const FlatProblem& p, int step, GuardedBuffer<float>::Against side)
       : w_(padded(p.w), side),
         g_(padded(p.g), side),
         m_(padded(p.m), side),
         v_(padded(p.v), side),
-        rates_(padded(p.rates), side) {}
+        rates_(padded(p.rates), side),
+        copies_(places_for_copies(p, step), side == GuardedBuffer<float>::Against::end
+                                                ? GuardedBuffer<std::uint16_t>::Against::end
+                                                : GuardedBuffer<std::uint16_t>::Against::begin) {}
   kernels::FlatBuffers view() const override {
-    return {w_.data(), g_.data(), m_.data(), v_.data(), rates_.data()};
+    auto* copies = copies_.values().empty() ? nullptr : copies_.data();
+    return {w_.data(), g_.data(), m_.data(), v_.data(), rates_.data(), copies};
   }
   void read(FlatProblem& p) const override {
     const auto copy = [](const GuardedBuffer<float>& from, Floats& to) {
@@ -72,10 +92,13 @@ class GuardedMemory : public ProblemMemory {
     copy(w_, p.w);
     copy(m_, p.m);
     copy(v_, p.v);
+    p.copies = copies_.values();
+    p.copies.resize(std::min(p.copies.size(), p.w.size()));
   }
 
  private:
   GuardedBuffer<float> w_, g_, m_, v_, rates_;
+  GuardedBuffer<std::uint16_t> copies_;
 };
 
 bool same_bits(const float* a, const float* b, std::int64_t n) {
@@ -205,9 +228,19 @@ class Comparison {
     if (!same_bits(cpu.m.data(), &after_.m[std::size_t(s.begin)], cpu.size())) report(s, "m");
     const auto* v = after_.v.data() + s.value;
     if (!shares && !same_bits(cpu.v.data(), v, std::int64_t(cpu.v.size()))) report(s, "v");
+    if (!after_.copies.empty()) check_copies(s);
     // Exact differences; their squares are summed in two ways.
     const double other = report_.moved[std::size_t(s.tensor)];
     if (!(std::abs(moved - other) <= oracles::kMomentTolerance * moved)) report(s, "moved");
+  }
+
+  void check_copies(const FlatSection& s) {
+    for (auto i = std::size_t(s.begin); i < std::size_t(s.begin + s.rows * s.columns); ++i) {
+      const auto expected = s.rests ? kNoCopy : nearest_bfloat16(after_.w[i]);
+      if (after_.copies[i] == expected) continue;
+      return report(s, fmt::format("copy {:#x} of element {} = {}, not {:#x}", after_.copies[i], i,
+                                   after_.w[i], expected));
+    }
   }
 
   void check_values(const FlatSection& s, const Floats& expected) {
@@ -338,7 +371,7 @@ kernels::FlatRule flat_rule(Kind kind) {
 std::unique_ptr<ProblemMemory> guarded_memory(const FlatProblem& problem, int step) {
   const auto side =
       step % 2 == 0 ? GuardedBuffer<float>::Against::end : GuardedBuffer<float>::Against::begin;
-  return std::make_unique<GuardedMemory>(problem, side);
+  return std::make_unique<GuardedMemory>(problem, step, side);
 }
 
 namespace {

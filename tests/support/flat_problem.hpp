@@ -34,8 +34,13 @@ class FlatProblem {
   void fill();
   void draw_gradient(std::uint32_t stream);
 
+  // Whether the buffers of a step have place for bfloat16 copies of w.
+  bool copies_in(int step) const { return copies_always || step % 2 == 1; }
+
   std::vector<FlatSection> sections;
   Floats w, g, m, v, rates;
+  bool copies_always = false;         // not in every second step alone
+  std::vector<std::uint16_t> copies;  // of the last step that had them; empty: it had none
 
  private:
   std::int64_t elements_ = 0, values_ = 0, rates_count_ = 0;
@@ -55,17 +60,19 @@ class ProblemMemory {
  public:
   virtual ~ProblemMemory() = default;
   virtual kernels::FlatBuffers view() const = 0;
-  virtual void read(FlatProblem& problem) const = 0;  // w, m and v
+  virtual void read(FlatProblem& problem) const = 0;  // w, m, v and the copies
 };
+// What copies are before a step: no rounded weight.
+inline constexpr std::uint16_t kNoCopy = 0x7fc1;
 using MakeProblemMemory = std::unique_ptr<ProblemMemory>(const FlatProblem& problem, int step);
 
 // On the host, between pages that nobody may touch: behind the last element in even steps, before
 // the first one in odd steps.
 MakeProblemMemory guarded_memory;
 
-// What a step got wrong, in words; empty where nothing. w and m are the CPU's bit for bit, given
-// the same second moments; those are bit-equal per element, and within kMomentTolerance where
-// shared.
+// What a step got wrong, copies included, in words; empty where nothing. w and m are the CPU's bit
+// for bit, given the same second moments; those are bit-equal per element, and within
+// kMomentTolerance where shared.
 std::vector<std::string> differences(FlatProblem problem, kernels::MakeFlatStepper& make,
                                      const kernels::FlatRule& rule, int steps, double clip_norm,
                                      MakeProblemMemory& memory = guarded_memory);

@@ -21,20 +21,25 @@ from pathlib import Path
 SKIPPED = 77
 ELEMENTS = 4  # of an access of 16 bytes
 
-# Of every kernel: loads and stores of 16 bytes for four elements in each of its main loops.
-MAIN_LOOPS: dict[str, set[tuple[int, int]]] = {
-    "update AdamRule": {(3, 2), (4, 3)},  # 20 and, with a second moment per element, 28 bytes per element
-    "update LionRule": {(3, 2)},
-    "update MomentumRule": {(3, 2)},
-    "update DescentRule": {(2, 1)},
-    "squares": {(1, 0)},
+# Of every kernel: loads and stores of 16 bytes, and stores of 8, for four elements in each of its main loops.
+# Update: 20 and, with a second moment per element, 28 bytes per element; and 2 of a bfloat16 copy.
+UPDATES: dict[str, set[tuple[int, int]]] = {
+    "AdamRule": {(3, 2), (4, 3)},
+    "LionRule": {(3, 2)},
+    "MomentumRule": {(3, 2)},
+    "DescentRule": {(2, 1)},
+}
+MAIN_LOOPS: dict[str, set[tuple[int, int, int]]] = {
+    **{f"update {rule}": {(*moved, 0) for moved in loops} for rule, loops in UPDATES.items()},
+    **{f"update {rule} copies": {(*moved, 1) for moved in loops} for rule, loops in UPDATES.items()},
+    "squares": {(1, 0, 0)},
     "norm_parts": set(),
     "moments": set(),
     "group_means": set(),
     "totals": set(),
 }
 # 65536 registers of a multiprocessor, blocks of 256 threads: 80 are three blocks at once, 64 four, 40 six.
-REGISTERS = {"update AdamRule": 80, "update LionRule": 64, "update MomentumRule": 64, "update DescentRule": 64}
+REGISTERS = {name: 80 if "Adam" in name else 64 for name in MAIN_LOOPS if name.startswith("update")}
 OTHER_REGISTERS = 40
 
 INSTRUCTION = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)\s*(.*?);")
@@ -51,10 +56,10 @@ class Code:
 
 
 def kernel_name(mangled: str) -> str:
-    rule = re.search(r"(Adam|Lion|Momentum|Descent)Rule", mangled)
+    if rule := re.search(r"6update.*?((?:Adam|Lion|Momentum|Descent)Rule)ELb([01])E", mangled):
+        return f"update {rule[1]}" + (" copies" if rule[2] == "1" else "")
     for name in sorted(MAIN_LOOPS, key=len, reverse=True):
-        plain = name.split()[0]
-        if f"{len(plain)}{plain}" in mangled and (" " not in name or (rule and rule[0] in name)):
+        if f"{len(name)}{name}" in mangled:
             return name
     return mangled
 
@@ -84,27 +89,30 @@ def innermost_loops(code: Code) -> list[tuple[int, int]]:
     return [a for a in loops if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
 
 
-def main_loops(code: Code) -> Iterator[tuple[int, int, int]]:
-    """Loads and stores of 16 bytes of every main loop, and other accesses in it."""
+def main_loops(code: Code) -> Iterator[tuple[int, int, int, int]]:
+    """Loads and stores of 16 bytes of every main loop, stores of 8, and other accesses in it."""
     for begin, end in innermost_loops(code):
         operations = [operation for address, operation, _ in code.instructions if begin <= address <= end]
         loads = sum(o.startswith("LDG") and ".128" in o for o in operations)
         stores = sum(o.startswith("STG") and ".128" in o for o in operations)
+        halves = sum(o.startswith("STG") and ".64" in o for o in operations)
         if loads + stores > 0:
-            yield loads, stores, sum(o.startswith(("LDG", "STG")) for o in operations) - loads - stores
+            accesses = sum(o.startswith(("LDG", "STG")) for o in operations)
+            yield loads, stores, halves, accesses - loads - stores - halves
 
 
 def loop_faults(code: Code) -> Iterator[str]:
     expected = MAIN_LOOPS[code.kernel]
     seen = set()
-    for loads, stores, others in main_loops(code):
+    for loads, stores, halves, others in main_loops(code):
         # Loops are unrolled by some factor.
-        match = [e for e in expected if loads * e[1] == stores * e[0] and loads % e[0] == 0]
+        found = (loads, stores, halves)
+        match = [e for e in expected if tuple(loads // e[0] * n for n in e) == found]
         seen.update(match)
         if not match or others:
-            yield f"a loop has {loads} loads and {stores} stores of 16 bytes, {others} others"
-    for loads, stores in sorted(expected - seen):
-        yield f"no loop moves {4 * (loads + stores)} bytes per element"
+            yield f"a loop has {loads} loads and {stores} stores of 16 bytes, {halves} of 8, {others} others"
+    for loads, stores, halves in sorted(expected - seen):
+        yield f"no loop moves {4 * (loads + stores) + 2 * halves} bytes per element"
 
 
 def code_faults(text: str) -> Iterator[str]:

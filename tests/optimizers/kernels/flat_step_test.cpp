@@ -66,7 +66,7 @@ bool same(const FlatProblem& a, const FlatProblem& b) {
   const auto equal = [](const Floats& x, const Floats& y) {
     return std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
   };
-  return equal(a.w, b.w) && equal(a.m, b.m) && equal(a.v, b.v);
+  return equal(a.w, b.w) && equal(a.m, b.m) && equal(a.v, b.v) && a.copies == b.copies;
 }
 
 }  // namespace
@@ -93,6 +93,22 @@ TEST_CASE("flat steps: merged sections, and tensors that rest") {
 TEST_CASE("flat steps: clipping by the norm") {
   check_agrees(mixed_problem(), Kind::adam, 0.1);
   check_agrees(mixed_problem(), Kind::adam, 1e6);
+}
+
+TEST_CASE("flat steps: bfloat16 copies of every weight that moves") {
+  for (const auto kind : {Kind::adam, Kind::momentum, Kind::descent, Kind::lion}) {
+    auto problem = mixed_problem();
+    problem.copies_always = true;
+    check_agrees(problem, kind);
+  }
+  // Between two bfloat16 numbers, to the even one; and a step that overflows.
+  auto problem = mixed_problem();
+  for (std::size_t i = 0; i < problem.w.size(); ++i) {
+    problem.w[i] = 1.0f + 0.00390625f * float(i % 256);
+    problem.g[i] = 0.0f;
+  }
+  problem.copies_always = true;
+  check_agrees(problem, Kind::descent);
 }
 
 TEST_CASE("flat steps: SGD and Lion") {

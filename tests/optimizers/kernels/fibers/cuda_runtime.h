@@ -27,6 +27,10 @@ struct __attribute__((may_alias, aligned(16))) float4 {
   float x, y, z, w;
 };
 
+struct __attribute__((may_alias, aligned(8))) ushort4 {
+  unsigned short x, y, z, w;
+};
+
 template <typename T>
 T blockwise_exchange(unsigned, T value, int distance, int line) {
   blockwise::testing::fibers::exchange(&value, sizeof(T), distance, line);
