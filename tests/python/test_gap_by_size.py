@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from blockwise.figures.style import save_figure
-from blockwise.files.sweep import read_sweep
+from blockwise.files.sweep import LEARNING_RATE, read_sweep
 from blockwise.statistics.student_t import t_quantile
 from studies.sizes.gap_by_size import gap_line, gap_table, main, report
 from studies.sizes.gap_figure import gap_figure
@@ -97,3 +98,16 @@ def test_the_figure_shows_every_point_and_goes_on_to_what_is_predicted(tmp_path:
     assert axes.get_xlim()[1] < 1e7
     save_figure(figure, tmp_path / "gap.png")
     assert (tmp_path / "gap.png").stat().st_size > 5_000
+
+
+def test_a_sweep_at_one_rate_has_a_gap_too(sweep_folder: Path) -> None:
+    sweep = read_sweep(sweep_folder)
+    rate = sweep.members[0].overrides[LEARNING_RATE]
+    at_one = [
+        replace(member, overrides={k: v for k, v in member.overrides.items() if k != LEARNING_RATE})
+        for member in sweep.members
+        if member.overrides.get(LEARNING_RATE) == rate
+    ]
+    gaps = gap_table([replace(sweep, members=at_one)], "adam_mini", "adamw")
+    assert gaps["seeds"].iloc[0] >= 2
+    assert math.isfinite(gaps["half_width"].iloc[0])

@@ -4,7 +4,7 @@
         --group adam_mini --baseline adamw --predict 1e9 --figure gap.png
 
 Each sweep is one size: its gap is the mean paired difference of final validation losses, each group
-at its best learning rate. The line is  gap = a + b log10(parameters),  by least squares with weights
+with its best configuration of the sweep. The line is  gap = a + b log10(parameters),  by least squares with weights
 1 / s^2; where the points lie further from it than their own s say, all s grow alike until they do
 not (Birge's ratio). Few points decide little: the intervals are Student's, of as many degrees of
 freedom as points beyond two, and NaN without any.
@@ -16,16 +16,16 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from blockwise.analysis.sweep_tables import best_configurations
 from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import Sweep, read_sweep
+from blockwise.statistics.intervals import mean_interval
 from blockwise.statistics.student_t import t_quantile
-
-from ..stability import stability_table
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def gap_table(sweeps: Sequence[Sweep], group: str, baseline: str) -> pd.DataFram
         missing = {group, baseline} - set(sweep.groups)
         if missing:
             raise RunFileError(f"{sweep.folder}: no group {', '.join(sorted(missing))}")
-        table = stability_table(replace(sweep, baseline=baseline))
-        own = table[table["group"] == group].iloc[0]
+        pairs = _paired(sweep, group, baseline)
+        interval = mean_interval(pairs)
         run = next(run for run in sweep.runs.values() if run.status == "finished")
         parameters = int((run.partition["rows"] * run.partition["columns"]).sum())
         rows.append(
@@ -64,12 +64,26 @@ def gap_table(sweeps: Sequence[Sweep], group: str, baseline: str) -> pd.DataFram
                 "sweep": sweep.folder.name,
                 "parameters": parameters,
                 "tokens": int(run.steps["tokens"].iloc[-1]),
-                "seeds": int(own["seeds"]),
-                "gap": own["difference"],
-                "half_width": own["difference_half_width"],
+                "seeds": len(pairs),
+                "gap": interval.mean,
+                "half_width": interval.half_width,
             }
         )
     return pd.DataFrame(rows).sort_values("parameters", ignore_index=True)
+
+
+def _paired(sweep: Sweep, group: str, baseline: str) -> list[float]:
+    """Differences of final losses seed by seed, each group with its best configuration."""
+    best = best_configurations(sweep).set_index("group")
+    if not {group, baseline} <= set(best.index):
+        return []
+    own, other = (_by_seed(sweep, best.loc[name, "ids"]) for name in (group, baseline))
+    return [own[seed] - other[seed] for seed in own if seed in other]
+
+
+def _by_seed(sweep: Sweep, ids: Sequence[str]) -> dict[int, float]:
+    losses = {member.seed: sweep.final_loss(member) for member in sweep.members if member.id in ids}
+    return {seed: loss for seed, loss in losses.items() if math.isfinite(loss)}
 
 
 def gap_line(table: pd.DataFrame) -> GapLine:
