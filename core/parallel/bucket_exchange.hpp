@@ -1,10 +1,14 @@
-// BucketExchange: buckets of gradients on their way between ranks. Each is cut into the ranks'
-// shares; a rank receives its own share of all others and adds it up (ranks.hpp).
+// BucketExchange: buckets of gradients on their way between ranks. Each is cut into one share per
+// rank; a rank receives its share of all others and adds it up (ranks.hpp). Those are the owners'
+// shares where they are about even. Where one rank owns most of a bucket, which would receive it
+// from all others while these have nothing to do, and keep it N times, shares are even, and sums
+// are sent on to their owners: 1 / N more is sent.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "core/parallel/gradient_buckets.hpp"
 #include "core/parallel/owners.hpp"
@@ -13,8 +17,10 @@ namespace blockwise {
 
 class BucketExchange {
  public:
-  // Buckets in memory as they are received, at most.
+  // Buckets in memory as they are received, at most, besides sums that are sent on.
   static constexpr std::int64_t kMostReceived = 4;
+  // Owners' shares are about even where nobody has more than so many even ones.
+  static constexpr std::int64_t kMostUneven = 2;
   // The sum over ranks of elements [begin, begin + sum.numel()) of the flat buffer, this rank's
   // share of a bucket. In the same order on every rank.
   using Receive =
@@ -28,7 +34,7 @@ class BucketExchange {
   // transfers in the same order.
   void send(const GradientBucket& bucket, const at::Tensor& values);
   void receive_all();
-  // The shares of a bucket, counted from its begin.
+  // The owners' shares of a bucket, counted from its begin.
   Shares shares_of(const GradientBucket& bucket) const;
   // Waits, and counts the seconds.
   void wait_for(Ranks::Transfer& transfer);
@@ -38,16 +44,26 @@ class BucketExchange {
  private:
   struct Sent {
     GradientBucket bucket;
-    std::int64_t begin;  // of this rank's share
+    Shares shares;  // of which this rank's is received
     at::Tensor received;
     std::unique_ptr<Ranks::Transfer> transfer;
   };
+  // A sum on its way to its owner, which this rank may be.
+  struct SentOn {
+    GradientBucket bucket;
+    std::int64_t begin;  // of this rank's own share, of which this is the sum
+    at::Tensor sum;
+    std::unique_ptr<Ranks::Transfer> transfer;
+  };
   void receive_oldest();
+  void send_on(const Sent& of);
+  void receive_sent_on();
 
   const Ranks& ranks_;
   Owners owners_;
   Receive receive_;
   std::deque<Sent> sent_;
+  std::optional<SentOn> sent_on_;
   double waited_ = 0.0;
 };
 

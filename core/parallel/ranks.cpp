@@ -182,17 +182,25 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_scatter(const at::Tensor& values,
                                                       const at::Tensor& received) const {
   const auto own = shares[std::size_t(rank_) + 1] - shares[std::size_t(rank_)];
   check_equal(received.numel(), own * size_, "room for the shares of all ranks");
+  std::vector<std::int64_t> sent;
+  for (std::size_t r = 0; r + 1 < shares.size(); ++r) sent.push_back(shares[r + 1] - shares[r]);
+  return start_exchange(values, sent, received, std::vector(std::size_t(size_), own));
+}
+
+std::unique_ptr<Ranks::Transfer> Ranks::start_exchange(const at::Tensor& values,
+                                                       const std::vector<std::int64_t>& sent,
+                                                       const at::Tensor& received,
+                                                       const std::vector<std::int64_t>& got) const {
   if (is_alone()) {
     received.copy_(values);
     return std::make_unique<NoTransfer>();
   }
-  std::vector<std::int64_t> sent, got(std::size_t(size_), own);
-  for (std::size_t r = 0; r + 1 < shares.size(); ++r) sent.push_back(shares[r + 1] - shares[r]);
+  auto sizes_in = sent, sizes_out = got;
   auto in = lent(values), out = lent(received);
   const auto failed = [this](const std::string& what) { fail(what); };
   try {
     return std::make_unique<WorkTransfer>(
-        std::vector<Work>{group_->gloo->alltoall_base(out, in, got, sent)},
+        std::vector<Work>{group_->gloo->alltoall_base(out, in, sizes_out, sizes_in)},
         std::vector<at::Tensor>{values, received}, failed);
   } catch (const std::exception& error) {
     fail(reason_of(error));

@@ -54,6 +54,12 @@ class Ranks {
   // rank's share. values: [n] contiguous; received: [size * own share].
   std::unique_ptr<Transfer> start_scatter(const at::Tensor& values, const Shares& shares,
                                           const at::Tensor& received) const;
+  // Starts to move parts of other sizes: to every rank the next sent[r] of values, from every rank
+  // the next got[r] of received.
+  std::unique_ptr<Transfer> start_exchange(const at::Tensor& values,
+                                           const std::vector<std::int64_t>& sent,
+                                           const at::Tensor& received,
+                                           const std::vector<std::int64_t>& got) const;
   // Starts to hand out shares: afterwards values are the same on every rank.
   std::unique_ptr<Transfer> start_share(const at::Tensor& values, const Shares& shares) const;
 

@@ -61,11 +61,22 @@ std::int64_t micro_batches_of_each(const RunConfig& config, std::int64_t ranks) 
   return std::max<std::int64_t>(1, config.trainer.global_batch_tokens / micro_batch);
 }
 
+// Shares of the optimizer are consecutive elements of the model: of a bucket that is small beside
+// it most is one rank's. Those of layers are even.
+double sent_on(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks) {
+  const auto bucket = config.parallel.bucket_mb << 20;
+  const bool is_small = 4 * plan.parameters > BucketExchange::kMostUneven * bucket;
+  const bool uneven = config.parallel.shard != "none" && !config.parallel.shares_weights() &&
+                      is_small && ranks > BucketExchange::kMostUneven;
+  return uneven ? 1.0 / double(ranks) : 0.0;
+}
+
 // Sent in a step, were all of it sent.
-std::int64_t travelling_bytes(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks) {
+double travelling_bytes(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks) {
   const auto times = config.parallel.shares_gradients() ? micro_batches_of_each(config, ranks) : 1;
-  return times * (4 * plan.parameters + collected_bytes(plan, config)) +
-         handed_out_bytes(plan, config);
+  const double gradients = 4.0 * double(plan.parameters) * (1.0 + sent_on(plan, config, ranks));
+  return double(times) * (gradients + double(collected_bytes(plan, config))) +
+         double(handed_out_bytes(plan, config));
 }
 
 double per_second(double amount, double rate) { return rate > 0.0 ? amount / rate : 0.0; }
@@ -81,7 +92,7 @@ CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& co
                 tokens);
   const auto gradients = 4 * plan.parameters;
   CommunicationPlan of;
-  of.sent_bytes = double(ranks - 1) / double(ranks) * double(travelling_bytes(plan, config, ranks));
+  of.sent_bytes = double(ranks - 1) / double(ranks) * travelling_bytes(plan, config, ranks);
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);

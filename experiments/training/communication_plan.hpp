@@ -17,10 +17,11 @@ struct Cluster {
 
 struct CommunicationPlan {
   // Sent by each process in a step, and received: gradients to their owners, (N - 1) / N of their
-  // 4 n bytes, and sums or new weights back, as many, or half as many where bfloat16 weights have
-  // their masters with their owners; with parallel.shard gradients the first for each micro-batch;
-  // with parameters the weights of layers for each micro-batch, too, forward and backward, of the
-  // last layer once. Evaluations, which collect layers as well, are not counted. The same for every
+  // 4 n bytes, 1 / N more by way of ranks that sum them (core/parallel/bucket_exchange.hpp), and
+  // sums or new weights back, as many, or half as many where bfloat16 weights have their masters
+  // with their owners; with parallel.shard gradients the first for each micro-batch; with
+  // parameters the weights of layers for each micro-batch, too, forward and backward, of the last
+  // layer once. Evaluations, which collect layers as well, are not counted. The same for every
   // rule: what a rule shares within a tensor stays with its owner.
   double sent_bytes = 0.0;
   double seconds_sending = 0.0;      // sent_bytes at that rate; 0 where the rate is not known

@@ -27,8 +27,7 @@ class DeviceMemory : public ProblemMemory {
   }
   kernels::FlatBuffers view() const override {
     const auto data = [](const at::Tensor& x) { return static_cast<float*>(x.data_ptr()); };
-    auto* copies =
-        copies_.defined() ? static_cast<std::uint16_t*>(copies_.data_ptr()) : nullptr;
+    auto* copies = copies_.defined() ? static_cast<std::uint16_t*>(copies_.data_ptr()) : nullptr;
     return {data(w_), data(g_), data(m_), data(v_), data(rates_), copies};
   }
   void read(FlatProblem& p) const override {

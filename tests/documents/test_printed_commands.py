@@ -45,7 +45,7 @@ NOT_RUN = [
     (r"sweep configs/(studies|published|hessian|nadamw-list)", DRY, "minutes to days of training"),
     (r"(sweep|train) configs/ladder", DRY, "minutes to hours of the whole machine"),
     (r"spectrum configs/ladder", HELP, "needs 12 GB of free memory"),
-    (r"runs/(llama-7b|llama-1b|ladder)", HELP, "needs the runs of the ladder"),
+    (r"runs/(llama-7b|llama-1b|ladder|gap)", HELP, "needs the runs of the ladder"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
     (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study|claims)", HELP, "minutes; small in tests/python"),

@@ -24,8 +24,8 @@ SHARDED = {"parallel.shard": "optimizer"}
 def test_what_is_sent_and_computed_is_the_formula() -> None:
     plan = rank_plan(CONFIG, 4, 2, Cluster(10, 100, 80), SHARDED)
     each = plan["each_rank"]
-    # Gradients to their owners in float32, bfloat16 weights back.
-    assert each["sent_bytes"] == 3 / 4 * (4 + 2) * plan["parameters"]
+    # Gradients to their owners in float32, by way of those that sum them, bfloat16 weights back.
+    assert each["sent_bytes"] == 3 / 4 * (1.25 * 4 + 2) * plan["parameters"]
     assert each["seconds_sending"] == pytest.approx(each["sent_bytes"] / 10e9)
     flops = plan["flops_per_token"] * 2 * 512
     # A third of the operations is the forward pass; nothing is computed twice here.
