@@ -34,4 +34,13 @@ Shares Owners::within(std::int64_t begin, std::int64_t end) const {
   return shares;
 }
 
+Owners even_owners(const ParameterLayout& layout, std::int64_t layers, std::int64_t ranks) {
+  std::vector<Shares> units;
+  for (const auto& unit : weight_units(layout, layers)) {
+    auto& shares = units.emplace_back(even_shares(unit.elements.size(), ranks));
+    for (auto& bound : shares) bound += unit.elements.begin;
+  }
+  return Owners(std::move(units));
+}
+
 }  // namespace blockwise

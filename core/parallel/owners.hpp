@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/parallel/ranks.hpp"
-#include "core/parameters/element_range.hpp"
+#include "core/parameters/weight_units.hpp"
 
 namespace blockwise {
 
@@ -30,5 +30,8 @@ class Owners {
  private:
   std::vector<Shares> units_;
 };
+
+// The weight units of a layout, each in even shares.
+Owners even_owners(const ParameterLayout& layout, std::int64_t layers, std::int64_t ranks);
 
 }  // namespace blockwise

@@ -16,12 +16,7 @@ bool measures_shares(const RunConfig& config, std::int64_t ranks) {
 }
 
 Owners measured_owners(const RunConfig& config, const ParameterLayout& layout, std::int64_t ranks) {
-  std::vector<Shares> units;
-  for (const auto& unit : weight_units(layout, config.model.spec->separate_layers())) {
-    auto& shares = units.emplace_back(even_shares(unit.elements.size(), ranks));
-    for (auto& bound : shares) bound += unit.elements.begin;
-  }
-  return Owners(std::move(units));
+  return even_owners(layout, config.model.spec->separate_layers(), ranks);
 }
 
 ProductMemory shared_product_memory(const ProductMemory& whole, const RunConfig& config,

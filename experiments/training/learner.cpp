@@ -328,29 +328,34 @@ StepRecord Learner::step(std::int64_t done) {
   return row;
 }
 
+// The sum of a batch's losses and its targets, which may be none. Where layers are collected each
+// process passes through them as often as the others, also without a batch or a target of its own.
+std::pair<double, double> Learner::evaluated(const HeldOutSet& set, std::int64_t number) const {
+  const auto size = trainer_.micro_batch_size;
+  const auto batches = ceil_divide(set.size, size);
+  if (number >= batches && !layers_) return {0.0, 0.0};
+  const auto first = std::min(number, batches - 1) * size;
+  const auto batch = set.examples(first, std::min(size, set.size - first));
+  const auto counts = number < batches ? counted(batch) : 0;
+  if (counts == 0 && !layers_) return {0.0, 0.0};
+  auto context = trainer_.forward_context();
+  context.layer_weights = layers_.get();
+  const auto loss = model_->loss(to_device(batch), context).item<double>();
+  if (layers_) layers_->end_pass();
+  return counts == 0 ? std::pair(0.0, 0.0)
+                     : std::pair(loss * static_cast<double>(counts), static_cast<double>(counts));
+}
+
 // Processes take batches by turns, and add up the same numbers in the same order.
 std::optional<MeanLoss> Learner::mean_loss(const HeldOutSet& set, const StopQuery& stop) const {
   at::NoGradGuard no_grad;
-  const auto size = trainer_.micro_batch_size;
-  const auto batches = ceil_divide(set.size, size);
+  const auto batches = ceil_divide(set.size, trainer_.micro_batch_size);
   const auto rounds = ceil_divide(batches, ranks_.size());
-  auto context = trainer_.forward_context();
-  context.layer_weights = layers_.get();
-  std::vector<double> sums(std::size_t(2 * rounds), 0.0);  // loss and targets of each batch
+  std::vector<double> sums;  // loss and targets of each batch
   for (std::int64_t round = 0; round < rounds; ++round) {
-    const auto number = round * ranks_.size() + ranks_.rank();
-    if (number >= batches && !layers_) continue;
     if (ranks_.is_alone() && stop()) return std::nullopt;
-    const auto first = std::min(number, batches - 1) * size;
-    const auto batch = set.examples(first, std::min(size, set.size - first));
-    const auto counts = number < batches ? counted(batch) : 0;
-    // Where layers are collected each process passes through them as often as the others.
-    if (counts == 0 && !layers_) continue;
-    const auto loss = model_->loss(to_device(batch), context).item<double>();
-    if (layers_) layers_->end_pass();
-    if (counts == 0) continue;
-    sums[std::size_t(2 * round)] = loss * static_cast<double>(counts);
-    sums[std::size_t(2 * round) + 1] = static_cast<double>(counts);
+    const auto [loss, targets] = evaluated(set, round * ranks_.size() + ranks_.rank());
+    sums.insert(sums.end(), {loss, targets});
   }
   const auto all = ranks_.gather(sums);
   MeanLoss mean;

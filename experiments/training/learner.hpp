@@ -69,6 +69,7 @@ class Learner {
 
  private:
   void make_sum();
+  std::pair<double, double> evaluated(const HeldOutSet& set, std::int64_t number) const;
   void with_shared_curvature(const std::function<void(Curvature&)>& use) const;
   // A step that is being made.
   struct Step {

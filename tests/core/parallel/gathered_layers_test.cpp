@@ -18,16 +18,6 @@ namespace {
 
 constexpr std::uint64_t kSeed = 3;
 
-// Cut anywhere: who updates what is not the subject here.
-Owners even_owners(const ParameterLayout& layout, std::int64_t layers, std::int64_t ranks) {
-  std::vector<Shares> units;
-  for (const auto& unit : weight_units(layout, layers)) {
-    auto& shares = units.emplace_back(even_shares(unit.elements.size(), ranks));
-    for (auto& bound : shares) bound += unit.elements.begin;
-  }
-  return Owners(std::move(units));
-}
-
 struct Pass {
   double loss = 0.0;
   std::vector<at::Tensor> gradients;

@@ -11,15 +11,6 @@ using namespace blockwise::testing;
 
 namespace {
 
-Owners even_owners(const ParameterLayout& layout, std::int64_t layers, std::int64_t ranks) {
-  std::vector<Shares> units;
-  for (const auto& unit : weight_units(layout, layers)) {
-    auto& shares = units.emplace_back(even_shares(unit.elements.size(), ranks));
-    for (auto& bound : shares) bound += unit.elements.begin;
-  }
-  return Owners(std::move(units));
-}
-
 // Unequal ones, so that an order of them that is wrong is seen.
 std::vector<Batch> batches_of(const SmallModel& small, std::int64_t count) {
   std::vector<Batch> batches;
