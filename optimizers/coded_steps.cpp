@@ -149,7 +149,7 @@ void CodedSteps::run(std::size_t i, const ParameterStep& whole, std::uint64_t se
     }
     step({piece.parameter, piece.partition, whole.weight.narrow(0, piece.row_begin, rows),
           whole.gradient.narrow(0, piece.row_begin, rows), piece.state, whole.weight_decay,
-          whole.rates});
+          whole.rates, whole.first_element + piece.row_begin * piece.parameter.columns()});
     for (std::size_t k = 0; k < piece.specs.size(); ++k) {
       state_.encode(i, k, piece.state_begin[k], piece.state.load(k), seed);
     }

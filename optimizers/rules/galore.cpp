@@ -101,7 +101,7 @@ class Galore : public UpdateRule {
     for (std::size_t k = 1; k < p.state.size(); ++k) state.push_back(p.state.load(k));
     const ParameterStep step{low.parameter, low.partition,           at::zeros_like(gradient),
                              gradient,      State(std::move(state)), 0.0,
-                             nullptr};
+                             nullptr,       p.first_element};
     auto inner = scope;
     inner.gradient_scale = 1.0;
     if (const auto* fused = inner_->fused(KernelKey::of(step))) {

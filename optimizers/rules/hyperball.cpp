@@ -51,7 +51,7 @@ class Hyperball : public UpdateRule {
     const auto type = at::promote_types(p.weight.scalar_type(), at::kFloat);
     const auto start = p.weight.to(type, false, true);  // a copy
     const ParameterStep step{p.parameter, p.partition, start.clone(), p.gradient,
-                             p.state,     0.0,         nullptr};
+                             p.state,     0.0,         nullptr,       p.first_element};
     const StepScope unit{scope.step, 1.0,         scope.gradient_scale,
                          scope.seed, scope.space, scope.draws};
     if (const auto* fused = rule_->fused(KernelKey::of(step))) {
