@@ -263,8 +263,8 @@ TEST_CASE("ranks: the memory of each is what plan says, with every shard", "[par
   // Of four processes a bucket has one owner, where they share the optimizer.
   for (const std::int64_t ranks : {2, 4}) {
     double before = 0.0;
-    for (const std::string shard : {"parameters", "gradients", "optimizer", "none"}) {
-      if (ranks == 4 && shard == "none") continue;
+    for (const std::string shard : {"parameters", "gradients", "optimizer"}) {
+      if (ranks == 4 && shard == "optimizer") continue;
       auto sets = large;
       sets.push_back("parallel.shard=" + shard);
       const auto peaks = peaks_of(r, shard + std::to_string(ranks), sets, ranks);
@@ -282,14 +282,10 @@ TEST_CASE("ranks: layers that are collected as they are used make the run of who
   const Ranked r;
   for (const std::string precision : {"fp32", "bf16", "bf16_autocast"}) {
     INFO(precision);
-    const std::vector<std::string> whole = {kPairwise[0],
-                                            "optimizer.gradient_clip=0",
-                                            "trainer.norms_every=5",
-                                            "model.n_layer=3",
-                                            "hessian.every=6",
-                                            "hessian.lanczos.steps=4",
-                                            "hessian.batches=2",
-                                            "trainer.precision=" + precision};
+    const std::vector<std::string> whole = {
+        kPairwise[0],           "optimizer.gradient_clip=0", "trainer.norms_every=5",
+        "model.n_layer=3",      "hessian.every=12",          "hessian.lanczos.steps=4",
+        "hessian.guards=false", "hessian.batches=2",         "trainer.precision=" + precision};
     REQUIRE(run_program(r.words("whole_" + precision, whole)).exit_code == 0);
     auto sharded = whole;
     sharded.push_back("parallel.shard=parameters");
