@@ -44,6 +44,8 @@ class Learner {
   StepRecord step(std::int64_t done);
   // About a rank that kept the others waiting, after the last step; mostly empty.
   const std::string& pace_note() const { return pace_note_; }
+  // How processes share the optimizer; empty where each has all of it.
+  const std::string& shares_note() const { return shares_.note(); }
   // Of all examples. Nothing where it is stopped, which a process that is alone can be.
   std::optional<MeanLoss> mean_loss(const HeldOutSet& set, const StopQuery& stop) const;
   // Calls `use` with the curvature at the present parameters, on a copy of them, or of this

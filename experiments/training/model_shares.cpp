@@ -1,21 +1,24 @@
 #include "experiments/training/model_shares.hpp"
 
 #include "core/base/error.hpp"
+#include "experiments/training/shares_note.hpp"
 #include "optimizers/sharding/model_shard.hpp"
 
 namespace blockwise {
 namespace {
 
-Owners owners_of(const Optimizer& all, const ParameterLayout& layout, std::int64_t layers,
-                 std::int64_t count) {
-  // State in few bytes is in blocks of elements, which cuts between rows would not keep.
-  const bool by_tensor = all.state().has_codecs();
-  const auto rows_together = [&](std::size_t i) {
+// State in few bytes is in blocks of elements, which cuts between rows would not keep.
+RowsTogether rows_together_of(const Optimizer& all, const ParameterLayout& layout) {
+  return [&all, &layout, by_tensor = all.state().has_codecs()](std::size_t i) {
     const auto& parameter = layout.parameters()[i];
     return by_tensor
                ? parameter.rows()
                : all.rules().of(i).rule->rows_together(parameter, all.partition().tensors()[i]);
   };
+}
+
+Owners owners_of(const ParameterLayout& layout, const RowsTogether& rows_together,
+                 std::int64_t layers, std::int64_t count) {
   std::vector<Shares> shares;
   for (const auto& unit : weight_units(layout, layers)) {
     shares.push_back(shard_bounds(layout, unit.elements, rows_together, count));
@@ -45,7 +48,9 @@ ModelShares::ModelShares(const OptimizerConfig& config, const ParallelConfig& pa
   in_memory.state.folder.clear();
   all_ = std::make_unique<Optimizer>(in_memory, *all_parameters_, seed);
   layers_ = layers_to_share(parallel, model);
-  owners_ = owners_of(*all_, layout, layers_, ranks.size());
+  const auto rows_together = rows_together_of(*all_, layout);
+  owners_ = owners_of(layout, rows_together, layers_, ranks.size());
+  note_ = shares_note(layout, owners_, rows_together);
 }
 
 }  // namespace blockwise

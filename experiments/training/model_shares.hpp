@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "core/model.hpp"
 #include "core/parallel/owners.hpp"
@@ -27,11 +28,14 @@ class ModelShares {
   OwnMasters own() const { return {owners_.own(rank_), layers_}; }
   std::int64_t gathered_layers() const { return layers_; }
   const Optimizer& all() const { return *all_; }
+  // Who has what, for people; empty where everybody has all.
+  const std::string& note() const { return note_; }
 
  private:
   std::int64_t rank_;
   std::int64_t layers_ = 0;
   Owners owners_;
+  std::string note_;
   std::unique_ptr<ParameterStore> all_parameters_;
   std::unique_ptr<Optimizer> all_;
 };

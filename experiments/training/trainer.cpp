@@ -136,6 +136,7 @@ RunHeader Run::header(int threads) const {
 // starts again from its first step.
 RunRecorder Run::open_recorder(int threads) {
   require_labels(run_.config, learner_.model(), optimizer_);
+  if (!learner_.shares_note().empty()) fmt::print(stderr, "note: {}\n", learner_.shares_note());
   const auto path = folder_ / "run.h5";
   if (start_.checkpoint) {
     const auto& [folder, step, hashes] = *start_.checkpoint;
