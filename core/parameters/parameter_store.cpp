@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <span>
 
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
@@ -273,8 +274,8 @@ at::Tensor ParameterStore::master(std::size_t parameter) const {
 
 ParameterStore::MasterPiece ParameterStore::own_piece(std::size_t parameter) const {
   const auto& of_layout = layout_.parameters()[parameter];
-  const auto ranges =
-      own_ ? own_->ranges : std::vector<ElementRange>{ElementRange{0, layout_.size()}};
+  const ElementRange all{0, layout_.size()};
+  const auto ranges = own_ ? std::span<const ElementRange>(own_->ranges) : std::span(&all, 1);
   std::int64_t place = 0;
   for (const auto& range : ranges) {
     const auto begin = std::max(range.begin, of_layout.offset);
