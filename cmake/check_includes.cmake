@@ -52,7 +52,7 @@ fence(hdf5 "^(hdf5|hdf5_hl|H5[A-Za-z]*)\\.h$|^H5Cpp|^highfive/" "^(core/io|tests
 fence(highway "^hwy/" "^(tests/)?(core|optimizers)/kernels/"
       "Highway belongs to core/kernels/ and optimizers/kernels/")
 fence(cuda "^(cuda|cublas|curand|cusparse|cusolver|cufft|nvrtc|nvml|nvtx|nccl|cub/|thrust/|cooperative_groups)"
-      "^(tests/)?optimizers/kernels/" "CUDA belongs to optimizers/kernels/")
+      "^(tests/)?(core/kernels/device|optimizers/kernels)/" "CUDA belongs to core/kernels/device/ and optimizers/kernels/")
 # These headers of LibTorch include the toolkit's, which a machine with the CUDA wheel need not have.
 fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^$"
       "LibTorch's CUDA headers need a CUDA toolkit; use its device-independent ones")

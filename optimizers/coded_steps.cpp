@@ -140,6 +140,12 @@ void CodedSteps::make_states(std::size_t i, const std::vector<at::Tensor>& decod
   }
 }
 
+std::vector<std::int64_t> CodedSteps::begins(std::size_t i, std::size_t k) const {
+  std::vector<std::int64_t> begins;
+  for (const auto& piece : pieces_[i]) begins.push_back(piece.state_begin[k]);
+  return begins;
+}
+
 void CodedSteps::run(std::size_t i, const ParameterStep& whole, std::uint64_t seed,
                      const std::function<void(const ParameterStep&)>& step) const {
   for (const auto& piece : pieces_[i]) {

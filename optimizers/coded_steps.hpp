@@ -26,6 +26,8 @@ class CodedSteps {
   // Before the first run: in which lane each parameter is decoded. Parameters of different lanes
   // can be stepped at the same time. Takes float32 memory for the largest piece of every lane.
   void assign(const std::vector<std::size_t>& lanes);
+  // Of state number k the first values of the pieces.
+  std::vector<std::int64_t> begins(std::size_t parameter, std::size_t k) const;
   // Calls step for every piece of the parameter `whole`, in order. seed: of rounding, another one
   // at every step.
   void run(std::size_t parameter, const ParameterStep& whole, std::uint64_t seed,

@@ -1,10 +1,10 @@
 #include "optimizers/flat_steps.hpp"
 
 #include <ATen/ATen.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 
+#include "core/memory/device.hpp"
 #include "core/parameters/parameter_store.hpp"
 #include "core/partition/section_blocks.hpp"
 #include "optimizers/state/state_store.hpp"
@@ -13,12 +13,6 @@ namespace blockwise {
 namespace {
 
 using Rates = kernels::FlatSection::Rates;
-
-// LibTorch's stream of the device, so that a step comes after the backward pass.
-void* current_stream(const at::Device& device) {
-  if (device.is_cpu()) return nullptr;
-  return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
-}
 
 // Plans of one shape: rates may have other values, but of the same kinds.
 bool same_plan(const std::vector<kernels::FlatSection>& a,
@@ -30,26 +24,24 @@ bool same_plan(const std::vector<kernels::FlatSection>& a,
 
 }  // namespace
 
-std::unique_ptr<FlatSteps> FlatSteps::make(const FlatStep& rule, const ParameterStore& store,
-                                           std::span<const ParameterStep> parts,
-                                           const StateStore& state,
+std::unique_ptr<FlatSteps> FlatSteps::make(const FlatSubject& subject,
                                            kernels::MakeFlatStepper& make) {
-  std::unique_ptr<FlatSteps> steps(new FlatSteps(rule, store, parts, state, make));
-  return steps->find_sections() ? std::move(steps) : nullptr;
+  std::unique_ptr<FlatSteps> steps(new FlatSteps(subject, make));
+  const bool has_kernels = steps->find_sections() && steps->packing_.has_kernels(steps->sections_);
+  return has_kernels ? std::move(steps) : nullptr;
 }
 
-FlatSteps::FlatSteps(const FlatStep& rule, const ParameterStore& store,
-                     std::span<const ParameterStep> parts, const StateStore& state,
-                     kernels::MakeFlatStepper& make)
-    : rule_(rule), store_(store), parts_(parts), state_(state), make_(make) {
-  for (const auto& part : parts) weight_decay_ = std::max(weight_decay_, part.weight_decay);
+FlatSteps::FlatSteps(const FlatSubject& subject, kernels::MakeFlatStepper& make)
+    : subject_(subject), make_(make), packing_(subject) {
+  for (const auto& part : subject_.parts)
+    weight_decay_ = std::max(weight_decay_, part.weight_decay);
 }
 
 bool FlatSteps::find_sections() {
   sections_.clear();
   rates_.clear();
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const auto& part = parts_[i];
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    const auto& part = subject_.parts[i];
     for (std::size_t k = 0; k < part.partition.sections.size(); ++k) {
       const auto& section = part.partition.sections[k];
       kernels::FlatSection flat;
@@ -59,7 +51,8 @@ bool FlatSteps::find_sections() {
       flat.tensor = std::int64_t(i);
       flat.decays = part.weight_decay > 0.0;
       const auto tile = tile_of(section);
-      if (!rule_.set_moment(section, flat) || (!tile && part.rates != nullptr)) return false;
+      if (!subject_.rule.set_moment(section, flat) || (!tile && part.rates != nullptr))
+        return false;
       if (tile) {
         flat.tile_rows = tile->rows;
         flat.tile_columns = tile->columns;
@@ -82,39 +75,58 @@ void FlatSteps::add_rates(const ParameterStep& part, std::size_t section,
 
 // A method may have changed them since the last step.
 void FlatSteps::follow_rates() {
-  const bool any = std::ranges::any_of(parts_, [](const auto& p) { return p.rates != nullptr; });
+  const bool any =
+      std::ranges::any_of(subject_.parts, [](const auto& p) { return p.rates != nullptr; });
   if (stepper_ && !any) return;
   const auto before = sections_;
   const auto old_rates = rates_;
   find_sections();
   if (!stepper_ || !same_plan(before, sections_)) {
-    stepper_ = make_(kernels::make_flat_plan(sections_), current_stream(store_.device()));
+    auto plan = kernels::make_flat_plan(sections_);
+    packing_.add_to(plan, sections_);
+    // The stream of the backward pass, so that a step comes after it.
+    stepper_ = make_(plan, current_stream(subject_.store.device()));
   }
   if (!device_rates_.defined() || rates_ != old_rates) {
-    device_rates_ = at::tensor(at::ArrayRef<float>(rates_), at::kFloat).to(store_.device());
+    device_rates_ = at::tensor(at::ArrayRef<float>(rates_), at::kFloat).to(subject_.store.device());
   }
 }
 
-std::uint16_t* FlatSteps::copies() const {
-  return writes_copies() ? static_cast<std::uint16_t*>(store_.flat_copies().data_ptr()) : nullptr;
+bool FlatSteps::writes_copies() const {
+  return subject_.store.flat_copies().defined() || packing_.splits_masters();
 }
 
-bool FlatSteps::writes_copies() const { return store_.flat_copies().defined(); }
+// Where element 0 of the flat buffer is of which all parameters have a part; null of what is packed
+// or not there.
+float* FlatSteps::state_data(std::size_t number) const {
+  const auto& state = subject_.state;
+  if (packing_.has_codec(number) || subject_.parts.empty() || number >= state.of(0).size()) {
+    return nullptr;
+  }
+  return static_cast<float*>(state.of(0).load(number).storage().mutable_data());
+}
 
 kernels::FlatBuffers FlatSteps::buffers() const {
-  const auto& state = state_.buffers();
+  const auto& store = subject_.store;
   const auto data = [](const at::Tensor& x) { return static_cast<float*>(x.data_ptr()); };
-  return {data(store_.parameters()),
-          data(store_.gradients()),
-          !state.empty() ? data(state[0].second) : nullptr,
-          state.size() > 1 ? data(state[1].second) : nullptr,
-          data(device_rates_),
-          copies()};
+  kernels::FlatBuffers buffers;
+  if (!packing_.splits_masters()) buffers.w = data(store.parameters());
+  buffers.g = data(store.gradients());
+  buffers.m = state_data(0);
+  buffers.v = state_data(1);
+  buffers.rates = data(device_rates_);
+  if (store.flat_copies().defined()) {
+    buffers.copies = static_cast<std::uint16_t*>(store.flat_copies().data_ptr());
+  }
+  return buffers;
 }
 
-kernels::FlatReport FlatSteps::step(const StepScope& scope, double clip_norm) {
+kernels::FlatReport FlatSteps::step(const StepScope& scope, double clip_norm,
+                                    const RoundingSeeds& seeds) {
   follow_rates();
-  return stepper_->step(rule_.flat_rule(scope, weight_decay_), buffers(), clip_norm);
+  auto buffers = this->buffers();
+  packing_.set(buffers, seeds);
+  return stepper_->step(subject_.rule.flat_rule(scope, weight_decay_), buffers, clip_norm);
 }
 
 }  // namespace blockwise

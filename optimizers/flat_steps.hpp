@@ -1,18 +1,17 @@
 // FlatSteps: one step of a rule over the flat buffers of all tensors, by the kernels of
-// kernels/flat_step.hpp. What lies between an Optimizer and pointers on a device.
+// kernels/flat_step.hpp. What lies between an Optimizer and pointers on a device. Masters and state
+// that are in fewer bits are float32 window by window (kernels/flat_packing.hpp), with the bits of
+// the steps tensor by tensor.
 #pragma once
 
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "optimizers/kernels/flat_step.hpp"
 #include "optimizers/parameter_step.hpp"
+#include "optimizers/step_packing.hpp"
 
 namespace blockwise {
-
-class ParameterStore;
-class StateStore;
 
 // What an UpdateRule is besides where there is a kernel for its step of all tensors at once, over
 // the flat buffers of weights, gradients and its state: of that the first, where there is one, has
@@ -32,32 +31,29 @@ class FlatStep {
 
 class FlatSteps {
  public:
-  // parts: all parameters in the layout's order, with the rule's state. Null where a section's
-  // structure, or rates by labels, have no kernel. Keeps references to all but `rule`'s specs.
-  static std::unique_ptr<FlatSteps> make(const FlatStep& rule, const ParameterStore& store,
-                                         std::span<const ParameterStep> parts,
-                                         const StateStore& state, kernels::MakeFlatStepper& make);
+  // Null where a section's structure, rates by labels, or a format have no kernel. Takes float32
+  // memory for a window of everything that is in fewer bits.
+  static std::unique_ptr<FlatSteps> make(const FlatSubject& subject,
+                                         kernels::MakeFlatStepper& make);
 
-  // Whether a step writes what the model computes with, too: the store's flat copies.
+  // Whether a step writes what the model computes with, too: the store's flat copies, or weights
+  // whose masters are split.
   bool writes_copies() const;
 
   // clip_norm: 0 for none. Where the reported norm is not finite nothing was changed.
-  kernels::FlatReport step(const StepScope& scope, double clip_norm);
+  kernels::FlatReport step(const StepScope& scope, double clip_norm, const RoundingSeeds& seeds);
 
  private:
-  FlatSteps(const FlatStep& rule, const ParameterStore& store, std::span<const ParameterStep> parts,
-            const StateStore& state, kernels::MakeFlatStepper& make);
+  FlatSteps(const FlatSubject& subject, kernels::MakeFlatStepper& make);
   bool find_sections();
   void add_rates(const ParameterStep& part, std::size_t section, kernels::FlatSection& flat);
   void follow_rates();
   kernels::FlatBuffers buffers() const;
-  std::uint16_t* copies() const;
+  float* state_data(std::size_t number) const;
 
-  const FlatStep& rule_;
-  const ParameterStore& store_;
-  std::span<const ParameterStep> parts_;
-  const StateStore& state_;
+  FlatSubject subject_;
   kernels::MakeFlatStepper& make_;
+  StepPacking packing_;
   double weight_decay_ = 0.0;
   std::vector<kernels::FlatSection> sections_;
   std::vector<float> rates_;

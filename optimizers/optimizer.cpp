@@ -99,18 +99,18 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, Model
 
 bool Optimizer::use_flat_steps(kernels::MakeFlatStepper& make) {
   flat_.reset();
-  const bool is_whole = !store_.releases_gradients() && !store_.splits_masters() &&
-                        !state_.has_codecs() && !state_.is_bounded();
+  const bool is_whole =
+      !store_.releases_gradients() && store_.pages() == nullptr && !state_.is_bounded();
   const auto all = std::ranges::find_if(
       parts_, [this](const auto& parts) { return parts.size() == part_.size() && !parts.empty(); });
   if (!is_whole || clipping_.by == Clipping::By::value || all == parts_.end() ||
-      store_.parameters().scalar_type() != at::kFloat) {
+      store_.master_options().dtype() != at::kFloat) {
     return false;
   }
   const auto& member = rules_.members()[std::size_t(all - parts_.begin())];
   const auto* rule = dynamic_cast<const FlatStep*>(member.rule.get());
   if (rule != nullptr && rule->has_flat_step()) {
-    flat_ = FlatSteps::make(*rule, store_, *all, state_, make);
+    flat_ = FlatSteps::make({*rule, store_, *all, state_, coded_}, make);
   }
   return flat_ != nullptr;
 }
@@ -227,7 +227,9 @@ double Optimizer::squared_norm(const at::Tensor& gradient, kernels::Workspace& s
 // The device finds the norm, so the step is counted before it is known whether it is made.
 StepReport Optimizer::flat_step(double learning_rate) {
   begin_step(learning_rate);
-  const auto report = flat_->step(scope(rules_.of(0)), clipping_.bound);
+  const RoundingSeeds seeds{[this](std::size_t i) { return rounding_seed(i); },
+                            [this](std::size_t i) { return master_seed(i); }};
+  const auto report = flat_->step(scope(rules_.of(0)), clipping_.bound, seeds);
   squared_gradient_ = report.squared_norm;
   gradient_scale_ = double(report.gradient_scale);
   moved_ = report.moved;
@@ -236,7 +238,7 @@ StepReport Optimizer::flat_step(double learning_rate) {
     return {std::sqrt(report.squared_norm), 0.0};
   }
   for (std::size_t i = 0; i < part_.size() && !flat_->writes_copies(); ++i) {
-    store_.publish(i, stream_seed(rounding_seed(i), RandomStream::rounding, kMasterRounding, 0));
+    store_.publish(i, master_seed(i));
   }
   return end_step();
 }
@@ -306,6 +308,10 @@ std::uint64_t Optimizer::rounding_seed(std::size_t i) const {
                      shard_.numbers[i]);
 }
 
+std::uint64_t Optimizer::master_seed(std::size_t i) const {
+  return stream_seed(rounding_seed(i), RandomStream::rounding, kMasterRounding, 0);
+}
+
 void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
   const auto& member = rules_.of(i);
   auto& part = parts_[part_[i].first][part_[i].second];
@@ -322,10 +328,9 @@ void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
       sum = sum.defined() ? sum + moved : moved;
     }
   };
-  const auto rounding = rounding_seed(i);
-  over_pieces(i, rounding, step);
+  over_pieces(i, rounding_seed(i), step);
   part.squares = nullptr;
-  store_.publish(i, stream_seed(rounding, RandomStream::rounding, kMasterRounding, 0));
+  store_.publish(i, master_seed(i));
 }
 
 void Optimizer::over_pieces(std::size_t i, std::uint64_t rounding,

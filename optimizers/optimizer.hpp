@@ -111,6 +111,7 @@ class Optimizer {
   StepScope scope(const RuleSet::Member& member) { return scope(member, workspace_); }
   StepReport flat_step(double learning_rate);
   std::uint64_t rounding_seed(std::size_t parameter) const;
+  std::uint64_t master_seed(std::size_t parameter) const;
   void require_shardable(const OptimizerConfig& config) const;
   // State that rules drop before a step.
   void forget();

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -46,6 +47,11 @@ int set_threads(std::int64_t threads) {
   const int count = thread_count(threads);
   at::set_num_threads(count);
   return count;
+}
+
+void* current_stream(const at::Device& device) {
+  if (device.is_cpu()) return nullptr;
+  return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
 }
 
 std::string device_description(const at::Device& device) {

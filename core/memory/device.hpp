@@ -24,6 +24,9 @@ int thread_count(std::int64_t threads);
 // Returns the number set. Call once, early.
 int set_threads(std::int64_t threads);
 
+// LibTorch's stream of a device, for kernels of our own: a cudaStream_t; null on the CPU.
+void* current_stream(const at::Device& device);
+
 // For the run file, for example "cpu (AVX512), 2 threads".
 std::string device_description(const at::Device& device);
 

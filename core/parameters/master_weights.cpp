@@ -4,13 +4,12 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/base/error.hpp"
-#include "core/base/float_bits.hpp"
-#include "core/base/mix64.hpp"
-#include "core/base/random_stream.hpp"
+#include "core/kernels/device/number_formats.hpp"
+#include "core/kernels/master_formats.hpp"
 #include "core/kernels/master_halves.hpp"
+#include "core/memory/device.hpp"
 
 namespace blockwise {
 namespace {
@@ -19,27 +18,6 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 15;  // elements per task
 
 std::uint16_t* bf16_data(const at::Tensor& x) {
   return reinterpret_cast<std::uint16_t*>(x.data_ptr<at::BFloat16>());
-}
-
-// To the nearest, ties to even.
-std::uint16_t nearest_bf16(float x) {
-  const auto bits = bits_of(x);
-  if (!is_finite(bits)) return not_finite_bf16(bits);
-  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
-// bf16(x - weight), a step nearer to zero where the sum would round to another weight. Zeros have
-// the weight's sign: the sum of zeros of two signs is positive.
-std::uint16_t compensation_of(float x, std::uint16_t weight) {
-  auto bits = nearest_bf16(x - from_bf16(weight));
-  const auto is_zero = [&bits] { return (bits & 0x7FFFU) == 0; };
-  while (!is_zero() && nearest_bf16(from_bf16(weight) + from_bf16(bits)) != weight) --bits;
-  return is_zero() ? static_cast<std::uint16_t>(weight & 0x8000U) : bits;
-}
-
-// The lowest bits of the number-th of a seed's random numbers.
-std::uint16_t random_bits(std::uint64_t seed, std::int64_t number) {
-  return static_cast<std::uint16_t>(mix64(seed ^ mix64(static_cast<std::uint64_t>(number))));
 }
 
 template <typename Element>
@@ -68,6 +46,66 @@ void split_in_two(const at::Tensor& master, const SplitMaster& split) {
   at::parallel_for(0, master.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
     split_halves(x + begin, end - begin, weight + begin, residual + begin);
   });
+}
+
+// Weights alone.
+template <class Format>
+void round_to_weights(const at::Tensor& master, const SplitMaster& split, std::uint64_t seed) {
+  const auto* x = master.data_ptr<float>();
+  auto* weight = bf16_data(split.weight);
+  over(master.numel(), [=](std::int64_t i) { weight[i] = Format::split(x[i], i, seed).weight; });
+}
+
+void split_with_compensation(const at::Tensor& master, const SplitMaster& split) {
+  const auto* x = master.data_ptr<float>();
+  auto* weight = bf16_data(split.weight);
+  auto* compensation = bf16_data(split.residual);
+  over(master.numel(), [=](std::int64_t i) {
+    const auto halves = KahanMaster::split(x[i], i, 0);
+    weight[i] = halves.weight;
+    compensation[i] = halves.residual;
+  });
+}
+
+void join_on_cpu(MasterWeights format, const SplitMaster& split, const at::Tensor& master) {
+  const auto* weight = bf16_data(split.weight);
+  auto* x = master.data_ptr<float>();
+  const auto n = master.numel();
+  switch (format) {
+    case MasterWeights::lossless_16bit:
+      return join<std::int16_t>(split, master);
+    case MasterWeights::residual_8bit:
+      return join<std::int8_t>(split, master);
+    case MasterWeights::kahan: {
+      const auto* compensation = bf16_data(split.residual);
+      return over(n, [=](std::int64_t i) { x[i] = KahanMaster::join(weight[i], compensation[i]); });
+    }
+    case MasterWeights::fp32:
+    case MasterWeights::stochastic:
+    case MasterWeights::none:
+      return over(n, [=](std::int64_t i) { x[i] = from_bf16(weight[i]); });
+  }
+}
+
+void split_on_cpu(MasterWeights format, const at::Tensor& master, const SplitMaster& split,
+                  std::uint64_t seed) {
+  switch (format) {
+    case MasterWeights::lossless_16bit:
+      return split_in_two<std::int16_t>(master, split);
+    case MasterWeights::residual_8bit:
+      return split_in_two<std::int8_t>(master, split);
+    case MasterWeights::kahan:
+      return split_with_compensation(master, split);
+    case MasterWeights::stochastic:
+      return round_to_weights<StochasticMaster>(master, split, seed);
+    case MasterWeights::fp32:
+    case MasterWeights::none:
+      return round_to_weights<NearestMaster>(master, split, seed);
+  }
+}
+
+StoredNumbers stored_on_device(const SplitMaster& split) {
+  return {split.weight.data_ptr(), split.residual.defined() ? split.residual.data_ptr() : nullptr};
 }
 
 }  // namespace
@@ -101,50 +139,35 @@ std::optional<at::ScalarType> residual_type(MasterWeights format) {
   return std::nullopt;
 }
 
-void join_master(MasterWeights format, const SplitMaster& split, const at::Tensor& master) {
-  const auto* weight = bf16_data(split.weight);
-  auto* x = master.data_ptr<float>();
-  const auto n = master.numel();
+NumberFormat::Kind device_format(MasterWeights format) {
+  using Kind = NumberFormat::Kind;
   switch (format) {
     case MasterWeights::lossless_16bit:
-      return join<std::int16_t>(split, master);
+      return Kind::lossless_master;
     case MasterWeights::residual_8bit:
-      return join<std::int8_t>(split, master);
-    case MasterWeights::kahan: {
-      const auto* compensation = bf16_data(split.residual);
-      return over(
-          n, [=](std::int64_t i) { x[i] = from_bf16(weight[i]) + from_bf16(compensation[i]); });
-    }
-    case MasterWeights::fp32:
+      return Kind::eight_bit_master;
+    case MasterWeights::kahan:
+      return Kind::kahan_master;
     case MasterWeights::stochastic:
+      return Kind::stochastic_master;
+    case MasterWeights::fp32:
     case MasterWeights::none:
-      return over(n, [=](std::int64_t i) { x[i] = from_bf16(weight[i]); });
+      break;
   }
+  return Kind::nearest_master;
+}
+
+void join_master(MasterWeights format, const SplitMaster& split, const at::Tensor& master) {
+  if (master.is_cpu()) return join_on_cpu(format, split, master);
+  cuda_number_converter().decode({device_format(format)}, stored_on_device(split), master.numel(),
+                                 master.data_ptr<float>(), current_stream(master.device()));
 }
 
 void split_master(MasterWeights format, const at::Tensor& master, const SplitMaster& split,
                   std::uint64_t seed) {
-  const auto* x = master.data_ptr<float>();
-  auto* weight = bf16_data(split.weight);
-  const auto n = master.numel();
-  switch (format) {
-    case MasterWeights::lossless_16bit:
-      return split_in_two<std::int16_t>(master, split);
-    case MasterWeights::residual_8bit:
-      return split_in_two<std::int8_t>(master, split);
-    case MasterWeights::kahan: {
-      auto* compensation = bf16_data(split.residual);
-      return over(n, [=](std::int64_t i) {
-        weight[i] = nearest_bf16(x[i]);
-        compensation[i] = std::isfinite(x[i]) ? compensation_of(x[i], weight[i]) : 0;
-      });
-    }
-    case MasterWeights::stochastic:
-      return over(n, [=](std::int64_t i) { weight[i] = random_bf16(x[i], random_bits(seed, i)); });
-    case MasterWeights::fp32:
-    case MasterWeights::none:
-      return over(n, [=](std::int64_t i) { weight[i] = nearest_bf16(x[i]); });
-  }
+  if (master.is_cpu()) return split_on_cpu(format, master, split, seed);
+  cuda_number_converter().encode({device_format(format)}, master.data_ptr<float>(), master.numel(),
+                                 stored_on_device(split), seed, current_stream(master.device()));
 }
 
 }  // namespace blockwise

@@ -26,6 +26,8 @@
 #include <string>
 #include <vector>
 
+#include "core/kernels/device/number_formats.hpp"
+
 namespace blockwise {
 
 enum class MasterWeights { fp32, lossless_16bit, residual_8bit, kahan, stochastic, none };
@@ -37,7 +39,11 @@ MasterWeights master_weights_from_name(const std::string& name);
 // split at all.
 std::optional<at::ScalarType> residual_type(MasterWeights format);
 
-// A weight with what is beside it: bfloat16 and residual_type() of one size, on the CPU.
+// What kernels on a device call it; of fp32 that of none.
+NumberFormat::Kind device_format(MasterWeights format);
+
+// A weight with what is beside it: bfloat16 and residual_type() of one size, on the master's
+// device.
 struct SplitMaster {
   at::Tensor weight, residual;
 };
@@ -45,7 +51,8 @@ struct SplitMaster {
 // master: float32, contiguous, of that size. Cost: one pass over all three. Infinite masters and
 // not-a-numbers stay what they are in the weight. format: not fp32.
 void join_master(MasterWeights format, const SplitMaster& split, const at::Tensor& master);
-// seed: of stochastic rounding, another one at every step.
+// On a CUDA device by a kernel, with the bits of the CPU. seed: of stochastic rounding, another one
+// at every step.
 void split_master(MasterWeights format, const at::Tensor& master, const SplitMaster& split,
                   std::uint64_t seed);
 

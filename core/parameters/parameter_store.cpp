@@ -113,8 +113,13 @@ ParameterStore::ParameterStore(ParameterLayout layout, at::Device device, at::Sc
       own_(std::move(own)) {
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   const auto kept = kept_tensors(layout_, mixed);
-  require_input(format_ == MasterWeights::fp32 || device.is_cpu() || device.is_meta(),
-                "trainer.master_weights: only fp32 on the device {}", device.str());
+  require_input(
+      format_ == MasterWeights::fp32 || !device.is_cuda() || has_cuda_number_converter(),
+      "trainer.master_weights: blockwise was built without a CUDA compiler, so it is fp32 "
+      "on the device {}",
+      device.str());
+  require_input(paging_.resident_bytes == 0 || !device.is_cuda(),
+                "trainer.master_resident_mb: only 0 on the device {}", device.str());
   require_input(
       paging_.resident_bytes == 0 || residual_type(format_),
       "trainer.master_resident_mb: {} masters keep nothing beside the weight that could be "
@@ -312,7 +317,7 @@ void ParameterStore::set_master(std::size_t parameter, const at::Tensor& value) 
     return;
   }
   check_equal(value.numel(), splits_[parameter].weight.numel(), "values of a master");
-  const auto x = value.to(at::kCPU, at::kFloat).contiguous();
+  const auto x = value.to(device_, at::kFloat).contiguous();
   const bool random = format_ == MasterWeights::stochastic;
   if (pages_) pages_->begin_use(parameter);
   split_master(random ? MasterWeights::none : format_, x, splits_[parameter], 0);

@@ -60,9 +60,9 @@ class ParameterStore {
   // where gradients are released, and 2 bytes for each element that has a copy, whose master takes
   // what its format says; split masters take float32 memory for the largest tensor, too. Throws
   // InputError for a tensor that is kept by a name which the layout does not have, for split
-  // masters on another device than the CPU, where the device has less memory than that, before any
-  // of it is taken, for paging of masters that have nothing beside the weight, and what PagedFile
-  // throws.
+  // masters on a CUDA device in a build without its compiler, where the device has less memory than
+  // that, before any of it is taken, for paging on a CUDA device or of masters that have nothing
+  // beside the weight, and what PagedFile throws.
   // With own masters: those, and instead of copies all that the model computes with; of layers on
   // demand nothing before they are opened.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
@@ -121,6 +121,11 @@ class ParameterStore {
   // another one at every step.
   void publish(std::size_t parameter, std::uint64_t seed = 0);
   bool splits_masters() const { return !parameters_.defined(); }
+  // Null for a master that is float32.
+  const SplitMaster* split(std::size_t parameter) const {
+    return is_split(parameter) ? &splits_[parameter] : nullptr;
+  }
+  MasterWeights master_format() const { return format_; }
   // View of a flat buffer in the parameter's shape; only of gradients that are kept.
   const at::Tensor& gradient(std::size_t parameter) const { return gradient_views_[parameter]; }
   // Bytes of what the model computes with, of layers on demand the most that two neighbours take,

@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "optimizers/kernels/flat_packing.hpp"
+
 namespace blockwise::kernels {
 
 inline constexpr int kThreads = 256;                // of a block
@@ -98,6 +100,7 @@ struct FlatPlan {
   std::vector<FactoredGroup> groups;
   std::vector<std::int64_t> tensor_pieces{0};  // tensor i has pieces [tensor_pieces[i], [i + 1])
   std::int64_t partials = 0;                   // slots
+  FlatPacking packing;                         // of buffers that are not float32
 };
 
 // Sections in the order of their tensors, numbered from 0 without gaps. Throws

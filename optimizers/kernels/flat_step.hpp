@@ -6,8 +6,9 @@
 // (where v is shared), group_means (where it is factored), update and totals; their number does not
 // depend on the number of tensors. Bytes per element: 4 for squares; update 20 with a shared second
 // moment (reads w, g, m; writes w, m), 28 with one per element, 20 for SGD with momentum and Lion,
-// 12 for SGD without, and 2 more where bfloat16 copies of w are written. One transfer to the host
-// and one synchronisation per step.
+// 12 for SGD without, and 2 more where bfloat16 copies of w are written; each packed buffer its
+// bytes twice and 16 more, which stay in the device's caches. One transfer to the host and one
+// synchronisation per step.
 //
 // Deterministic: sums have fixed slots and a fixed order, which follow from the plan alone. With
 // gradient_scale 1 the arithmetic of an element is that of the CPU's kernels, bit for bit where
@@ -36,7 +37,9 @@ struct FlatRule {
   SgdStep sgd;
 };
 
-// On the device, 16-byte aligned, copies 8-byte; m and v may be null where the rule has none.
+// On the device, 16-byte aligned, copies 8-byte; m and v may be null where the rule has none. Of a
+// buffer that the plan has packed: memory for float32 of its largest window and three elements
+// more.
 struct FlatBuffers {
   float* w = nullptr;
   const float* g = nullptr;
@@ -45,6 +48,8 @@ struct FlatBuffers {
   const float* rates = nullptr;  // factors of the learning rate, where the plan names any
   // bfloat16 of w, rounded to the nearest, at the same places; null: none are written.
   std::uint16_t* copies = nullptr;
+  // Of rounding at random, by number; null where no packed buffer is.
+  const std::uint64_t* seeds = nullptr;
 };
 
 struct FlatReport {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "optimizers/kernels/flat_packing.cuh"
 #include "optimizers/kernels/flat_update.cuh"
 
 namespace blockwise::kernels {
@@ -38,6 +39,29 @@ class DeviceArray {
   T* data_ = nullptr;
 };
 
+// A packed buffer's tables on the device.
+class DevicePacking {
+ public:
+  explicit DevicePacking(const PackedBuffer& buffer)
+      : format_(buffer.format), first_run_(buffer.first_run), runs_(buffer.runs) {}
+
+  bool is_packed() const { return first_run_.size() > 1 && first_run_.back() > 0; }
+  // Where element 0 would be if `memory` held the window, which begins at an element as aligned.
+  static float* base(float* memory, const FlatWindow& window) {
+    return memory + window.begin % 4 - window.begin;
+  }
+  const NumberFormat& format() const { return format_; }
+  const PackedRun* runs(std::size_t window) const { return runs_.data() + first_run_[window]; }
+  std::size_t count(std::size_t window) const {
+    return std::size_t(first_run_[window + 1] - first_run_[window]);
+  }
+
+ private:
+  NumberFormat format_;
+  std::vector<std::int64_t> first_run_;
+  DeviceArray<PackedRun> runs_;
+};
+
 class CudaStepper : public FlatStepper {
  public:
   CudaStepper(const FlatPlan& plan, cudaStream_t stream)
@@ -57,6 +81,10 @@ class CudaStepper : public FlatStepper {
         piece_moved_(piece_count_),
         outcome_(sizeof(Outcome) + tensor_count_ * sizeof(double)),
         host_outcome_(sizeof(Outcome) + tensor_count_ * sizeof(double)),
+        windows_(plan.packing.windows),
+        packed_w_(plan.packing.w),
+        packed_m_(plan.packing.m),
+        packed_v_(plan.packing.v),
         tables_{pieces_.data(),
                 values_.data(),
                 groups_.data(),
@@ -77,7 +105,8 @@ class CudaStepper : public FlatStepper {
     launch(squares, piece_count_, tables_, x.g);
     launch(norm_parts, norm_part_count_, tables_, clip_norm, outcome());
     launch_moments(rule, x);
-    launch_update(rule, x);
+    if (windows_.empty()) launch_update(rule, x, tables_, piece_count_);
+    for (std::size_t window = 0; window < windows_.size(); ++window) step_window(rule, x, window);
     launch(totals, tensor_count_, tables_, moved());
     return read_report();
   }
@@ -113,22 +142,58 @@ class CudaStepper : public FlatStepper {
     if (group_count_ > 0) launch(group_means, group_count_, tables_, x.v, outcome());
   }
 
-  template <class Rule>
-  void launch_rule(const Rule& rule, const FlatBuffers& x) {
-    x.copies == nullptr ? launch(update<Rule, false>, piece_count_, tables_, rule, x, outcome())
-                        : launch(update<Rule, true>, piece_count_, tables_, rule, x, outcome());
+  void step_window(const FlatRule& rule, const FlatBuffers& x, std::size_t number) {
+    const auto& window = windows_[number];
+    FlatBuffers buffers = x;
+    unpack_window(packed_w_, number, buffers.w);
+    unpack_window(packed_m_, number, buffers.m);
+    unpack_window(packed_v_, number, buffers.v);
+    auto tables = tables_;
+    tables.pieces += window.first_piece;
+    tables.piece_moved += window.first_piece;
+    launch_update(rule, buffers, tables, std::size_t(window.last_piece - window.first_piece));
+    pack_window(packed_w_, number, buffers.w, x.seeds);
+    pack_window(packed_m_, number, buffers.m, x.seeds);
+    pack_window(packed_v_, number, buffers.v, x.seeds);
   }
 
-  void launch_update(const FlatRule& rule, const FlatBuffers& x) {
+  // Memory becomes where the flat buffer would begin.
+  void unpack_window(const DevicePacking& packing, std::size_t window, float*& memory) {
+    if (!packing.is_packed()) return;
+    memory = DevicePacking::base(memory, windows_[window]);
+    with_format(packing.format().kind, [&](auto format) {
+      launch(unpack<decltype(format)>, packing.count(window), packing.runs(window),
+             packing.format(), memory);
+    });
+  }
+
+  void pack_window(const DevicePacking& packing, std::size_t window, const float* x,
+                   const std::uint64_t* seeds) {
+    if (!packing.is_packed()) return;
+    with_format(packing.format().kind, [&](auto format) {
+      launch(pack<decltype(format)>, packing.count(window), packing.runs(window), packing.format(),
+             x, seeds, outcome());
+    });
+  }
+
+  template <class Rule>
+  void launch_rule(const Rule& rule, const FlatBuffers& x, const Tables& tables,
+                   std::size_t pieces) {
+    x.copies == nullptr ? launch(update<Rule, false>, pieces, tables, rule, x, outcome())
+                        : launch(update<Rule, true>, pieces, tables, rule, x, outcome());
+  }
+
+  void launch_update(const FlatRule& rule, const FlatBuffers& x, const Tables& tables,
+                     std::size_t pieces) {
     switch (rule.kind) {
       case FlatRule::Kind::adam:
-        return launch_rule(AdamRule{rule.adam}, x);
+        return launch_rule(AdamRule{rule.adam}, x, tables, pieces);
       case FlatRule::Kind::lion:
-        return launch_rule(LionRule{rule.adam}, x);
+        return launch_rule(LionRule{rule.adam}, x, tables, pieces);
       case FlatRule::Kind::momentum:
-        return launch_rule(MomentumRule{rule.sgd}, x);
+        return launch_rule(MomentumRule{rule.sgd}, x, tables, pieces);
       case FlatRule::Kind::descent:
-        return launch_rule(DescentRule{rule.sgd}, x);
+        return launch_rule(DescentRule{rule.sgd}, x, tables, pieces);
     }
   }
 
@@ -151,6 +216,8 @@ class CudaStepper : public FlatStepper {
   DeviceArray<double> partials_, piece_squares_, norm_parts_, group_means_, piece_moved_;
   DeviceArray<unsigned char> outcome_;
   std::vector<unsigned char> host_outcome_;
+  std::vector<FlatWindow> windows_;
+  DevicePacking packed_w_, packed_m_, packed_v_;
   Tables tables_;
 };
 

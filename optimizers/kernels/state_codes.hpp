@@ -62,6 +62,8 @@ void decode_rank1(const CodeTable& table, const RankOneCodes& stored, const Code
 //   softsign: y = x / s, z = 2 y / (1 + |y|), code = round(127 z); back y = z / (2 - |z|)
 //   root:     r = sqrt(x), code = round(255 r / s), at least 1 for x > 0; x >= 0
 inline constexpr std::int64_t kCompandedBlock = 32;
+float softsign_value(std::uint8_t code);  // of an int8's bits at the scale 1
+float root_value(std::uint8_t code);      // the root
 struct CompandedCodes {
   const std::uint8_t* codes;
   const std::uint16_t* scales;

@@ -110,6 +110,13 @@ HWY_EXPORT(EncodeRoot);
 HWY_EXPORT(DecodeSoftsign);
 HWY_EXPORT(DecodeRoot);
 
+float softsign_value(std::uint8_t code) {
+  const float z = static_cast<float>(static_cast<std::int8_t>(code)) / 127.0F;
+  return z / (2.0F - std::abs(z));
+}
+
+float root_value(std::uint8_t code) { return static_cast<float>(code) / 255.0F; }
+
 void encode_softsign(const float* x, std::int64_t n, std::int8_t* codes, std::uint16_t* scales) {
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(EncodeSoftsign)
@@ -126,10 +133,7 @@ void encode_root(const float* x, std::int64_t n, std::uint8_t* codes, std::uint1
 
 void decode_softsign(const std::int8_t* codes, const std::uint16_t* scales, std::int64_t n,
                      float* x) {
-  static const NumberTable values([](std::uint8_t code) {
-    const float z = static_cast<float>(static_cast<std::int8_t>(code)) / 127.0F;
-    return z / (2.0F - std::abs(z));
-  });
+  static const NumberTable values(softsign_value);
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(codes);
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     const CompandedCodes stored{bytes + begin, scales + begin / kCompandedBlock};
@@ -138,8 +142,7 @@ void decode_softsign(const std::int8_t* codes, const std::uint16_t* scales, std:
 }
 
 void decode_root(const std::uint8_t* codes, const std::uint16_t* scales, std::int64_t n, float* x) {
-  static const NumberTable values(
-      [](std::uint8_t code) { return static_cast<float>(code) / 255.0F; });
+  static const NumberTable values(root_value);
   over_tasks(n, [&](std::int64_t begin, std::int64_t count) {
     const CompandedCodes stored{codes + begin, scales + begin / kCompandedBlock};
     HWY_DYNAMIC_DISPATCH(DecodeRoot)(values, stored, count, x + begin);

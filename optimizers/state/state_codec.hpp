@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/base/registry.hpp"
+#include "core/kernels/device/number_formats.hpp"
 #include "optimizers/state/state_spec.hpp"
 
 namespace blockwise {
@@ -38,6 +39,8 @@ class StateCodec {
   // seed: of rounding, another one at every step. Values must be finite.
   virtual void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
                       std::uint64_t seed) const = 0;
+  // How kernels on a CUDA device store the same bits; null where only the CPU knows the codec.
+  virtual const NumberFormat* device_format() const { return nullptr; }
 };
 
 // What `optimizer.state` can name.

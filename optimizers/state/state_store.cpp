@@ -9,6 +9,7 @@
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
 #include "core/io/mapped_file.hpp"
+#include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
 
 namespace blockwise {
@@ -101,6 +102,22 @@ const at::Tensor& checked_chosen(const std::string& name, const at::Tensor* foun
                  at::empty({size}, at::TensorOptions().dtype(spec.type).device(at::kMeta)));
 }
 
+void require_known_on(const at::Device& device, const StateCodec& codec, const StateSpec& spec) {
+  if (!device.is_cuda()) return;
+  require_input(
+      has_cuda_number_converter(),
+      "optimizer.state: blockwise was built without a CUDA compiler, so it is fp32 on the "
+      "device {}",
+      device.str());
+  require_input(codec.device_format() != nullptr,
+                "optimizer.state: '{}' has a codec for the CPU alone, not for the device {}",
+                spec.name, device.str());
+}
+
+StoredNumbers on_device(const std::vector<at::Tensor>& stored) {
+  return {stored[0].data_ptr(), stored.size() > 1 ? stored[1].data_ptr() : nullptr};
+}
+
 }  // namespace
 
 std::int64_t StateSpec::size() const {
@@ -114,11 +131,12 @@ StateStore::StateStore(const ParameterLayout& layout, std::vector<std::vector<St
     : device_(device), specs_(std::move(specs)) {
   check_equal(specs_.size(), layout.parameters().size(), "parameters with state");
   for (const auto& parameter : layout.parameters()) names_.push_back(parameter.name);
-  require_input(format.is_fp32() || device.is_cpu() || device.is_meta(),
-                "optimizer.state: only fp32 on the device {}", device.str());
   for (const auto& of_parameter : specs_) {
     auto& codecs = codecs_.emplace_back();
-    for (const auto& spec : of_parameter) codecs.push_back(format.codec(spec));
+    for (const auto& spec : of_parameter) {
+      codecs.push_back(format.codec(spec));
+      if (codecs.back()) require_known_on(device, *codecs.back(), spec);
+    }
   }
   require_input(!format.is_paged() || device.is_cpu() || device.is_meta(),
                 "optimizer.state.resident_mb: only 0 on the device {}", device.str());
@@ -292,15 +310,26 @@ std::vector<at::Tensor> StateStore::stored(std::size_t i, std::size_t k, std::in
 void StateStore::decode(std::size_t i, std::size_t k, std::int64_t begin,
                         const at::Tensor& values) const {
   if (!codecs_[i][k] || values.is_meta()) return;
-  codecs_[i][k]->decode(stored(i, k, begin, values.numel()), values);
+  const auto& codec = *codecs_[i][k];
+  const auto parts = stored(i, k, begin, values.numel());
+  if (!values.is_cuda()) return codec.decode(parts, values);
+  cuda_number_converter().decode(*codec.device_format(), on_device(parts), values.numel(),
+                                 values.data_ptr<float>(), current_stream(device_));
+}
+
+std::uint64_t StateStore::rounding_seed(std::uint64_t seed, std::size_t k, std::int64_t begin) {
+  return stream_seed(seed, RandomStream::rounding, k, static_cast<std::uint64_t>(begin));
 }
 
 void StateStore::encode(std::size_t i, std::size_t k, std::int64_t begin, const at::Tensor& values,
                         std::uint64_t seed) const {
   if (!codecs_[i][k] || values.is_meta()) return;
-  codecs_[i][k]->encode(
-      values, stored(i, k, begin, values.numel()),
-      stream_seed(seed, RandomStream::rounding, k, static_cast<std::uint64_t>(begin)));
+  const auto& codec = *codecs_[i][k];
+  const auto parts = stored(i, k, begin, values.numel());
+  const auto of_piece = rounding_seed(seed, k, begin);
+  if (!values.is_cuda()) return codec.encode(values, parts, of_piece);
+  cuda_number_converter().encode(*codec.device_format(), values.data_ptr<float>(), values.numel(),
+                                 on_device(parts), of_piece, current_stream(device_));
 }
 
 std::vector<std::pair<std::string, std::int64_t>> StateStore::bytes() const {
@@ -401,7 +430,7 @@ void StateStore::load(const NamedTensors& saved) {
     leave(*values);
   }
   for (const auto& [i, k, values] : encodings) {
-    encode(i, k, 0, values->contiguous(), i);
+    encode(i, k, 0, values->to(device_).contiguous(), i);
     leave(*values);
   }
   evict();

@@ -30,8 +30,8 @@ class StateStore {
  public:
   // specs: by parameter of the layout. Zeros on the device. Throws InputError where the device has
   // less memory than that, before any of it is taken, where parameters keep state of one name in
-  // two types, for a format other than fp32 or a bound on resident state on another device than the
-  // CPU, and what PagedFile throws.
+  // two types, for a bound on resident state on another device than the CPU, on a CUDA device for a
+  // codec that it does not know and in a build without its compiler, and what PagedFile throws.
   StateStore(const ParameterLayout& layout, std::vector<std::vector<StateSpec>> specs,
              at::Device device, const StateFormat& format = {});
 
@@ -51,6 +51,13 @@ class StateStore {
               const at::Tensor& values) const;
   void encode(std::size_t parameter, std::size_t k, std::int64_t begin, const at::Tensor& values,
               std::uint64_t seed) const;
+
+  // The stored form of state number k that has a codec: its parts, whole.
+  const std::vector<at::Tensor>& stored(std::size_t parameter, std::size_t k) const {
+    return stored_[parameter][k];
+  }
+  // Of the random numbers that encode() rounds values from `begin` on with.
+  static std::uint64_t rounding_seed(std::uint64_t seed, std::size_t k, std::int64_t begin);
 
   // Around a parameter's update; nothing to do for state that is in memory.
   void begin_use(std::size_t parameter) const;

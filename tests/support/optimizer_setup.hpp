@@ -51,6 +51,15 @@ inline void fill_parameters(const ParameterStore& store) {
   store.parameters().copy_(values);
 }
 
+// The same, also of masters that are split.
+inline void fill_masters(ParameterStore& store) {
+  const ParameterStore values(store.layout(), at::kCPU);
+  fill_parameters(values);
+  for (std::size_t i = 0; i < store.layout().parameters().size(); ++i) {
+    store.set_master(i, values.master(i));
+  }
+}
+
 // formula * 2^-(index mod 13): magnitudes over four decades, another draw for every step.
 inline void fill_gradients(const ParameterStore& store, int step) {
   at::NoGradGuard no_grad;

@@ -22,6 +22,10 @@ class Bf16 : public StateCodec {
               std::uint64_t seed) const override {
     kernels::encode_bf16(values.data_ptr<float>(), values.numel(), seed, bf16_bits(stored[0]));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
+
+ private:
+  NumberFormat device_format_{NumberFormat::Kind::bf16};
 };
 
 }  // namespace

@@ -26,6 +26,10 @@ kernels::CodeTable::Zero zero_of(StateUse use) {
                                   : kernels::CodeTable::Zero::for_zero_only;
 }
 
+NumberFormat device_format_of(const kernels::CodeTable& table, NumberFormat::Kind kind) {
+  return {kind, false, table.values().numbers, table.thresholds().numbers};
+}
+
 kernels::Codes codes_of(const std::vector<at::Tensor>& stored) {
   return {stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>()};
 }

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "core/kernels/device/number_formats.hpp"
 #include "optimizers/kernels/state_codes.hpp"
 #include "optimizers/state/state_spec.hpp"
 
@@ -19,6 +20,9 @@ std::vector<float> linear_4bit_map();
 
 // A second moment above 0 never becomes 0.
 kernels::CodeTable::Zero zero_of(StateUse use);
+
+// The same lookups by the kernels of a device. kind: one of the two tables.
+NumberFormat device_format_of(const kernels::CodeTable& table, NumberFormat::Kind kind);
 
 // stored: codes, then scales.
 kernels::Codes codes_of(const std::vector<at::Tensor>& stored);

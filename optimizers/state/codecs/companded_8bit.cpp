@@ -17,6 +17,14 @@ std::vector<StoredPart> companded_parts(std::int64_t size, at::ScalarType codes)
   return {{"codes", size, codes}, {"scales", blocks, at::kBFloat16}};
 }
 
+NumberFormat companded_format(NumberFormat::Kind kind, float (*value_of)(std::uint8_t)) {
+  NumberFormat format{kind};
+  for (int code = 0; code < 256; ++code) {
+    format.values[std::size_t(code)] = value_of(std::uint8_t(code));
+  }
+  return format;
+}
+
 class Softsign8bit : public StateCodec {
  public:
   std::vector<StoredPart> parts(std::int64_t size) const override {
@@ -31,6 +39,11 @@ class Softsign8bit : public StateCodec {
     kernels::encode_softsign(values.data_ptr<float>(), values.numel(),
                              stored[0].data_ptr<std::int8_t>(), bf16_bits(stored[1]));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
+
+ private:
+  NumberFormat device_format_ =
+      companded_format(NumberFormat::Kind::softsign, kernels::softsign_value);
 };
 
 class Root8bit : public StateCodec {
@@ -47,6 +60,10 @@ class Root8bit : public StateCodec {
     kernels::encode_root(values.data_ptr<float>(), values.numel(),
                          stored[0].data_ptr<std::uint8_t>(), bf16_bits(stored[1]));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
+
+ private:
+  NumberFormat device_format_ = companded_format(NumberFormat::Kind::root, kernels::root_value);
 };
 
 std::shared_ptr<const StateCodec> companded(const StateSpec& spec) {

@@ -30,9 +30,11 @@ class Dynamic4bit : public StateCodec {
     kernels::encode_4bit(table_, values.data_ptr<float>(), values.numel(), kBlock,
                          codes_of(stored));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
 
  private:
   kernels::CodeTable table_;
+  NumberFormat device_format_ = device_format_of(table_, NumberFormat::Kind::table_4bit);
 };
 
 }  // namespace

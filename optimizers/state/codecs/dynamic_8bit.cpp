@@ -48,9 +48,11 @@ class Dynamic8bit : public StateCodec {
     kernels::encode_8bit(table_, values.data_ptr<float>(), values.numel(), kBlock,
                          codes_of(stored));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
 
  private:
   kernels::CodeTable table_;
+  NumberFormat device_format_ = device_format_of(table_, NumberFormat::Kind::table_8bit);
 };
 
 }  // namespace

@@ -15,7 +15,12 @@ constexpr std::int64_t kBlock = 256;
 
 class Fp8 : public StateCodec {
  public:
-  explicit Fp8(StateUse use) : zero_(zero_of(use)) {}
+  explicit Fp8(StateUse use) : zero_(zero_of(use)) {
+    device_format_.keeps_positive = zero_ == kernels::CodeTable::Zero::for_zero_only;
+    for (int code = 0; code < 256; ++code) {
+      device_format_.values[std::size_t(code)] = kernels::from_fp8(std::uint8_t(code));
+    }
+  }
 
   std::vector<StoredPart> parts(std::int64_t size) const override {
     return {{"codes", size, at::kByte}, {"scales", pieces_of(size, kBlock), at::kFloat}};
@@ -27,9 +32,11 @@ class Fp8 : public StateCodec {
               std::uint64_t) const override {
     kernels::encode_fp8(values.data_ptr<float>(), values.numel(), kBlock, zero_, codes_of(stored));
   }
+  const NumberFormat* device_format() const override { return &device_format_; }
 
  private:
   kernels::CodeTable::Zero zero_;
+  NumberFormat device_format_{NumberFormat::Kind::fp8};
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 """What nvcc made of the CUDA kernels, from their disassembly: the bytes that a main loop moves, no local
 memory, and registers within the bound that keeps enough loads under way.
 
-    check_device_code.py OBJECT [--planted OBJECT]
+    check_device_code.py OBJECT [--planted OBJECT] [--resources OBJECT]
 
 Main loops are the innermost ones with accesses of 16 bytes. `planted` is an object with a second read of the
 gradient, in which the check has to find it. Exit code 77 where there is no cuobjdump beside nvcc.
@@ -29,7 +29,13 @@ UPDATES: dict[str, set[tuple[int, int]]] = {
     "MomentumRule": {(3, 2)},
     "DescentRule": {(2, 1)},
 }
+# Numbers in fewer bits lie anywhere: single accesses, a warp's side by side.
+FORMATS = (
+    *("TableFormatILi1", "TableFormatILi2", "Fp8Format", "SoftsignFormat", "RootFormat", "RandomBf16"),
+    *("LosslessMaster", "EightBitMaster", "KahanMaster", "StochasticMaster", "NearestMaster"),
+)
 MAIN_LOOPS: dict[str, set[tuple[int, int, int]]] = {
+    **{f"{kernel} {name}": set() for kernel in ("pack", "unpack") for name in FORMATS},
     **{f"update {rule}": {(*moved, 0) for moved in loops} for rule, loops in UPDATES.items()},
     **{f"update {rule} copies": {(*moved, 1) for moved in loops} for rule, loops in UPDATES.items()},
     "squares": {(1, 0, 0)},
@@ -39,8 +45,9 @@ MAIN_LOOPS: dict[str, set[tuple[int, int, int]]] = {
     "totals": set(),
 }
 # 65536 registers of a multiprocessor, blocks of 256 threads: 80 are three blocks at once, 64 four, 40 six.
-REGISTERS = {name: 80 if "Adam" in name else 64 for name in MAIN_LOOPS if name.startswith("update")}
+REGISTERS = {name: 80 if "Adam" in name else 64 for name in MAIN_LOOPS if " " in name}
 OTHER_REGISTERS = 40
+FORMAT_REGISTERS = 64  # of numbers in fewer bits: four blocks at once
 
 INSTRUCTION = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)\s*(.*?);")
 RESOURCES = re.compile(r"Function (\S+):\s*REG:(\d+) STACK:(\d+) .*?LOCAL:(\d+)", re.DOTALL)
@@ -58,6 +65,8 @@ class Code:
 def kernel_name(mangled: str) -> str:
     if rule := re.search(r"6update.*?((?:Adam|Lion|Momentum|Descent)Rule)ELb([01])E", mangled):
         return f"update {rule[1]}" + (" copies" if rule[2] == "1" else "")
+    if form := re.search(rf"(?:6(unpack)|4(pack))I.*?({'|'.join(FORMATS)})", mangled):
+        return f"{form[1] or form[2]} {form[3]}"
     for name in sorted(MAIN_LOOPS, key=len, reverse=True):
         if f"{len(name)}{name}" in mangled:
             return name
@@ -130,13 +139,13 @@ def code_faults(text: str) -> Iterator[str]:
         yield f"{count} kernels, not {len(MAIN_LOOPS)} of each architecture"
 
 
-def resource_faults(text: str) -> Iterator[str]:
+def resource_faults(text: str, other_bound: int = OTHER_REGISTERS) -> Iterator[str]:
     found = RESOURCES.findall(text)
     if not found:
         yield "no resource usage"
     for mangled, registers, stack, local in found:
         name = kernel_name(mangled)
-        bound = REGISTERS.get(name, OTHER_REGISTERS)
+        bound = REGISTERS.get(name, other_bound)
         if int(registers) > bound:
             yield f"{name}: {registers} registers, more than {bound}"
         if int(stack) or int(local):
@@ -148,6 +157,7 @@ def main() -> int:
     parser.add_argument("object", type=Path)
     parser.add_argument("--cuobjdump", default="cuobjdump")
     parser.add_argument("--planted", type=Path)
+    parser.add_argument("--resources", type=Path, help="an object of which only registers and local memory count")
     options = parser.parse_args()
     tool = shutil.which(options.cuobjdump)
     if tool is None:
@@ -158,6 +168,8 @@ def main() -> int:
         return subprocess.run([tool, option, str(path)], check=True, capture_output=True, text=True).stdout
 
     faults = [*code_faults(dump("-sass", options.object)), *resource_faults(dump("-res-usage", options.object))]
+    if options.resources:
+        faults += resource_faults(dump("-res-usage", options.resources), FORMAT_REGISTERS)
     if options.planted:
         planted = list(code_faults(dump("-sass", options.planted)))
         if not any("update AdamRule" in fault and "loads" in fault for fault in planted):

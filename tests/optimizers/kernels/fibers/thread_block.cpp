@@ -163,6 +163,7 @@ void run_block(unsigned threads) {
 void set_order(Order order) { machine.wanted = order; }
 void skip_barrier(int line) { machine.skipped = line; }
 std::set<int> barrier_lines() { return machine.lines; }
+void forget_barrier_lines() { machine.lines.clear(); }
 
 void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& thread) {
   if (threads == 0 || threads % kWarp != 0) throw std::logic_error("threads in whole warps");

@@ -17,8 +17,9 @@ void set_order(Order order);
 
 // Threads pass the barrier of the block at that line as if it were not there; 0: none.
 void skip_barrier(int line);
-// Lines of the barriers that blocks have waited at.
+// Lines of the barriers that blocks have waited at since the program began or they were forgotten.
 std::set<int> barrier_lines();
+void forget_barrier_lines();
 
 struct Index {
   unsigned x = 1, y = 1, z = 1;

@@ -1,0 +1,151 @@
+#include "optimizers/step_packing.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "core/parameters/parameter_store.hpp"
+#include "optimizers/coded_steps.hpp"
+#include "optimizers/state/state_store.hpp"
+
+namespace blockwise {
+namespace {
+
+// Elements that are float32 at a time: 16 MiB of each buffer, which the caches of a device hold.
+constexpr std::int64_t kWindow = std::int64_t{1} << 22;
+
+StoredNumbers pointers(const std::vector<at::Tensor>& stored) {
+  return {stored[0].data_ptr(), stored.size() > 1 ? stored[1].data_ptr() : nullptr};
+}
+
+bool is_random(NumberFormat::Kind kind) {
+  return kind == NumberFormat::Kind::bf16 || kind == NumberFormat::Kind::stochastic_master;
+}
+
+float* data(const at::Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
+
+}  // namespace
+
+bool StepPacking::splits_masters() const { return subject_.store.splits_masters(); }
+
+bool StepPacking::has_codec(std::size_t number) const {
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    const auto& state = subject_.state;
+    if (number < state.of(i).size() && state.codec(i, number) != nullptr) return true;
+  }
+  return false;
+}
+
+bool StepPacking::has_kernels(const std::vector<kernels::FlatSection>& sections) const {
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    for (std::size_t k = 0; k < subject_.state.of(i).size(); ++k) {
+      const auto* codec = subject_.state.codec(i, k);
+      if (codec != nullptr && (codec->device_format() == nullptr || k > 1)) return false;
+    }
+  }
+  return !has_codec(1) || std::ranges::all_of(sections, [](const auto& section) {
+    return section.moment == kernels::FlatSection::Moment::elements &&
+           section.value == section.begin;
+  });
+}
+
+std::vector<kernels::PackedTensor> StepPacking::masters() {
+  std::vector<kernels::PackedTensor> tensors;
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    const auto& parameter = subject_.parts[i].parameter;
+    auto& tensor = tensors.emplace_back();
+    tensor.begin = parameter.offset;
+    tensor.size = parameter.size();
+    tensor.first_seed = std::ssize(seeds_);
+    seeds_.push_back({i, std::nullopt});
+    if (const auto* split = subject_.store.split(i)) {
+      const bool has_residual = split->residual.defined();
+      tensor.stored = {split->weight.data_ptr(),
+                       has_residual ? split->residual.data_ptr() : nullptr};
+    } else {
+      tensor.plain = subject_.store.master(i).data_ptr<float>();
+    }
+  }
+  return tensors;
+}
+
+std::vector<kernels::PackedTensor> StepPacking::state(std::size_t number) {
+  std::vector<kernels::PackedTensor> tensors;
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    const auto& parameter = subject_.parts[i].parameter;
+    auto& tensor = tensors.emplace_back();
+    tensor.begin = parameter.offset;
+    tensor.size = parameter.size();
+    if (subject_.state.codec(i, number) == nullptr) {
+      tensor.plain = subject_.state.of(i).load(number).data_ptr<float>();
+      continue;
+    }
+    tensor.stored = pointers(subject_.state.stored(i, number));
+    tensor.parts = subject_.coded.begins(i, number);
+    tensor.first_seed = std::ssize(seeds_);
+    for (const auto begin : tensor.parts) seeds_.push_back({i, number, begin});
+  }
+  return tensors;
+}
+
+NumberFormat StepPacking::format_of_state(std::size_t number) const {
+  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
+    const auto* codec = subject_.state.codec(i, number);
+    if (codec != nullptr) return *codec->device_format();
+  }
+  return {};
+}
+
+// Three elements more, so that a window begins as its elements are aligned.
+at::Tensor StepPacking::scratch(const kernels::PackedBuffer& buffer, std::int64_t elements) const {
+  if (!buffer.is_packed()) return {};
+  return at::empty({elements + 3},
+                   at::TensorOptions().dtype(at::kFloat).device(subject_.store.device()));
+}
+
+void StepPacking::add_to(kernels::FlatPlan& plan,
+                         const std::vector<kernels::FlatSection>& sections) {
+  if (!splits_masters() && !has_codec(0) && !has_codec(1)) return;
+  auto& packing = plan.packing;
+  packing.windows = kernels::flat_windows(plan, sections, StateCodec::kAlignment, kWindow);
+  seeds_.clear();
+  if (splits_masters()) {
+    const NumberFormat format{device_format(subject_.store.master_format())};
+    packing.w = kernels::pack_buffer(format, masters(), packing.windows);
+  }
+  if (has_codec(0)) {
+    packing.m = kernels::pack_buffer(format_of_state(0), state(0), packing.windows);
+  }
+  if (has_codec(1)) {
+    packing.v = kernels::pack_buffer(format_of_state(1), state(1), packing.windows);
+  }
+  const auto elements = packing.largest_window();
+  w_ = scratch(packing.w, elements);
+  m_ = scratch(packing.m, elements);
+  v_ = scratch(packing.v, elements);
+  is_random_ = std::ranges::any_of(
+      std::initializer_list<const kernels::PackedBuffer*>{&packing.w, &packing.m, &packing.v},
+      [](const auto* x) { return x->is_packed() && is_random(x->format.kind); });
+}
+
+void StepPacking::draw(const RoundingSeeds& seeds) {
+  std::vector<std::int64_t> drawn;
+  for (const auto& [parameter, number, begin] : seeds_) {
+    const auto seed = number ? StateStore::rounding_seed(seeds.of_state(parameter), *number, begin)
+                             : seeds.of_master(parameter);
+    drawn.push_back(static_cast<std::int64_t>(seed));
+  }
+  device_seeds_ =
+      at::tensor(at::ArrayRef<std::int64_t>(drawn), at::kLong).to(subject_.store.device());
+}
+
+void StepPacking::set(kernels::FlatBuffers& buffers, const RoundingSeeds& seeds) {
+  if (w_.defined()) buffers.w = data(w_);
+  if (m_.defined()) buffers.m = data(m_);
+  if (v_.defined()) buffers.v = data(v_);
+  if (!is_random_) return;
+  draw(seeds);
+  buffers.seeds = static_cast<const std::uint64_t*>(device_seeds_.data_ptr());
+}
+
+}  // namespace blockwise
