@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/tensor_steps.hpp"
 
 namespace blockwise {

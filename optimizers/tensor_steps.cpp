@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "core/partition/section_blocks.hpp"
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 
 namespace blockwise {
 

@@ -132,9 +132,14 @@ void add_many_tensors(BenchGroup& group, const std::string& rule, const BenchSub
   add(fmt::format("{}, {} tensors", rule, count), matrices(count, rows)).baseline = one;
 }
 
-// Rules and formats of state that have no kernels elsewhere.
-void add_of_cpu(const std::function<void(const std::string&, const nlohmann::json&)>& add) {
+using AddCase = std::function<void(const std::string&, const nlohmann::json&)>;
+
+// Rules that have no kernels elsewhere.
+void add_of_cpu(const AddCase& add) {
   for (const auto* rule : {"nadamw", "lomo"}) add(rule, {{"rule", rule}});
+}
+
+void add_in_fewer_bits(const AddCase& add) {
   add("adamw 8-bit",
       {{"rule", "adamw"},
        {"state", {{"first_moments", "dynamic_8bit"}, {"second_moments", "dynamic_8bit"}}}});
@@ -161,6 +166,7 @@ BenchGroup optimizer_updates(const BenchSubject& sizes) {
   add("adamw with clipping", {{"rule", "adamw"}, {"gradient_clip", 1.0}});
   add("adam_mini with clipping", {{"rule", "adam_mini"}, {"gradient_clip", 1.0}});
   if (sizes.device.is_cpu()) add_of_cpu(add);
+  if (sizes.device.is_cpu() || has_cuda_number_converter()) add_in_fewer_bits(add);
   for (const auto* rule : {"adamw", "adam_mini"}) add_many_tensors(group, rule, sizes);
   return group;
 }

@@ -19,8 +19,8 @@
 #include <cmath>
 
 #include "optimizers/adam_options.hpp"
-#include "optimizers/fixed_sums.hpp"
-#include "optimizers/gradient_basis.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/random_draws.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"

@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "optimizers/factored_moment.hpp"
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/factored_moment.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

@@ -13,10 +13,10 @@
 
 #include <cmath>
 
-#include "optimizers/fixed_sums.hpp"
 #include "optimizers/galore_adam.hpp"
-#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/random_draws.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"

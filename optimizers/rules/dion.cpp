@@ -14,9 +14,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "optimizers/fixed_sums.hpp"
-#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/random_draws.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"

@@ -9,10 +9,10 @@
 // moments, 8 rank max(rows, columns), and 4.
 #include <ATen/ATen.h>
 
-#include "optimizers/fixed_sums.hpp"
 #include "optimizers/galore_adam.hpp"
-#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

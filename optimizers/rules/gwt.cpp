@@ -12,9 +12,9 @@
 #include <cmath>
 #include <numbers>
 
-#include "optimizers/fixed_sums.hpp"
 #include "optimizers/galore_adam.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

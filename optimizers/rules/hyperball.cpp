@@ -8,7 +8,7 @@
 // State: the rule's; the norm is not kept but measured, so that it drifts by a rounding a step.
 #include <ATen/ATen.h>
 
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 

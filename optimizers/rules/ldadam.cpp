@@ -15,8 +15,8 @@
 
 #include <cmath>
 
-#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

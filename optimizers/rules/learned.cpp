@@ -27,7 +27,7 @@
 
 #include "core/base/error.hpp"
 #include "core/io/safetensors.hpp"
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

@@ -9,7 +9,7 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/hidden_matrices.hpp"
-#include "optimizers/orthogonal_momentum.hpp"
+#include "optimizers/matrices/orthogonal_momentum.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

@@ -8,9 +8,9 @@
 // and 4 a row.
 #include <ATen/ATen.h>
 
-#include "optimizers/fixed_sums.hpp"
 #include "optimizers/hidden_matrices.hpp"
-#include "optimizers/orthogonal_momentum.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
+#include "optimizers/matrices/orthogonal_momentum.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

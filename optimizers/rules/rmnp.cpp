@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "optimizers/fixed_sums.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

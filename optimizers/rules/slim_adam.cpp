@@ -13,7 +13,7 @@
 #include <algorithm>
 
 #include "optimizers/adam_options.hpp"
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/update_rule.hpp"
 

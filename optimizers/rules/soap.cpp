@@ -14,8 +14,8 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/galore_adam.hpp"
-#include "optimizers/gradient_basis.hpp"
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"

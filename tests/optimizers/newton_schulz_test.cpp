@@ -1,12 +1,12 @@
 // The polynomial steps of Muon: where they take singular values.
-#include "optimizers/newton_schulz.hpp"
+#include "optimizers/matrices/newton_schulz.hpp"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
 #include <map>
 
-#include "optimizers/orthogonal_momentum.hpp"
+#include "optimizers/matrices/orthogonal_momentum.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/set_fields.hpp"
 

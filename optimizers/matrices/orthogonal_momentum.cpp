@@ -1,11 +1,11 @@
-#include "optimizers/orthogonal_momentum.hpp"
+#include "optimizers/matrices/orthogonal_momentum.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "optimizers/newton_schulz.hpp"
+#include "optimizers/matrices/newton_schulz.hpp"
 
 namespace blockwise {
 

@@ -1,4 +1,4 @@
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 
 #include <ATen/ATen.h>
 

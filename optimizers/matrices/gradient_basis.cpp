@@ -1,10 +1,10 @@
-#include "optimizers/gradient_basis.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 
 namespace blockwise {
 

@@ -1,4 +1,4 @@
-#include "optimizers/newton_schulz.hpp"
+#include "optimizers/matrices/newton_schulz.hpp"
 
 #include <ATen/ATen.h>
 

@@ -1,8 +1,8 @@
-#include "optimizers/factored_moment.hpp"
+#include "optimizers/matrices/factored_moment.hpp"
 
 #include <ATen/ATen.h>
 
-#include "optimizers/fixed_sums.hpp"
+#include "optimizers/matrices/fixed_sums.hpp"
 
 namespace blockwise {
 
