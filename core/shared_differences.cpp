@@ -27,7 +27,7 @@ SharedDifferences::SharedDifferences(ParameterStore& store, const Ranks& ranks,
   counted_ = std::ssize(batches_);
   if (batches_.empty()) batches_.push_back(batches.front());
   const auto own = owners.place(ranks.rank(), store.layout().size());
-  for (auto* values : {&unmoved_, &direction_, &sum_of_gradients_, &start_, &ahead_}) {
+  for (auto* values : {&unmoved_, &direction_, &sum_of_gradients_, &start_}) {
     *values = at::zeros({own}, store.master_options());
   }
   for (std::size_t i = 0; i < store.tensors().size(); ++i) {
@@ -126,6 +126,7 @@ void SharedDifferences::difference(const ParameterSubset& in, const at::Tensor& 
   move(in, step);
   gradient_here();
   if (central) {
+    if (!ahead_.defined()) ahead_ = at::empty_like(sum_of_gradients_);
     ahead_.copy_(sum_of_gradients_);
     move(in, -step);
     gradient_here();

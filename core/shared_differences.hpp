@@ -2,9 +2,10 @@
 // each rank moves what it owns, layers are collected as they are used, and of every gradient each
 // keeps its share. No rank has all parameters or a whole gradient; vectors are rank 0's.
 //
-// Memory of a rank, beside the store: five shares, of gradients, of a vector, and of the parameters
-// as they are; and a tensor at a time. An element of a product is sent three times: its direction
-// to all, its gradient to its owner, the product to all; and layers are collected twice for a pass.
+// Memory of a rank, beside the store: four shares, of two gradients, of a vector, and of the
+// parameters as they are; for central differences one more; and a tensor at a time. An element of a
+// product is sent three times: its direction to all, its gradient to its owner, the product to all;
+// and layers are collected twice for a pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -56,7 +57,7 @@ class SharedDifferences {
   GatheredLayers layers_;
   std::vector<Batch> batches_;     // of this rank; at least one
   std::int64_t rounds_, counted_;  // passes of every rank, and those of this one that count
-  // [own]
+  // [own]; the last one from the first central difference on
   at::Tensor unmoved_, direction_, sum_of_gradients_, start_, ahead_;
   std::unique_ptr<GradientSum> sum_;
 };

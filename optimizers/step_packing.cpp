@@ -135,8 +135,10 @@ void StepPacking::draw(const RoundingSeeds& seeds) {
                              : seeds.of_master(parameter);
     drawn.push_back(static_cast<std::int64_t>(seed));
   }
-  device_seeds_ =
-      at::tensor(at::ArrayRef<std::int64_t>(drawn), at::kLong).to(subject_.store.device());
+  const auto here = at::tensor(at::ArrayRef<std::int64_t>(drawn), at::kLong);
+  // From pinned memory, so that the host does not wait for what the device is at.
+  const auto device = subject_.store.device();
+  device_seeds_ = device.is_cpu() ? here : here.pin_memory().to(device, at::kLong, true);
 }
 
 void StepPacking::set(kernels::FlatBuffers& buffers, const RoundingSeeds& seeds) {
