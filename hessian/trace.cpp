@@ -291,7 +291,12 @@ struct GrowingSketch {
 
 Estimate exchangeable_estimate(const GrowingSketch& s) {
   // R = Q^T Y, upper triangular since every column of Y lies in the columns of Q up to its own
-  const ExchangeableTrace trace(s.q, s.q.t().mm(s.y).triu(), s.z, s.omega, s.y);
+  const auto r = s.q.t().mm(s.y).triu();
+  // A product that has nothing of its own: the range is in Q, and tr A = tr(Q^T A Q).
+  if (!r.diagonal().all().item<bool>()) {
+    return {(s.q * s.z).sum().item<double>(), 0.0, 2 * s.size(), 0};
+  }
+  const ExchangeableTrace trace(s.q, r, s.z, s.omega, s.y);
   const auto mean = trace.estimates();
   // Geometric mean of the paper's error and the jackknife's, see trace.hpp
   const double error = std::sqrt(mean.standard_error() * trace.jackknife_error());

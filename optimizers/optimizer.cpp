@@ -50,7 +50,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, Model
     : store_(store),
       shard_(std::move(shard)),
       partition_(shard_.partition),
-      rates_(first_rates(config, store.layout(), partition_)),
+      rates_(is_whole() ? first_rates(config, store.layout(), partition_) : std::nullopt),
       rules_(config, store.layout()),
       state_(store.layout(), state_specs(rules_, store.layout(), partition_), store.device(),
              config.state),
@@ -99,11 +99,11 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, Model
 
 bool Optimizer::use_flat_steps(kernels::MakeFlatStepper& make) {
   flat_.reset();
-  const bool is_whole =
-      !store_.releases_gradients() && store_.pages() == nullptr && !state_.is_bounded();
+  const bool is_there = is_whole() && !store_.releases_gradients() && store_.pages() == nullptr &&
+                        !state_.is_bounded();
   const auto all = std::ranges::find_if(
       parts_, [this](const auto& parts) { return parts.size() == part_.size() && !parts.empty(); });
-  if (!is_whole || clipping_.by == Clipping::By::value || all == parts_.end() ||
+  if (!is_there || clipping_.by == Clipping::By::value || all == parts_.end() ||
       store_.master_options().dtype() != at::kFloat) {
     return false;
   }
@@ -137,9 +137,9 @@ void Optimizer::require_local_rules(std::string_view setting, std::string_view n
 }
 
 void Optimizer::require_shardable(const OptimizerConfig& config) const {
-  if (shard_.model_elements == store_.layout().size()) return;
+  if (is_whole()) return;
   require_local_rules("parallel.shard is not none", "needs several tensors at once");
-  require_input(!rates_ && config.rates.is_uniform(),
+  require_input(config.block_lr.empty() && config.rates.is_uniform(),
                 "parallel.shard is not none, but blocks have rates of their own (optimizer.{})",
                 config.rates.is_uniform() ? "block_lr" : "rates");
   for (std::size_t i = 0; i < part_.size(); ++i) {
@@ -333,6 +333,25 @@ void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
   store_.publish(i, master_seed(i));
 }
 
+void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::DeviceType device) {
+  const at::NoGradGuard no_grad;
+  const auto& rule = *rules_.of(i).rule;
+  const auto* flat = dynamic_cast<const FlatStep*>(&rule);
+  const bool has_kernel = device == at::kCUDA
+                              ? flat != nullptr && flat->has_flat_step()
+                              : rule.fused({device, at::kFloat, gradient.scalar_type()}) != nullptr;
+  if (has_kernel) return;
+  auto& part = parts_[part_[i].first][part_[i].second];
+  auto scope = this->scope(rules_.of(i));
+  scope.step = 1;
+  const ParameterStep before = part;
+  part.weight = store_.open_master(i);
+  part.gradient = gradient;
+  over_pieces(i, 0, [&](const ParameterStep& piece) { rule.update(piece, scope); });
+  part.weight = before.weight;
+  part.gradient = before.gradient;
+}
+
 void Optimizer::over_pieces(std::size_t i, std::uint64_t rounding,
                             const std::function<void(const ParameterStep&)>& step) {
   const auto& part = parts_[part_[i].first][part_[i].second];
@@ -350,11 +369,14 @@ bool Optimizer::wants_curvature(std::size_t i) const {
   return every > 0 && steps_ % every == 0;
 }
 
+// By the rules, not by their tensors here: processes that share a model agree on what they sum,
+// those too whose share has no tensor.
 bool Optimizer::wants_curvature() const {
-  for (std::size_t i = 0; i < part_.size(); ++i) {
-    if (wants_curvature(i)) return true;
-  }
-  return false;
+  return std::ranges::any_of(rules_.members(), [this](const RuleSet::Member& member) {
+    if (is_whole() && member.parameters.empty()) return false;
+    const auto every = member.rule->traits({}).curvature_every;
+    return every > 0 && steps_ % every == 0;
+  });
 }
 
 void Optimizer::learn_curvature() {

@@ -93,6 +93,11 @@ class Optimizer {
   // What rules draw is taken from here instead of the seed; to be kept alive.
   void use_draws(GivenDraws& draws) { draws_ = &draws; }
 
+  // On the meta device: makes and drops the tensors that an update of the parameter on `device`
+  // makes beside weights, gradients and state. Nothing where a kernel makes none. Throws what
+  // LibTorch does where the rule reads a value or needs what has no form there.
+  void rehearse_update(std::size_t parameter, const at::Tensor& gradient, at::DeviceType device);
+
   // Uses the rules' tensor operations on the CPU too; for tests that compare the two forms.
   void use_tensor_operations() {
     fused_ = false;
@@ -110,6 +115,7 @@ class Optimizer {
   StepScope scope(const RuleSet::Member& member, kernels::Workspace& space);
   StepScope scope(const RuleSet::Member& member) { return scope(member, workspace_); }
   StepReport flat_step(double learning_rate);
+  bool is_whole() const { return shard_.model_elements == store_.layout().size(); }
   std::uint64_t rounding_seed(std::size_t parameter) const;
   std::uint64_t master_seed(std::size_t parameter) const;
   void require_shardable(const OptimizerConfig& config) const;

@@ -70,8 +70,9 @@ class Reader {
     parameter.name = name;
     parameter.shape = tensor.sizes().vec();
     require(!name.empty(), "'param/' has no name");
-    require(tensor.dim() > 0 && tensor.numel() > 0, "'param/{}' has the shape [{}], no element",
-            name, fmt::join(parameter.shape, ", "));
+    require(tensor.dim() > 0, "'param/{}' is a number without a side: give it the shape [1]", name);
+    require(tensor.numel() > 0, "'param/{}' has the shape [{}], no element", name,
+            fmt::join(parameter.shape, ", "));
     const auto role = said_.find("role/" + name);
     if (role != said_.end()) parameter.role = role_of(name, role->second);
     const auto heads = said_.find("heads/" + name);

@@ -300,9 +300,9 @@ class TokenDatasetSpec : public DatasetSpec {
               "raw_uint16 (nanoGPT's) and raw_uint32"},
              options_.format, token_layout_names());
     v.integer({"sequence_length", "tokens per example"}, options_.sequence_length, {1, 1 << 20});
-    v.integer(
-        {"validation_tokens", "tokens of each evaluation, the file's first ones; 0 means all"},
-        options_.validation_tokens, {0, std::int64_t{1} << 40});
+    v.integer({"validation_tokens",
+               "tokens of each evaluation, the file's first ones, whole sequences; 0 means all"},
+              options_.validation_tokens, {0, std::int64_t{1} << 40});
     v.integer({"vocab_size",
                "0 takes it from manifest.json beside the training file, or else from model.from"},
               options_.vocab_size, {0, kMaxVocabSize});

@@ -1,6 +1,7 @@
 #include "experiments/command_line/eval_options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 
 #include "core/data/token_layout.hpp"
 
@@ -30,7 +31,7 @@ void add_options(CLI::App& verb, EvalOptions& options) {
       ->group("");
   verb.add_option("--bytes", options.bytes,
                   "bytes of the text, for bits per byte; 0 takes them from manifest.json")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   verb.add_option("--precision", options.precision, "of weights and activations")
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();

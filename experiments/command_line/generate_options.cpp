@@ -3,6 +3,22 @@
 #include <CLI/CLI.hpp>
 
 namespace blockwise {
+namespace {
+
+// CLI::Range writes a small bound as 0.
+CLI::Validator share() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        double value = 0.0;
+        const bool is_number = CLI::detail::lexical_cast(text, value);
+        return is_number && value > 0.0 && value <= 1.0
+                   ? std::string()
+                   : "Value " + text + " not above 0 and up to 1";
+      },
+      "FLOAT above 0, up to 1");
+}
+
+}  // namespace
 
 void add_options(CLI::App& verb, GenerateOptions& options) {
   auto& sampling = options.sampling;
@@ -18,10 +34,10 @@ void add_options(CLI::App& verb, GenerateOptions& options) {
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
   verb.add_option("--top-k", sampling.top_k, "only the k likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
       ->capture_default_str();
   verb.add_option("--top-p", sampling.top_p, "only the likeliest that hold this probability")
-      ->check(CLI::Range(1e-9, 1.0))
+      ->check(share())
       ->capture_default_str();
   verb.add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
   verb.add_option("--tokenizer", options.tokenizer,
@@ -29,7 +45,7 @@ void add_options(CLI::App& verb, GenerateOptions& options) {
   auto* eos = verb.add_option("--eos", options.eos,
                               "numbers of the tokens that end the text; without it those of the "
                               "model's generation_config.json or config.json")
-                  ->check(CLI::NonNegativeNumber)
+                  ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))
                   ->delimiter(',');
   verb.add_flag("--ignore-eos", options.ignore_eos, "write on behind such a token")->excludes(eos);
   verb.add_option("--device", options.device, "auto, cpu or cuda")

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <limits>
 
 namespace blockwise {
 
@@ -12,7 +13,7 @@ void add_options(CLI::App& verb, ReportOptions& options) {
                       "first run the best configuration of each group again on these seeds, which "
                       "chose nothing; without a number on as many as the sweep has")
           ->expected(0, -1)
-          ->check(CLI::NonNegativeNumber);
+          ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   verb.add_option("--jobs", options.jobs, "with --confirm: runs at a time; 0 as for sweeps")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();

@@ -46,9 +46,11 @@ int generate_command(const GenerateOptions& options) {
           : open_named_tokenizer(options.tokenizer);
   const auto last = last_tokens(options, loaded.source);
   install_stop_handlers("token");
-  print(options.prompt);
   const Writer writer{*loaded.model, spec.layout().layer_count(), spec.context_length(), device};
-  sample(writer, tokenizer->encode(options.prompt), options.sampling, [&](std::int64_t token) {
+  const auto prompt = tokenizer->encode(options.prompt);
+  require_prompt(writer, prompt);
+  print(options.prompt);
+  sample(writer, prompt, options.sampling, [&](std::int64_t token) {
     if (std::find(last.begin(), last.end(), token) != last.end()) return false;
     print(tokenizer->decode(token));
     return !stop_requested();

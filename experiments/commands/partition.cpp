@@ -64,7 +64,7 @@ RunConfig read_config(const PartitionOptions& options) {
   print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
-  config.output = options.output.empty() ? config.output + "-partition" : options.output;
+  config.output = output_of(options.output, config.output + "-partition");
   return config;
 }
 
@@ -127,7 +127,7 @@ void print_outcome(const PartitionOptions& options, const ResolvedDiscovery& dis
              discovery.layout.size(), 100.0 * double(values) / double(discovery.layout.size()),
              outcome.file);
   print_command(
-      "Next:", next_step({options.config, options.model},
+      "Next:", next_step({options.config, options.model, options.assignments},
                          {"optimizer.rule=adam_mini", "optimizer.partition.file=" + outcome.file}));
 }
 

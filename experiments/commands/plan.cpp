@@ -203,6 +203,7 @@ int run_verb(const PlanOptions& options) {
   set_threads(config.trainer.threads);  // each takes memory of its own
   const auto plan = plan_memory(config);
   print_note(plan.note);
+  print_note(plan.updates_note);
   require_input(plan.note.empty() || options.device_memory.empty(),
                 "--device-memory: whether the run fits is not known without its activations");
   if (options.json) {

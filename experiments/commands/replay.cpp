@@ -25,8 +25,10 @@ OptimizerConfig config_of(const ReplayOptions& options) {
   for (const auto& assignment : options.assignments) {
     const auto key = assignment.substr(0, assignment.find('='));
     const std::string section = "optimizer.";
-    settings.push_back({key.starts_with(section) ? key.substr(section.size()) : key,
-                        assignment.substr(key.size() + 1), "--set " + assignment});
+    const auto name = key.starts_with(section) ? key.substr(section.size()) : key;
+    require_input(name != "rule", "--set {}: the rule is that of --rule, {}", assignment,
+                  options.rule);
+    settings.push_back({name, assignment.substr(key.size() + 1), "--set " + assignment});
   }
   return read_optimizer_section("--rule " + options.rule, settings);
 }
@@ -64,6 +66,9 @@ int replay_command(const ReplayOptions& options) {
   add_descriptions("heads", options.heads, said);
   add_descriptions("layer", options.layers, said);
   require_another_file(options);
+  if (const auto folder = std::filesystem::path(options.output).parent_path(); !folder.empty()) {
+    std::filesystem::create_directories(folder);
+  }
   const auto recording = read_recording(options.file, said);
   print_rules(config, recording);
   const auto outcome = replay(recording, config, static_cast<std::uint64_t>(options.seed));

@@ -59,7 +59,7 @@ RunConfig read_config(const SearchLrOptions& options) {
   print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
-  config.output = options.output.empty() ? config.output + "-rates" : options.output;
+  config.output = output_of(options.output, config.output + "-rates");
   return config;
 }
 
@@ -107,8 +107,8 @@ void print_outcome(const SearchLrOptions& options, const ResolvedRateSearch& sea
   }
   if (outcome.file.empty()) return;
   fmt::print("Rates {}\n", outcome.file);
-  print_command("Next:",
-                next_step({options.config, options.model}, settings_of(search, outcome.file)));
+  print_command("Next:", next_step({options.config, options.model, options.assignments},
+                                   settings_of(search, outcome.file)));
 }
 
 void print_json(const RateSearchOutcome& outcome) {

@@ -11,6 +11,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/own_program.hpp"
 #include "experiments/sweeps/sweep_confirmation.hpp"
+#include "experiments/terminal/shell_word.hpp"
 #include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
@@ -61,7 +62,7 @@ void print_jobs(const SlurmLaunch& launch, const SweepManifest& stage, const Swe
       "the same command submits what is missing then{}\n",
       submitted_text(jobs), jobs.queued, jobs.ended, stage.members.size(),
       (slurm_folder(stage.folder) / "*.log").string(),
-      (stage.folder / "members/*/log.txt").string(), folder,
+      (stage.folder / "members/*/log.txt").string(), shell_word(folder),
       launch.config.confirm_seeds.empty() ? "" : ", and the confirmations when all have ended"));
 }
 

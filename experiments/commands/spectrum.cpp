@@ -101,7 +101,7 @@ RunConfig read_config(const SpectrumOptions& options) {
   print_note(document.moved_note());
   auto config = document.run_config();
   if (options.threads >= 0) config.trainer.threads = options.threads;
-  config.output = options.output.empty() ? config.output + "-spectrum" : options.output;
+  config.output = output_of(options.output, config.output + "-spectrum");
   return config;
 }
 

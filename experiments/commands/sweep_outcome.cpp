@@ -7,6 +7,7 @@
 #include "experiments/commands/json_text.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/records/exit_code.hpp"
+#include "experiments/terminal/shell_word.hpp"
 #include "experiments/terminal/terminal.hpp"
 
 namespace blockwise {
@@ -31,7 +32,7 @@ int report_outcome(const SweepManifest& sweep, std::size_t members, const SweepO
         outcome.finished, members, outcome.diverged, outcome.failed, outcome.unfinished,
         outcome.left_to_others > 0 ? fmt::format(", {} left to others", outcome.left_to_others)
                                    : "",
-        sweep.folder.string()));
+        shell_word(sweep.folder.string())));
   }
   if (outcome.diverged > 0 && !json) {
     fmt::print("Diverged members are results, not failures: the report shows them.\n");

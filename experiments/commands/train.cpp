@@ -35,7 +35,7 @@ RunConfig read_config(const TrainOptions& options) {
                 options.config, options.config);
   if (!options.progress_lines) print_note(document.moved_note());
   auto config = document.run_config();
-  if (!options.output.empty()) config.output = options.output;
+  config.output = output_of(options.output, config.output);
   if (options.threads >= 0) config.trainer.threads = options.threads;
   return config;
 }

@@ -64,6 +64,11 @@ class YamlReader : public FieldVisitor {
     const auto node = scalar(field);
     if (!node) return;
     if (field.required && node->Scalar().empty()) fail(*node, field, "the text is empty");
+    if (printable_lines(node->Scalar()) != node->Scalar()) {
+      fail(*node, field,
+           fmt::format("'{}' holds control characters or bytes that are no UTF-8",
+                       printable(node->Scalar())));
+    }
     value = node->Scalar();
   }
 

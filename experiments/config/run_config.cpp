@@ -167,6 +167,19 @@ bool TrainerConfig::runs_on_cpu() const {
   return device == "cpu" || (device == "auto" && resolve_device(device).is_cpu());
 }
 
+std::string output_problem(const std::string& output) {
+  if (printable(output) == output) return "";
+  return fmt::format(
+      "'{}': a folder's path cannot hold control characters or bytes that are no UTF-8",
+      printable(output));
+}
+
+std::string output_of(const std::string& option, const std::string& otherwise) {
+  const auto problem = output_problem(option);
+  require_input(problem.empty(), "--output {}", problem);
+  return option.empty() ? otherwise : option;
+}
+
 void RunConfig::visit(FieldVisitor& v) {
   v.text({"name", "of the run, or of the sweep", true}, name);
   v.text({"output", "folder of the run; empty means runs/<name>"}, output);
@@ -182,11 +195,7 @@ void RunConfig::visit(FieldVisitor& v) {
   visit_section(v, {"discovery", "of `partition`: what it looks for"}, discovery);
   visit_section(v, {"search_lr", "of `search-lr`: which rates it looks for, and how"}, search_lr);
   v.check("name", name_problem(name));
-  v.check("output", printable(output) == output
-                        ? ""
-                        : fmt::format("'{}': a folder's path cannot hold control characters or "
-                                      "bytes that are no UTF-8",
-                                      printable(output)));
+  v.check("output", output_problem(output));
   v.check("schedule.warmup_steps",
           schedule.warmup_steps <= trainer.steps
               ? ""

@@ -84,4 +84,10 @@ struct RunConfig {
   void visit(FieldVisitor& v);
 };
 
+// What forbids the path as a run's folder: it goes into files and onto terminals. Empty where
+// nothing does.
+std::string output_problem(const std::string& output);
+// The option --output, or without it another folder. Throws InputError for such a path.
+std::string output_of(const std::string& option, const std::string& otherwise);
+
 }  // namespace blockwise

@@ -126,7 +126,8 @@ std::string share_text(const PartitionValidation& v) {
   }
   const double low = v.share - v.share_half_width, high = v.share + v.share_half_width;
   if (low >= 0.0 && high <= 1.0) return fmt::format("{:.3f} ± {:.3f}", v.share, v.share_half_width);
-  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", v.share, std::max(0.0, low), std::min(1.0, high));
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", std::clamp(v.share, 0.0, 1.0), std::max(0.0, low),
+                     std::min(1.0, high));
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
 #include "core/io/atomic_file.hpp"
 #include "core/partition/partition_file.hpp"
@@ -17,15 +16,8 @@ using Targets = std::vector<std::size_t>;
 // Picks are numbers of the stream of samples that no example has.
 constexpr std::uint64_t kPicks = std::uint64_t{1} << 40;
 
-bool is_vector(const PartitionSection& section) { return section.columns == 1; }
-
 Targets pick_targets(const ResolvedRateSearch& search, std::int64_t count) {
-  Targets left;
-  for (std::size_t i = 0; i < search.targets.size(); ++i) {
-    if (!is_vector(section_of(search.partition, search.targets[i]))) left.push_back(i);
-  }
-  require_input(count <= std::ssize(left), "search_lr.left_out: {} of {} sections of matrices",
-                count, left.size());
+  auto left = matrix_targets(search.partition, search.targets);
   const auto stream =
       stream_seed(static_cast<std::uint64_t>(search.config.search_lr.seed), RandomStream::sampling,
                   kPicks, static_cast<std::uint64_t>(count));

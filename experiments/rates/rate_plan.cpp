@@ -24,6 +24,16 @@ void require_rule(const RunConfig& config) {
                 config.optimizer.rule);
 }
 
+// Sections that are left out are picked among those of matrices.
+void require_left_out(const ResolvedRateSearch& search) {
+  if (search.config.search_lr.method != "leave_out") return;
+  const auto most = std::ssize(matrix_targets(search.partition, search.targets));
+  for (const auto count : search.config.search_lr.left_out) {
+    require_input(count <= most, "search_lr.left_out: {} sections of matrices, and there are {}",
+                  count, most);
+  }
+}
+
 }  // namespace
 
 ResolvedRateSearch resolve_rate_search(RunConfig given) {
@@ -40,6 +50,7 @@ ResolvedRateSearch resolve_rate_search(RunConfig given) {
   search.partition = config.optimizer.make_partition(search.layout);
   if (rates.needs_products()) require_examples(hessian, *search.data, rates.samples);
   search.targets = rate_targets(search.partition, rates.by_trials() ? "section" : rates.per);
+  require_left_out(search);
   search.moment_batches =
       run_moment_batches(config, search.data->shape().sequence_length, rates.gradient_batches);
   if (rates.needs_gradients()) require_moment_examples(search.moment_batches, *search.data);

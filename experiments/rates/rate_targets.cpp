@@ -40,6 +40,15 @@ std::vector<RateTarget> rate_targets(const Partition& partition, const std::stri
   return targets;
 }
 
+std::vector<std::size_t> matrix_targets(const Partition& partition,
+                                        const std::vector<RateTarget>& targets) {
+  std::vector<std::size_t> numbers;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (section_of(partition, targets[i]).columns > 1) numbers.push_back(i);
+  }
+  return numbers;
+}
+
 const PartitionSection& section_of(const Partition& partition, const RateTarget& target) {
   return partition.tensors()[target.tensor].sections[target.section];
 }

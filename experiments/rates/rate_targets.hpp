@@ -22,6 +22,10 @@ struct RateTarget {
 // In the layout's order. per: section or block, as search_lr.per.
 std::vector<RateTarget> rate_targets(const Partition& partition, const std::string& per);
 
+// Numbers of the targets in sections of matrices, which have more than one column.
+std::vector<std::size_t> matrix_targets(const Partition& partition,
+                                        const std::vector<RateTarget>& targets);
+
 const PartitionSection& section_of(const Partition& partition, const RateTarget& target);
 
 }  // namespace blockwise

@@ -34,19 +34,24 @@ std::int64_t sample_token(const at::Tensor& logits, const SamplingOptions& optio
   return tokens[drawn.item<std::int64_t>()].item<std::int64_t>();
 }
 
-void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
-            const SamplingOptions& options, const std::function<bool(std::int64_t)>& emit) {
-  const auto& [model, layers, context_length, device] = writer;
-  at::NoGradGuard no_grad;
+void require_prompt(const Writer& writer, const std::vector<std::int64_t>& prompt) {
   const auto given = static_cast<std::int64_t>(prompt.size());
   require_input(given >= 1, "the prompt is empty");
-  require_input(given < context_length, "the prompt has {} tokens, the model's context {}", given,
-                context_length);
-  const auto vocabulary = model.head().weight.size(0);
+  require_input(given < writer.context_length, "the prompt has {} tokens, the model's context {}",
+                given, writer.context_length);
+  const auto vocabulary = writer.model.head().weight.size(0);
   for (const auto token : prompt) {
     require_input(token < vocabulary, "the prompt has token {}, the model's vocabulary has {}",
                   token, vocabulary);
   }
+}
+
+void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
+            const SamplingOptions& options, const std::function<bool(std::int64_t)>& emit) {
+  const auto& [model, layers, context_length, device] = writer;
+  at::NoGradGuard no_grad;
+  require_prompt(writer, prompt);
+  const auto given = static_cast<std::int64_t>(prompt.size());
   KeyValueCache cache(layers, std::min(context_length, given + options.tokens));
   ForwardContext context;
   context.cache = &cache;
@@ -57,6 +62,10 @@ void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
     const auto features = model.features(inputs.to(device), context);
     const auto logits =
         model.head()(features.select(1, features.size(1) - 1), context).select(0, 0);
+    require_input(at::isfinite(logits).all().item<bool>(),
+                  "the model's outputs are not finite behind token {}: its weights are not, or too "
+                  "large",
+                  given + i);
     const auto token = sample_token(logits, options, generator);
     if (!emit(token)) return;
     inputs = at::full({1, 1}, token, at::kLong);

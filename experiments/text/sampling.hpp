@@ -26,9 +26,14 @@ struct Writer {
   at::Device device;
 };
 
+// Throws InputError for a prompt that is empty, fills the context, or has a token that the model's
+// vocabulary has not.
+void require_prompt(const Writer& writer, const std::vector<std::int64_t>& prompt);
+
 // Continues `prompt` (not empty) by options.tokens tokens, or until the prompt and they fill the
 // context. `emit` gets each token and may return false to stop. The n-th token depends on
-// the model, the prompt, the options and the seed alone.
+// the model, the prompt, the options and the seed alone. Throws InputError as require_prompt(), and
+// where what the model says of the next token is not finite.
 void sample(const Writer& writer, const std::vector<std::int64_t>& prompt,
             const SamplingOptions& options, const std::function<bool(std::int64_t)>& emit);
 

@@ -84,11 +84,16 @@ std::unique_ptr<Tokenizer> open_named_tokenizer(const std::string& name) {
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder, std::int64_t vocab_size) {
-  if (input_exists(folder / "tokenizer.json")) return json_tokenizer(folder / "tokenizer.json");
-  require_input(manifest_says_bytes(folder) || vocab_size == 256,
+  if (!folder.empty() && input_exists(folder / "tokenizer.json")) {
+    return json_tokenizer(folder / "tokenizer.json");
+  }
+  require_input(!folder.empty() || vocab_size == 256,
+                "the model's run read no text, so its {} tokens have no words: give --tokenizer",
+                vocab_size);
+  require_input(vocab_size == 256 || manifest_says_bytes(folder),
                 "{}: neither tokenizer.json nor the manifest.json of a byte-level corpus is there, "
                 "and the model's vocabulary has {} entries, not the 256 of bytes",
-                folder.empty() ? "." : folder.string(), vocab_size);
+                folder.string(), vocab_size);
   return std::make_unique<ByteTokenizer>();
 }
 

@@ -39,16 +39,50 @@ Batch meta_batch(const DataShape& shape, std::int64_t examples) {
           at::empty({examples}, whole)};
 }
 
-// One micro-batch forward and backward as the trainer does it, then an evaluation's forward pass.
+// Updates, for what they need beside weights, gradients and state. Rules that cannot be rehearsed
+// are named.
+class UpdateRehearsal {
+ public:
+  UpdateRehearsal(Optimizer& optimizer, at::DeviceType device)
+      : optimizer_(optimizer), device_(device) {}
+
+  void update(std::size_t parameter, const at::Tensor& gradient) {
+    const auto& rule = optimizer_.rules().of(parameter).name;
+    if (unknown_.contains(rule)) return;
+    try {
+      optimizer_.rehearse_update(parameter, gradient, device_);
+    } catch (const c10::Error&) {
+      unknown_.insert(rule);
+    }
+  }
+  void update_all(const ParameterStore& store) {
+    for (std::size_t i = 0; i < store.tensors().size(); ++i) update(i, store.gradient(i));
+  }
+  std::string note() const {
+    if (unknown_.empty()) return "";
+    return fmt::format("what updates by {} need for a moment is not counted",
+                       fmt::join(unknown_, ", "));
+  }
+
+ private:
+  Optimizer& optimizer_;
+  at::DeviceType device_;
+  std::set<std::string> unknown_;
+};
+
+// One micro-batch forward and backward and the updates as the trainer does it, then an evaluation's
+// forward pass.
 void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model& model,
-              const ParameterStore& store) {
+              const ParameterStore& store, UpdateRehearsal& updates) {
   const auto batch = meta_batch(shape, trainer.micro_batch_size);
   auto context = trainer.forward_context();
   context.dropout = make_generator(0, RandomStream::dropout);
   {
     std::optional<GradientRelease> release;
-    if (store.releases_gradients()) release.emplace(store, [](std::size_t, const at::Tensor&) {});
+    const auto update = [&](std::size_t i, const at::Tensor& g) { updates.update(i, g); };
+    if (store.releases_gradients()) release.emplace(store, update);
     backward(model.loss(batch, context));
+    if (!store.releases_gradients()) updates.update_all(store);
   }
   at::NoGradGuard no_grad;
   auto evaluation = trainer.forward_context();
@@ -57,9 +91,9 @@ void run_step(const TrainerConfig& trainer, const DataShape& shape, const Model&
 
 // Bytes at the peak of a step with what stays allocated all along.
 std::int64_t step_peak(const TrainerConfig& trainer, const DataShape& shape, const Model& model,
-                       const ParameterStore& store, MetaMemory& memory) {
+                       const ParameterStore& store, UpdateRehearsal& updates, MetaMemory& memory) {
   memory.reset_peak();
-  run_step(trainer, shape, model, store);
+  run_step(trainer, shape, model, store, updates);
   return memory.peak();
 }
 
@@ -187,13 +221,16 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.rules = rule_shares(optimizer.rules(), layout);
   plan.role_factors = role_factors(config.optimizer.rates, optimizer.partition());
   plan.peak_bytes_without_checkpointing = plan.peak_bytes_with_checkpointing = memory.allocated();
+  UpdateRehearsal updates(optimizer, trainer.runs_on_cpu() ? at::kCPU : at::kCUDA);
   plan.note = rehearse([&] {
     auto without = trainer, with = trainer;
     without.activation_checkpointing = false;
     with.activation_checkpointing = true;
-    plan.peak_bytes_without_checkpointing = step_peak(without, shape, *model, store, memory);
-    plan.peak_bytes_with_checkpointing = step_peak(with, shape, *model, store, memory);
+    plan.peak_bytes_without_checkpointing =
+        step_peak(without, shape, *model, store, updates, memory);
+    plan.peak_bytes_with_checkpointing = step_peak(with, shape, *model, store, updates, memory);
   });
+  plan.updates_note = updates.note();
   const auto sums = sum_bytes(config, shape, store);
   plan.gradient_bytes += sums;
   plan.peak_bytes_without_checkpointing += sums;

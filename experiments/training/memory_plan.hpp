@@ -39,6 +39,8 @@ struct MemoryPlan {
   double flops_per_token = 0;
   // Why a step could not be rehearsed; then activations count as 0. Otherwise empty.
   std::string note;
+  // Rules whose updates cannot be rehearsed, in words: what they need for a moment is not counted.
+  std::string updates_note;
 
   std::int64_t optimizer_bytes() const;
 };

@@ -170,7 +170,9 @@ class Planner {
     }
     if (s.rates == Rates::per_tile) piece.flags |= Piece::rate_per_tile;
     const auto size = cut.tile_rows * s.columns, whole = s.rows / cut.tile_rows;
-    if (size <= kWarpSegment) {
+    // A moment of each element may lie elsewhere than its element in groups of four: such a piece
+    // is stepped one by one, at one rate.
+    if (size <= kWarpSegment && !piece.is(Piece::per_element)) {
       const auto together = std::min(kSegmentsPerPiece, kSegment / size);
       for (std::int64_t tile = 0; tile < whole; tile += together) {
         add_segments(piece, cut, tile, std::min(together, whole - tile));

@@ -97,6 +97,8 @@ class CudaStepper : public FlatStepper {
                 group_means_.data(),
                 piece_moved_.data()} {
     check(cudaMemset(outcome_.data(), 0, host_outcome_.size()), "memset");
+    // The tables went by the default stream, behind which another one is not ordered.
+    check(cudaStreamSynchronize(nullptr), "tables");
   }
 
   FlatReport step(const FlatRule& rule, const FlatBuffers& x, double clip_norm) override {

@@ -59,6 +59,7 @@ double RateMethod::ramp(std::int64_t step) const {
 }
 
 void RateMethod::measure(const Weights& weights, std::int64_t step) {
+  measured_ = step;
   std::vector<at::Tensor> places;
   std::vector<double> exponents;
   const double gone = step == 1 ? 0.0 : ramp(step - 1);
@@ -89,7 +90,8 @@ void RateMethod::set(BlockRates& rates, std::int64_t step, double learning_rate,
   const bool spectral = config_.method == "llr";
   const bool decomposes = (step - 1) % config_.update_every == 0 &&
                           (config_.until_step == 0 || step <= config_.until_step);
-  if (spectral && decomposes) measure(weights, step);
+  // Once, also where a step is made again since its gradient was not finite.
+  if (spectral && decomposes && step != measured_) measure(weights, step);
   const double share = peak_ > 0.0 ? learning_rate / peak_ : 0.0;
   for (std::size_t i = 0; i < rates.tensors.size(); ++i) {
     const auto& sections = partition_.tensors()[i].sections;

@@ -41,7 +41,10 @@ class RateMethod {
   // decomposition, and where they go. Nothing but for llr.
   NamedTensors state() const { return state_.by_parameter(); }
   // As StateStore::load().
-  void load(const NamedTensors& saved) { state_.load(saved); }
+  void load(const NamedTensors& saved) {
+    state_.load(saved);
+    measured_ = 0;
+  }
 
  private:
   double of_role(ParameterRole role, double share) const;
@@ -54,6 +57,7 @@ class RateMethod {
   const Partition& partition_;
   BlockRates base_;
   StateStore state_;
+  std::int64_t measured_ = 0;  // the step of the last decompositions; 0: none here
 };
 
 }  // namespace blockwise

@@ -31,6 +31,11 @@ class Hyperball : public UpdateRule {
                                const TensorPartition& partition) const override {
     return rule_->state(parameter, partition);
   }
+  void learn_curvature(const ParameterStep& p) const override { rule_->learn_curvature(p); }
+  bool rests(const Parameter& parameter, const StepScope& scope) const override {
+    return rule_->rests(parameter, scope);
+  }
+  bool forgets(const StepScope& scope) const override { return rule_->forgets(scope); }
   void begin_step(std::span<ParameterStep> parameters, const StepScope& scope) const override {
     rule_->begin_step(parameters, scope);
   }
@@ -52,8 +57,8 @@ class Hyperball : public UpdateRule {
     const auto start = p.weight.to(type, false, true);  // a copy
     const ParameterStep step{p.parameter, p.partition, start.clone(), p.gradient,
                              p.state,     0.0,         nullptr,       p.first_element};
-    const StepScope unit{scope.step, 1.0,         scope.gradient_scale,
-                         scope.seed, scope.space, scope.draws};
+    const StepScope unit{scope.step,  1.0,         scope.gradient_scale, scope.seed,
+                         scope.space, scope.draws, scope.layers};
     if (const auto* fused = rule_->fused(KernelKey::of(step))) {
       fused->apply(step, unit);
     } else {

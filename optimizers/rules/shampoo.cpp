@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 
 #include "optimizers/hidden_matrices.hpp"
+#include "optimizers/matrices/gradient_basis.hpp"
 #include "optimizers/rule_spec.hpp"
 #include "optimizers/tensor_steps.hpp"
 #include "optimizers/update_rule.hpp"
@@ -75,11 +76,13 @@ class Shampoo : public UpdateRule {
   at::Tensor root(const ParameterStep& p, const StepScope& scope, const at::Tensor& product,
                   double exponent, std::size_t& next) const {
     const auto& factor = p.state.load(next++);
-    if (scope.step == 1) factor.diagonal().fill_(options_.eps);
+    // At the first step that its gradient lets happen.
+    const auto is_new = factor.diagonal().any().logical_not();
+    factor.diagonal().add_(is_new.to(factor.scalar_type()), options_.eps);
     factor.mul_(options_.beta2).add_(product, options_.beta2 == 1.0 ? 1.0 : 1.0 - options_.beta2);
     if (options_.update_every == 1) return matrix_power(factor, exponent, options_.eps * 1e-3);
     const auto& kept = p.state.load(next++);
-    if ((scope.step - 1) % options_.update_every == 0) {
+    if ((scope.step - 1) % options_.update_every == 0 || is_unset(kept)) {
       kept.copy_(matrix_power(factor, exponent, options_.eps * 1e-3));
     }
     return kept;

@@ -91,6 +91,19 @@ TEST_CASE("Estimates with as many products as rows are exact where the range is 
   CHECK(xtrace(a, {.products = 24}).value == Approx(truth).epsilon(1e-3));
 }
 
+TEST_CASE("Traces of an operator that is zero are zero, and sure") {
+  const DenseOperator a(at::zeros({20, 20}, at::kDouble));
+  for (const auto method :
+       {TraceMethod::hutchinson, TraceMethod::hutch_plus_plus, TraceMethod::xtrace}) {
+    for (const double relative_error : {0.0, 0.1}) {
+      const auto trace =
+          trace_and_norm(a, {.products = 12, .relative_error = relative_error}, method).trace;
+      CHECK(trace.value == 0.0);
+      CHECK(trace.standard_error == 0.0);
+    }
+  }
+}
+
 // With so few samples 1.96 standard errors would cover 88 % of 5 and 92 % of 10: outside.
 TEST_CASE("The intervals are honest") {
   const auto values = gaussian({60}, 5).abs();

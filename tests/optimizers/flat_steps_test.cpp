@@ -237,6 +237,24 @@ TEST_CASE("flat optimizer: a gradient that is not finite is no step") {
   CHECK(difference(flat.store.parameters(), apart.store.parameters()) < 1e-6);
 }
 
+TEST_CASE("flat optimizer: rates are measured once, also where the step is made again") {
+  const nlohmann::json fields = {
+      {"rule", "adamw"}, {"rates", {{"method", "llr"}, {"update_every", 2}, {"ramp_steps", 2}}}};
+  Run flat(fields, true), apart(fields, false);
+  for (auto* run : {&flat, &apart}) {
+    for (int draw = 0; draw < 2; ++draw) run->step(draw);
+    fill_gradients(run->store, 2);  // of the third step, which measures
+    run->store.gradients()[3] = std::numeric_limits<float>::infinity();
+    CHECK_FALSE(std::isfinite(run->optimizer->step(kRate).gradient_norm));
+    run->step(2);
+  }
+  CHECK(difference(flat.store.parameters(), apart.store.parameters()) < 1e-6);
+  const auto rates = flat.optimizer->learning_rates(), expected = apart.optimizer->learning_rates();
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    CHECK(rates[i] == Approx(expected[i]).epsilon(1e-4));  // of weights that differ by roundings
+  }
+}
+
 TEST_CASE("flat optimizer: what has no such step keeps its own") {
   const auto takes = [](const nlohmann::json& fields) {
     ParameterStore store(small_models()[4].spec()->layout(), at::kCPU);

@@ -127,6 +127,21 @@ TEST_CASE("hyperball: saved state continues bit for bit, and a zero gradient mov
   });
 }
 
+TEST_CASE("hyperball: a rule forgets its state when it does by itself") {
+  int forgotten = 0;
+  for_matrix_rules([&](const nlohmann::json& fields) {
+    const auto plain = optimizer_config(fields).spec->build();
+    const auto ball = optimizer_config(with(fields, {{"hyperball", true}})).spec->build();
+    kernels::Workspace space;
+    for (std::int64_t step = 1; step <= 1000; ++step) {
+      const StepScope scope{step, kRate, 1.0, 0, space};
+      REQUIRE(ball->forgets(scope) == plain->forgets(scope));
+      forgotten += step > 1 && plain->forgets(scope) ? 1 : 0;
+    }
+  });
+  CHECK(forgotten > 0);
+}
+
 TEST_CASE("hyperball: rules of single elements have no such option") {
   CHECK_THROWS_WITH(optimizer_config({{"rule", "adamw"}, {"hyperball", true}}),
                     Contains("hyperball"));

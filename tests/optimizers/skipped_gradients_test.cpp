@@ -81,6 +81,14 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("skipped gradients: Shampoo's roots are made at the first step that happens") {
+  Run run({{"rule", "shampoo"}, {"update_every", 5}, {"gradient_clip", 0.0}});
+  run.step(0, true);
+  run.step(1);
+  for (const auto& values : run.state()) CHECK(values.any().item<bool>());
+  for (const double square : run.optimizer().squared_updates()) CHECK(square > 0.0);
+}
+
 TEST_CASE("skipped gradients: a basis whose refreshment is missed stays until the next") {
   for (const std::string rule : {"galore", "fira", "soap"}) {
     INFO(rule);

@@ -178,7 +178,7 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_hdf5_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.h5").write_text("step,loss\n1,5.5\n")
-    with pytest.raises(RunFileError, match=r"run\.h5: is no HDF5 file.*delete the run's folder"):
+    with pytest.raises(RunFileError, match=r"run\.h5: is no HDF5 file.*goes on from the run's last"):
         read_run(tmp_path / "run.h5")
 
 

@@ -335,6 +335,7 @@ void add_structures(FlatProblem& problem, const std::vector<FlatShape>& shapes, 
   for (const auto& [rows, columns, tile_rows, tile_columns] : shapes) {
     problem.add({rows, columns}, Moment::elements, rates);
     problem.add({rows, columns, tile_rows, tile_columns}, Moment::elements, rates);
+    problem.add({rows, columns, tile_rows, columns}, Moment::elements, rates);
     problem.add({rows, columns, 1, columns}, Moment::tiles, rates);
     problem.add({rows, columns, tile_rows, columns}, Moment::tiles, rates);
     problem.add({rows, columns, rows, columns}, Moment::tiles, rates);

@@ -118,7 +118,8 @@ _RUN_FILE = FileKind(
     name="run",
     give="Give the run.h5 of a run folder, which `blockwise train` or `blockwise sweep` wrote",
     missing="A run writes it when it starts: start the run, or give the path of a run.h5",
-    remedy="delete the run's folder and start the run again",
+    remedy="give the command that made it again: it goes on from the run's last checkpoint, or, where "
+    "there is none, from the start",
 )
 
 

@@ -16,10 +16,22 @@ TEST_CASE("After a search of a run's file the next step is train, of a sweep's a
   };
   const std::vector<std::string> settings = {"optimizer.rule=adam_mini",
                                              "optimizer.partition.file=runs/a=b.yaml"};
-  const auto run = file("run.yaml", "name: a\n");
+  const auto run = file("run.yaml",
+                        "name: a\ndata: {kind: markov_tokens}\nmodel: {family: gpt2}\n"
+                        "optimizer: {rule: adamw, learning_rate: 1.0e-3}\ntrainer: {steps: 1}\n");
   CHECK(next_step({run, ""}, settings) ==
         "blockwise train " + run +
-            " --set optimizer.rule=adam_mini --set optimizer.partition.file=runs/a=b.yaml");
+            " --output runs/a-found --set optimizer.rule=adam_mini --set "
+            "optimizer.partition.file=runs/a=b.yaml");
+  // What the search was told of the training, unless it found something else.
+  CHECK(next_step({run,
+                   "",
+                   {"model.n_layer=1", "hessian.batch_size=2", "optimizer.rule=lion",
+                    "discovery.codes=2", "output=runs/ö b"}},
+                  settings) ==
+        "blockwise train " + run +
+            " --output 'runs/ö b-found' --set model.n_layer=1 --set optimizer.rule=adam_mini --set "
+            "optimizer.partition.file=runs/a=b.yaml");
   const auto sweep = file("sweep.yaml", "name: a\nsweep: {method: grid}\n");
   CHECK(next_step({sweep, ""}, settings) ==
         "blockwise sweep " + sweep +

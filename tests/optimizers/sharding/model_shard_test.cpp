@@ -192,6 +192,35 @@ TEST_CASE("sharding: shards cover the model, cut where the rule allows it, and a
   }
 }
 
+// Else one process would sum gradients while the others take an estimate of the curvature.
+TEST_CASE("sharding: a share without a tensor wants curvature when the others do") {
+  const auto layout = small_models().front().spec()->layout();
+  ParameterStore store(layout, at::kCPU);
+  const auto config = config_of("sophia_g");
+  const Optimizer whole(config, store, 5);
+  REQUIRE(whole.wants_curvature());
+  for (std::int64_t rank = 0; rank < 2; ++rank) {
+    auto shard = cut_shard(layout, whole.partition(), Owners({{0, 0, layout.size()}}), rank);
+    shard.total = [](double own) { return own; };
+    CHECK(shard.layout.parameters().empty() == (rank == 0));
+    ParameterStore rows(store, shard.layout, shard.begin);
+    CHECK(Optimizer(config, rows, std::move(shard), 5).wants_curvature());
+  }
+}
+
+TEST_CASE("sharding: rates per block are refused by their key, before their file is read") {
+  const auto layout = small_models().front().spec()->layout();
+  ParameterStore store(layout, at::kCPU);
+  const Optimizer whole(config_of("adam_mini"), store, 5);
+  auto config = config_of("adam_mini");
+  config.block_lr = "no such file";
+  auto shard = cut_shard(layout, whole.partition(),
+                         Owners({bounds_of(whole, layout, {0, layout.size()}, 2)}), 0);
+  ParameterStore rows(store, shard.layout, shard.begin);
+  CHECK_THAT(input_error([&] { Optimizer(config, rows, std::move(shard), 5); }),
+             blockwise::testing::Contains("(optimizer.block_lr)"));
+}
+
 TEST_CASE("sharding: norms are those of all shards, and the clipping that follows from them") {
   const auto layout = small_models().front().spec()->layout();
   auto config = config_of("adamw");
