@@ -102,3 +102,30 @@ TEST_CASE("The plan predicts the peak of random combinations", "[plan]") {
     CHECK(std::abs(double(planned) / double(measured) - 1.0) < tolerance);
   }
 }
+
+// Rules that have no kernel: what their tensor operations need is most of the peak.
+TEST_CASE("The plan predicts the peak of updates by tensor operations", "[plan]") {
+  const TemporaryFolder folder;
+  write_small_corpus(folder.path());
+  for (const std::string rule : {"adafactor", "muon", "foam", "came", "extreme_tensoring"}) {
+    for (const std::string gradients : {"kept", "released"}) {
+      INFO(rule << ", gradients " << gradients);
+      const auto yaml = fmt::format(
+          "name: plan\noutput: {0}/run\n"
+          "data: {{kind: tokens, train: {0}/train.bin, validation: {0}/validation.bin, "
+          "sequence_length: 16, validation_tokens: 64}}\n"
+          "model: {{family: gpt2, vocab_size: 256, n_layer: 1, n_head: 4, n_embd: 128}}\n"
+          "optimizer: {{rule: {1}, learning_rate: 1.0e-3}}\n"
+          "trainer: {{steps: 1, micro_batch_size: 1, threads: 1, gradients: {2}}}\n",
+          folder.path().string(), rule, gradients);
+      const auto config = YamlDocument::parse(yaml, "plan.yaml").run_config();
+      const auto plan = plan_memory(config);
+      CHECK(plan.updates_note.empty());
+      std::filesystem::remove_all(folder / "run");
+      train(resolve(config), {[](const StepRecord&) {}});
+      const auto measured = read_run(folder / "run/run.h5").peak_allocated;
+      INFO("planned " << plan.peak_bytes << ", measured " << measured);
+      CHECK(std::abs(double(plan.peak_bytes) / double(measured) - 1.0) < 0.01);
+    }
+  }
+}
