@@ -229,7 +229,8 @@ TEST_CASE("search-lr: bad input is one sentence") {
   };
   CHECK_THAT(refused("curvature", "optimizer.rule=adamw"), Contains("'adamw' has no partition"));
   CHECK_THAT(refused("leave_out", "optimizer.rule=blockwise_sgd"), Contains("is to be adam_mini"));
-  CHECK_THAT(refused("leave_out", "search_lr.left_out=[99]"), Contains("99 of"));
+  CHECK_THAT(refused("leave_out", "search_lr.left_out=[99]"),
+             Contains("99 sections of matrices, and there are"));
   CHECK_THAT(refused("gradient", "seed=1"), Contains("search_lr.method"));
   CHECK_THAT(refused("coordinate", "search_lr.points=4"), Contains("an odd number of points"));
 }
