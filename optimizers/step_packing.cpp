@@ -7,6 +7,7 @@
 #include "core/parameters/parameter_store.hpp"
 #include "optimizers/coded_steps.hpp"
 #include "optimizers/state/state_store.hpp"
+#include "optimizers/state/stored_numbers.hpp"
 
 namespace blockwise {
 namespace {
@@ -14,12 +15,18 @@ namespace {
 // Elements that are float32 at a time: 16 MiB of each buffer, which the caches of a device hold.
 constexpr std::int64_t kWindow = std::int64_t{1} << 22;
 
-StoredNumbers pointers(const std::vector<at::Tensor>& stored) {
-  return {stored[0].data_ptr(), stored.size() > 1 ? stored[1].data_ptr() : nullptr};
-}
-
 bool is_random(NumberFormat::Kind kind) {
   return kind == NumberFormat::Kind::bf16 || kind == NumberFormat::Kind::stochastic_master;
+}
+
+// All tensors, without where they are kept.
+std::vector<kernels::PackedTensor> places(std::span<const ParameterStep> parts) {
+  std::vector<kernels::PackedTensor> tensors(parts.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    tensors[i].begin = parts[i].parameter.offset;
+    tensors[i].size = parts[i].parameter.size();
+  }
+  return tensors;
 }
 
 float* data(const at::Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
@@ -50,18 +57,13 @@ bool StepPacking::has_kernels(const std::vector<kernels::FlatSection>& sections)
 }
 
 std::vector<kernels::PackedTensor> StepPacking::masters() {
-  std::vector<kernels::PackedTensor> tensors;
-  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
-    const auto& parameter = subject_.parts[i].parameter;
-    auto& tensor = tensors.emplace_back();
-    tensor.begin = parameter.offset;
-    tensor.size = parameter.size();
+  auto tensors = places(subject_.parts);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    auto& tensor = tensors[i];
     tensor.first_seed = std::ssize(seeds_);
     seeds_.push_back({i, std::nullopt});
     if (const auto* split = subject_.store.split(i)) {
-      const bool has_residual = split->residual.defined();
-      tensor.stored = {split->weight.data_ptr(),
-                       has_residual ? split->residual.data_ptr() : nullptr};
+      tensor.stored = stored_numbers({split->weight, split->residual});
     } else {
       tensor.plain = subject_.store.master(i).data_ptr<float>();
     }
@@ -70,17 +72,14 @@ std::vector<kernels::PackedTensor> StepPacking::masters() {
 }
 
 std::vector<kernels::PackedTensor> StepPacking::state(std::size_t number) {
-  std::vector<kernels::PackedTensor> tensors;
-  for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
-    const auto& parameter = subject_.parts[i].parameter;
-    auto& tensor = tensors.emplace_back();
-    tensor.begin = parameter.offset;
-    tensor.size = parameter.size();
+  auto tensors = places(subject_.parts);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    auto& tensor = tensors[i];
     if (subject_.state.codec(i, number) == nullptr) {
       tensor.plain = subject_.state.of(i).load(number).data_ptr<float>();
       continue;
     }
-    tensor.stored = pointers(subject_.state.stored(i, number));
+    tensor.stored = stored_numbers(subject_.state.stored(i, number));
     tensor.parts = subject_.coded.begins(i, number);
     tensor.first_seed = std::ssize(seeds_);
     for (const auto begin : tensor.parts) seeds_.push_back({i, number, begin});

@@ -11,6 +11,7 @@
 #include "core/io/mapped_file.hpp"
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
+#include "optimizers/state/stored_numbers.hpp"
 
 namespace blockwise {
 namespace {
@@ -112,10 +113,6 @@ void require_known_on(const at::Device& device, const StateCodec& codec, const S
   require_input(codec.device_format() != nullptr,
                 "optimizer.state: '{}' has a codec for the CPU alone, not for the device {}",
                 spec.name, device.str());
-}
-
-StoredNumbers on_device(const std::vector<at::Tensor>& stored) {
-  return {stored[0].data_ptr(), stored.size() > 1 ? stored[1].data_ptr() : nullptr};
 }
 
 }  // namespace
@@ -313,7 +310,7 @@ void StateStore::decode(std::size_t i, std::size_t k, std::int64_t begin,
   const auto& codec = *codecs_[i][k];
   const auto parts = stored(i, k, begin, values.numel());
   if (!values.is_cuda()) return codec.decode(parts, values);
-  cuda_number_converter().decode(*codec.device_format(), on_device(parts), values.numel(),
+  cuda_number_converter().decode(*codec.device_format(), stored_numbers(parts), values.numel(),
                                  values.data_ptr<float>(), current_stream(device_));
 }
 
@@ -329,7 +326,7 @@ void StateStore::encode(std::size_t i, std::size_t k, std::int64_t begin, const 
   const auto of_piece = rounding_seed(seed, k, begin);
   if (!values.is_cuda()) return codec.encode(values, parts, of_piece);
   cuda_number_converter().encode(*codec.device_format(), values.data_ptr<float>(), values.numel(),
-                                 on_device(parts), of_piece, current_stream(device_));
+                                 stored_numbers(parts), of_piece, current_stream(device_));
 }
 
 std::vector<std::pair<std::string, std::int64_t>> StateStore::bytes() const {
