@@ -344,12 +344,18 @@ void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::D
   auto& part = parts_[part_[i].first][part_[i].second];
   auto scope = this->scope(rules_.of(i));
   scope.step = 1;
-  const ParameterStep before = part;
+  // Also where the rule throws: a gradient that is left here would count as memory.
+  struct Restored {
+    ParameterStep& part;
+    at::Tensor weight = part.weight, gradient = part.gradient;
+    ~Restored() {
+      part.weight = weight;
+      part.gradient = gradient;
+    }
+  } const restored{part};
   part.weight = store_.open_master(i);
   part.gradient = gradient;
   over_pieces(i, 0, [&](const ParameterStep& piece) { rule.update(piece, scope); });
-  part.weight = before.weight;
-  part.gradient = before.gradient;
 }
 
 void Optimizer::over_pieces(std::size_t i, std::uint64_t rounding,
