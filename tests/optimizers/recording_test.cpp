@@ -112,7 +112,8 @@ TEST_CASE("replay: what is no recording is refused by tensor") {
   CHECK_THAT(error_of({{"grad/1/w", one}}), Contains("no tensor is called param/NAME"));
   CHECK_THAT(error_of({{"param/w", one}}), Contains("no tensor is called grad/STEP/NAME"));
   CHECK_THAT(error_of({{"param/", one}}), Contains("'param/' has no name"));
-  CHECK_THAT(error_of({{"param/w", at::ones({})}}), Contains("'param/w' has the shape []"));
+  CHECK_THAT(error_of({{"param/w", at::ones({})}}),
+             Contains("'param/w' is a number without a side: give it the shape [1]"));
   CHECK_THAT(error_of({{"param/w", at::ones({0, 3})}}), Contains("the shape [0, 3]"));
   CHECK_THAT(error_of(replaced("param/b", "param/b", at::ones({5}, at::kInt))),
              Contains("'param/b' is Int"));
