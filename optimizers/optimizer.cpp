@@ -92,27 +92,42 @@ Optimizer::Optimizer(const OptimizerConfig& config, ParameterStore& store, Model
   }
   assign_tensors();
   make_square_sums();
-  if (store.device().is_cuda() && *kernels::why_no_cuda_stepper() == '\0') {
-    use_flat_steps(kernels::make_cuda_stepper);
-  }
+  if (!store.device().is_cuda()) return;
+  if (*kernels::why_no_cuda_stepper() == '\0') use_flat_steps(kernels::make_cuda_stepper);
+  if (!flat_) use_stacked_steps();
 }
 
 bool Optimizer::use_flat_steps(kernels::MakeFlatStepper& make) {
   flat_.reset();
-  const bool is_there = is_whole() && !store_.releases_gradients() && store_.pages() == nullptr &&
-                        !state_.is_bounded();
-  const auto all = std::ranges::find_if(
-      parts_, [this](const auto& parts) { return parts.size() == part_.size() && !parts.empty(); });
-  if (!is_there || clipping_.by == Clipping::By::value || all == parts_.end() ||
-      store_.master_options().dtype() != at::kFloat) {
-    return false;
-  }
-  const auto& member = rules_.members()[std::size_t(all - parts_.begin())];
-  const auto* rule = dynamic_cast<const FlatStep*>(member.rule.get());
-  if (rule != nullptr && rule->has_flat_step()) {
-    flat_ = FlatSteps::make({*rule, store_, *all, state_, coded_}, make);
+  if (const auto* rule = flat_rule()) {
+    const auto& parts = parts_[part_.front().first];
+    flat_ = FlatSteps::make({*rule, store_, parts, state_, coded_}, make);
   }
   return flat_ != nullptr;
+}
+
+// Of all parameters, with a flat step that their memory allows; null where there is none.
+const FlatStep* Optimizer::flat_rule() const {
+  const bool is_there = is_whole() && !store_.releases_gradients() && store_.pages() == nullptr &&
+                        !state_.is_bounded() && store_.master_options().dtype() == at::kFloat;
+  if (!is_there || clipping_.by == Clipping::By::value || part_.empty()) return nullptr;
+  const auto member = part_.front().first;
+  const auto* rule = dynamic_cast<const FlatStep*>(rules_.members()[member].rule.get());
+  const bool takes_all = parts_[member].size() == part_.size();
+  return takes_all && rule != nullptr && rule->has_flat_step() ? rule : nullptr;
+}
+
+bool Optimizer::use_stacked_steps() {
+  stacked_.reset();
+  if (store_.releases_gradients() || store_.splits_masters() || store_.pages() != nullptr ||
+      state_.is_bounded()) {
+    return false;
+  }
+  std::vector<bool> coded;
+  for (std::size_t i = 0; i < part_.size(); ++i) coded.push_back(coded_.has(i));
+  stacked_.emplace(rules_, parts_, coded);
+  if (stacked_->stacks().empty()) stacked_.reset();
+  return stacked_.has_value();
 }
 
 ParameterStep Optimizer::make_step(const OptimizerConfig& config, std::size_t i) const {
@@ -259,8 +274,25 @@ StepReport Optimizer::step(double learning_rate) {
     const auto& member = rules_.members()[m];
     member.rule->begin_step(parts_[m], scope(member));
   }
-  over_tensors([this](std::size_t i, auto& space) { update_parameter(i, space); });
+  take_stacked_steps();
+  over_tensors([this](std::size_t i, auto& space) {
+    if (!stacked_ || !stacked_->has(i)) update_parameter(i, space);
+  });
   return end_step();
+}
+
+void Optimizer::take_stacked_steps() {
+  if (!stacked_) return;
+  for (const auto& stack : stacked_->stacks()) {
+    const auto& member = rules_.members()[stack.member];
+    const auto moved =
+        StackedSteps::run(*member.rule, parts_[stack.member], stack, scope(member)).unbind(0);
+    for (std::size_t k = 0; k < moved.size(); ++k) {
+      const auto i = member.parameters[stack.places[k]];
+      moved_on_device_[i] = moved[k];
+      store_.publish(i, master_seed(i));
+    }
+  }
 }
 
 void Optimizer::begin_step(double learning_rate, double gradient_scale) {
@@ -336,11 +368,11 @@ void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
 void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::DeviceType device) {
   const at::NoGradGuard no_grad;
   const auto& rule = *rules_.of(i).rule;
-  const auto* flat = dynamic_cast<const FlatStep*>(&rule);
   const bool has_kernel = device == at::kCUDA
-                              ? flat != nullptr && flat->has_flat_step()
+                              ? flat_rule() != nullptr
                               : rule.fused({device, at::kFloat, gradient.scalar_type()}) != nullptr;
   if (has_kernel) return;
+  if (device == at::kCUDA && rehearse_stack(i)) return;
   auto& part = parts_[part_[i].first][part_[i].second];
   auto scope = this->scope(rules_.of(i));
   scope.step = 1;
@@ -356,6 +388,18 @@ void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::D
   part.weight = store_.open_master(i);
   part.gradient = gradient;
   over_pieces(i, 0, [&](const ParameterStep& piece) { rule.update(piece, scope); });
+}
+
+// Whether the parameter steps in a stack; that is made once, with its first.
+bool Optimizer::rehearse_stack(std::size_t i) {
+  if (!stacked_ && !use_stacked_steps()) return false;
+  auto scope = this->scope(rules_.of(i));
+  scope.step = 1;
+  for (const auto& stack : stacked_->stacks()) {
+    const bool is_first = stack.member == part_[i].first && stack.places.front() == part_[i].second;
+    if (is_first) StackedSteps::run(*rules_.of(i).rule, parts_[stack.member], stack, scope);
+  }
+  return stacked_->has(i);
 }
 
 void Optimizer::over_pieces(std::size_t i, std::uint64_t rounding,
@@ -401,20 +445,20 @@ void Optimizer::learn_curvature() {
 }
 
 StepReport Optimizer::end_step() {
-  double moved = std::accumulate(moved_.begin(), moved_.end(), 0.0);
-  at::Tensor on_device;
-  for (const auto& square : moved_on_device_) {
-    if (!square.defined()) continue;
-    on_device = on_device.defined() ? on_device + square : square;
-  }
-  if (on_device.defined()) moved += on_device.item<double>();
+  const auto squares = squared_updates();
+  const double moved = std::accumulate(squares.begin(), squares.end(), 0.0);
   return {std::sqrt(squared_gradient_), std::sqrt(shard_.total(moved))};
 }
 
 std::vector<double> Optimizer::squared_updates() const {
+  std::vector<at::Tensor> on_device;
+  std::ranges::copy_if(moved_on_device_, std::back_inserter(on_device), &at::Tensor::defined);
+  if (on_device.empty()) return moved_;
+  const auto values = at::stack(on_device).cpu();  // the device is waited for once
+  const auto* next = values.const_data_ptr<double>();
   auto squares = moved_;
   for (std::size_t i = 0; i < squares.size(); ++i) {
-    if (moved_on_device_[i].defined()) squares[i] = moved_on_device_[i].item<double>();
+    if (moved_on_device_[i].defined()) squares[i] = *next++;
   }
   return squares;
 }

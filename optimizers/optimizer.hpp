@@ -18,6 +18,7 @@
 #include "optimizers/rates/rate_method.hpp"
 #include "optimizers/rule_set.hpp"
 #include "optimizers/sharding/model_shard.hpp"
+#include "optimizers/stacked_steps.hpp"
 #include "optimizers/state/state_store.hpp"
 #include "optimizers/tensor_threads.hpp"
 
@@ -107,6 +108,9 @@ class Optimizer {
   // returns whether they do. Done by the constructor on a CUDA device; for tests that have another
   // device.
   bool use_flat_steps(kernels::MakeFlatStepper& make);
+  // Steps matrices of one shape together where their rule and their memory allow it; returns
+  // whether any are. The same holds.
+  bool use_stacked_steps();
 
  private:
   ParameterStep make_step(const OptimizerConfig& config, std::size_t parameter) const;
@@ -114,7 +118,10 @@ class Optimizer {
   void require_local_rules(std::string_view setting, std::string_view need) const;
   StepScope scope(const RuleSet::Member& member, kernels::Workspace& space);
   StepScope scope(const RuleSet::Member& member) { return scope(member, workspace_); }
+  const FlatStep* flat_rule() const;
   StepReport flat_step(double learning_rate);
+  void take_stacked_steps();
+  bool rehearse_stack(std::size_t parameter);
   bool is_whole() const { return shard_.model_elements == store_.layout().size(); }
   std::uint64_t rounding_seed(std::size_t parameter) const;
   std::uint64_t master_seed(std::size_t parameter) const;
@@ -150,6 +157,7 @@ class Optimizer {
   std::vector<std::pair<std::size_t, std::size_t>> part_;  // of a parameter: member and place
   CodedSteps coded_;
   std::unique_ptr<FlatSteps> flat_;  // null: tensor by tensor
+  std::optional<StackedSteps> stacked_;
   kernels::Workspace workspace_;
   std::optional<TensorThreads> threads_;  // of as many threads as there were at the last step
   std::vector<std::vector<double>> square_sums_;  // by parameter; empty where no rule takes any

@@ -10,7 +10,9 @@
 namespace blockwise {
 
 at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x) {
-  return x.view({parameter.parameter.rows(), parameter.parameter.columns()});
+  const auto rows = parameter.parameter.rows(), columns = parameter.parameter.columns();
+  const auto count = x.numel() / parameter.parameter.size();
+  return count == 1 ? x.view({rows, columns}) : x.view({count, rows, columns});
 }
 
 at::Tensor rows_of(const PartitionSection& section, const at::Tensor& x) {
@@ -50,6 +52,16 @@ at::Tensor scaled_rates(const ParameterStep& parameter, const at::Tensor& factor
   return rates.defined() ? rates * factor : factor;
 }
 
+namespace {
+
+// Of a matrix or vector, 0-d, or of each matrix of a stack.
+at::Tensor squared_distance(const at::Tensor& w, const at::Tensor& old) {
+  const auto squares = (w - old).to(at::kDouble).square();
+  return w.dim() > 2 ? matrix_sums(squares) : fixed_sum(squares);
+}
+
+}  // namespace
+
 at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const StepSize& step) {
   const auto old = w.clone();
   if (step.rate.defined()) {
@@ -57,7 +69,7 @@ at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const Ste
   } else {
     w.mul_(1.0 - step.shrink).sub_(direction * step.size);
   }
-  return fixed_sum((w - old).to(at::kDouble).square());
+  return squared_distance(w, old);
 }
 
 at::Tensor step_then_decay(const at::Tensor& w, const at::Tensor& direction, const StepSize& step) {
@@ -67,7 +79,7 @@ at::Tensor step_then_decay(const at::Tensor& w, const at::Tensor& direction, con
   } else {
     w.sub_(direction * step.size).mul_(1.0 - step.shrink);
   }
-  return fixed_sum((w - old).to(at::kDouble).square());
+  return squared_distance(w, old);
 }
 
 const kernels::RateMap* rate_map(const ParameterStep& parameter, std::size_t section,

@@ -6,13 +6,14 @@
 
 namespace blockwise {
 
-// A tensor of the parameter's shape as the matrix that its partition cuts, [rows, columns].
+// A tensor of the parameter's shape as the matrix that its partition cuts, [rows, columns]; of a
+// stack of them [number, rows, columns].
 at::Tensor as_matrix(const ParameterStep& parameter, const at::Tensor& x);
 
 // Rows of a section of such a tensor.
 at::Tensor rows_of(const PartitionSection& section, const at::Tensor& x);
 
-// g' = gradient_scale * gradient, [rows, columns].
+// g' = gradient_scale * gradient, as_matrix().
 at::Tensor scaled_gradient(const ParameterStep& parameter, const StepScope& scope);
 
 // Factors of the learning rate of a section, broadcasting to its [rows, columns]; undefined where
@@ -33,7 +34,8 @@ struct StepSize {
   at::Tensor rate{};  // factors that broadcast to w; undefined for 1
 };
 
-// Returns the sum of (w_new - w_old)^2, 0-d of float64.
+// w: a matrix, a vector, or a stack of matrices. Returns the sum of (w_new - w_old)^2, 0-d of
+// float64, or one for each matrix of the stack.
 at::Tensor take_step(const at::Tensor& w, const at::Tensor& direction, const StepSize& step);
 
 // Decay after the step: w <- (1 - rate shrink) (w - rate size direction). Returns what take_step()

@@ -15,6 +15,10 @@ struct RuleTraits {
   bool local = true;
   // Before the steps 1, 1 + curvature_every, ... learn_curvature() is called; 0: never.
   std::int64_t curvature_every = 0;
+  // update() takes a stack of matrices, too: parameters of one shape and role that decay alike, the
+  // gradient, weight and state with a leading axis, and returns the sums of each. `parameter` is
+  // the first of them; there are no rates of blocks. Only of rules that neither draw nor rest.
+  bool stacks = false;
 };
 
 // What a kernel must fit.

@@ -11,9 +11,14 @@ at::Tensor fixed_sum(const at::Tensor& x);
 // sqrt(mean x^2) and sqrt(sum x^2), 0-d of float64.
 at::Tensor root_mean_square(const at::Tensor& x);
 at::Tensor fixed_norm(const at::Tensor& x);
-// x [rows, columns]: sums over the columns, [rows].
+// x [rows, columns], or a stack of such matrices with leading axes, which results then have, too.
+// Sums of all elements of each matrix, in double: 0-d for one.
+at::Tensor matrix_sums(const at::Tensor& x);
+// sqrt(sum x^2) of each matrix in double, [1, 1].
+at::Tensor matrix_norms(const at::Tensor& x);
+// Sums over the columns, [rows].
 at::Tensor row_sums(const at::Tensor& x);
-// x [rows, columns]: means over the columns, [rows, 1], and over the rows, [1, columns]. The second
+// Means over the columns, [rows, 1], and over the rows, [1, columns]. The second
 // copies x.
 at::Tensor row_means(const at::Tensor& x);
 at::Tensor column_means(const at::Tensor& x);

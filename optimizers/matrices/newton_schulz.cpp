@@ -30,6 +30,12 @@ const std::vector<std::pair<std::string, PolarSteps>>& all_steps() {
   return all;
 }
 
+// share x + factor a b, of matrices or of stacks of them.
+at::Tensor added_product(const at::Tensor& x, double share, const at::Tensor& a,
+                         const at::Tensor& b, double factor) {
+  return x.dim() == 2 ? at::addmm(x, a, b, share, factor) : at::baddbmm(x, a, b, share, factor);
+}
+
 }  // namespace
 
 const PolarSteps::Coefficients& PolarSteps::at(std::int64_t step) const {
@@ -51,16 +57,17 @@ const PolarSteps& polar_steps(const std::string& name) {
 
 at::Tensor orthogonalized(const at::Tensor& x, const PolarSteps& steps, std::int64_t count,
                           double eps) {
-  const bool tall = x.size(0) > x.size(1);
-  auto next = tall ? x.t() : x;
-  next = next / (next.norm() * steps.norm).clamp_min(eps);
+  const bool tall = x.size(-2) > x.size(-1);
+  auto next = tall ? x.mT() : x;
+  const std::vector<std::int64_t> sides{-2, -1};
+  next = next / (at::linalg_vector_norm(next, 2.0, sides, true) * steps.norm).clamp_min(eps);
   for (std::int64_t i = 0; i < count; ++i) {
     const auto [a, b, c] = steps.at(i);
-    const auto gram = next.mm(next.t());
-    const auto polynomial = at::addmm(gram, gram, gram, b, c);
-    next = at::addmm(next, polynomial, next, a);
+    const auto gram = next.matmul(next.mT());
+    const auto polynomial = added_product(gram, b, gram, gram, c);
+    next = added_product(next, a, polynomial, next, 1.0);
   }
-  return tall ? next.t() : next;
+  return tall ? next.mT() : next;
 }
 
 }  // namespace blockwise

@@ -29,7 +29,8 @@ std::vector<std::string> polar_steps_names();
 // Throws InputError for another name.
 const PolarSteps& polar_steps(const std::string& name);
 
-// x [m, n], not zero, of any floating-point type, which the products keep. With X = x / ||x||_F,
+// x [m, n], not zero, or a stack of such matrices, [number, m, n], which become orthogonal each for
+// itself; of any floating-point type, which the products keep. With X = x / ||x||_F,
 // transposed where m > n, `count` times
 //   A = X X^T,  X <- a X + (b A + c A^2) X
 // A norm below `eps` counts as that. Cost: 4 k^2 l + 2 k^3 multiplications and additions a step,

@@ -21,7 +21,7 @@ struct OrthogonalMomentum {
 
   void visit(FieldVisitor& v);
   // m <- momentum m + (1 - momentum) g;  orthogonalized((1 - momentum) g + momentum m), or of m
-  // without Nesterov. g and m [rows, columns]; the result has their type.
+  // without Nesterov. g and m [rows, columns], or stacks of them; the result has their type.
   at::Tensor direction(const at::Tensor& g, const at::Tensor& m) const;
   // sqrt(max(1, rows / columns)) for "original", sqrt(rows / columns) for "spectral" (Dion's), 0.2
   // sqrt(max(rows, columns)) for "match_rms_adamw" (Liu et al., arXiv 2502.16982, eq. 4), where the

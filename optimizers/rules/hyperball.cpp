@@ -25,7 +25,9 @@ class Hyperball : public UpdateRule {
   explicit Hyperball(std::unique_ptr<UpdateRule> rule) : rule_(std::move(rule)) {}
 
   RuleTraits traits(const TensorPartition& partition) const override {
-    return rule_->traits(partition);
+    auto traits = rule_->traits(partition);
+    traits.stacks = false;  // norms here are of single tensors
+    return traits;
   }
   std::vector<StateSpec> state(const Parameter& parameter,
                                const TensorPartition& partition) const override {

@@ -32,6 +32,8 @@ class Muon : public UpdateRule {
   using Options = MuonOptions;
   explicit Muon(const Options& options) : average_(options.average) {}
 
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
+
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     return {{"momentum_buffer", parameter.shape}};
   }

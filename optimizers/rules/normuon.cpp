@@ -37,6 +37,8 @@ class NorMuon : public UpdateRule {
   using Options = NorMuonOptions;
   explicit NorMuon(const Options& options) : average_(options.average), beta2_(options.beta2) {}
 
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
+
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     return {{"momentum_buffer", parameter.shape},
             {"second_momentum_buffer", {parameter.rows()}, StateUse::non_negative}};
@@ -44,10 +46,11 @@ class NorMuon : public UpdateRule {
 
   at::Tensor update(const ParameterStep& p, const StepScope& scope) const override {
     const auto o = average_.direction(scaled_gradient(p, scope), as_matrix(p, p.state.load(0)));
-    const auto v = p.state.load(1).view({-1, 1});
+    const auto v = p.state.load(1).unsqueeze(-1);
     v.lerp_(row_means(o.square()), 1.0 - beta2_);
     const auto d = o / v.sqrt().add_(kEps);
-    return take_step(as_matrix(p, p.weight), d * (fixed_norm(o) / (fixed_norm(d) + kEps)),
+    const auto share = (matrix_norms(o) / (matrix_norms(d) + kEps)).to(d.scalar_type());
+    return take_step(as_matrix(p, p.weight), d * share,
                      {scope.learning_rate * average_.scale(p.parameter),
                       scope.learning_rate * p.weight_decay, element_rates(p)});
   }

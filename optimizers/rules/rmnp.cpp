@@ -37,6 +37,8 @@ class Rmnp : public UpdateRule {
   explicit Rmnp(const Options& options)
       : momentum_(options.momentum), nesterov_(options.nesterov) {}
 
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
+
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     return {{"momentum_buffer", parameter.shape}};
   }

@@ -40,6 +40,8 @@ class Scale : public UpdateRule {
   using Options = ScaleOptions;
   explicit Scale(const Options& options) : options_(options) {}
 
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
+
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     if (!names(options_.averaged, parameter)) return {};
     return {{"momentum_buffer", parameter.shape}};

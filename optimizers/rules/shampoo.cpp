@@ -34,16 +34,18 @@ struct ShampooOptions {
   }
 };
 
-// x^exponent of a symmetric matrix with eigenvalues of at least `floor`.
+// x^exponent of symmetric matrices with eigenvalues of at least `floor`.
 at::Tensor matrix_power(const at::Tensor& x, double exponent, double floor) {
   const auto [values, vectors] = at::linalg_eigh(x);
-  return (vectors * values.clamp_min(floor).pow(exponent)).mm(vectors.t());
+  return (vectors * values.clamp_min(floor).pow(exponent).unsqueeze(-2)).matmul(vectors.mT());
 }
 
 class Shampoo : public UpdateRule {
  public:
   using Options = ShampooOptions;
   explicit Shampoo(const Options& options) : options_(options) {}
+
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
 
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     std::vector<StateSpec> specs;
@@ -65,8 +67,8 @@ class Shampoo : public UpdateRule {
     const double exponent = left && right ? -0.25 : -0.5;
     std::size_t next = 0;
     auto direction = g;
-    if (left) direction = root(p, scope, g.mm(g.t()), exponent, next).mm(direction);
-    if (right) direction = direction.mm(root(p, scope, g.t().mm(g), exponent, next));
+    if (left) direction = root(p, scope, g.matmul(g.mT()), exponent, next).matmul(direction);
+    if (right) direction = direction.matmul(root(p, scope, g.mT().matmul(g), exponent, next));
     return take_step(as_matrix(p, p.weight), direction,
                      {scope.learning_rate, scope.learning_rate * p.weight_decay, element_rates(p)});
   }
@@ -77,8 +79,9 @@ class Shampoo : public UpdateRule {
                   double exponent, std::size_t& next) const {
     const auto& factor = p.state.load(next++);
     // At the first step that its gradient lets happen.
-    const auto is_new = factor.diagonal().any().logical_not();
-    factor.diagonal().add_(is_new.to(factor.scalar_type()), options_.eps);
+    const auto diagonal = factor.diagonal(0, -2, -1);
+    const auto is_new = diagonal.any(-1, true).logical_not();
+    diagonal.add_(is_new.to(factor.scalar_type()), options_.eps);
     factor.mul_(options_.beta2).add_(product, options_.beta2 == 1.0 ? 1.0 : 1.0 - options_.beta2);
     if (options_.update_every == 1) return matrix_power(factor, exponent, options_.eps * 1e-3);
     const auto& kept = p.state.load(next++);

@@ -49,19 +49,21 @@ struct Side {
 bool is_unset(const Side& side) { return side.on() && blockwise::is_unset(side.basis); }
 
 at::Tensor rotated(const at::Tensor& x, const Side& left, const Side& right) {
-  const auto half = left.on() ? left.basis.t().mm(x) : x;
-  return right.on() ? half.mm(right.basis) : half;
+  const auto half = left.on() ? left.basis.mT().matmul(x) : x;
+  return right.on() ? half.matmul(right.basis) : half;
 }
 
 at::Tensor rotated_back(const at::Tensor& x, const Side& left, const Side& right) {
-  const auto half = left.on() ? left.basis.mm(x) : x;
-  return right.on() ? half.mm(right.basis.t()) : half;
+  const auto half = left.on() ? left.basis.matmul(x) : x;
+  return right.on() ? half.matmul(right.basis.mT()) : half;
 }
 
 class Soap : public UpdateRule {
  public:
   using Options = SoapOptions;
   explicit Soap(const Options& options) : options_(options) {}
+
+  RuleTraits traits(const TensorPartition&) const override { return {.stacks = true}; }
 
   std::vector<StateSpec> state(const Parameter& parameter, const TensorPartition&) const override {
     const std::vector<std::int64_t> shape{parameter.rows(), parameter.columns()};
@@ -84,7 +86,7 @@ class Soap : public UpdateRule {
     if (scope.step == 1 || is_unset(left) || is_unset(right)) {
       average_factors(g, left, right);
       for (const auto& each : {left, right}) begin(each);
-      return at::zeros({}, g.options().dtype(at::kDouble));
+      return at::zeros(g.sizes().slice(0, g.dim() - 2), g.options().dtype(at::kDouble));
     }
     const auto m = p.state.load(0), v = p.state.load(1);
     options_.adam.average(m, v, rotated(g, left, right));
@@ -106,31 +108,31 @@ class Soap : public UpdateRule {
   }
 
   void average_factors(const at::Tensor& g, const Side& left, const Side& right) const {
-    if (left.on()) left.factor.lerp_(g.mm(g.t()), 1.0 - options_.shampoo_beta);
-    if (right.on()) right.factor.lerp_(g.t().mm(g), 1.0 - options_.shampoo_beta);
+    if (left.on()) left.factor.lerp_(g.matmul(g.mT()), 1.0 - options_.shampoo_beta);
+    if (right.on()) right.factor.lerp_(g.mT().matmul(g), 1.0 - options_.shampoo_beta);
   }
 
   static void begin(const Side& side) {
     if (!side.on()) return;
-    const auto shift = at::eye(side.factor.size(0), side.factor.options()) * 1e-30;
-    side.basis.copy_(std::get<1>(at::linalg_eigh(side.factor + shift)).flip({1}));
+    const auto shift = at::eye(side.factor.size(-1), side.factor.options()) * 1e-30;
+    side.basis.copy_(std::get<1>(at::linalg_eigh(side.factor + shift)).flip({-1}));
   }
 
   void refresh(const at::Tensor& m, const at::Tensor& v, const Side& left,
                const Side& right) const {
     m.copy_(rotated_back(m, left, right));
-    std::int64_t axis = 0;
-    for (const auto& each : {left, right}) {
-      if (each.on()) {
-        const auto along = each.basis.t().mm(each.factor.mm(each.basis)).diagonal();
-        const auto order = along.argsort(0, true);
-        v.copy_(v.index_select(axis, order));
-        const auto sorted = each.basis.index_select(1, order);
-        each.basis.copy_(std::get<0>(at::linalg_qr(each.factor.mm(sorted))));
-      }
-      ++axis;
-    }
+    if (left.on()) sort_and_turn(left, v, -2);
+    if (right.on()) sort_and_turn(right, v, -1);
     m.copy_(rotated(m, left, right));
+  }
+
+  // axis: that of v which belongs to the side.
+  static void sort_and_turn(const Side& side, const at::Tensor& v, std::int64_t axis) {
+    const auto turned = side.basis.mT().matmul(side.factor.matmul(side.basis));
+    const auto order = turned.diagonal(0, -2, -1).argsort(-1, true);
+    v.copy_(v.gather(axis, order.unsqueeze(-3 - axis).expand_as(v)));
+    const auto sorted = side.basis.gather(-1, order.unsqueeze(-2).expand_as(side.basis));
+    side.basis.copy_(std::get<0>(at::linalg_qr(side.factor.matmul(sorted))));
   }
 
   Options options_;
