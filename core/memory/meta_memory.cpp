@@ -16,6 +16,7 @@
 #include "core/memory/product_scratch.hpp"
 
 #include "core/base/checked_math.hpp"
+#include "core/base/dense_product.hpp"
 
 namespace blockwise {
 
@@ -65,6 +66,7 @@ struct MetaMemory::Guard {
 
   static std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& operation) {
     const std::string_view name = operation.name();
+    if (name == kDenseProduct) return begin_dense(operation);
     const std::size_t first = name == "aten::mm" ? 0 : 1;  // addmm: behind what is added
     if (first == 1 && name != "aten::addmm" && name != "aten::addmm_") return nullptr;
     const auto inputs = operation.inputs();
@@ -74,6 +76,14 @@ struct MetaMemory::Guard {
     const auto& b = inputs[first + 1].toTensor();
     if (!a.is_meta()) return nullptr;
     return std::make_unique<Scratch>(now->products.bytes(a, b));
+  }
+
+  static std::unique_ptr<at::ObserverContext> begin_dense(const at::RecordFunction& operation) {
+    const auto inputs = operation.inputs();
+    auto* const now = counter();
+    if (now == nullptr || inputs.size() < 2) return nullptr;
+    return std::make_unique<Scratch>(
+        now->products.bytes_of_dense(inputs[0].toTensor(), inputs[1].toTensor()));
   }
 
   // The result is there, the scratch not yet gone.

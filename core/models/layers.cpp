@@ -5,10 +5,12 @@
 #include <cmath>
 #include <limits>
 
+#include "core/base/dense_product.hpp"
 #include "core/base/error.hpp"
 #include "core/base/tensor_bits.hpp"
 #include "core/losses/twice_differentiable.hpp"
 #include "core/models/blocked_attention.hpp"
+#include "core/models/dense_linear.hpp"
 #include "core/models/fused_activations.hpp"
 #include "core/models/fused_rms_norm.hpp"
 #include "core/models/key_value_cache.hpp"
@@ -16,20 +18,36 @@
 
 namespace blockwise {
 
+namespace {
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  LinearKind kind, const ForwardContext& context) {
+  if (context.twice_differentiable) return at::linear(x, weight, bias);
+  if (kind == LinearKind::switchback) return switchback_linear(x, weight, bias);
+  const bool is_dense = context.cpu_kernels && is_dense_product(x, weight);
+  return is_dense ? dense_linear(x, weight, bias) : at::linear(x, weight, bias);
+}
+
+}  // namespace
+
 at::Tensor Linear::operator()(const at::Tensor& x, const ForwardContext& context) const {
   const auto type = context.autocast ? at::kBFloat16 : weight.scalar_type();
   const auto offset = bias.defined() ? bias.to(type) : bias;
-  const bool exact = kind == LinearKind::exact || context.twice_differentiable;
-  const auto y = exact ? at::linear(x.to(type), weight.to(type), offset)
-                       : switchback_linear(x.to(type), weight.to(type), offset);
+  const auto y = linear(x.to(type), weight.to(type), offset, kind, context);
   return context.autocast ? y : y.to(x.scalar_type());
 }
 
-// LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32.
+// LibTorch wants gain and bias of one dtype; in mixed precision only the gain stays float32. On the
+// CPU x may be bfloat16 beside them, on a GPU it may not.
 at::Tensor LayerNorm::operator()(const at::Tensor& x, const ForwardContext& context) const {
   if (context.twice_differentiable) {
     const auto y = twice_differentiable_normalization(x, eps, NormKind::layer) * gain;
     return bias.defined() ? y + bias : y;
+  }
+  const bool on_cpu = x.is_cpu() || (x.is_meta() && context.cpu_kernels);
+  if (!on_cpu && gain.scalar_type() != x.scalar_type()) {
+    const auto y = at::layer_norm(x, {x.size(-1)}, {}, {}, eps) * gain;
+    return (bias.defined() ? y + bias : y).to(x.scalar_type());
   }
   const auto offset = bias.defined() ? bias.to(gain.scalar_type()) : bias;
   return at::layer_norm(x, {x.size(-1)}, gain, offset, eps);
