@@ -1,9 +1,10 @@
 #include "core/base/cpu_quota.hpp"
 
-#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include "core/base/control_groups.hpp"
 
 namespace blockwise {
 namespace {
@@ -32,34 +33,12 @@ std::optional<double> quota_in(const fs::path& group) {
                   first_line(group / "cpu.cfs_period_us"));
 }
 
-// The smallest from the group up to where its hierarchy is mounted. In a container the group's
-// path may be the host's, of which nothing is seen here but the mount itself.
-std::optional<double> smallest_quota(const fs::path& mount, const std::string& group) {
-  std::optional<double> smallest = quota_in(mount);
-  fs::path path = mount;
-  for (const auto& part : fs::path(group).relative_path()) {
-    path /= part;
-    const auto quota = quota_in(path);
-    if (quota && (!smallest || *quota < *smallest)) smallest = quota;
-  }
-  return smallest;
-}
-
 }  // namespace
 
-// Lines "0::/path" of version 2 and "4:cpu,cpuacct:/path" of version 1.
 std::optional<double> cpu_quota(const fs::path& root) {
-  std::ifstream groups(root / "proc/self/cgroup");
   std::optional<double> smallest;
-  for (std::string line; std::getline(groups, line);) {
-    const auto first = line.find(':');
-    const auto second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const auto controllers = line.substr(first + 1, second - first - 1);
-    const bool of_cpu = ("," + controllers + ",").find(",cpu,") != std::string::npos;
-    if (!controllers.empty() && !of_cpu) continue;
-    const auto mount = root / "sys/fs/cgroup" / controllers;
-    const auto quota = smallest_quota(mount, line.substr(second + 1));
+  for (const auto& group : control_groups(root, "cpu")) {
+    const auto quota = quota_in(group);
     if (quota && (!smallest || *quota < *smallest)) smallest = quota;
   }
   return smallest;

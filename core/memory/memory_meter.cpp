@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "core/base/error.hpp"
+#include "core/memory/group_memory.hpp"
 
 namespace blockwise {
 
@@ -49,8 +50,10 @@ std::int64_t MemoryMeter::peak_allocated() const {
   return at::accelerator::getDeviceStats(device_.index()).allocated_bytes[all].peak;
 }
 
-std::int64_t available_bytes(const c10::Device& device) {
-  if (!device.is_cpu()) return 0;
+namespace {
+
+// Of the whole machine; 0 where it does not say.
+std::int64_t machine_memory() {
   std::ifstream file("/proc/meminfo");
   std::string key;
   std::int64_t kibibytes = 0;
@@ -58,6 +61,16 @@ std::int64_t available_bytes(const c10::Device& device) {
     if (key == "MemAvailable:") return kibibytes * 1024;
   }
   return 0;
+}
+
+}  // namespace
+
+std::int64_t available_bytes(const c10::Device& device) {
+  if (!device.is_cpu()) return 0;
+  const auto machine = machine_memory();
+  const auto group = group_memory();
+  if (!group) return machine;
+  return machine > 0 ? std::min(machine, *group) : *group;
 }
 
 void require_available(std::int64_t bytes, const c10::Device& device, const std::string& what,

@@ -33,7 +33,8 @@ class MemoryMeter {
 // Highest resident set of the process so far, bytes.
 std::int64_t peak_resident_bytes();
 
-// What this machine can give without swapping, bytes; 0 where it does not say.
+// What this machine, or the control groups of this process, can give without swapping, bytes; 0
+// where neither says.
 std::int64_t available_bytes(const c10::Device& device);
 
 // Throws InputError "WHAT: this takes 31.00 GiB, 7.50 GiB are available. Smaller: WAYS" where it is
