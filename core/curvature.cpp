@@ -76,7 +76,9 @@ Curvature::Curvature(const Model& model, ParameterStore& store, std::vector<Batc
   for (const auto& batch : batches_) {
     count += output_loss_.counted(batch.targets);
   }
-  require_input(count > 0, "{} batches without a target that counts", batches_.size());
+  require_input(count > 0,
+                "hessian.batches: of the {} batches that are measured a mask leaves no target",
+                batches_.size());
   count_ = at::full({}, count, store.master_options());
 }
 
@@ -150,7 +152,7 @@ at::Tensor Curvature::parameters() {
 const at::Tensor& Curvature::gradient() {
   if (gradient_.defined()) return gradient_;
   if (is_difference(method_)) return training_gradient();
-  const bool keep = method_ == ProductMethod::kept_graph;
+  const bool keep = keeps_graphs();
   lead(Request::gradient);
   auto sum = at::zeros_like(store_.parameters());
   for (const auto& batch : batches_) {
@@ -211,10 +213,11 @@ void Curvature::kept_product(const HessianProduct& product) {
 }
 
 void Curvature::exact_products(const std::vector<HessianProduct>& products) {
-  const bool keep = method_ == ProductMethod::kept_graph;
+  const bool keep = keeps_graphs();
   if (keep) gradient();
   lead(Request::hessian);
   if (leads()) {
+    ranks_->number_of_first(keep ? 1 : 0);
     ranks_->number_of_first(std::ssize(products));
     for (const auto& product : products) send(product.in, product.out, product.v);
   }
@@ -558,6 +561,7 @@ void Curvature::serve(Request request, RankService* beside) {
     plain_gradient();
   } else if (request == Request::hessian) {
     std::vector<Wanted> wanted;
+    keeps_hessian_graphs_ = ranks_->number_of_first(0) != 0;
     const auto count = ranks_->number_of_first(0);
     for (std::int64_t i = 0; i < count; ++i) wanted.push_back(receive());
     std::vector<HessianProduct> products;

@@ -88,6 +88,11 @@ class Curvature {
   Curvature(const Curvature&) = delete;
   Curvature& operator=(const Curvature&) = delete;
 
+  // Before anything is asked for that is no product with the Hessian: none will follow, so the loss
+  // and its gradient keep no graph for them, whose memory is most of kept_graph's. One that follows
+  // all the same has a fresh graph.
+  void leave_out_hessian_graphs() { keeps_hessian_graphs_ = false; }
+
   const ParameterStore& store() const { return store_; }
   double loss();
   // [all.size()], where curvature is measured; the store's own, where it has all of them.
@@ -150,6 +155,9 @@ class Curvature {
   void serve(Request request, RankService* beside);
   void add_ranks(const at::Tensor& values) const;
   void add_ranks(double& value) const;
+  bool keeps_graphs() const {
+    return method_ == ProductMethod::kept_graph && keeps_hessian_graphs_;
+  }
   Graph build_graph(const Batch& batch, bool create_graph);
   at::Tensor outputs(const Batch& batch, ForwardContext context) const;
   at::Tensor batch_loss(const Batch& batch, ForwardContext context) const;
@@ -182,6 +190,7 @@ class Curvature {
   ParameterStore& store_;
   std::vector<Batch> batches_;
   ProductMethod method_;
+  bool keeps_hessian_graphs_ = true;
   const OutputLoss& output_loss_;
   const Ranks* ranks_ = nullptr;
   std::unique_ptr<SharedDifferences> shared_;  // where ranks share the parameters

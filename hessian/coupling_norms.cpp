@@ -19,6 +19,21 @@ at::Tensor squared_norms(const std::vector<HessianPart>& parts, const ParameterS
   return at::tensor(squares, at::kDouble);
 }
 
+// y = H E_j z over all parameters.
+void product_with(Curvature& curvature, CurvatureKind kind, const HessianPart& part,
+                  const at::Tensor& z, const ParameterSubset& all, const at::Tensor& y) {
+  if (kind == CurvatureKind::hessian) {
+    curvature.hessian_product(part.subset, part.embed(z), all, y);
+    return;
+  }
+  const auto embedded = at::zeros_like(y);
+  const auto places = all.views(embedded), values = part.subset.views(part.embed(z));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    places[part.subset.parameters()[i]].copy_(values[i]);
+  }
+  CurvatureOperator(curvature, kind, all).apply(embedded, y);
+}
+
 at::Tensor unit_vector(std::int64_t size, std::int64_t k) {
   auto e = at::zeros({size}, at::kDouble);
   e[k] = 1.0;
@@ -40,7 +55,7 @@ std::vector<SampleMean> squared_coupling_norms(const std::vector<HessianPart>& p
     const auto z = plan.exact ? unit_vector(from.size(), k)
                               : signs(from.size(), plan.seed, static_cast<std::int64_t>(j), k);
     watch.leave_if_stopped();
-    curvature.hessian_product(from.subset, from.embed(z.to(y.options())), all, y);
+    product_with(curvature, plan.kind, from, z.to(y.options()), all, y);
     samples.push_back(squared_norms(parts, all, y));
     watch.tell();
   }

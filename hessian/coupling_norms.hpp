@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/statistics.hpp"
+#include "hessian/curvature_operators.hpp"
 #include "hessian/hessian_parts.hpp"
 #include "hessian/stoppable_operator.hpp"
 
@@ -14,6 +15,7 @@ struct CouplingPlan {
   std::int64_t products = 2;  // Rademacher vectors, at least 2
   bool exact = false;         // unit vectors instead: one product per element of the part
   std::uint64_t seed = 0;
+  CurvatureKind kind = CurvatureKind::hessian;  // of the matrix H
 };
 
 // ||H_ij||_F^2 of part j with every part i, among them its own; [parts]. E_j embeds part j:

@@ -11,6 +11,11 @@ namespace blockwise {
 
 enum class CurvatureKind { hessian, gauss_newton, fisher };
 
+// Before products with matrices of this kind alone.
+inline void measure_only(CurvatureKind kind, Curvature& curvature) {
+  if (kind != CurvatureKind::hessian) curvature.leave_out_hessian_graphs();
+}
+
 // A[s, s] for the tensors of a subset.
 class CurvatureOperator : public LinearOperator {
  public:

@@ -97,15 +97,17 @@ class SymmetryBuilder {
     add_norms(layer, index);
   }
 
-  // Norms of another width than the residual stream's, which is the longest.
+  // Norms beside the two that a layer has of the residual stream, or of another width than that,
+  // which is the longest.
   bool has_head_norms(const LayerView& layer) const {
-    std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), longest = 0;
+    std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), longest = 0, norms = 0;
     for (const auto i : layer.parameters()) {
       if (layout_.parameters()[i].role != ParameterRole::norm) continue;
+      ++norms;
       shortest = std::min(shortest, layout_.parameters()[i].size());
       longest = std::max(longest, layout_.parameters()[i].size());
     }
-    return longest > 0 && shortest < longest;
+    return longest > 0 && (shortest < longest || norms > 2);
   }
 
   // A norm is read by the matrices behind it that read the residual stream, up to the next norm.

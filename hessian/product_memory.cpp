@@ -27,6 +27,7 @@ ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
   const auto fixed = memory.allocated();
   memory.put_in_files(kind.files_from);
   Curvature curvature(*model, store, meta, kind.method);
+  measure_only(kind.curvature, curvature);
   const ParameterSubset all(store.layout());
   const CurvatureOperator a(curvature, kind.curvature, all);
   // Of differences the step comes first, as it does in a measurement: before there are vectors.
@@ -34,7 +35,8 @@ ProductMemory product_on_meta(const ModelSpec& spec, at::ScalarType dtype,
   const auto v = at::empty({a.columns()}, a.options());
   const auto y = at::empty_like(v);
   const auto vectors = static_cast<std::int64_t>(v.nbytes() + y.nbytes());
-  a.apply(v, y);  // makes what later ones keep
+  curvature.gradient();  // a measurement records the loss
+  a.apply(v, y);         // makes what later ones keep
   const auto resident = memory.allocated() + memory.allocated_in_files() - fixed - vectors;
   const auto first = memory.peak();
   memory.reset_peak();

@@ -227,18 +227,28 @@ SpectralDensity without_probe(const SpectralDensity& density, std::size_t k) {
   return rest;
 }
 
+// sqrt((n - 1) / n sum (x_(k) - mean)^2) = (n - 1) standard errors of the x_(k) without sample k.
+template <typename Without>
+double jackknife_error(std::size_t n, const Without& without) {
+  std::vector<double> left;
+  for (std::size_t k = 0; k < n; ++k) left.push_back(without(k));
+  return sample_mean(left).standard_error * static_cast<double>(n - 1);
+}
+
 }  // namespace
 
 double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
                             std::int64_t cells) {
-  const auto count = std::min(p.probes.size(), q.probes.size());
-  if (count < 2) return std::numeric_limits<double>::quiet_NaN();
-  std::vector<double> left;
-  for (std::size_t k = 0; k < count; ++k) {
-    left.push_back(jensen_shannon(without_probe(p, k), without_probe(q, k), cells));
+  const auto n = p.probes.size(), m = q.probes.size();
+  if (std::min(n, m) < 2) return std::numeric_limits<double>::quiet_NaN();
+  if (n == m) {  // probe k of both has the same start
+    return jackknife_error(n, [&](std::size_t k) {
+      return jensen_shannon(without_probe(p, k), without_probe(q, k), cells);
+    });
   }
-  // sqrt((n - 1) / n sum (x_(k) - mean)^2) = (n - 1) standard errors of the x_(k)
-  return sample_mean(left).standard_error * static_cast<double>(count - 1);
+  return std::hypot(
+      jackknife_error(n, [&](auto k) { return jensen_shannon(without_probe(p, k), q, cells); }),
+      jackknife_error(m, [&](auto k) { return jensen_shannon(p, without_probe(q, k), cells); }));
 }
 
 double condition_number(const Quadrature& spectrum, double left_out) {

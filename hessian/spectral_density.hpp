@@ -80,8 +80,9 @@ Estimate trace_of_function(const LinearOperator& a, const SpectrumIntegrand& f,
 // cells.
 double jensen_shannon(const SpectralDensity& p, const SpectralDensity& q, std::int64_t cells = 512);
 
-// Its standard error by the jackknife over probes: both without their probe k, for every k. NaN
-// where one of them has a single probe.
+// Its standard error by the jackknife over probes: both without their probe k, for every k, as
+// these may share a start; where they have different numbers of probes, first without those of one,
+// then without those of the other. NaN where one of them has a single probe.
 double jensen_shannon_error(const SpectralDensity& p, const SpectralDensity& q,
                             std::int64_t cells = 512);
 

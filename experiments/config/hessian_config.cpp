@@ -198,7 +198,8 @@ void TraceConfig::visit(FieldVisitor& v) {
 
 void DiagonalConfig::visit(FieldVisitor& v) {
   v.integer({"products",
-             "per part at most, for its diagonal and the norms of its rows, all written; 0: none"},
+             "of `spectrum`: per part at most, for its diagonal and the norms of its rows, all "
+             "written; 0: none"},
             products, {0, kLargeCount});
   v.real({"error", kStops}, error, {kNever, 1.0});
 }
@@ -238,9 +239,11 @@ void HessianConfig::visit(FieldVisitor& v) {
                                     ? ""
                                     : fmt::format("'{}' needs one above 0", name));
   }
-  v.check("spectral.functions", spectral.functions.empty() || lanczos.steps > 0 || exact
-                                    ? ""
-                                    : "they need Lanczos steps, lanczos.steps is 0");
+  const std::string without_spectra =
+      lanczos.steps > 0 || exact ? "" : "needs Lanczos steps, lanczos.steps is 0";
+  v.check("spectral.functions", spectral.functions.empty() ? "" : without_spectra);
+  v.check("preconditioning", preconditioning ? without_spectra : "");
+  v.check("distances", distances ? without_spectra : "");
 }
 
 bool matches_name(const Parameter& parameter, const std::string& pattern) {

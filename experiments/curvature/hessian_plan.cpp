@@ -92,6 +92,8 @@ std::vector<Blocks> vector_blocks(const HessianConfig& config, const HessianPart
   // Hutch++ and XTrace keep their sketches on the host in float64.
   if (config.trace.method != "hutchinson") kinds.push_back({bytes(2 * config.trace.products, 8)});
   if (config.diagonal.products > 0) kinds.push_back(with_vectors(0, kOfMeans, bytes(1, 8)));
+  // The share of the diagonal, then a second Lanczos beside Adam's scale.
+  if (config.preconditioning) kinds.push_back(with_vectors(basis, kOfMeans, bytes(1, 8)));
   return kinds;
 }
 
@@ -194,8 +196,12 @@ MeasurementPlan plan_measurement(const HessianConfig& config, const ParameterLay
   }
   plan.gradients = static_cast<double>(plan.products) *
                    product_cost(config.product_method(), config.curvature_kind());
-  std::set<std::vector<std::size_t>> subsets;
+  std::set<std::vector<std::size_t>> subsets;  // whose vectors have a step of differences
   for (const auto& part : plan.tables.parts) subsets.insert(part.subset.parameters());
+  if (plan.tables.symmetries.size() > 0) subsets.insert(ParameterSubset(layout).parameters());
+  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
+    if (wants_energies(config, layout.parameters()[i])) subsets.insert({i});
+  }
   plan.gradients += double(subsets.size()) * calibration_cost(config.product_method());
   return plan;
 }

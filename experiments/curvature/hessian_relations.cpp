@@ -14,7 +14,7 @@ namespace blockwise {
 
 HessianRows coupling_column(const MeasurementScope& scope, std::size_t j) {
   const CouplingPlan plan = {scope.config.couplings.products, scope.config.exact,
-                             scope.seed(ProbeStream::couplings)};
+                             scope.seed(ProbeStream::couplings), scope.config.curvature_kind()};
   const auto norms = squared_coupling_norms(scope.tables.parts, scope.curvature, j, plan,
                                             scope.watch("couplings"));
   HessianRows rows;

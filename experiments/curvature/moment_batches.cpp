@@ -7,17 +7,16 @@
 
 namespace blockwise {
 
-MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t count) {
-  return {count,
-          config.batches * config.batch_size,
-          1,
-          config.batch_size,
-          config.batch_size,
-          config.example_order()};
+MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t count,
+                                     std::int64_t sample) {
+  MomentBatches batches{count, 0, 1, config.batch_size, config.batch_size, config.example_order()};
+  const auto own = batches.of_group() * kMomentGroups * batches.size();
+  batches.first = (sample + 2) * config.batches * config.batch_size + sample * own;
+  return batches;
 }
 
 MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_length,
-                                 std::int64_t count) {
+                                 std::int64_t count, std::int64_t samples) {
   const auto& trainer = config.trainer;
   const auto micro = trainer.micro_batch_size * sequence_length;
   const auto tokens = trainer.global_batch_tokens == 0 ? micro : trainer.global_batch_tokens;
@@ -31,7 +30,7 @@ MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_
                         trainer.micro_batch_size,
                         config.hessian.batch_size,
                         config.hessian.example_order()};
-  const auto taken = config.hessian.batches * config.hessian.batch_size;
+  const auto taken = samples * config.hessian.batches * config.hessian.batch_size;
   batches.first = (taken + batches.size() - 1) / batches.size() * batches.size();
   return batches;
 }

@@ -9,14 +9,16 @@
 
 namespace blockwise {
 
-// `count` batches of hessian.batch_size, behind those of the Hessian.
-MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t count);
+// `count` batches of hessian.batch_size, behind those of the Hessian and of its further sample that
+// validates. Another `sample` is of others, as that of the Hessian is.
+MomentBatches hessian_moment_batches(const HessianConfig& config, std::int64_t count,
+                                     std::int64_t sample);
 
 // `count` batches as the run's optimizer sees them, of trainer.global_batch_tokens: the first ones
-// of its order that the Hessian's batches do not reach into. Throws InputError where
-// global_batch_tokens is no multiple of a micro-batch. hessian.batch_size examples at a time.
+// of its order that `samples` samples of the Hessian's batches do not reach into. Throws InputError
+// where global_batch_tokens is no multiple of a micro-batch. hessian.batch_size examples at a time.
 MomentBatches run_moment_batches(const RunConfig& config, std::int64_t sequence_length,
-                                 std::int64_t count);
+                                 std::int64_t count, std::int64_t samples);
 
 // Throws InputError where sequential data end before the last batch.
 void require_moment_examples(const MomentBatches& batches, const Dataset& data);

@@ -5,7 +5,7 @@
 
 namespace blockwise {
 
-// Thick restart or Spectra, as `eigensolver` says; adds rows and products. Returns false where it
+// Thick restart or Spectra, as `pairs.solver` says; adds rows and products. Returns false where it
 // was stopped; thick restart leaves its state and goes on with the same bits, Spectra starts again.
 bool find_eigenpairs(const MeasurementScope& scope, PartMeasurement& work);
 

@@ -70,11 +70,12 @@ void estimate_trace(const MeasurementScope& scope, PartMeasurement& work) {
 }
 
 void estimate_vectors(const MeasurementScope& scope, PartMeasurement& work) {
+  if (!scope.sinks.vectors) return;
   const auto found = diagonal_and_row_norms(
       work.kept, {scope.config.diagonal.products, scope.config.diagonal.error,
                   scope.seed(ProbeStream::diagonal)});
   work.summary.products += found.diagonal.products;
-  if (scope.sinks.vectors) scope.sinks.vectors(static_cast<std::size_t>(work.index), found);
+  scope.sinks.vectors(static_cast<std::size_t>(work.index), found);
 }
 
 }  // namespace blockwise

@@ -7,7 +7,7 @@
 namespace blockwise {
 
 // As long as some function's standard error is above the share of its value that was asked for
-// (`function_error`), and for the first 10 probes: the error of fewer is luck.
+// (`spectral.error`), and for the first 10 probes: the error of fewer is luck.
 bool wants_probe(const MeasurementScope& scope, const PartGroup& group);
 
 // tr f(H) = n mean of f over `density`, per function asked for. A spectrum that is not a density's
@@ -15,10 +15,11 @@ bool wants_probe(const MeasurementScope& scope, const PartGroup& group);
 void record_functions(const MeasurementScope& scope, PartMeasurement& work,
                       const SpectralDensity& density);
 
-// At most `trace_products` products.
+// At most `trace.products` products.
 void estimate_trace(const MeasurementScope& scope, PartMeasurement& work);
 
-// At most `diagonal_products` products; results go to the sink `vectors`.
+// At most `diagonal.products` products; results go to the sink `vectors`, without one nothing is
+// made.
 void estimate_vectors(const MeasurementScope& scope, PartMeasurement& work);
 
 }  // namespace blockwise

@@ -122,8 +122,9 @@ bool run_to_depth(const MeasurementScope& scope, const ProbeProcesses& probes) {
       },
       [&](std::int64_t) {
         go_on = !scope.stopped();
-        if (!go_on || all.front()->steps() % scope.config.lanczos.save_every == 0)
-          save(scope, probes);
+        // Of those that still go on: a part that is small is done sooner.
+        const auto steps = std::ranges::max(all, {}, &Lanczos::steps)->steps();
+        if (!go_on || steps % scope.config.lanczos.save_every == 0) save(scope, probes);
         return go_on;
       });
   return go_on;
@@ -177,6 +178,7 @@ bool run_probe(const MeasurementScope& scope, MeasurementProgress& progress, Par
       count_probe(scope, *work, found->second, progress.quadratures[work->index][p]);
     }
   }
+  if (probes.works.empty()) return true;  // a state that is there is of what comes later
   while (run_to_depth(scope, probes) && deepen(scope, probes)) {
   }
   // A stop that came with the last product leaves nothing undone.

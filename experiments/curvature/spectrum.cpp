@@ -269,6 +269,7 @@ struct PointCurvature {
     curvature =
         own ? std::make_unique<Curvature>(*model, *store, std::move(batches), method, ranks, owners)
             : std::make_unique<Curvature>(*model, *store, std::move(batches), method, ranks);
+    measure_only(config.hessian.curvature_kind(), *curvature);
   }
 };
 

@@ -8,6 +8,7 @@
 #include "core/memory/device.hpp"
 #include "core/memory/memory_meter.hpp"
 #include "experiments/config/config_text.hpp"
+#include "experiments/config/measured_hash.hpp"
 #include "experiments/config/run_data.hpp"
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_store.hpp"
@@ -20,6 +21,7 @@
 #include "experiments/partitions/partition_validation.hpp"
 #include "experiments/partitions/section_candidates.hpp"
 #include "hessian/dense.hpp"
+#include "hessian/evidence/partition_energies.hpp"
 
 namespace blockwise {
 namespace {
@@ -71,6 +73,22 @@ WorkCount measurements_work(const ResolvedDiscovery& discovery) {
   return work;
 }
 
+// Bytes beside products: of the elements that are searched the labels of every level, sums of the
+// diagonal and what a probe makes; or, at another time, groups of all second moments.
+std::int64_t bytes_beside_products(const ResolvedDiscovery& discovery) {
+  constexpr std::int64_t kOfProbe = 5, kOfMoments = 2;
+  const auto& layout = discovery.layout;
+  std::int64_t searched = 0;
+  for (const auto tensor : searched_tensors(layout)) searched += layout.parameters()[tensor].size();
+  const auto levels =
+      std::ssize(level_names(all_sections(discovery.config.discovery, discovery.layout)));
+  const auto probes = checked_product("bytes of labels and probes x parameters",
+                                      {8, levels + kDiagonalGroups + kOfProbe, searched});
+  const auto moments = checked_product("bytes of second moments x parameters",
+                                       {8, kMomentGroups + kOfMoments, layout.size()});
+  return std::max(discovery.config.hessian.exact ? 0 : probes, moments);
+}
+
 }  // namespace
 
 ResolvedDiscovery resolve_discovery(RunConfig given) {
@@ -87,15 +105,18 @@ ResolvedDiscovery resolve_discovery(RunConfig given) {
   require_measured_store(config, discovery.layout, device);
   require_examples(hessian, *discovery.data,
                    search.sample + (search.validation_vectors > 0 ? 2 : 1));
-  require_moment_examples(hessian_moment_batches(hessian, search.gradient_batches),
+  require_moment_examples(hessian_moment_batches(hessian, search.gradient_batches, search.sample),
                           *discovery.data);
   if (hessian.exact) require_small_matrices(discovery.layout);
   discovery.work = measurements_work(discovery);
   discovery.gradients = work_cost(discovery.work, hessian);
   discovery.memory = hessian_memory(config, *discovery.data);
+  discovery.memory.peak =
+      checked_sum("partition: bytes", discovery.memory.peak, bytes_beside_products(discovery));
   require_available(discovery.memory.peak, device, "partition", kSmallerProducts);
   require_room_for_vectors(config, device, discovery.memory.files);
   discovery.hash = config_hash(config);
+  discovery.measured = measured_hash(config);
   return discovery;
 }
 

@@ -13,6 +13,7 @@ namespace blockwise {
 struct ResolvedDiscovery {
   RunConfig config;
   std::string hash;
+  std::string measured;  // measured_hash(): what may be gone on from
   std::shared_ptr<const Dataset> data;
   ParameterLayout layout;
   WorkCount work;          // of all measurements, of condition numbers at most

@@ -23,8 +23,10 @@ std::unique_ptr<Curvature> DiscoveryPoint::curvature(std::int64_t further) const
   const auto sample = discovery.config.discovery.sample + further;
   auto batches = hessian_batches(hessian, *discovery.data, device, hessian.dtype(), sample);
   if (ranks.is_first()) lead_curvature(ranks, further);
-  return std::make_unique<Curvature>(*model, *store, std::move(batches), hessian.product_method(),
-                                     ranks);
+  auto curvature = std::make_unique<Curvature>(*model, *store, std::move(batches),
+                                               hessian.product_method(), ranks);
+  measure_only(hessian.curvature_kind(), *curvature);
+  return curvature;
 }
 
 CurvatureOperator DiscoveryPoint::matrices(Curvature& curvature) const {

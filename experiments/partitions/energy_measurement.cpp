@@ -125,10 +125,11 @@ std::unique_ptr<LinearOperator> searched_operator(const ResolvedDiscovery& disco
 void load_probes(const fs::path& state, const std::string& expected, PartitionProbes& probes) {
   const auto file = Hdf5File::open_for_reading(state);
   const auto hash = file.text_attribute(kGroup, "hash");
-  require_input(hash == expected,
-                "{}: a search with another configuration (hash {}, this one is {}). Give this "
-                "one another --output, or delete the file.",
-                state.string(), hash, expected);
+  require_input(
+      hash == expected,
+      "{}: a search with another configuration, on other data or of another model (hash {}, "
+      "this one is {}). Give this one another --output, or delete the file.",
+      state.string(), hash, expected);
   load_state(state, [&](const Hdf5File& same) { probes.load(Hdf5StateReader(same, kGroup)); });
 }
 
@@ -150,8 +151,8 @@ void measure_probes(const DiscoveryPoint& point, const fs::path& state, WorkMete
   for (const auto& name : names) levels.push_back(point.vectors.level(sections, name));
   PartitionProbes probes(metered, point.vectors.in_matrices(), std::move(levels),
                          discovery.config.discovery.code_plan());
-  if (input_exists(state.string())) load_probes(state, discovery.hash, probes);
-  const auto keep = [&] { save_probes(state, discovery.hash, probes); };
+  if (input_exists(state.string())) load_probes(state, discovery.measured, probes);
+  const auto keep = [&] { save_probes(state, discovery.measured, probes); };
   const bool finished = probes.run([&] { meter.advance("energies"); },
                                    [&] {
                                      keep();

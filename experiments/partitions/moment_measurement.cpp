@@ -13,7 +13,8 @@ namespace {
 
 MomentBatches batches_of(const ResolvedDiscovery& discovery) {
   const auto& config = discovery.config;
-  return hessian_moment_batches(config.hessian, config.discovery.gradient_batches);
+  return hessian_moment_batches(config.hessian, config.discovery.gradient_batches,
+                                config.discovery.sample);
 }
 
 // From several independent estimates of the second moment, of all parameters.

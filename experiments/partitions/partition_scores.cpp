@@ -275,9 +275,10 @@ std::optional<std::size_t> adam_mini_candidate(const SectionScores& section) {
 std::string discovery_report(const ParameterLayout& layout,
                              const std::vector<SectionScores>& sections, std::size_t width) {
   TextTable table({key_column("tensor"), text_column("role"), text_column("chosen"),
-                   value_column("score"), value_column("lift"), value_column("inside"),
-                   value_column("s/n"), detail_column("adam_mini"), detail_column("row"),
-                   detail_column("column"), detail_column("whole"), detail_column("slim_adam")});
+                   value_column("score"), value_column("lift ± s.e."),
+                   value_column("inside ± s.e."), value_column("s/n"), detail_column("adam_mini"),
+                   detail_column("row"), detail_column("column"), detail_column("whole"),
+                   detail_column("slim_adam")});
   for (const auto& section : sections) {
     if (!section.is_matrix) continue;
     const auto& chosen = section.candidates[section.chosen];

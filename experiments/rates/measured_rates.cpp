@@ -81,6 +81,7 @@ void measure_sample(const ResolvedRateSearch& search, const RatePoint& point, st
   const auto& hessian = search.config.hessian;
   lead_curvature(point.ranks, sample);
   auto curvature = curvature_of(search, point, sample);
+  measure_only(hessian.curvature_kind(), curvature);
   for (const auto& range : targets_by_tensor(search.targets)) {
     const auto number = search.targets[range.first].tensor;
     const ParameterSubset subset(search.layout, {number});
@@ -90,8 +91,9 @@ void measure_sample(const ResolvedRateSearch& search, const RatePoint& point, st
       meter.require_going();
       if (done.find({sample, target}) == nullptr) {
         const RestrictedOperator block(metered, search.targets[target].index.to(point.device));
-        const KeptProducts kept(block, products_path(search),
-                                fmt::format("{} sample {} target {}", search.hash, sample, target));
+        const KeptProducts kept(
+            block, products_path(search),
+            fmt::format("{} sample {} target {}", search.measured, sample, target));
         auto ends = curvature_ends(kept, search.config.search_lr.ends_options());
         // Of both ends.
         if (curvature.uses_differences())
@@ -139,7 +141,7 @@ void take_ends(const TargetEnds& samples, double damping, double tolerance, Meas
 void measure_curvature(const ResolvedRateSearch& search, const RatePoint& point, WorkMeter& meter,
                        std::vector<MeasuredRate>& rates) {
   const auto& config = search.config.search_lr;
-  SampleFile done(samples_path(search), search.hash, {config.samples, search.targets.size()});
+  SampleFile done(samples_path(search), search.measured, {config.samples, search.targets.size()});
   std::vector<TargetEnds> found(search.targets.size());
   for (std::int64_t sample = 0; sample < config.samples; ++sample) {
     measure_sample(search, point, sample, meter, done);

@@ -18,6 +18,7 @@ namespace blockwise {
 struct ResolvedRateSearch {
   RunConfig config;
   std::string hash;
+  std::string measured;  // measured_hash(): what may be gone on from
   std::shared_ptr<const Dataset> data;
   ParameterLayout layout;
   Partition partition;

@@ -37,10 +37,11 @@ SampleFile::SampleFile(std::string path, const std::string& hash, Size size)
     append(hash);
     return;
   }
-  require_input(line == hash,
-                "{}: a search with another configuration ({}, this one is {}). Give this one "
-                "another --output, or delete the file.",
-                path_, line, hash);
+  require_input(
+      line == hash,
+      "{}: a search with another configuration, on other data or of another model ({}, this "
+      "one is {}). Give this one another --output, or delete the file.",
+      path_, line, hash);
   while (std::getline(file, line)) take(line);
 }
 

@@ -24,10 +24,11 @@ struct KeyHeads : SmallCurvature {
                          {.each = PartKind::head, .roles = {ParameterRole::key}, .layers = {0, 1}});
   }
 
-  // ||H_ij||_F^2 of the dense Hessian.
-  std::vector<double> squared_norms(std::size_t j) const {
+  // ||H_ij||_F^2 of the dense matrix.
+  std::vector<double> squared_norms(std::size_t j,
+                                    CurvatureKind kind = CurvatureKind::hessian) const {
     const ParameterSubset all(store.layout());
-    const auto h = to_dense(CurvatureOperator(*curvature, CurvatureKind::hessian, all));
+    const auto h = to_dense(CurvatureOperator(*curvature, kind, all));
     std::vector<double> norms;
     for (const auto& part : parts) {
       std::vector<at::Tensor> rows;
@@ -58,6 +59,17 @@ TEST_CASE("Coupling norms: unit vectors give the matrix's, exactly") {
     CHECK(found[i].mean == Approx(expected[i]).epsilon(1e-10));  // sums in another order
     CHECK(found[i].standard_error == 0.0);
     CHECK(found[i].interval().low == found[i].mean);
+  }
+}
+
+TEST_CASE("Coupling norms: of the matrix that is asked for") {
+  const KeyHeads h;
+  for (const auto kind : {CurvatureKind::gauss_newton, CurvatureKind::fisher}) {
+    const auto expected = h.squared_norms(2, kind);
+    const auto found = squared_coupling_norms(h.parts, *h.curvature, 2, {2, true, 0, kind}, {});
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CHECK(found[i].mean == Approx(expected[i]).epsilon(1e-9));  // sums in another order
+    }
   }
 }
 

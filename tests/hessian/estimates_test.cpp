@@ -369,3 +369,31 @@ TEST_CASE("The error of a distance between spectra is its spread") {
   const auto one = spectral_density(a, {.steps = 30, .probes = 1});
   CHECK(std::isnan(jensen_shannon_error(one, one)));
 }
+
+// Every probe of both is left out once, also of the one that has more.
+TEST_CASE("The distance's error is that of two samples where numbers of probes differ") {
+  const DenseOperator a(at::diag(at::linspace(-1.0, 3.0, 40, at::kDouble)));
+  const DenseOperator b(at::diag(at::linspace(-2.0, 4.0, 40, at::kDouble)));
+  const auto p = spectral_density(a, {.steps = 10, .probes = 7, .seed = 1});
+  const auto q = spectral_density(b, {.steps = 10, .probes = 3, .seed = 2});
+  const auto variance = [](const std::vector<double>& left) {
+    const double n = double(left.size());
+    double mean = 0.0, sum = 0.0;
+    for (const double x : left) mean += x / n;
+    for (const double x : left) sum += (x - mean) * (x - mean);
+    return (n - 1.0) / n * sum;
+  };
+  std::vector<double> without_p, without_q;
+  for (std::size_t k = 0; k < 7; ++k) {
+    auto rest = p;
+    rest.probes.erase(rest.probes.begin() + std::ptrdiff_t(k));
+    without_p.push_back(jensen_shannon(rest, q));
+  }
+  for (std::size_t k = 0; k < 3; ++k) {
+    auto rest = q;
+    rest.probes.erase(rest.probes.begin() + std::ptrdiff_t(k));
+    without_q.push_back(jensen_shannon(p, rest));
+  }
+  CHECK(jensen_shannon_error(p, q) ==
+        Approx(std::sqrt(variance(without_p) + variance(without_q))).epsilon(1e-10));
+}

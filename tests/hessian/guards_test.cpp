@@ -86,6 +86,17 @@ TEST_CASE("With norms on heads only the value symmetry is claimed") {
   CHECK(worst(checks) < 1e-13);
 }
 
+// Their width tells nothing where it is the residual stream's.
+TEST_CASE("Norms on heads as wide as the model are told from those of the residual stream") {
+  SmallModel small = small_models()[3];
+  small.fields.update({{"qk_norm", true}, {"n_head", 1}});
+  Setup setup(small, at::kDouble);
+  Curvature curvature(*setup.model, *setup.store, {setup.batch});
+  const auto checks = check_symmetries(curvature, 100);
+  CHECK(checks.size() == 2);  // two layers, one value head
+  CHECK(worst(checks) < 1e-13);
+}
+
 TEST_CASE("Difference products pass at their own precision, a noisy operator is caught") {
   Setup setup(small_models()[0], at::kDouble);
   Curvature differences(*setup.model, *setup.store, {setup.batch},

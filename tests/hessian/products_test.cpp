@@ -13,6 +13,7 @@
 #include "hessian/dense.hpp"
 #include "hessian/product_memory.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/small_curvature.hpp"
 #include "tests/support/small_models.hpp"
 
 using namespace blockwise;
@@ -302,7 +303,7 @@ TEST_CASE("A bad objective is one error") {
   Setup setup(tiny_models()[0]);
   setup.batches[0].targets.fill_(kIgnoredTarget);
   CHECK_THROWS_WITH(setup.curvature(ProductMethod::kept_graph),
-                    Contains("1 batches without a target that counts"));
+                    Contains("of the 1 batches that are measured a mask leaves no target"));
   Setup infinite(tiny_models()[0]);
   {
     at::NoGradGuard no_grad;
@@ -339,9 +340,11 @@ TEST_CASE("The plan knows the memory of products") {
       Curvature curvature(*model, store, batches, method);
       const ParameterSubset all(store.layout());
       const CurvatureOperator a(curvature, kind, all);
+      measure_only(kind, curvature);
       if (is_difference(method)) curvature.difference_step(all);
       const auto v = at::ones({a.columns()});
       auto y = at::empty_like(v);
+      CHECK(curvature.loss() > 0.0);
       a.apply(v, y);
       a.apply(v, y);
       INFO("method " << static_cast<int>(method) << " kind " << static_cast<int>(kind));
@@ -349,6 +352,20 @@ TEST_CASE("The plan knows the memory of products") {
       CHECK(plan.peak >= plan.model + plan.resident);
     }
   }
+}
+
+TEST_CASE("Without graphs of the Hessian its products are what they are") {
+  SmallCurvature small;
+  Curvature without(*small.model, small.store, {small_batch(small.small)});
+  without.leave_out_hessian_graphs();
+  const ParameterSubset all(small.store.layout());
+  const auto v = at::randn({all.size()}, at::kDouble);
+  auto expected = at::empty_like(v), y = at::empty_like(v);
+  CHECK(without.loss() == small.curvature->loss());
+  small.curvature->hessian_product(all, v, all, expected);
+  without.hessian_product(all, v, all, y);
+  CHECK(at::allclose(y, expected, 1e-12, 1e-14));
+  CHECK(without.cost() == 1.0 + 3.0);  // the gradient, and a fresh graph's product
 }
 
 // What is as long as the parameters: weights, the gradients' buffer, the gradient and a copy of

@@ -75,8 +75,34 @@ TEST_CASE("Second moments take their examples in hessian.order") {
     document.set("hessian.order=sequential");
     return document.run_config();
   }();
-  CHECK(run_moment_batches(config, kLength, 4).order == ExampleOrder::sequential);
-  CHECK(hessian_moment_batches(config.hessian, 4).order == ExampleOrder::sequential);
+  CHECK(run_moment_batches(config, kLength, 4, 1).order == ExampleOrder::sequential);
+  CHECK(hessian_moment_batches(config.hessian, 4, 0).order == ExampleOrder::sequential);
+}
+
+TEST_CASE("Second moments, the Hessian's samples and other samples' moments share no example") {
+  HessianConfig config;
+  config.batches = 3;
+  config.batch_size = 2;
+  constexpr std::int64_t kHessian = 6;
+  using Range = std::pair<std::int64_t, std::int64_t>;
+  const auto moments = [&](std::int64_t sample) {
+    const auto batches = hessian_moment_batches(config, 10, sample);
+    return Range{batches.first,
+                 batches.first + batches.of_group() * kMomentGroups * batches.size()};
+  };
+  // Of a search: what it is of, what validates it, its moments.
+  for (const std::int64_t sample : {0, 1, 2}) {
+    const Range own{sample * kHessian, (sample + 2) * kHessian};
+    CHECK(moments(sample).first >= own.second);
+  }
+  CHECK(moments(1).first >= moments(0).second);
+  CHECK(moments(2).first >= moments(1).second);
+  // Behind all samples of a search for rates.
+  const Moments m;
+  auto run = m.run.config;
+  run.hessian.batches = 5;
+  run.hessian.batch_size = 4;
+  CHECK(run_moment_batches(run, kLength, 4, 3).first >= 3 * 5 * 4);
 }
 
 TEST_CASE("Second moments of sequential data end with a sentence where the data end") {

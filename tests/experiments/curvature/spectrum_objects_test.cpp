@@ -223,7 +223,7 @@ TEST_CASE("The measured loss is the mean over targets that count") {
   CHECK((19.0 * some + 77.0 * others) / 96.0 == Approx(whole).epsilon(1e-6));
   CHECK(std::abs(some - others) > 1e-4);
   write([](std::size_t) { return false; });
-  CHECK_THAT(p.errors(what), Contains("without a target that counts"));
+  CHECK_THAT(p.errors(what), Contains("a mask leaves no target"));
 }
 
 TEST_CASE("Blocks by the names of tensors") {

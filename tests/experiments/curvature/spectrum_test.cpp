@@ -384,6 +384,10 @@ TEST_CASE("spectrum: bad input is one sentence") {
              Contains("damping") && Contains("'log_determinant' needs one above 0"));
   CHECK_THAT(error({"trace_products=3", "trace_method=xtrace"}),
              Contains("trace_products") && Contains("at least 4 products"));
+  for (const std::string key : {"preconditioning", "distances"}) {
+    CHECK_THAT(error({"lanczos_steps=0", key + "=true"}),
+               Contains("hessian." + key) && Contains("needs Lanczos steps"));
+  }
   CHECK_THAT(error({"batch_size=1000", "batches=100000"}), Contains("GiB are available"));
   CHECK_THAT(error({}, {"--model", (p.folder / "nothing").string()}), Contains("no such model"));
   REQUIRE(p.run({"train"}).exit_code == 0);
