@@ -53,12 +53,13 @@ void require_disjoint(const Files& first, const std::string& first_text, const F
 
 // A folder or a pattern that takes more than was meant would train on the validation text. One and
 // the same file for both is a wish that somebody wrote down.
-void require_apart(const TokenOptions& o, const Files& train, const Files& validation) {
-  if (train.size() == 1 && validation.size() == 1) return;
-  require_disjoint(train, fmt::format("the training files ({})", o.train), validation,
-                   fmt::format("the validation files ({}); name them apart, for example with the "
-                               "patterns train*.bin and validation*.bin",
-                               o.validation));
+void require_apart(const TokenOptions& o, const Files& train, const Files& judged,
+                   const std::string& judged_text) {
+  if (train.size() == 1 && judged.size() == 1) return;
+  require_disjoint(train, fmt::format("the training files ({})", o.train), judged,
+                   judged_text +
+                       "; name them apart, for example with the patterns train*.bin and "
+                       "validation*.bin");
 }
 
 // A test set that a run trained on, or was chosen by, tests nothing: here a wish counts less.
@@ -310,11 +311,13 @@ class TokenDatasetSpec : public DatasetSpec {
 
   std::unique_ptr<Dataset> open(std::uint64_t seed) const override {
     SplitFiles files{require_files(options_.train), require_files(options_.validation), {}, {}};
-    require_apart(options_, files.train, files.validation);
+    require_apart(options_, files.train, files.validation,
+                  fmt::format("the validation files ({})", options_.validation));
     std::vector<Files> all = {files.train, files.validation};
     for (const auto& [name, place] : options_.validations) {
       files.further.push_back(require_files(place));
-      require_apart(options_, files.train, files.further.back());
+      require_apart(options_, files.train, files.further.back(),
+                    fmt::format("the files of data.validations.{} ({})", name, place));
     }
     files.test = test_files(options_, files.train, files.validation);
     all.insert(all.end(), files.further.begin(), files.further.end());

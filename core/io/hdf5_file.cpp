@@ -81,6 +81,8 @@ struct Hdf5File::Handle {
 
   void put_attribute(const std::string& object, const std::string& name, hid_t type,
                      const void* value);
+  void put_attribute(const std::string& object, const std::string& name, hid_t type, hid_t space,
+                     const void* values);
   void put_text_attribute(const std::string& object, const std::string& name,
                           std::string_view text);
   std::string attribute_text(hid_t attribute, const std::string& what) const;
@@ -113,6 +115,7 @@ struct Hdf5File::Handle {
   void create_group(const std::string& path);
   bool is_group(const std::string& name) const;
   void copy_group(const Handle& source, const std::string& path);
+  bool copy_soft_link(const Handle& source, const std::string& path);
   void copy_object(const Handle& source, const std::string& path);
   void copy_attribute(const Handle& source, const std::string& path, hsize_t index);
 
@@ -246,13 +249,18 @@ hid_t Hdf5File::Handle::readable(hid_t result, const std::string& object) const 
 
 void Hdf5File::Handle::put_attribute(const std::string& object, const std::string& name, hid_t type,
                                      const void* value) {
+  put_attribute(object, name, type, SpaceId(H5Screate(H5S_SCALAR)), value);
+}
+
+void Hdf5File::Handle::put_attribute(const std::string& object, const std::string& name, hid_t type,
+                                     hid_t space, const void* values) {
   const auto what = fmt::format("{} attribute '{}'", object, name);
   ObjectId target(written(H5Oopen(file, object.c_str(), H5P_DEFAULT), what));
   if (H5Aexists(target, name.c_str()) > 0) written(H5Adelete(target, name.c_str()), what);
-  const SpaceId scalar(H5Screate(H5S_SCALAR));
   AttributeId attribute(
-      written(H5Acreate2(target, name.c_str(), type, scalar, H5P_DEFAULT, H5P_DEFAULT), what));
-  written(H5Awrite(attribute, type, value), what);
+      written(H5Acreate2(target, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT), what));
+  const bool has_values = H5Sget_simple_extent_npoints(space) > 0;
+  if (has_values) written(H5Awrite(attribute, type, values), what);
   written(attribute.close(), what);
   written(target.close(), what);
 }
@@ -454,7 +462,20 @@ bool Hdf5File::Handle::is_group(const std::string& name) const {
   return H5Iget_type(object) == H5I_GROUP;
 }
 
+// A link by name, which may lead nowhere; what it leads to is copied where it lies.
+bool Hdf5File::Handle::copy_soft_link(const Handle& source, const std::string& name) {
+  H5L_info_t info;
+  source.readable(H5Lget_info(source.file, name.c_str(), &info, H5P_DEFAULT), name);
+  if (info.type != H5L_TYPE_SOFT) return false;
+  std::vector<char> target(info.u.val_size + 1, '\0');
+  source.readable(H5Lget_val(source.file, name.c_str(), target.data(), target.size(), H5P_DEFAULT),
+                  name);
+  written(H5Lcreate_soft(target.data(), file, name.c_str(), H5P_DEFAULT, H5P_DEFAULT), name);
+  return true;
+}
+
 void Hdf5File::Handle::copy_object(const Handle& source, const std::string& name) {
+  if (copy_soft_link(source, name)) return;
   if (source.is_group(name)) {
     create_group(name);
     return copy_group(source, name);
@@ -478,12 +499,13 @@ void Hdf5File::Handle::copy_attribute(const Handle& source, const std::string& o
   char name[256] = "";
   source.readable(H5Aget_name(attribute, sizeof(name), name), object);
   const TypeId type(source.readable(H5Aget_type(attribute), name));
-  if (H5Tis_variable_str(type) > 0) {
-    return put_text_attribute(object, name, source.attribute_text(attribute, name));
-  }
-  std::vector<std::byte> value(H5Aget_storage_size(attribute));
-  source.readable(H5Aread(attribute, type, value.data()), name);
-  put_attribute(object, name, type, value.data());
+  const SpaceId space(source.readable(H5Aget_space(attribute), name));
+  const auto count = source.readable(H5Sget_simple_extent_npoints(space), name);
+  std::vector<std::byte> values(static_cast<std::size_t>(count) * H5Tget_size(type));
+  if (count > 0) source.readable(H5Aread(attribute, type, values.data()), name);
+  put_attribute(object, name, type, space, values.data());
+  // Of texts of any length HDF5 has allocated the texts.
+  if (count > 0) H5Dvlen_reclaim(type, space, H5P_DEFAULT, values.data());
 }
 
 Hdf5File::Hdf5File(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}

@@ -61,7 +61,7 @@ class Quadratic : public Model {
       points_.push_back(store.tensor(tensor_name(b)));
       roots.push_back(root(o, b));
     }
-    head_.weight = at::block_diag(roots).to(store.parameters().options());
+    head_.weight = at::block_diag(roots).to(store.master_options());
   }
 
   at::Tensor features(const at::Tensor& inputs, ForwardContext&) const override {

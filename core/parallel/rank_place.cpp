@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <string_view>
 
 #include "core/base/error.hpp"
 
@@ -69,12 +70,25 @@ std::string address_of(const Environment& environment, const Launcher& launcher,
   return "127.0.0.1";
 }
 
+// Slurm's pmi2 plugin sets the names of mpirun beside its own, and none that tells whether all
+// processes are on one machine: srun's do.
+bool is_of_srun(const Environment& environment, const Launcher& launcher) {
+  return std::string_view(launcher.rank) == "PMI_RANK" && environment.has("SLURM_PROCID") &&
+         environment.text("SLURM_PROCID") == environment.text("PMI_RANK") &&
+         environment.text("SLURM_STEP_NUM_TASKS") == environment.text("PMI_SIZE");
+}
+
 }  // namespace
+
+void forget_launcher(const std::function<void(const char*)>& unset) {
+  for (const auto& launcher : kLaunchers) unset(launcher.size);
+}
 
 RankPlace rank_place(const EnvironmentLookup& lookup) {
   const Environment environment(lookup);
   for (const auto& launcher : kLaunchers) {
     if (!environment.has(launcher.rank) || !environment.has(launcher.size)) continue;
+    if (is_of_srun(environment, launcher)) continue;
     RankPlace place;
     place.size = environment.number(launcher.size, 1, kMostRanks);
     place.rank = environment.number(launcher.rank, 0, place.size - 1);

@@ -29,6 +29,11 @@ using EnvironmentLookup = std::function<const char*(const char*)>;
 // that all processes are on it; port 29500, under Slurm 20000 + job number modulo 20000. Throws
 // InputError naming the variable for a number that is none or out of range, and where processes on
 // several machines have no MASTER_ADDR.
+// What srun's plugin pmi2 sets beside its own is srun's.
 RankPlace rank_place(const EnvironmentLookup& environment);
+
+// For a process whose children are no ranks of the launcher's: takes what makes them such out of
+// the environment. unset: takes a variable out.
+void forget_launcher(const std::function<void(const char*)>& unset);
 
 }  // namespace blockwise

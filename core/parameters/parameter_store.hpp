@@ -60,11 +60,10 @@ class ParameterStore {
   // where gradients are released, and 2 bytes for each element that has a copy, whose master takes
   // what its format says; split masters take float32 memory for the largest tensor, too. Throws
   // InputError for a tensor that is kept by a name which the layout does not have, for split
-  // masters on a CUDA device in a build without its compiler, where the device has less memory than
-  // that, before any of it is taken, for paging on a CUDA device or of masters that have nothing
-  // beside the weight, and what PagedFile throws.
-  // With own masters: those, and instead of copies all that the model computes with; of layers on
-  // demand nothing before they are opened.
+  // masters on a CUDA device in a build without its compiler, where there is less memory on the CPU
+  // than that, before any of it is taken, for paging on a CUDA device or of masters that have
+  // nothing beside the weight, and what PagedFile throws. With own masters: those, and instead of
+  // copies all that the model computes with; of layers on demand nothing before they are opened.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
                  Gradients gradients = Gradients::kept, std::optional<OwnMasters> own = {});

@@ -9,7 +9,7 @@
 namespace blockwise {
 namespace {
 
-std::vector<std::size_t> all_blocks(const ParameterLayout& layout) {
+std::vector<std::size_t> all_parameters(const ParameterLayout& layout) {
   std::vector<std::size_t> parameters(layout.parameters().size());
   std::iota(parameters.begin(), parameters.end(), std::size_t{0});
   return parameters;
@@ -18,7 +18,7 @@ std::vector<std::size_t> all_blocks(const ParameterLayout& layout) {
 }  // namespace
 
 ParameterSubset::ParameterSubset(const ParameterLayout& layout)
-    : ParameterSubset(layout, all_blocks(layout)) {}
+    : ParameterSubset(layout, all_parameters(layout)) {}
 
 ParameterSubset::ParameterSubset(const ParameterLayout& layout, std::vector<std::size_t> parameters)
     : parameters_(std::move(parameters)) {

@@ -57,12 +57,12 @@ std::string section_text(const PartitionSection& section, const Evidence& eviden
   std::string out =
       fmt::format("      - {{rows: [{}, {}], role: {}, rule: {}, structure: {}{}",
                   section.row_begin, section.row_begin + section.rows, role_name(section.role),
-                  section.rule, structure_text(section.structure), merged_text(section));
+                  yaml_word(section.rule), structure_text(section.structure), merged_text(section));
   if (!evidence.empty()) {
     std::string numbers;
     for (const auto& [key, value] : evidence) {
       if (!std::isfinite(value)) continue;
-      numbers += fmt::format("{}{}: {:.6g}", numbers.empty() ? "" : ", ", key, value);
+      numbers += fmt::format("{}{}: {:.6g}", numbers.empty() ? "" : ", ", yaml_word(key), value);
     }
     out += fmt::format(",\n         evidence: {{{}}}", numbers);
   }

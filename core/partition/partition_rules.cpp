@@ -194,8 +194,4 @@ Partition with_rules(const ParameterLayout& layout, const Partition& partition,
   return Partition(layout, std::move(name), std::move(tensors));
 }
 
-std::string partition_report(const ParameterLayout& layout, const Partition& partition) {
-  return partition_table(layout, partition);
-}
-
 }  // namespace blockwise

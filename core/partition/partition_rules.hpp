@@ -59,7 +59,4 @@ Partition make_partition(const ParameterLayout& layout, const std::string& rule,
 Partition with_rules(const ParameterLayout& layout, const Partition& partition,
                      const std::map<ParameterRole, std::string>& by_role);
 
-// Table: tensor, role, rule, structure, blocks, elements per block, values held; and the totals.
-std::string partition_report(const ParameterLayout& layout, const Partition& partition);
-
 }  // namespace blockwise

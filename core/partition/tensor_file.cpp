@@ -1,6 +1,7 @@
 #include "core/partition/tensor_file.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <set>
@@ -183,10 +184,19 @@ std::string quoted_yaml(std::string text) {
   return "'" + text + "'";
 }
 
+std::string yaml_word(const std::string& text) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) || c == '_'; };
+  // A word that YAML reads as something else begins otherwise, or is one of few.
+  const bool is_word = !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) &&
+                       std::ranges::all_of(text, plain);
+  const bool is_nothing = text == "null" || text == "Null" || text == "NULL";
+  return is_word && !is_nothing ? text : quoted_yaml(text);
+}
+
 std::string provenance_text(const std::vector<std::pair<std::string, std::string>>& provenance) {
   std::string out = "provenance:\n";
   for (const auto& [key, value] : provenance) {
-    out += fmt::format("  {}: {}\n", key, quoted_yaml(value));
+    out += fmt::format("  {}: {}\n", yaml_word(key), quoted_yaml(value));
   }
   return out;
 }

@@ -73,8 +73,10 @@ class TensorFileReader {
 std::vector<std::pair<std::string, std::string>> read_provenance_section(
     const std::filesystem::path& path);
 
-// Text between single quotes, and a provenance section, as such files have them.
+// Text between single quotes; one word as it is, and all else between quotes; and a provenance
+// section, as such files have them.
 std::string quoted_yaml(std::string text);
+std::string yaml_word(const std::string& text);
 std::string provenance_text(const std::vector<std::pair<std::string, std::string>>& provenance);
 
 }  // namespace blockwise

@@ -61,7 +61,9 @@ void copy_companion_files(const fs::path& from, const fs::path& to) {
   for (const auto& name : companion_file_names()) {
     if (!input_exists(from / name)) continue;
     const InputFile regular(from / name);
-    fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
+    fs::remove(to / name);  // a copy of a read-only file is one, too
+    fs::copy_file(from / name, to / name);
+    fs::permissions(to / name, fs::perms::owner_write, fs::perm_options::add);
     sync_path(to / name);
   }
 }

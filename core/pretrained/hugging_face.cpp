@@ -269,9 +269,14 @@ std::vector<NamedTensors> split_into_shards(const NamedTensors& tensors,
   return shards;
 }
 
-void write_shard(const fs::path& path, NamedTensors tensors, at::ScalarType dtype) {
-  for (auto& [name, tensor] : tensors) tensor = tensor.to(dtype).contiguous();
-  write_safetensors(path, tensors, {{"format", "pt"}});
+// One tensor at a time in the type of the file.
+void write_shard(const fs::path& path, const NamedTensors& tensors, at::ScalarType dtype) {
+  std::vector<LateTensor> late;
+  for (const auto& [name, tensor] : tensors) {
+    late.push_back({name, tensor.sizes().vec(), dtype,
+                    [tensor, dtype] { return tensor.to(dtype).contiguous(); }});
+  }
+  write_safetensors(path, late, {{"format", "pt"}});
 }
 
 void write_weights(const fs::path& folder, const NamedTensors& tensors,

@@ -154,6 +154,16 @@ nlohmann::ordered_json rope_parameters(const LlamaOptions& o) {
   return rope;
 }
 
+// The file has one number for the positions that training saw and for those that are read.
+void require_stretched(const LlamaOptions& o) {
+  const auto& s = o.rope_scaling;
+  require_input(
+      o.sizes.block_size <= stretched(s.original_positions, s.factor),
+      "model.block_size is {}, and rope_scaling's original_positions {} times factor {} is "
+      "less: Hugging Face's dynamic scaling has no such context",
+      o.sizes.block_size, s.original_positions, s.factor);
+}
+
 }  // namespace
 
 // What is in rope_scaling alone has its base beside it, for whoever edits it.
@@ -165,6 +175,7 @@ void write_rotary(const LlamaOptions& o, nlohmann::ordered_json& config) {
   // dynamic stretches beyond max_position_embeddings.
   if (o.rope_scaling.kind == "dynamic") {
     config["max_position_embeddings"] = o.rope_scaling.original_positions;
+    require_stretched(o);
   }
   rope["rope_theta"] = o.rope_theta;
   config["rope_parameters"] = rope;

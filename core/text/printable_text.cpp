@@ -82,7 +82,9 @@ std::string name_problem(std::string_view name) {
   if (name.size() > kLongestName) {
     return fmt::format("a name of {} bytes, at most {} are allowed", name.size(), kLongestName);
   }
-  if (name.find('/') != std::string_view::npos) return "a name cannot hold '/'";
+  if (name.find('/') != std::string_view::npos) {
+    return fmt::format("'{}': a name cannot hold '/'", printable(name));
+  }
   if (name == "." || name == "..") return fmt::format("'{}' is no name: it is a folder's", name);
   if (printable(name) != name) {
     return fmt::format("'{}': a name cannot hold control characters or bytes that are no UTF-8",

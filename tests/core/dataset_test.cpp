@@ -142,6 +142,7 @@ TEST_CASE("A pattern that takes validation text for training is refused") {
   CHECK_THAT(open(all, one), Contains("validation.bin: is in the training files"));
   CHECK_THAT(open(all, all), Contains("train.bin: is in the training files"));
   CHECK(open((folder / "train*.bin").string(), one) == "no error");
+  CHECK_THAT(open(all, one), Contains("validation files (" + one + ")"));
   CHECK(open((folder / "train.bin").string(), (folder / "train.bin").string()) == "no error");
 }
 

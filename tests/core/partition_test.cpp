@@ -2,6 +2,7 @@
 // number of blocks is the closed form.
 #include "core/partition/partition.hpp"
 
+#include "core/partition/partition_report.hpp"
 #include "core/partition/partition_rules.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/small_models.hpp"
@@ -232,7 +233,7 @@ TEST_CASE("Ragged tiles count their remainders") {
 TEST_CASE("The report names tensor, role, rule, blocks and the share of AdamW's values") {
   const auto layout = small_models()[4].spec()->layout();
   const auto partition = make_partition(layout, "adam_mini", {{ParameterRole::key, "factored"}});
-  const auto report = partition_report(layout, partition);
+  const auto report = partition_table(layout, partition);
   CHECK(std::count(report.begin(), report.end(), '\n') ==
         static_cast<std::ptrdiff_t>(layout.parameters().size()) + 2);
   CHECK_THAT(report, Contains("model.layers.0.self_attn.q_proj.weight"));

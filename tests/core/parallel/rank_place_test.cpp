@@ -45,6 +45,21 @@ TEST_CASE("ranks: the environment of each launcher", "[parallel]") {
                {"SLURM_STEP_NUM_NODES", "1"},
                {"SLURM_JOB_ID", "40007"}},
               2, 3, "127.0.0.1", 20007);
+  // With its plugin pmi2 srun sets mpirun's names, too.
+  check_place({{"SLURM_PROCID", "1"},
+               {"SLURM_STEP_NUM_TASKS", "2"},
+               {"SLURM_STEP_NUM_NODES", "1"},
+               {"SLURM_JOB_ID", "5"},
+               {"PMI_RANK", "1"},
+               {"PMI_SIZE", "2"}},
+              1, 2, "127.0.0.1", 20005);
+  // mpirun in a job of one task is mpirun.
+  check_place({{"SLURM_PROCID", "0"},
+               {"SLURM_STEP_NUM_TASKS", "1"},
+               {"PMI_RANK", "1"},
+               {"PMI_SIZE", "2"},
+               {"MASTER_ADDR", "h"}},
+              1, 2, "h", 29500);
   // One of torchrun's below one of Slurm's: the inner launcher counts.
   check_place({{"SLURM_PROCID", "0"},
                {"SLURM_STEP_NUM_TASKS", "1"},
@@ -85,4 +100,13 @@ TEST_CASE("ranks: what is no place is an error with its variable", "[parallel]")
   CHECK_THROWS_WITH(
       placed({{"SLURM_PROCID", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_STEP_NUM_NODES", "2"}}),
       Contains("srun started 2 processes"));
+}
+
+TEST_CASE("ranks: what a process forgets its children do not see", "[parallel]") {
+  Variables variables = {
+      {"RANK", "1"},     {"WORLD_SIZE", "2"}, {"SLURM_PROCID", "1"}, {"SLURM_STEP_NUM_TASKS", "4"},
+      {"PMI_RANK", "0"}, {"PMI_SIZE", "4"},   {"MASTER_ADDR", "h"},  {"SLURM_JOB_ID", "5"}};
+  forget_launcher([&](const char* name) { variables.erase(name); });
+  CHECK(placed(variables).is_alone());
+  CHECK(variables.count("SLURM_JOB_ID") == 1);
 }

@@ -79,6 +79,21 @@ struct Written {
 
 }  // namespace
 
+// What somebody called a rule or a number of evidence must be read where it was written.
+TEST_CASE("Partition files: names with the signs of YAML come back as they are") {
+  const auto layout = small_models()[0].spec()->layout();
+  const TemporaryFolder folder;
+  for (const std::string rule : {"by hand, twice", "a: b", "it's", "}", "#1", "null", "- x", "7"}) {
+    INFO(rule);
+    auto tensors = make_partition(layout, "adam_mini", {}).tensors();
+    tensors[0].sections[0].rule = rule;
+    PartitionFile file{Partition(layout, "mixed", std::move(tensors)), {{rule, rule}}, {}};
+    write_file_atomically(folder / "a.yaml", partition_text(layout, file));
+    const auto read = read_partition(folder / "a.yaml", layout);
+    CHECK(read.partition.tensors()[0].sections[0].rule == rule);
+  }
+}
+
 TEST_CASE("A partition file is read as it was written") {
   const Written w;
   const auto read = w.read(w.text);
