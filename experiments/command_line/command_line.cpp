@@ -82,6 +82,16 @@ const CLI::App* parsed_verb(const CLI::App& program) {
                                verb->get_name(), error.what()));
 }
 
+// What a shell makes of a variable that is not set, for example; as an option's value it would read
+// like the option's absence.
+void refuse_empty_words(const CLI::App& verb) {
+  for (const auto* option : verb.get_options()) {
+    if (option->get_expected_min() == 0 || std::ranges::count(option->results(), "") == 0) continue;
+    throw InputError(fmt::format("{0}: {1} is empty; `blockwise {0} --help` shows what it takes",
+                                 verb.get_name(), option->get_name()));
+  }
+}
+
 // Whether what is asked for is printed already; else the verbs' options hold what was said.
 bool is_answered(CLI::App& program, int argc, char** argv) {
   if (argc < 2) {
@@ -100,6 +110,7 @@ bool is_answered(CLI::App& program, int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     refuse(program, error);
   }
+  if (const auto* verb = parsed_verb(program)) refuse_empty_words(*verb);
   return false;
 }
 

@@ -9,9 +9,9 @@
 namespace blockwise {
 
 // In the order in which all of them are listed.
-inline constexpr std::array kListTopics = {"optimizers", "models",  "data",    "schedules",
-                                           "partitions", "trainer", "hessian", "discovery",
-                                           "search_lr",  "sweep"};
+inline constexpr std::array kListTopics = {"optimizers", "rates",      "models",    "data",
+                                           "schedules",  "partitions", "trainer",   "parallel",
+                                           "hessian",    "discovery",  "search_lr", "sweep"};
 
 struct ListOptions {
   std::string topic;  // all where it is empty

@@ -1,5 +1,7 @@
 #include "experiments/command_line/report_options.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <limits>
@@ -26,6 +28,10 @@ void add_options(CLI::App& verb, ReportOptions& options) {
     const auto words = confirm->results();
     const bool named = std::ranges::any_of(words, [](const auto& word) { return !word.empty(); });
     if (!named) options.seeds.clear();
+    for (const auto seed : options.seeds) {
+      if (std::ranges::count(options.seeds, seed) == 1) continue;
+      throw CLI::ValidationError("--confirm", fmt::format("the seed {} stands there twice", seed));
+    }
   });
 }
 

@@ -28,7 +28,11 @@ bool is_one_of(const VerbOptions& options) {
 void require_shared_work(const VerbOptions& options) {
   if (is_one_of<TrainOptions, SpectrumOptions>(options)) return;
   if (is_one_of<PartitionOptions, SearchLrOptions>(options)) return;
-  if (is_one_of<ListOptions, PlanOptions, ReportOptions, CurvesOptions>(options)) return;
+  if (is_one_of<ListOptions, PlanOptions, CurvesOptions>(options)) return;
+  const auto* report = std::get_if<ReportOptions>(&options);
+  if (report != nullptr && !report->confirm) return;
+  // They share the members by claims, and a member is a run of one process.
+  if (is_one_of<SweepOptions>(options)) return forget_launcher(::unsetenv);
   const auto size = rank_place(::getenv).size;
   require_input(size == 1,
                 "a launcher started {} processes of this verb: train, spectrum, partition and "

@@ -132,45 +132,36 @@ void list_partitions() {
   }
 }
 
-void list_trainer() {
-  fmt::print("trainer\n");
-  TrainerConfig config;
+// What is asked for depends on the method.
+void list_rates() {
+  fmt::print("rates (optimizer.rates)\n");
+  for (const std::string method : {"uniform", "by_role", "blockwise_lr", "llr"}) {
+    fmt::print("  with method: {}\n", method);
+    RateConfig config;
+    config.method = method;
+    FieldPrinter printer;
+    config.visit(printer);
+  }
+}
+
+template <typename Section>
+void list_section(const char* name, Section config = {}) {
+  fmt::print("{}\n", name);
   FieldPrinter printer;
   config.visit(printer);
 }
 
-void list_hessian() {
-  fmt::print("hessian\n");
-  HessianConfig config;
-  FieldPrinter printer;
-  config.visit(printer);
-}
-
-void list_discovery() {
-  fmt::print("discovery\n");
-  DiscoveryConfig config;
-  FieldPrinter printer;
-  config.visit(printer);
-}
-
-void list_search_lr() {
-  fmt::print("search_lr\n");
-  RateSearchConfig config;
-  FieldPrinter printer;
-  config.visit(printer);
-}
-
-void list_sweep() {
-  fmt::print("sweep\n");
-  SweepConfig config;
-  FieldPrinter printer;
-  config.visit(printer);
-}
+void list_trainer() { list_section<TrainerConfig>("trainer"); }
+void list_parallel() { list_section<ParallelConfig>("parallel"); }
+void list_hessian() { list_section<HessianConfig>("hessian"); }
+void list_discovery() { list_section<DiscoveryConfig>("discovery"); }
+void list_search_lr() { list_section<RateSearchConfig>("search_lr"); }
+void list_sweep() { list_section<SweepConfig>("sweep"); }
 
 // In the order of the topics.
 constexpr std::array<void (*)(), kListTopics.size()> kPrinters = {
-    list_optimizers, list_models,  list_data,      list_schedules, list_partitions,
-    list_trainer,    list_hessian, list_discovery, list_search_lr, list_sweep};
+    list_optimizers, list_rates,    list_models,  list_data,      list_schedules, list_partitions,
+    list_trainer,    list_parallel, list_hessian, list_discovery, list_search_lr, list_sweep};
 
 }  // namespace
 

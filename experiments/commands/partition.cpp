@@ -163,8 +163,9 @@ int partition_command(const PartitionOptions& options) {
   if (options.dry_run) return 0;
   print_note(thread_note(discovery.config.trainer.threads));
   if (discovery.config.discovery.by_loss()) print_note(jobs_note(options.jobs));
-  install_stop_handlers("product, or this step of each trial");
+  // A signal before they have met ends the process: there is nothing yet to be kept.
   const Ranks ranks(place, timeout);
+  install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {
     const auto units = discovery.work.units;

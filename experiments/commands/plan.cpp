@@ -51,9 +51,14 @@ struct Fit {
   }
 };
 
-std::optional<Fit> fit_of(const MemoryPlan& plan, const PlanOptions& options) {
+// Of the process that makes the run, or of each of several.
+std::optional<Fit> fit_of(const MemoryPlan& plan, const RunConfig& config,
+                          const PlanOptions& options) {
   if (options.device_memory.empty()) return std::nullopt;
-  return Fit{plan.peak_bytes + kMostBesideTensors, device_bytes(options.device_memory)};
+  const auto peak = options.ranks > 1
+                        ? plan_communication(plan, config, cluster_of(options)).peak_bytes
+                        : plan.peak_bytes;
+  return Fit{peak + kMostBesideTensors, device_bytes(options.device_memory)};
 }
 
 std::int64_t planned_device(const PlanOptions& options) {
@@ -127,7 +132,7 @@ void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOpti
   others.add({fmt::format("devices of {:.4g} GiB, all sharded", gibibytes),
               device_text(devices_all_sharded(plan, device))});
   fmt::print("{}\n{}", memory.text(width), others.text(width));
-  if (const auto fit = fit_of(plan, options)) print_words("\n" + fit->text() + "\n");
+  if (const auto fit = fit_of(plan, config, options)) print_words("\n" + fit->text() + "\n");
 }
 
 std::string seconds_text(double seconds) {
@@ -185,7 +190,7 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
                          {"optimizer_bytes", of.optimizer_bytes},
                          {"peak_bytes", of.peak_bytes}};
   }
-  if (const auto fit = fit_of(plan, options)) {
+  if (const auto fit = fit_of(plan, config, options)) {
     word["needed_bytes"] = fit->needed;
     word["fits"] = fit->fits();
   }
@@ -212,7 +217,7 @@ int run_verb(const PlanOptions& options) {
     print_table(config, plan, options);
     if (options.ranks > 1) print_communication(config, plan, options);
   }
-  const auto fit = fit_of(plan, options);
+  const auto fit = fit_of(plan, config, options);
   return fit && !fit->fits() ? kExitFailed : kExitFinished;
 }
 

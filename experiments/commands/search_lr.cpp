@@ -131,8 +131,9 @@ int search_lr_command(const SearchLrOptions& options) {
   if (options.dry_run) return 0;
   print_note(thread_note(search.config.trainer.threads));
   if (search.config.search_lr.by_trials()) print_note(jobs_note(options.jobs));
-  install_stop_handlers("product, or this step of each trial");
+  // A signal before they have met ends the process: there is nothing yet to be kept.
   const Ranks ranks(place, timeout);
+  install_stop_handlers("product, or this step of each trial");
   RateSearchOutcome outcome;
   {
     Progress bar("rates", search.units());

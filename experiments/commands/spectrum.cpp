@@ -93,7 +93,7 @@ RunConfig read_config(const SpectrumOptions& options) {
                  "--sequence-length");
   }
   if (options.models.size() > 1) {
-    document.set("hessian.models", nlohmann::json(options.models).dump(), "--model");
+    document.set("hessian.models", json_text(options.models), "--model");
   }
   set("hessian.precision", options.precision, "--precision");
   if (options.exact) document.set("hessian.exact", "true", "--exact");
@@ -175,11 +175,13 @@ std::string with_interval(double value, double low, double high) {
   return fmt::format("{:.4g} [{:.4g}, {:.4g}]", value, low, high);
 }
 
-// A Ritz value that has not converged bounds the eigenvalue from inside the spectrum.
-std::string pair_text(const EigenvalueRow* row, bool largest) {
+// A Ritz value that has not converged bounds the eigenvalue from inside the spectrum, but of
+// products by differences, which are not quite those of one matrix.
+std::string pair_text(const EigenvalueRow* row, bool largest, bool by_differences) {
   if (row == nullptr) return "-";
   if (row->converged == 0) {
-    return fmt::format("{} {:.4g} not converged", largest ? ">=" : "<=", row->value);
+    const auto* relation = by_differences ? "about" : largest ? ">=" : "<=";
+    return fmt::format("{} {:.4g} not converged", relation, row->value);
   }
   const double residual = std::isnan(row->residual) ? row->residual_bound : row->residual;
   return residual > 0.0 ? fmt::format("{:.5g} ± {:.1g}", row->value, residual)
@@ -203,11 +205,12 @@ void print_copies(const SpectrumOutcome& outcome, const HessianConfig& config) {
   if (!missed) return;
   if (config.pairs.solver == "thick_restart") {
     print_words(
-        "copies of eigenvalues that repeat may be missing: eigen_products ended the search\n");
+        "copies of eigenvalues that repeat may be missing: hessian.pairs.products ended the "
+        "search\n");
   } else {
     print_words(
         "eigenvalues are those that one random start sees: one that repeats is listed once "
-        "(eigensolver thick_restart finds the copies)\n");
+        "(hessian.pairs.solver thick_restart finds the copies)\n");
   }
 }
 
@@ -226,13 +229,14 @@ void print_table(const SpectrumOutcome& outcome, const HessianConfig& config, st
   const bool several = outcome.tables.points.size() > 1;
   if (several) columns.insert(columns.begin(), key_column("step"));
   TextTable table(std::move(columns));
+  const bool by_differences = is_difference(config.product_method());
   for (const auto& row : outcome.rows.summary) {
     const auto& part = outcome.tables.parts[static_cast<std::size_t>(row.part)];
     std::vector<std::string> cells = {
         part.name,
         fmt::format("{}", part.size()),
-        pair_text(end_of(outcome, row, false), false),
-        pair_text(end_of(outcome, row, true), true),
+        pair_text(end_of(outcome, row, false), false, by_differences),
+        pair_text(end_of(outcome, row, true), true, by_differences),
         with_interval(row.trace, row.trace_low, row.trace_high),
         std::isnan(row.noise) ? "-" : fmt::format("{:.1e}", row.noise)};
     if (several) cells.insert(cells.begin(), fmt::format("{}", row.step));
@@ -254,8 +258,9 @@ std::string function_text(const FunctionRow& row) {
   auto text = with_interval(row.value, row.low, row.high);
   if (row.probes == 1) text += ", one probe";
   if (row.converged == 0) {
-    text += fmt::format(", not converged: the quadrature may be off by {:.2g}; more lanczos_steps",
-                        row.quadrature_error);
+    text += fmt::format(
+        ", not converged: the quadrature may be off by {:.2g}; more hessian.lanczos.steps",
+        row.quadrature_error);
   } else if (is_a_bound(row)) {
     text += fmt::format(", a bound: the quadrature may be off by {:.2g}", row.quadrature_error);
   }
@@ -355,8 +360,9 @@ int spectrum_command(SpectrumOptions options) {
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
   print_note(thread_note(spectrum.config.trainer.threads));
-  install_stop_handlers("product");
+  // A signal before they have met ends the process: there is nothing yet to be kept.
   const Ranks ranks(place, timeout);
+  install_stop_handlers("product");
   SpectrumOutcome outcome;
   {
     Progress bar("products", spectrum.plan.measurement.products * std::ssize(spectrum.points));

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -47,14 +49,16 @@ void print_plan(const ResolvedRun& run, std::size_t width) {
 }
 
 // For a sweep that reads this process's output: "progress STEP LOSS TOKENS_PER_SECOND", five a
-// second.
+// second. Where the sweep is gone nobody reads, and the run goes on.
 StepObserver line_observer() {
+  std::signal(SIGPIPE, SIG_IGN);
   auto last = std::make_shared<std::chrono::steady_clock::time_point>();
   return [last](const StepRecord& row) {
     const auto now = std::chrono::steady_clock::now();
     if (now - *last < std::chrono::milliseconds(200)) return;
     *last = now;
-    fmt::print("progress {} {} {}\n", row.step, row.loss, row.tokens_per_second);
+    const auto line = fmt::format("progress {} {} {}\n", row.step, row.loss, row.tokens_per_second);
+    std::fwrite(line.data(), 1, line.size(), stdout);
     std::fflush(stdout);
   };
 }
@@ -119,8 +123,9 @@ int train_command(const TrainOptions& options) {
   if (!options.progress_lines && place.rank == 0) {
     print_note(thread_note(run.config.trainer.threads));
   }
-  install_stop_handlers("step");
+  // A signal before they have met ends the process: there is nothing yet to be kept.
   const Ranks ranks(place, std::chrono::seconds(run.config.parallel.timeout_seconds));
+  install_stop_handlers("step");
   if (!ranks.is_first()) return exit_code_of(train(run, {}, ranks).state);
   // The observer dies, and with it the bar, before the outcome is printed.
   const auto outcome = train(run,

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <set>
@@ -25,6 +26,31 @@ std::string bounds_text(const RealBounds& b) {
   return text;
 }
 
+// Whether the text is a number, of more digits than fit.
+template <typename Number>
+bool overflows(const YAML::Node& node) {
+  if (!node.IsScalar()) return false;
+  const auto& text = node.Scalar();
+  const char* first = text.data() + (text.starts_with('+') ? 1 : 0);
+  const char* last = text.data() + text.size();
+  Number value{};
+  const auto result = std::from_chars(first, last, value);
+  return result.ec == std::errc::result_out_of_range && result.ptr == last;
+}
+
+// A value as it was written where YAML reads it back from `place`, the value itself or a list of
+// it, otherwise in quotes: it is read once more where it is set.
+std::string value_text(const std::string& value, const std::string& place) {
+  try {
+    const auto again = YAML::Load(place);
+    const bool is_list = again.IsSequence() && again.size() == 1;
+    const auto read = is_list ? again[0] : again;
+    if (read.IsScalar() && read.Scalar() == value && !value.empty()) return value;
+  } catch (const YAML::Exception&) {
+  }
+  return yaml_text(value);
+}
+
 class YamlReader : public FieldVisitor {
  public:
   explicit YamlReader(const YamlDocument::Tree& tree) : tree_(tree) { push(tree.root, ""); }
@@ -33,6 +59,9 @@ class YamlReader : public FieldVisitor {
     const auto node = scalar(field);
     if (!node) return;
     double parsed = 0.0;
+    if (overflows<double>(*node)) {
+      fail(*node, field, fmt::format("{} is beyond the numbers of 64 bits", shown(*node)));
+    }
     if (!parse_number(node->Scalar(), parsed) || std::isnan(parsed)) {
       fail(*node, field, fmt::format("{} is not a number", shown(*node)));
     }
@@ -96,7 +125,7 @@ class YamlReader : public FieldVisitor {
     for (const auto& entry : *node) {
       const auto name = new_name(entry.first, field, values);
       if (const auto problem = name_problem(name); !problem.empty()) {
-        fail(entry.first, field, fmt::format("the name {}", problem));
+        fail(entry.first, field, problem);
       }
       if (!entry.second.IsScalar() || entry.second.Scalar().empty()) {
         fail(entry.second, field, fmt::format("'{}': {} is not a text", name, shown(entry.second)));
@@ -256,14 +285,14 @@ class YamlReader : public FieldVisitor {
   }
 
   std::string any_value(const YAML::Node& node, const Field& field) const {
-    if (node.IsScalar()) return node.Scalar().empty() ? "''" : node.Scalar();
+    if (node.IsScalar()) return value_text(node.Scalar(), node.Scalar());
     if (!node.IsSequence()) {
       fail(node, field, fmt::format("{} where a value is expected", shown(node)));
     }
     std::vector<std::string> parts;
     for (const auto& part : node) {
       if (!part.IsScalar()) fail(part, field, fmt::format("{} in a list of values", shown(part)));
-      parts.push_back(part.Scalar());
+      parts.push_back(value_text(part.Scalar(), fmt::format("[{}]", part.Scalar())));
     }
     return fmt::format("[{}]", fmt::join(parts, ", "));
   }
@@ -322,7 +351,10 @@ class YamlReader : public FieldVisitor {
                                const IntegerBounds& bounds) {
     std::int64_t parsed = 0;
     if (!node.IsScalar() || !parse_number(node.Scalar(), parsed)) {
-      fail(node, field, fmt::format("{} is not a whole number", shown(node)));
+      fail(node, field,
+           overflows<std::int64_t>(node) ? fmt::format("{} is out of bounds, {} to {} are allowed",
+                                                       shown(node), bounds.min, bounds.max)
+                                         : fmt::format("{} is not a whole number", shown(node)));
     }
     if (parsed < bounds.min || parsed > bounds.max) {
       fail(

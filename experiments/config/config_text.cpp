@@ -4,36 +4,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string_view>
 #include <utility>
 
 #include "core/io/input_file.hpp"
 #include "core/io/sha256.hpp"
 #include "core/partition/tensor_file.hpp"
+#include "experiments/config/yaml_tree.hpp"
 
 namespace blockwise {
 namespace {
-
-// A plain scalar where YAML reads it back as the same text, otherwise in double quotes.
-std::string yaml_text(const std::string& text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '-' || c == '.' || c == '/';
-  }) && text.front() != '-';
-  const bool reads_as_nothing = text == "null" || text == "Null" || text == "NULL";
-  if (plain && !reads_as_nothing) return text;
-  std::string out(1, '"');
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-      continue;
-    }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  out += '"';
-  return out;
-}
 
 // Shortest text that reads back as the same double; with a point before the exponent, which
 // YAML 1.1 readers ask for.

@@ -11,6 +11,7 @@
 #include "core/pretrained/llm_c.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/resolved_run.hpp"
+#include "experiments/config/run_source.hpp"
 #include "experiments/records/checkpoint.hpp"
 
 namespace blockwise {
@@ -55,9 +56,7 @@ Companions companions_of_run(const fs::path& run, const fs::path& data) {
 // Checkpoints of an earlier version leave it to the run's config.yaml.
 CheckpointModel model_of(const fs::path& run, const fs::path& checkpoint) {
   if (auto model = checkpoint_model(checkpoint)) return std::move(*model);
-  auto document = YamlDocument::load(run / "config.yaml");
-  document.set("model.from", "''", "an opened run");
-  const auto config = document.run_config();
+  const auto config = config_of_run(run);
   return {config.model.spec->clone(), config.data.spec->folder().string()};
 }
 
@@ -154,8 +153,8 @@ LoadedModel load_model(const fs::path& path, at::Device device,
                        const std::optional<MixedPrecision>& mixed) {
   LoadedModel loaded{is_yaml(path) ? fresh_model(path) : open_model(path), nullptr, nullptr};
   print_notes(loaded.source);
-  loaded.store =
-      std::make_unique<ParameterStore>(loaded.source.spec->layout(), device, at::kFloat, mixed);
+  loaded.store = std::make_unique<ParameterStore>(loaded.source.spec->layout(), device, at::kFloat,
+                                                  mixed, Gradients::released);
   loaded.source.load(*loaded.store);
   loaded.model = loaded.source.spec->build(*loaded.store);
   return loaded;

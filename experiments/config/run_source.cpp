@@ -1,10 +1,11 @@
 #include "experiments/config/run_source.hpp"
 
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
 #include "core/base/error.hpp"
 #include "core/base/field_finder.hpp"
 #include "core/io/input_file.hpp"
+#include "experiments/config/yaml_tree.hpp"
 
 namespace blockwise {
 namespace {
@@ -31,8 +32,14 @@ class EvaluationFields : public FieldFinder {
 
 }  // namespace
 
+RunConfig config_of_run(const fs::path& run) {
+  auto document = YamlDocument::load(run / "config.yaml");
+  document.set("model.from", "''", "an opened run");
+  return document.run_config();
+}
+
 EvaluationSource evaluation_source(const fs::path& run) {
-  auto config = YamlDocument::load(run / "config.yaml").run_config();
+  const auto config = config_of_run(run);
   EvaluationSource source;
   EvaluationFields fields(source);
   config.data.spec->visit(fields);
@@ -61,12 +68,12 @@ YamlDocument run_document(const fs::path& run, const std::string& model) {
   auto document = YamlDocument::load(run / "config.yaml");
   document.forget_moved();
   set_model(document, model);
-  document.set("output", nlohmann::json(run.string()).dump(), "--model");
+  document.set("output", yaml_text(run.string()), "--model");
   return document;
 }
 
 void set_model(YamlDocument& document, const std::string& model) {
-  document.set("model", nlohmann::json({{"from", model}}).dump(), "--model");
+  document.set("model", fmt::format("{{from: {}}}", yaml_text(model)), "--model");
 }
 
 }  // namespace blockwise

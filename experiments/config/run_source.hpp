@@ -23,6 +23,10 @@ std::string model_title(const std::filesystem::path& model);
 // where the folder has no config.yaml.
 YamlDocument run_document(const std::filesystem::path& run, const std::string& model);
 
+// The configuration that the run's folder keeps. What the run started from (model.from) need not be
+// there any more: the file has every size. Throws InputError where the folder has no config.yaml.
+RunConfig config_of_run(const std::filesystem::path& run);
+
 // What a run evaluates on: files, their format, and the tokens of a window.
 struct EvaluationSource {
   std::string tokens;

@@ -70,6 +70,7 @@ struct Problem {
 Problem read_list(const DomainText& text, ParameterDomain& domain) {
   domain.values = text.value.empty() ? text.values : std::vector<std::string>{text.value};
   if (!text.value.empty() && !text.values.empty()) return {"", "it has value and values"};
+  if (!text.min.empty() || !text.max.empty()) return {"", "it has values and a range"};
   const auto kind = text.value.empty() ? "categorical" : "constant";
   if (text.distribution.empty() || text.distribution == kind) return {"", ""};
   return {"distribution", fmt::format("'{}' goes with min and max, there is {}", text.distribution,
@@ -174,6 +175,9 @@ void check(FieldVisitor& v, const SweepConfig& sweep) {
   v.check("confirm.seeds", choosing_seed(sweep));
   v.check("run_cap", is_random && sweep.run_cap < 1
                          ? "method random needs run_cap, the number of configurations, at least 1"
+                         : "");
+  v.check("run_cap", !is_random && sweep.run_cap > 0
+                         ? "goes with method random; a grid has all combinations"
                          : "");
   v.check("baseline", unknown_baseline(sweep));
   v.check("", twice(sweep));

@@ -36,6 +36,10 @@ std::string join_path(const std::string& prefix, std::string_view name);
 // "'3'", "a section", "a list", "nothing".
 std::string shown(const YAML::Node& node);
 
+// The text as a YAML scalar: plain where that reads back as the same text, otherwise in double
+// quotes.
+std::string yaml_text(const std::string& text);
+
 // Whether the whole text is a number, in the C locale.
 template <typename Number>
 bool parse_number(const std::string& text, Number& value) {

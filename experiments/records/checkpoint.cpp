@@ -45,7 +45,9 @@ void write_marker(const fs::path& folder, std::int64_t step, const CheckpointCon
     marker["files"][file] = {{"bytes", mapped.bytes.size()},
                              {"sha256", sha256_of_mapped(mapped.bytes)}};
   }
-  write_file_atomically(folder / "checkpoint.json", marker.dump(2) + "\n");
+  // Names of data files need not be UTF-8, and their content is what they are known by.
+  constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+  write_file_atomically(folder / "checkpoint.json", marker.dump(2, ' ', false, kReplace) + "\n");
 }
 
 std::string advice(const fs::path& folder) {

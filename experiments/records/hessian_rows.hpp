@@ -132,7 +132,8 @@ struct Table<EigenvalueRow> {
       block_column<R>(),
       {"index", &R::index, "1", "0 largest, 1 second largest, -1 smallest, -2 second smallest"},
       {"value", &R::value, "1",
-       "eigenvalue where converged, otherwise one bound on it: from inside the spectrum"},
+       "eigenvalue where converged, otherwise one bound on it: from inside the spectrum, "
+       "of products by differences but for their error"},
       {"residual_bound", &R::residual_bound, "1", "Lanczos's bound on its distance to one"},
       {"residual", &R::residual, "1", "|Au - value u| by one more product"},
       {"converged", &R::converged, "1", "1: its residual is within the tolerance; -1: not known"}};

@@ -48,6 +48,13 @@ std::vector<std::string> named_loss_sets(const Hdf5File& file) {
   return file.has(kNames) ? file.text_column(kNames) : std::vector<std::string>();
 }
 
+std::int64_t rows_of_all_sets(const Hdf5File& file, std::int64_t evaluations) {
+  for (const auto& name : named_loss_sets(file)) {
+    evaluations = std::min(evaluations, file.rows(column_of(name)));
+  }
+  return evaluations;
+}
+
 void cut_named_losses(Hdf5File& file) {
   const auto rows = file.rows("/evaluations/step");
   for (const auto& name : named_loss_sets(file)) {

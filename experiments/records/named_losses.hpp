@@ -21,6 +21,9 @@ std::vector<double> in_order(const NamedLosses& losses, const std::vector<std::s
 // start_swmr().
 void add_named_losses(Hdf5File& file, const std::vector<std::string>& names);
 std::vector<std::string> named_loss_sets(const Hdf5File& file);
+// Of so many evaluations the first ones that all sets have: a writer that was killed may have left
+// some columns longer than others.
+std::int64_t rows_of_all_sets(const Hdf5File& file, std::int64_t evaluations);
 // As many rows as the evaluations have. Before start_swmr().
 void cut_named_losses(Hdf5File& file);
 // rows: of every evaluation the losses in the order of the names.

@@ -177,6 +177,8 @@ void require_run_file(const Hdf5File& file, const fs::path& path) {
 Hdf5File open_at(const fs::path& path, std::int64_t step, std::int64_t evaluated) {
   auto file = Hdf5File::open_for_appending(path);
   require_run_file(file, path);
+  keep_first_rows<EvaluationRecord>(file,
+                                    rows_of_all_sets(file, row_count<EvaluationRecord>(file)));
   keep_rows_up_to<EvaluationRecord>(file, evaluated);
   if (file.has(Table<TestRecord>::group)) keep_rows_up_to<TestRecord>(file, step);
   keep_hessian_rows_up_to(file, step);

@@ -68,10 +68,9 @@ std::optional<MemberClaim> MemberClaim::take(const fs::path& log, LeaseWatch& wa
     const bool is_taken = !locked && errno == EWOULDBLOCK;
     if (!is_taken && !is_still_at(claim.log_, log)) continue;
     const auto folder = log.parent_path();
-    if (is_taken || FolderLock::is_taken(folder)) {
-      watch.was_renewed = true;  // it goes with the process
-      return std::nullopt;
-    }
+    // Its own lock goes with a member. The folder's may be that of a report, for a moment.
+    if (is_taken) watch.was_renewed = true;
+    if (is_taken || FolderLock::is_taken(folder)) return std::nullopt;
     // Some network file systems have no such locks.
     const auto local = locked ? LocalHolders::gone : LocalHolders::unknown;
     claim.lease_ = Lease::take(folder, watch, local, length);

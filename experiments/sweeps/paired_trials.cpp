@@ -7,10 +7,10 @@ namespace blockwise {
 
 // Whether the budget covers what is new in it; then that is planned.
 bool PairedTrials::plan(const std::vector<Arm>& arms, std::int64_t seeds) {
-  std::vector<ArmSeed> added;
+  std::set<ArmSeed> added;  // arms may be the same
   for (const auto& arm : arms) {
     for (std::int64_t seed = 1; seed <= seeds; ++seed) {
-      if (!planned_.contains({arm.id, seed})) added.emplace_back(arm.id, seed);
+      if (!planned_.contains({arm.id, seed})) added.emplace(arm.id, seed);
     }
   }
   if (trials() + std::ssize(added) > limits_.budget) return false;

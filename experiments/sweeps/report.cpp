@@ -119,8 +119,7 @@ class RowBuilder {
         add_losses(run, seed);
         break;
       case RunState::diverged:
-        ++row_.seeds.diverged;
-        row_.courses[seed] = loss_course(run);
+        add_diverged(seed);
         break;
       case RunState::failed:
         ++row_.seeds.failed;
@@ -133,11 +132,16 @@ class RowBuilder {
     if (!run.steps.empty()) add_costs(run);
   }
 
+  // It came down to no loss, whatever it passed on its way.
+  void add_diverged(std::int64_t seed) {
+    ++row_.seeds.diverged;
+    row_.courses[seed] = {};
+  }
+
   void add_losses(const RunResult& run, std::int64_t seed) {
     const bool evaluated = !run.evaluations.empty();
     if (evaluated && !std::isfinite(run.evaluations.back().loss)) {
-      ++row_.seeds.diverged;
-      row_.courses[seed] = loss_course(run);
+      add_diverged(seed);
       return;
     }
     ++row_.seeds.finished;

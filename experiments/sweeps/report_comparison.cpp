@@ -50,6 +50,13 @@ void correct(std::vector<ReportRow>& rows, std::optional<PairedTest> ReportRow::
   for (std::size_t i = 0; i < compared.size(); ++i) compared[i]->*holm = adjusted[i];
 }
 
+// Of seeds that are left when others diverged: a difference, and no test, which would be of a
+// selection.
+std::optional<PairedTest> tested(std::optional<PairedTest> of_those_left, bool all) {
+  if (of_those_left && !all) of_those_left->p_value.reset();
+  return of_those_left;
+}
+
 }  // namespace
 
 void rank_rows(std::vector<ReportRow>& rows) { std::ranges::stable_sort(rows, ranks_before); }
@@ -62,8 +69,9 @@ void compare_rows(std::vector<ReportRow>& rows, std::size_t baseline) {
   for (auto& row : rows) {
     row.time_to_baseline = time_to_baseline(row.courses, baseline_courses);
     if (row.is_baseline) continue;
-    row.against_baseline = paired(row.final_losses, reference.final_losses);
-    row.test_against_baseline = paired(row.test_losses, reference.test_losses);
+    const bool all = row.seeds.diverged + reference.seeds.diverged == 0;
+    row.against_baseline = tested(paired(row.final_losses, reference.final_losses), all);
+    row.test_against_baseline = tested(paired(row.test_losses, reference.test_losses), all);
   }
   correct(rows, &ReportRow::against_baseline, &ReportRow::holm_p_value);
   correct(rows, &ReportRow::test_against_baseline, &ReportRow::test_holm_p_value);

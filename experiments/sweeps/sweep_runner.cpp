@@ -76,7 +76,7 @@ class Runner {
   SweepOutcome run() {
     collect_waiting();
     if (waiting_.empty()) return outcome_;
-    Progress progress("sweep " + sweep_.name, total_steps_, done_steps_);
+    Progress progress("sweep " + sweep_.name, total_steps_, steps_taken());
     while (!workers_.empty() || (!waiting_.empty() && !stop_())) {
       if (stop_()) {
         pass_on_stop();
@@ -98,9 +98,21 @@ class Runner {
       if (has_ended(member, result)) {
         count_over(member, result, nullptr);
       } else {
+        recorded_steps_[&member] = result.last_step;
         waiting_.push_back(&member);
       }
     }
+  }
+
+  // Of all members. What earlier processes took is there from the beginning, and says nothing about
+  // the time that is left.
+  std::int64_t steps_taken() const {
+    std::int64_t taken = done_steps_;
+    for (const auto* member : waiting_) taken += recorded_steps_.at(member);
+    for (const auto& worker : workers_) {
+      taken += std::max(worker.step(), recorded_steps_.at(&worker.member()));
+    }
+    return taken;
   }
 
   // As many as there is room for. Those that another process has stay in the queue, or are left to
@@ -233,17 +245,16 @@ class Runner {
   }
 
   void show(Progress& progress) const {
-    std::int64_t done = done_steps_;
     double rate = 0.0;
     std::string running;
     for (const auto& worker : workers_) {
-      done += worker.step();
       rate += worker.tokens_per_second();
       running += fmt::format("{}{} {:.3f}", running.empty() ? "" : ", ", worker.member().plan.id,
                              worker.loss());
     }
     const bool idle = workers_.empty();
-    progress.update(done, idle ? "" : fmt::format("{:.1f}k tok/s | {}", rate / 1000.0, running));
+    progress.update(steps_taken(),
+                    idle ? "" : fmt::format("{:.1f}k tok/s | {}", rate / 1000.0, running));
   }
 
   const SweepManifest& sweep_;
@@ -252,6 +263,7 @@ class Runner {
   std::int64_t threads_;
   std::vector<const SweepMember*> waiting_;
   std::map<const SweepMember*, LeaseWatch> watches_;
+  std::map<const SweepMember*, std::int64_t> recorded_steps_;  // when the sweep began
   std::vector<MemberProcess> workers_;
   std::int64_t total_steps_ = 0;
   std::int64_t done_steps_ = 0;

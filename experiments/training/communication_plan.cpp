@@ -4,8 +4,9 @@
 #include <numeric>
 
 #include "core/base/checked_math.hpp"
-#include "core/base/error.hpp"
 #include "core/parallel/bucket_exchange.hpp"
+#include "core/parallel/gradient_sum.hpp"
+#include "experiments/training/step_share.hpp"
 
 namespace blockwise {
 namespace {
@@ -55,10 +56,8 @@ std::int64_t received_bytes(const RunConfig& config, std::int64_t gradient_bytes
                   BucketExchange::kMostReceived * (config.parallel.bucket_mb << 20));
 }
 
-std::int64_t micro_batches_of_each(const RunConfig& config, std::int64_t ranks) {
-  const auto length = std::max<std::int64_t>(1, config.data.spec->stated_shape().sequence_length);
-  const auto micro_batch = config.trainer.micro_batch_size * length * ranks;
-  return std::max<std::int64_t>(1, config.trainer.global_batch_tokens / micro_batch);
+std::int64_t sequence_length(const RunConfig& config) {
+  return std::max<std::int64_t>(1, config.data.spec->stated_shape().sequence_length);
 }
 
 // Shares of the optimizer are consecutive elements of the model: of a bucket that is small beside
@@ -72,11 +71,21 @@ double sent_on(const MemoryPlan& plan, const RunConfig& config, std::int64_t ran
 }
 
 // Sent in a step, were all of it sent.
-double travelling_bytes(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks) {
-  const auto times = config.parallel.shares_gradients() ? micro_batches_of_each(config, ranks) : 1;
+double travelling_bytes(const MemoryPlan& plan, const RunConfig& config, std::int64_t ranks,
+                        std::int64_t micro_batches) {
+  const auto times = config.parallel.shares_gradients() ? micro_batches / ranks : 1;
   const double gradients = 4.0 * double(plan.parameters) * (1.0 + sent_on(plan, config, ranks));
   return double(times) * (gradients + double(collected_bytes(plan, config))) +
          double(handed_out_bytes(plan, config));
+}
+
+// The plan's gradients are those of one process that makes the whole step: more sums of several
+// micro-batches than each of `ranks` has.
+std::int64_t sums_less(const RunConfig& config, std::int64_t gradients, std::int64_t micro_batches,
+                       std::int64_t ranks) {
+  const auto order = config.parallel.order();
+  return (further_buffers(order, micro_batches) - further_buffers(order, micro_batches / ranks)) *
+         gradients;
 }
 
 double per_second(double amount, double rate) { return rate > 0.0 ? amount / rate : 0.0; }
@@ -86,19 +95,22 @@ double per_second(double amount, double rate) { return rate > 0.0 ? amount / rat
 CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& config,
                                      const Cluster& cluster) {
   const auto ranks = cluster.ranks;
-  const auto tokens = config.trainer.global_batch_tokens;
-  require_input(tokens % ranks == 0,
-                "--ranks {}: trainer.global_batch_tokens {} is not a multiple of it", ranks,
-                tokens);
+  const auto length = sequence_length(config);
+  const auto micro_batches = micro_batches_of(config, length, ranks);
+  const auto tokens = micro_batches * config.trainer.micro_batch_size * length;
   const auto gradients = 4 * plan.parameters;
   CommunicationPlan of;
-  of.sent_bytes = double(ranks - 1) / double(ranks) * travelling_bytes(plan, config, ranks);
+  of.sent_bytes =
+      double(ranks - 1) / double(ranks) * travelling_bytes(plan, config, ranks, micro_batches);
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);
   of.optimizer_bytes = own_optimizer_bytes(plan, config, ranks);
   const auto received = received_bytes(config, gradients, ranks);
   of.peak_bytes = plan.peak_bytes - plan.optimizer_bytes() + of.optimizer_bytes + received;
+  if (ranks > 1 && !config.parallel.shares_gradients()) {
+    of.peak_bytes -= sums_less(config, gradients, micro_batches, ranks);
+  }
   if (ranks > 1 && config.parallel.shares_gradients()) {
     of.peak_bytes += ceil_divide(gradients, ranks) + received - plan.gradient_bytes;
   }

@@ -167,6 +167,20 @@ Fork reopen_fork(const RunOrigin& origin, const WantedRun& wanted, const Paramet
   return fork;
 }
 
+namespace {
+
+// What was named when the run was started may have been removed since: only its name is left.
+void require_gone(const fs::path& folder, const RunOrigin& origin, const std::string& from) {
+  const auto named = fs::weakly_canonical(from), was = fs::weakly_canonical(origin.path);
+  const auto run = was.parent_path().parent_path();
+  require_input(named == was || named == run || named == run / was.filename(),
+                "{}: this folder holds a run that was started from {}, not from {}. Give the new "
+                "run another `output`",
+                folder.string(), origin.path, from);
+}
+
+}  // namespace
+
 void require_origin(const fs::path& folder, const RunIdentity& past, const std::string& from) {
   if (from.empty()) return;
   const auto& origin = past.history.origin;
@@ -175,6 +189,7 @@ void require_origin(const fs::path& folder, const RunIdentity& past, const std::
       "{}: this folder holds a run that was not started from {}. Give the new run another "
       "`output`",
       folder.string(), from);
+  if (!input_exists(from)) return require_gone(folder, *origin, from);
   // A run goes on after it was forked, and its newest checkpoint is another one.
   const auto checkpoint = find_checkpoint(from);
   const bool same_run = fs::weakly_canonical(checkpoint).parent_path() ==

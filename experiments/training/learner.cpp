@@ -16,34 +16,17 @@
 #include "experiments/curvature/hessian_batches.hpp"
 #include "experiments/curvature/measured_shares.hpp"
 #include "experiments/curvature/vectors_in_files.hpp"
+#include "experiments/training/step_share.hpp"
 
 namespace blockwise {
 namespace {
 
 // Of a step, of all processes. Throws InputError where they cannot be shared.
 std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::Device device) {
-  const auto& trainer = run.config.trainer;
-  const auto tokens = trainer.micro_batch_size * run.data->shape().sequence_length;
-  const auto count = trainer.global_batch_tokens / tokens;
-  if (ranks.is_alone()) return count;
-  require_input(count % ranks.size() == 0,
-                "{} processes, and a step has {} micro-batches (trainer.global_batch_tokens {} / "
-                "(micro_batch_size {} x sequence_length {})): each process takes equally many",
-                ranks.size(), count, trainer.global_batch_tokens, trainer.micro_batch_size,
-                run.data->shape().sequence_length);
-  const auto& parallel = run.config.parallel;
-  require_input(
-      !parallel.shares_gradients() || parallel.gradient_sum == "running" || count == ranks.size(),
-      "parallel.gradient_sum is pairwise, but with parallel.shard {} a process "
-      "with {} micro-batches keeps no gradient of each",
-      parallel.shard, count / ranks.size());
-  require_input(trainer.gradients == "kept",
-                "{} processes, but trainer.gradients is released: processes add up gradients that "
-                "are kept",
-                ranks.size());
-  require_input(device.is_cpu(), "{} processes on the device {}: several only on the CPU",
-                ranks.size(), device.str());
-  return count;
+  require_input(ranks.is_alone() || device.is_cpu(),
+                "{} processes on the device {}: several only on the CPU", ranks.size(),
+                device.str());
+  return blockwise::micro_batches_of(run.config, run.data->shape().sequence_length, ranks.size());
 }
 
 GradientSum::Options sum_options(const ParallelConfig& config, std::int64_t micro_batches,
@@ -381,6 +364,7 @@ void Learner::with_shared_curvature(const std::function<void(Curvature&)>& use) 
   const auto files = vectors_in_files(run_.config, run_.layout);
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
                       config.product_method(), ranks_, shares_.owners());
+  measure_only(config.curvature_kind(), curvature);
   use(curvature);
 }
 
@@ -401,6 +385,7 @@ void Learner::with_curvature(const std::function<void(Curvature&)>& use) const {
   const auto files = vectors_in_files(run_.config, run_.layout);
   Curvature curvature(*model, store, hessian_batches(config, *run_.data, device_, config.dtype()),
                       config.product_method(), ranks_);
+  measure_only(config.curvature_kind(), curvature);
   use(curvature);
 }
 

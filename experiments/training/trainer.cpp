@@ -400,7 +400,8 @@ void Run::record_failure(const std::string& message) noexcept {
 }
 
 RunOutcome outcome_of(const RunResult& result) {
-  RunOutcome outcome{result.state, result.last_step, 0.0, 0.0, result.message};
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  RunOutcome outcome{result.state, result.last_step, kNone, kNone, result.message};
   if (!result.steps.empty()) outcome.training_loss = result.steps.back().loss;
   if (!result.evaluations.empty()) outcome.validation_loss = result.evaluations.back().loss;
   return outcome;

@@ -62,6 +62,16 @@ TEST_CASE("Command line: what is missing and what is too much are named with the
   check_refused({"train"}, "train: config is required");
   check_refused({"report", "a", "b"}, "report: 'b' is one word too many");
   check_refused({"train", "x.yaml", "--threads", "5000"}, "--threads");
+  check_refused({"report", "a", "--confirm", "7", "8", "7"}, "the seed 7 stands there twice");
+}
+
+TEST_CASE("Command line: an empty word is no value") {
+  check_refused({"train", ""}, "train: config is empty");
+  check_refused({"train", "x.yaml", "--output", ""}, "train: --output is empty");
+  check_refused({"sweep", "x.yaml", "--output="}, "sweep: --output");
+  check_refused({"spectrum", "x.yaml", "--model", "a", "--model", ""},
+                "spectrum: --model is empty");
+  check_refused({"data", "--train", "a.txt", "--output", ""}, "data: --output is empty");
 }
 
 TEST_CASE("Command line: a wrong key of the top level has a place and a suggestion") {

@@ -291,6 +291,7 @@ TEST_CASE(
   const Inputs in;
   const std::set<std::string> shares = {"train", "spectrum", "partition", "search-lr"};
   const std::set<std::string> answers = {"list", "plan", "report", "curves"};
+  const std::set<std::string> by_claims = {"sweep"};  // whose members are no ranks
   struct Launched {
     Launched() {
       ::setenv("RANK", "1", 1);
@@ -310,11 +311,15 @@ TEST_CASE(
     INFO(name_of(use));
     const Launched launched;
     const auto result = here(use.words);
-    if (answers.contains(use.words[0])) {
+    if (answers.contains(use.words[0]) || by_claims.contains(use.words[0])) {
       CHECK_THAT(result.errors, !Contains("launcher"));
       continue;
     }
     check_one_sentence(result, {2});
     CHECK_THAT(result.errors, Contains("a launcher started 2 processes of this verb"));
   }
+  const Launched launched;
+  const auto confirmed = here({"report", in.at("swept"), "--confirm"});
+  check_one_sentence(confirmed, {2});
+  CHECK_THAT(confirmed.errors, Contains("a launcher started 2 processes of this verb"));
 }

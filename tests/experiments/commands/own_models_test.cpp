@@ -471,7 +471,7 @@ TEST_CASE("generate gives the same text for the same seed, and ends at the conte
   CHECK(generate("1", "10000").exit_code == 0);
   const auto empty = run_program({"generate", "--model", small.output, "--prompt", ""});
   CHECK(empty.exit_code == 2);
-  CHECK_THAT(empty.errors, Contains("the prompt is empty"));
+  CHECK_THAT(empty.errors, Contains("--prompt is empty"));
   const auto strange = run_program({"generate", "--model", small.output, "--prompt", "a"});
   CHECK(strange.exit_code == 2);
   CHECK_THAT(strange.errors, Contains("token 97, the model's vocabulary has 64"));

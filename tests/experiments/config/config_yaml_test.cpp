@@ -86,6 +86,11 @@ TEST_CASE("Each mistake is one sentence with its place") {
         "x.yaml:13:10: trainer.steps: 'ten' is not a whole number");
   CHECK(error_of(with("steps: 10", "steps: 0")) ==
         "x.yaml:13:10: trainer.steps: 0 is out of bounds, 1 to 1099511627776 are allowed");
+  CHECK(error_of(with("steps: 10", "steps: 99999999999999999999")) ==
+        "x.yaml:13:10: trainer.steps: '99999999999999999999' is out of bounds, 1 to 1099511627776 "
+        "are allowed");
+  CHECK(error_of(with("1.0e-3", "1e400")) ==
+        "x.yaml:10:18: optimizer.learning_rate: '1e400' is beyond the numbers of 64 bits");
   CHECK(
       error_of(with("1.0e-3", "-1")) ==
       "x.yaml:10:18: optimizer.learning_rate: -1 is out of bounds, at least 0 and at most 1000 is "

@@ -61,6 +61,19 @@ TEST_CASE("spectrum: a checkpoint of a run has its step, flags go over the run's
   CHECK(config.data.spec->stated_shape().sequence_length == 8);
 }
 
+TEST_CASE("A run that went on from another model is evaluated without that one") {
+  const TrainedRun first;
+  const TemporaryFolder folder;
+  const auto run = (folder / "run").string();
+  REQUIRE(first.small.run({"train", "--set", "model={from: " + first.run + "}", "--output", run})
+              .exit_code == 0);
+  fs::remove_all(first.run);
+  const auto result = run_program({"eval", "--model", run});
+  INFO(result.errors);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.output, Contains("tokens predicted"));
+}
+
 TEST_CASE("spectrum: a YAML with a model of another size measures the model that is given") {
   const TrainedRun trained;
   const auto yaml = (trained.small.folder / "other.yaml").string();

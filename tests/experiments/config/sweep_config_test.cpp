@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include <set>
 
 #include "core/base/error.hpp"
@@ -136,6 +138,9 @@ TEST_CASE("A sweep's numbers are bounded before anything is built from them") {
   }
   CHECK_THAT(error_of("{seeds: [1, 18446744073709551616]}"), Contains("18446744073709551616"));
   CHECK_THAT(error_of("{seeds: [1, 2, 1]}"), Contains("the seed 1 stands in seeds twice"));
+  CHECK_THAT(error_of("{run_cap: 2}"), Contains("sweep.run_cap: goes with method random"));
+  CHECK_THAT(error_of("{parameters: {optimizer.learning_rate: {values: [0.1, 0.2], min: 5}}}"),
+             Contains("it has values and a range"));
   std::string many;
   for (int i = 0; i <= kMaxMembers; ++i) many += fmt::format("{}, ", i);
   CHECK_THAT(error_of("{seeds: [" + many + "]}"), Contains("10001 members, at most 10000"));
@@ -212,4 +217,22 @@ TEST_CASE("Words of W&B's sweeps are understood, or answered with what to write"
   REQUIRE(nested.size() == 1);
   CHECK(nested[0].overrides[0].first == "optimizer.learning_rate");
   CHECK(nested[0].overrides[1].first == "optimizer.beta2");
+}
+
+// They are read once more where they are set for a member.
+TEST_CASE("A sweep's values arrive as they were written, whatever YAML would make of them") {
+  for (const std::string text :
+       {"a #b", "a: b", "*a", "&a", "null", "~", "[a", "a, b", "{a}", "- a", "'a'", "a\"b", "a\\b",
+        "!a", "%a", "true", "0x1", "caf\u00e9"}) {
+    INFO(text);
+    const auto section =
+        fmt::format("sweep: {{groups: [{{name: g, set: {{trainer.master_folder: {}}}}}]}}",
+                    nlohmann::json(text).dump());
+    const auto document = YamlDocument::parse(small_run_yaml("nowhere") + section, "x.yaml");
+    const auto [path, value] = expand(document.sweep_config()).front().overrides.front();
+    REQUIRE(path == "trainer.master_folder");
+    auto own = document.clone();
+    own.set(path, value, "test");
+    CHECK(own.run_config().trainer.master_folder == text);
+  }
 }

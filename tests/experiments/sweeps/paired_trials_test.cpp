@@ -40,7 +40,7 @@ TEST_CASE("Paired trials: seeds pair, nothing is asked twice, budget and seeds a
 TEST_CASE("Paired trials: equal ids are one arm") {
   FormulaOracle oracle;
   const auto arm = oracle.arm("one", always(1.0));
-  PairedTrials trials(oracle, {100, 3});
+  PairedTrials trials(oracle, {2, 3});
   REQUIRE(trials.measure({arm, arm}, 2) == Result::measured);
   CHECK(trials.trials() == 2);
   CHECK(trials.losses(arm).size() == 2);

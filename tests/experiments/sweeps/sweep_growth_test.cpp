@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/io/atomic_file.hpp"
+#include "core/io/folder_lock.hpp"
 #include "core/io/input_file.hpp"
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/sweeps/member_process.hpp"
@@ -212,6 +213,20 @@ TEST_CASE("Two sweeps of one folder share its members") {
     CHECK(run.processes.size() == 1);
     CHECK(read_text_file(p.member(id) / "log.txt").find("blockwise:") == std::string::npos);
   }
+}
+
+// That of a report, which mends a run file: no sign that somebody runs the member.
+TEST_CASE("A folder's lock that somebody holds for a moment is waited for") {
+  const Prepared p;
+  REQUIRE(run_program({"sweep", p.config, "--dry-run"}).exit_code == 0);
+  fs::create_directories(p.member(kFirst));
+  LeaseWatch watch;
+  {
+    const FolderLock lock(p.member(kFirst));
+    CHECK(!MemberClaim::take(p.member(kFirst) / "log.txt", watch));
+    CHECK(!watch.was_renewed);
+  }
+  CHECK(MemberClaim::take(p.member(kFirst) / "log.txt", watch));
 }
 
 TEST_CASE("A member that another process has is left to it, and taken over where that ends") {

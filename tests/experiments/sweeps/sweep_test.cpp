@@ -214,3 +214,15 @@ TEST_CASE("A stopped sweep continues where it was") {
   CHECK(p.sweep().exit_code == 0);
   CHECK(read_run(p.run_file("adam_mini-lr1.0e-2-s2")).state == RunState::finished);
 }
+
+TEST_CASE("A member goes on when the sweep that started it is killed") {
+  const SmallSweep p(1500, "sweep: {seeds: [1]}");
+  const pid_t process = start_program({"sweep", p.config});
+  const auto file = p.run_file("run-s1");
+  while (!fs::exists(file)) ::usleep(5'000);
+  ::kill(process, SIGKILL);
+  ::waitpid(process, nullptr, 0);
+  CHECK(!p.finished("run-s1"));
+  for (int i = 0; i < 600 && !p.finished("run-s1"); ++i) ::usleep(100'000);
+  CHECK(p.result("run-s1").steps.size() == 1500);
+}

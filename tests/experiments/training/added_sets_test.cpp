@@ -173,3 +173,38 @@ TEST_CASE("A fork with a test set of its own goes on in the data where the other
   CHECK(fork.steps.back().loss == whole.steps.back().loss);
   CHECK(fork.test.has_value());
 }
+
+TEST_CASE("A fork goes on when the run that it was started from is gone", "[resume]") {
+  const Sets s;
+  for (const std::string from : {"run", "run/checkpoints/step_00000008"}) {
+    INFO(from);
+    s.trained("run", {});
+    const auto fork = [&](const std::string& origin, const std::string& steps) {
+      return s.run({"train", "--from", (s.folder / origin).string(), "--output",
+                    (s.folder / "fork").string(), "--set", "schedule.name=constant", "--set",
+                    "trainer.steps=" + steps});
+    };
+    REQUIRE(fork(from, "10").exit_code == 0);
+    fs::remove_all(s.folder / "run");
+    const auto other = fork("other", "12");
+    CHECK(other.exit_code == 2);
+    CHECK_THAT(other.errors, Contains("was started from") && Contains("not from"));
+    const auto result = fork(from, "12");
+    INFO(result.errors);
+    CHECK(result.exit_code == 0);
+    CHECK(read_run(s.folder / "fork/run.h5").last_step == 12);
+    fs::remove_all(s.folder / "fork");
+  }
+}
+
+TEST_CASE("A shard whose name is no UTF-8 is trained on, and its run goes on", "[resume]") {
+  const Sets s;
+  const auto shards = s.folder / "shards";
+  fs::create_directories(shards);
+  fs::copy_file(s.folder / "train.bin", shards / "caf\xe9.bin");
+  const std::vector<std::string> more = {"data.train=" + shards.string(), "data.vocab_size=64"};
+  CHECK(s.trained("run", more).last_step == 8);
+  auto longer = more;
+  longer.emplace_back("trainer.steps=10");
+  CHECK(s.trained("run", longer).last_step == 10);
+}

@@ -26,6 +26,8 @@ MemoryPlan example_plan() {
 
 RunConfig example_config(const std::string& shard) {
   RunConfig config;
+  config.data.spec = dataset_kinds().make("no_data");  // examples of one target
+  config.trainer.micro_batch_size = 256;               // four micro-batches of each of 4
   config.trainer.global_batch_tokens = 4096;
   config.parallel.shard = shard;
   config.parallel.bucket_mb = 1;
@@ -59,8 +61,6 @@ TEST_CASE("communication plan: shares of the state and of masters", "[parallel]"
 TEST_CASE("communication plan: layers that are collected for every micro-batch", "[parallel]") {
   auto config = example_config("parameters");
   config.trainer.precision = "bf16";
-  config.data.spec = dataset_kinds().make("no_data");
-  config.trainer.micro_batch_size = 256;  // of one example: four micro-batches of each of 4
   auto plan = example_plan();
   plan.parameter_bytes = 2'000'000;
   plan.layer_bytes = {500'000, 500'000, 600'000};  // 400,000 outside
@@ -75,7 +75,31 @@ TEST_CASE("communication plan: layers that are collected for every micro-batch",
 
 TEST_CASE("communication plan: a step that cannot be shared is refused", "[parallel]") {
   CHECK_THROWS_WITH(plan_communication(example_plan(), example_config("none"), {3, 0.0, 0.0}),
-                    Contains("--ranks 3: trainer.global_batch_tokens 4096"));
+                    Contains("3 processes, and a step has 16 micro-batches"));
+  const auto one_batch = [] {
+    auto config = example_config("none");
+    config.trainer.global_batch_tokens = 0;
+    return config;
+  }();
+  CHECK_THROWS_WITH(plan_communication(example_plan(), one_batch, {2, 0.0, 0.0}),
+                    Contains("a step has 1 micro-batches"));
+  CHECK(plan_communication(example_plan(), one_batch, {1, 0.0, 1e12}).seconds_computing ==
+        Approx(6e6 * 256 / 1e12));
+  auto released = example_config("none");
+  released.trainer.gradients = "released";
+  CHECK_THROWS_WITH(plan_communication(example_plan(), released, {4, 0.0, 0.0}),
+                    Contains("trainer.gradients is released"));
+}
+
+TEST_CASE("communication plan: sums in pairs take what a process' own micro-batches need",
+          "[parallel]") {
+  auto config = example_config("none");
+  auto plan = example_plan();
+  const auto running = plan_communication(plan, config, {16, 0.0, 0.0}).peak_bytes;
+  config.parallel.gradient_sum = "pairwise";
+  plan.peak_bytes += 4 * 4'000'000;  // of 16 micro-batches in one process
+  CHECK(plan_communication(plan, config, {16, 0.0, 0.0}).peak_bytes == running);
+  CHECK(plan_communication(plan, config, {4, 0.0, 0.0}).peak_bytes == running + 2 * 4'000'000);
 }
 
 TEST_CASE("plan counts the sums of micro-batches that pairwise addition keeps", "[parallel]") {

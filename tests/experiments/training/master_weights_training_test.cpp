@@ -1,4 +1,5 @@
 // trainer.master_weights in whole runs: bytes, what a stopped run goes on with, and that it trains.
+#include "core/io/atomic_file.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/training/memory_plan.hpp"
 #include "tests/support/trained_runs.hpp"
@@ -52,4 +53,28 @@ TEST_CASE("master_weights: what is refused says why") {
              Contains("trainer.master_weights") && Contains("precision bf16"));
   CHECK_THAT(refused({"trainer.master_weights=int8"}),
              Contains("trainer.master_weights") && Contains("lossless_16bit"));
+}
+
+// A model whose head is made, not learned, has no tensor for it in the store.
+TEST_CASE("Quadratics train and are planned with masters of every format") {
+  const blockwise::testing::TemporaryFolder folder;
+  const auto config = (folder / "q.yaml").string();
+  write_file_atomically(config, R"(name: q
+data: {kind: no_data}
+model: {family: quadratic, blocks: 2, block_size: 8}
+optimizer: {rule: adamw, learning_rate: 0.1}
+trainer: {steps: 2, micro_batch_size: 1, precision: bf16, threads: 1}
+)");
+  for (const std::string format : {"fp32", "lossless_16bit", "residual_8bit", "kahan"}) {
+    INFO(format);
+    const auto words = [&](const std::string& verb) {
+      return std::vector<std::string>{verb, config, "--set", "trainer.master_weights=" + format};
+    };
+    auto train = words("train");
+    train.insert(train.end(), {"--output", (folder / format).string()});
+    const auto result = run_program(train);
+    INFO(result.errors);
+    CHECK(result.exit_code == 0);
+    CHECK(run_program(words("plan")).exit_code == 0);
+  }
 }

@@ -535,3 +535,22 @@ TEST_CASE("ranks: what several processes cannot do is bad input on each", "[para
                                              "trainer.global_batch_tokens=0"};
   CHECK(RankedRun(r.words("released", released), 1).wait() == std::vector<int>{0});
 }
+
+// It waits for nobody then: nothing is there that would be lost.
+TEST_CASE("Ranks: a process that waits for the others ends at a signal", "[parallel]") {
+  const Ranked r;
+  ::setenv("MASTER_ADDR", "127.0.0.1", 1);
+  ::setenv("MASTER_PORT", std::to_string(free_port()).c_str(), 1);
+  ::setenv("WORLD_SIZE", "2", 1);
+  ::setenv("RANK", "1", 1);
+  const pid_t process = start_program(r.words("run"));
+  for (const auto* name : {"MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"}) ::unsetenv(name);
+  ::sleep(2);
+  ::kill(process, SIGTERM);
+  int status = 0;
+  for (int i = 0; i < 100 && ::waitpid(process, &status, WNOHANG) == 0; ++i) ::usleep(50'000);
+  const bool ended = ::kill(process, 0) != 0;
+  if (!ended) ::kill(process, SIGKILL);
+  CHECK(ended);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM));
+}
