@@ -76,7 +76,7 @@ class Section:
             return spread(self.average("v", tile_means(square, *tile)), *tile, square)
         if self.structure == "labels":
             labels = self.labels.to(square.device)
-            sums = torch.zeros(int(labels.max()) + 1, device=square.device)
+            sums = torch.zeros(int(labels.max()) + 1, device=square.device, dtype=square.dtype)
             counts = torch.bincount(labels)
             means = sums.index_add_(0, labels, square.flatten()) / counts
             return self.average("v", means)[labels].view_as(square)
@@ -102,6 +102,7 @@ class AdamMini(torch.optim.Optimizer):
         document = read_partition_document(partition)
         tensors = {tensor["name"]: tensor for tensor in document["tensors"]}
         groups = []
+        self.sections_of: dict[Tensor, list[Section]] = {}
         for name, parameter in named_parameters:
             if name not in tensors:
                 raise ValueError(f"{partition} has no tensor '{name}'")
@@ -109,9 +110,9 @@ class AdamMini(torch.optim.Optimizer):
                 raise ValueError(f"'{name}': {list(parameter.shape)}, not {tensors[name]['shape']}")
             sections = [Section(section, betas[1]) for section in tensors[name]["sections"]]
             decay = 0.0 if sections[0].role in no_decay else weight_decay
-            groups.append({"params": [parameter], "sections": sections, "weight_decay": decay})
+            groups.append({"params": [parameter], "weight_decay": decay})
+            self.sections_of[parameter] = sections
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
-        self.steps = 0
 
     def _tensors(self) -> Iterator[tuple[dict[str, Any], Tensor]]:
         for group in self.param_groups:
@@ -121,9 +122,9 @@ class AdamMini(torch.optim.Optimizer):
     def _merged_means(self) -> dict[int, Tensor]:
         """The mean of g^2 over all sections that share a value, by their number."""
         squares: dict[int, list[Tensor]] = {}
-        for group, parameter in self._tensors():
+        for _, parameter in self._tensors():
             rows_of = parameter.grad.view(parameter.shape[0], -1)
-            for section in group["sections"]:
+            for section in self.sections_of[parameter]:
                 if section.merged is not None:
                     part = rows_of[section.rows].square().flatten()
                     squares.setdefault(section.merged, []).append(part)
@@ -131,25 +132,26 @@ class AdamMini(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        self.steps += 1
         merged_means = self._merged_means()
         for group, parameter in self._tensors():
             beta1, beta2 = group["betas"]
             state = self.state[parameter]
             if not state:
-                state["exp_avg"] = torch.zeros_like(parameter)
+                state["step"], state["exp_avg"] = 0, torch.zeros_like(parameter)
+            state["step"] += 1
             m = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             columns = parameter.shape[1] if parameter.dim() > 1 else 1
-            for section in group["sections"]:
+            for number, section in enumerate(self.sections_of[parameter]):
+                section.moments = state.setdefault(f"section_{number}", {})  # what state_dict() saves
                 rows = section.rows
 
                 def part(t: Tensor) -> Tensor:
                     return t.view(-1, columns)[rows]  # noqa: B023
 
-                direction = part(m) / (1 - beta1**self.steps)
+                direction = part(m) / (1 - beta1 ** state["step"])
                 if section.structure != "none":
                     v = section.second_moment(part(parameter.grad).square(), merged_means)
-                    root = (v / (1 - beta2**self.steps)).sqrt()
+                    root = (v / (1 - beta2 ** state["step"])).sqrt()
                     direction = direction / (root + group["eps"])
                 part(parameter).sub_(direction, alpha=group["lr"])

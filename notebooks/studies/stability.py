@@ -62,6 +62,10 @@ def settings(sweep: Sweep) -> Iterator[tuple[dict[str, Override], pd.DataFrame]]
     if not varied:
         yield {}, table
         return
+    if table[varied].isna().any(axis=None):
+        raise RunFileError(
+            f"{sweep.folder}: not every group sweeps {', '.join(varied)}; `blockwise report` compares such groups"
+        )
     for values, rows in table.groupby(varied):
         yield dict(zip(varied, values, strict=True)), rows
 

@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from make_runs import CONFIRM_SEEDS, RunSpec, write_sweep
+
 from blockwise.figures.style import save_figure
+from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import LEARNING_RATE, read_sweep
 from blockwise.statistics.student_t import t_quantile
 from studies.sizes.gap_by_size import gap_line, gap_table, main, report
@@ -108,6 +111,26 @@ def test_a_sweep_at_one_rate_has_a_gap_too(sweep_folder: Path) -> None:
         for member in sweep.members
         if member.overrides.get(LEARNING_RATE) == rate
     ]
-    gaps = gap_table([replace(sweep, members=at_one)], "adam_mini", "adamw")
+    gaps = gap_table([replace(sweep, members=tuple(at_one))], "adam_mini", "adamw")
     assert gaps["seeds"].iloc[0] >= 2
     assert math.isfinite(gaps["half_width"].iloc[0])
+
+
+def test_confirmed_runs_are_what_is_compared(tmp_path: Path) -> None:
+    best = [(group, 6e-3, seed) for group in ("adamw", "adam_mini") for seed in CONFIRM_SEEDS]
+
+    def shifted(name: str, spec: RunSpec) -> RunSpec:
+        if spec.seed in CONFIRM_SEEDS and name.startswith("adam_mini"):
+            spec.floor += 0.5
+        return spec
+
+    sweep = read_sweep(write_sweep(tmp_path, shifted, best))
+    gaps = gap_table([sweep], "adam_mini", "adamw")
+    assert gaps["seeds"].iloc[0] == len(CONFIRM_SEEDS)
+    assert gaps["gap"].iloc[0] > 0.4
+
+
+def test_a_sweep_without_a_finished_run_is_named(tmp_path: Path, sweep_folder: Path) -> None:
+    sweep = read_sweep(sweep_folder)
+    with pytest.raises(RunFileError, match="no run has finished"):
+        gap_table([replace(sweep, runs={})], "adam_mini", "adamw")

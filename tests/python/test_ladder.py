@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,12 @@ def test_the_command_prints_markdown_and_names_a_file_that_is_none(
     assert markdown([["a"], ["b"]]) == "| a |\n| --- |\n| b |"
     assert main([str(runs[0] / "none")]) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_run_that_has_just_started_has_no_losses_yet(runs: list[Path]) -> None:
+    run, plan = read_run(runs[1]), planned(read_run(runs[1]))
+    started = replace(run, steps=run.steps.iloc[:0], evaluations=run.evaluations.iloc[:0])
+    rows = {row[0]: row[1:] for row in ladder_rows([started], [plan])}
+    assert rows["training loss, first and last"] == ["-"]
+    assert rows["seconds a step"] == ["-"]
+    assert rows["seconds waited for pages in a step"] == ["-"]

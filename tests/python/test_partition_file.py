@@ -201,3 +201,45 @@ def test_a_tensor_that_is_missing_or_misshapen_is_named(partition: Path) -> None
     AdamMini([("a.weight", weight)], partition, lr=1.0).step()
     tile = weight.grad[:2]
     assert torch.allclose(1.0 - weight[:2], tile / tile.square().mean().sqrt(), atol=1e-6)
+
+
+def test_plain_pytorch_goes_on_from_what_it_saved(partition: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from adam_mini_pytorch import AdamMini
+
+    def made(dtype: object = torch.float32) -> tuple[AdamMini, list]:
+        parameters = [torch.ones(10, 4, dtype=dtype), torch.ones(4, dtype=dtype)]
+        named = list(zip(("a.weight", "a.bias"), map(torch.nn.Parameter, parameters), strict=True))
+        return AdamMini(named, partition, lr=0.1), [parameter for _, parameter in named]
+
+    def step(optimizer: AdamMini, parameters: list, number: int) -> None:
+        for parameter in parameters:
+            parameter.grad = torch.cos(torch.arange(parameter.numel()) + number).view_as(parameter)
+        optimizer.step()
+
+    whole, expected = made()
+    for number in range(4):
+        step(whole, expected, number)
+    first, halfway = made()
+    for number in range(2):
+        step(first, halfway, number)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second, found = made()
+    second.load_state_dict(torch.load(tmp_path / "state.pt"))
+    for mine, there in zip(found, halfway, strict=True):
+        mine.data.copy_(there.data)
+    for number in range(2, 4):
+        step(second, found, number)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.equal(mine, theirs)
+    # Every structure in another type, too.
+    for dtype in (torch.float64, torch.bfloat16):
+        optimizer, parameters = made(dtype)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        assert all(torch.isfinite(parameter).all() for parameter in parameters)
+
+
+def test_the_folder_of_a_partition_is_drawn(partition: Path) -> None:
+    assert draw(partition.parent).axes

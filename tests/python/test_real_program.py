@@ -189,3 +189,35 @@ def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
     # Gradients' squares are added in float lanes, a chunk at a time, and tensors cut the chunks.
     np.testing.assert_allclose(squares.to_numpy(), whole.to_numpy(), rtol=4e-7)
     assert (run.norms["weight"] >= 0).all()
+
+
+def test_what_a_user_adds_to_a_run_file_stays_when_the_run_goes_on(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "train.bin", 4000, 61)
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"name: r\noutput: {tmp_path}/run\n"
+        f"data: {{kind: tokens, train: {tmp_path}/train.bin, validation: {tmp_path}/train.bin,\n"
+        "  sequence_length: 16, vocab_size: 61, validation_tokens: 64}\n"
+        "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 16}\n"
+        "optimizer: {rule: adamw, learning_rate: 1.0e-3}\nschedule: {name: constant}\n"
+        "trainer: {steps: 4, micro_batch_size: 4, threads: 1}\n"
+    )
+    subprocess.run([program(), "train", config], check=True, capture_output=True)
+    file = tmp_path / "run" / "run.h5"
+    with h5py.File(file, "a") as opened:
+        opened.attrs["array"] = np.arange(3.0)
+        opened.attrs["tags"] = ["a", "bé"]
+        opened.attrs["none"] = h5py.Empty("f8")
+        opened["steps"].attrs["note"] = "mine"
+        opened["link"] = h5py.SoftLink("/nowhere")
+    done = subprocess.run(
+        [program(), "train", config, "--set", "trainer.steps=6"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with h5py.File(file, "r") as opened:
+        assert opened.attrs["array"].tolist() == [0.0, 1.0, 2.0]
+        assert list(opened.attrs["tags"]) == ["a", "bé"]
+        assert isinstance(opened.attrs["none"], h5py.Empty)
+        assert opened["steps"].attrs["note"] == "mine"
+        assert isinstance(opened.get("link", getlink=True), h5py.SoftLink)
+    assert len(read_run(file).steps) == 6

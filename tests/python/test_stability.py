@@ -171,3 +171,16 @@ def test_the_notebooks_run(
     assert "diverged" in tables[0]
     assert "octaves" in tables[1]
     assert not [out for out in outputs if out.output_type in ("error", "stream")]
+
+
+def test_a_key_that_one_group_alone_sweeps_is_refused(tmp_path: Path) -> None:
+    plain = [run for run in _runs() if run.group != "rows"]
+    varied = [
+        replace(run, overrides=run.overrides | {"optimizer.beta2": beta2})
+        for run in _runs()
+        for beta2 in (0.95, 0.99)
+        if run.group == "rows"
+    ]
+    sweep = read_sweep(write_planned(tmp_path, "per_element", plain + varied))
+    with pytest.raises(RunFileError, match="not every group sweeps optimizer.beta2"):
+        stability_table(sweep)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from blockwise.analysis.sweep_tables import confirmed_configurations
+from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import LEARNING_RATE, Sweep
 from blockwise.statistics.intervals import mean_interval
 
@@ -40,6 +41,8 @@ def loss_table(sweep: Sweep) -> pd.DataFrame:
         row |= {"seeds": interval.count, "loss": interval.mean, "half_width": interval.half_width}
         row |= difference(losses, group, sweep.baseline)
         rows.append(row | {"optimizer_bytes": _optimizer_bytes(sweep, group)})
+    if not rows:
+        raise RunFileError(f"{sweep.folder}: no confirmed runs yet: run the sweep again, it goes on")
     return pd.DataFrame(rows).sort_values("loss", ignore_index=True)
 
 

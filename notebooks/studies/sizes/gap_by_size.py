@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from blockwise.analysis.sweep_tables import best_configurations
+from blockwise.analysis.sweep_tables import judged_configurations
 from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.sweep import Sweep, read_sweep
 from blockwise.statistics.intervals import mean_interval
@@ -57,7 +57,9 @@ def gap_table(sweeps: Sequence[Sweep], group: str, baseline: str) -> pd.DataFram
             raise RunFileError(f"{sweep.folder}: no group {', '.join(sorted(missing))}")
         pairs = _paired(sweep, group, baseline)
         interval = mean_interval(pairs)
-        run = next(run for run in sweep.runs.values() if run.status == "finished")
+        run = next((run for run in sweep.runs.values() if run.status == "finished"), None)
+        if run is None:
+            raise RunFileError(f"{sweep.folder}: no run has finished")
         parameters = int((run.partition["rows"] * run.partition["columns"]).sum())
         rows.append(
             {
@@ -73,16 +75,19 @@ def gap_table(sweeps: Sequence[Sweep], group: str, baseline: str) -> pd.DataFram
 
 
 def _paired(sweep: Sweep, group: str, baseline: str) -> list[float]:
-    """Differences of final losses seed by seed, each group with its best configuration."""
-    best = best_configurations(sweep).set_index("group")
+    """Differences of final losses seed by seed, each group with its best configuration: of confirmed runs
+    where there are any, whose seeds chose nothing."""
+    best = judged_configurations(sweep).set_index("group")
     if not {group, baseline} <= set(best.index):
+        return []
+    if best.loc[group, "confirmed"] != best.loc[baseline, "confirmed"]:
         return []
     own, other = (_by_seed(sweep, best.loc[name, "ids"]) for name in (group, baseline))
     return [own[seed] - other[seed] for seed in own if seed in other]
 
 
 def _by_seed(sweep: Sweep, ids: Sequence[str]) -> dict[int, float]:
-    losses = {member.seed: sweep.final_loss(member) for member in sweep.members if member.id in ids}
+    losses = {member.seed: sweep.final_loss(member) for member in sweep.all_members if member.id in ids}
     return {seed: loss for seed, loss in losses.items() if math.isfinite(loss)}
 
 

@@ -9,11 +9,14 @@ go, and the peak beside what `blockwise plan` says of the run's own configuratio
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from blockwise.files.hdf5_file import RunFileError
 from blockwise.files.run import Run, read_run
@@ -65,17 +68,21 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _losses(run: Run, plan: dict[str, Any]) -> str:
-    losses = run.steps["loss"]
-    return f"{losses.iloc[0]:.3f}, {losses.iloc[-1]:.3f}"
+    return _ends(run.steps["loss"])
 
 
 def _evaluations(run: Run, plan: dict[str, Any]) -> str:
-    losses = run.evaluations["loss"]
-    return f"{losses.iloc[0]:.3f}, {losses.iloc[-1]:.3f}"
+    return _ends(run.evaluations["loss"])
+
+
+def _ends(losses: pd.Series) -> str:
+    return "-" if losses.empty else f"{losses.iloc[0]:.3f}, {losses.iloc[-1]:.3f}"
 
 
 def _seconds(run: Run, column: str) -> str:
     seconds = run.steps[column].median()
+    if not math.isfinite(seconds):
+        return "-"
     return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
 
 
@@ -93,14 +100,16 @@ def _resident_pages(run: Run) -> float:
 
 
 def _paged(run: Run, plan: dict[str, Any]) -> str:
-    if run.paging.empty:
+    if run.paging.empty or run.steps.empty:
         return "-"
     each = [run.paging[name] / len(run.steps) / 1e9 for name in ("bytes_read", "bytes_written")]
     return f"{each[0]:.2f}, {each[1]:.2f}"
 
 
 def _waited(run: Run, plan: dict[str, Any]) -> str:
-    return "-" if run.paging.empty else f"{run.paging['seconds_waited'] / len(run.steps):.1f}"
+    if run.paging.empty or run.steps.empty:
+        return "-"
+    return f"{run.paging['seconds_waited'] / len(run.steps):.1f}"
 
 
 def _resident_plan(run: Run, plan: dict[str, Any]) -> str:

@@ -57,10 +57,12 @@ def draw(folder: Path, partition: bool = False) -> Figure:
         return sweep_figure(sweep)
     if not partition and _has_spectrum(folder):
         return _draw_spectrum(folder)
+    if (folder / "partition.yaml").is_file() and not (folder / "run.h5").exists():
+        return partition_picture(read_partition_file(folder))
     if folder.is_dir() and not (folder / "run.h5").exists():
         raise RunFileError(
             f"{folder}: neither a sweep (manifest.json) nor a run (run.h5) nor a spectrum "
-            "(spectrum.h5)" + ("; --partition draws a run" if partition else "")
+            "(spectrum.h5) nor a partition (partition.yaml)" + ("; --partition draws a run" if partition else "")
         )
     run = read_run(folder)
     return partition_picture(run) if partition else run_figure(run)

@@ -286,7 +286,7 @@ class Spectrum:
         Raises RunFileError where they were not asked for, and for a run.
         """
         names = ("diagonal", "diagonal_error", "squared_row_norms", "squared_row_norms_error")
-        how = "'diagonal_products'"
+        how = "'diagonal: {products: 100}'"
         columns = {
             name: self._array("vectors", block, step, name, "diagonal", how) for name in names
         }
@@ -307,7 +307,7 @@ class Spectrum:
         """
 
         def array(name: str) -> np.ndarray:
-            return self._array("eigenvectors", block, step, name, "eigenvectors", "'vectors: 5'")
+            return self._array("eigenvectors", block, step, name, "eigenvectors", "'pairs: {vectors: 5}'")
 
         values, residuals = array("value"), array("residual")
         found = []
