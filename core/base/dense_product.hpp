@@ -1,6 +1,6 @@
 // Matrix products of float32 layers on the CPU by oneDNN, which LibTorch brings for compiled
-// graphs: at the shapes of training 5 to 30 % faster than the library behind its own operators
-// where that is not made for the processor (docs/speed.md).
+// graphs: forward and for the gradient of the inputs faster than the library behind its own
+// operators where that is not made for the processor (docs/speed.md).
 #pragma once
 
 #include <ATen/core/Tensor.h>
