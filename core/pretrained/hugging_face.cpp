@@ -272,9 +272,9 @@ std::vector<NamedTensors> split_into_shards(const NamedTensors& tensors,
 // One tensor at a time in the type of the file.
 void write_shard(const fs::path& path, const NamedTensors& tensors, at::ScalarType dtype) {
   std::vector<LateTensor> late;
-  for (const auto& [name, tensor] : tensors) {
-    late.push_back({name, tensor.sizes().vec(), dtype,
-                    [tensor, dtype] { return tensor.to(dtype).contiguous(); }});
+  for (const auto& entry : tensors) {
+    late.push_back({entry.first, entry.second.sizes().vec(), dtype,
+                    [tensor = entry.second, dtype] { return tensor.to(dtype).contiguous(); }});
   }
   write_safetensors(path, late, {{"format", "pt"}});
 }
