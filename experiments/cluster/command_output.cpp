@@ -11,6 +11,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/io/wait_for_process.hpp"
+
 extern char** environ;
 
 namespace blockwise {
@@ -81,9 +83,7 @@ std::optional<CommandOutput> run_command(std::vector<std::string> words, const s
     throw std::runtime_error(
         fmt::format("{} cannot be started: {}", words.front(), std::strerror(error)));
   }
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for(process);
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   return CommandOutput{code, streams.output.text(), streams.errors.text()};
 }

@@ -9,6 +9,7 @@
 #include "core/base/error.hpp"
 #include "core/partition/partition_rules.hpp"
 #include "experiments/config/name_pattern.hpp"
+#include "experiments/config/visit_section.hpp"
 #include "hessian/product_memory.hpp"
 #include "hessian/spectral_function.hpp"
 
@@ -32,13 +33,6 @@ Enum chosen(const std::vector<std::string>& names, const std::string& name) {
 constexpr double kNever = 0.0;
 constexpr const char* kStops =
     "relative standard error at which sampling stops, of ten samples at least; 0: never";
-
-template <typename Section>
-void visit_section(FieldVisitor& v, const Field& field, Section& section) {
-  v.begin_section(field);
-  section.visit(v);
-  v.end_section();
-}
 
 void visit_what(FieldVisitor& v, HessianConfig& c) {
   v.integer({"every", "steps of a run between measurements; 0: none"}, c.every, {0, kLargeCount});

@@ -7,19 +7,13 @@
 #include "core/memory/device.hpp"
 #include "core/text/printable_text.hpp"
 #include "experiments/config/model_source.hpp"
+#include "experiments/config/visit_section.hpp"
 
 namespace blockwise {
 namespace {
 
 // Targets of the largest micro-batch. Beyond any machine; times a width it is still no overflow.
 constexpr std::int64_t kMostBatchTokens = std::int64_t{1} << 30;
-
-template <typename Section>
-void visit_section(FieldVisitor& v, const Field& field, Section& section) {
-  v.begin_section(field);
-  section.visit(v);
-  v.end_section();
-}
 
 }  // namespace
 

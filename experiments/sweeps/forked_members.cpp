@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "core/io/wait_for_process.hpp"
 #include "experiments/records/exit_code.hpp"
 
 namespace blockwise {
@@ -113,13 +114,6 @@ std::optional<Reply> receive_reply(int socket) {
   return count == sizeof(reply) ? std::optional(reply) : std::nullopt;
 }
 
-int status_of(pid_t process) {
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
-}
-
 // ---- the second process ------------------------------------------------------------------------
 
 class Server {
@@ -131,7 +125,7 @@ class Server {
   [[noreturn]] void run() const {
     while (const auto request = receive_request(socket_)) {
       const auto reply =
-          request->process > 0 ? Reply{status_of(request->process), 0} : fork_member(*request);
+          request->process > 0 ? Reply{wait_for(request->process), 0} : fork_member(*request);
       for (const int file : request->files) {
         if (file >= 0) ::close(file);
       }
@@ -196,7 +190,7 @@ ForkedMembers::ForkedMembers(const MemberProgram& program) {
 
 ForkedMembers::~ForkedMembers() {
   ::close(socket_);
-  status_of(server_);
+  wait_for(server_);
 }
 
 pid_t ForkedMembers::start(const std::vector<std::string>& words, int output, int log) {

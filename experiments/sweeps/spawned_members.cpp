@@ -9,6 +9,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/io/wait_for_process.hpp"
+
 extern char** environ;
 
 namespace blockwise {
@@ -30,11 +32,6 @@ pid_t SpawnedMembers::start(const std::vector<std::string>& words, int output, i
   throw std::runtime_error(fmt::format("{} cannot be started: {}", program_, std::strerror(error)));
 }
 
-int SpawnedMembers::wait(pid_t process) {
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
-}
+int SpawnedMembers::wait(pid_t process) { return wait_for(process); }
 
 }  // namespace blockwise

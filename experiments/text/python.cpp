@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "core/base/error.hpp"
+#include "core/io/wait_for_process.hpp"
 #include "experiments/build_info.hpp"
 
 extern char** environ;
@@ -59,13 +60,6 @@ std::string read_all(int file) {
   }
   ::close(file);
   return text;
-}
-
-int wait_for(pid_t process) {
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
 }
 
 // `-m` itself would look into the current folder before all others.

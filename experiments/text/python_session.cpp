@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/base/error.hpp"
+#include "core/io/wait_for_process.hpp"
 #include "experiments/text/python.hpp"
 
 extern char** environ;
@@ -44,8 +45,7 @@ PythonSession::PythonSession(const std::vector<std::string>& arguments) : name_(
 PythonSession::~PythonSession() {
   ::close(socket_);
   if (process_ < 0) return;
-  while (::waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  wait_for(process_);
 }
 
 std::string PythonSession::ask(const std::string& line) {
@@ -75,9 +75,7 @@ void PythonSession::send(const std::string& text) {
 }
 
 void PythonSession::fail() {
-  int status = 0;
-  while (::waitpid(process_, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = wait_for(process_);
   process_ = -1;
   require_input(!WIFEXITED(status) || WEXITSTATUS(status) != 2, "{} refused its input; see above",
                 name_);
