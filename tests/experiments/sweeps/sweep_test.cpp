@@ -211,7 +211,17 @@ TEST_CASE("A stopped sweep continues where it was") {
   int status = 0;
   ::waitpid(process, &status, 0);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 4));
-  CHECK(p.sweep().exit_code == 0);
+  std::int64_t taken = 0;
+  for (const auto* id : {"adamw-lr1.0e-2-s1", "adamw-lr1.0e-2-s2", "adam_mini-lr1.0e-2-s1",
+                         "adam_mini-lr1.0e-2-s2"}) {
+    if (fs::exists(p.run_file(id))) taken += read_run(p.run_file(id)).last_step;
+  }
+  const auto resumed = p.sweep();
+  CHECK(resumed.exit_code == 0);
+  // The first line counts what was there.
+  const auto bar = resumed.errors.find("left | ");
+  REQUIRE(bar != std::string::npos);
+  CHECK(std::stoll(resumed.errors.substr(bar + 7)) >= taken);
   CHECK(read_run(p.run_file("adam_mini-lr1.0e-2-s2")).state == RunState::finished);
 }
 
