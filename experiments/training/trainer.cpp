@@ -176,7 +176,10 @@ RunRecorder Run::resume_recorder(const fs::path& path, int threads) {
       {provenance(threads), start_.identity, &run_.layout, hessian_tables(),
        trainer_.norms_every > 0, run_.data->test_set().has_value(), further_names(), again});
   const auto before = read_run(path);
-  if (!before.steps.empty()) divergence_.first_loss = before.steps.front().loss;
+  if (!before.steps.empty()) {
+    divergence_.first_loss = before.steps.front().loss;
+    training_loss_ = before.steps.back().loss;  // of a run that takes no step any more
+  }
   const auto& evaluations = before.evaluations;
   if (before.test) tested_step_ = before.test->step;
   if (!before.hessian.summary.empty()) measured_step_ = before.hessian.summary.back().step;

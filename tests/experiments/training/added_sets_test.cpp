@@ -1,6 +1,8 @@
 // Test and validation sets of a run that goes on: they come, move and go, and no step changes.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -207,4 +209,14 @@ TEST_CASE("A shard whose name is no UTF-8 is trained on, and its run goes on", "
   auto longer = more;
   longer.emplace_back("trainer.steps=10");
   CHECK(s.trained("run", longer).last_step == 10);
+}
+
+TEST_CASE("A run that only evaluates says the loss of its last step", "[resume]") {
+  const Sets s;
+  const auto before = s.trained("run", {});
+  const auto result = s.run({"train", "--output", (s.folder / "run").string(), "--json", "--set",
+                             "schedule.name=constant", "--set", "data.test=" + s.kept.string()});
+  INFO(result.errors);
+  REQUIRE(result.exit_code == 0);
+  CHECK(nlohmann::json::parse(result.output)["training_loss"] == before.steps.back().loss);
 }
