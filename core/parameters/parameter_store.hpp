@@ -62,8 +62,9 @@ class ParameterStore {
   // InputError for a tensor that is kept by a name which the layout does not have, for split
   // masters on a CUDA device in a build without its compiler, where there is less memory on the CPU
   // than that, before any of it is taken, for paging on a CUDA device or of masters that have
-  // nothing beside the weight, and what PagedFile throws. With own masters: those, and instead of
-  // copies all that the model computes with; of layers on demand nothing before they are opened.
+  // nothing beside the weight, and what PagedFile throws.
+  // With own masters: those, and instead of copies all that the model computes with; of layers on
+  // demand nothing before they are opened.
   ParameterStore(ParameterLayout layout, at::Device device, at::ScalarType dtype = at::kFloat,
                  const std::optional<MixedPrecision>& mixed = std::nullopt,
                  Gradients gradients = Gradients::kept, std::optional<OwnMasters> own = {});

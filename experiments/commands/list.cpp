@@ -135,7 +135,7 @@ void list_partitions() {
 // What is asked for depends on the method.
 void list_rates() {
   fmt::print("rates (optimizer.rates)\n");
-  for (const std::string method : {"uniform", "by_role", "blockwise_lr", "llr"}) {
+  for (const auto& method : rate_methods()) {
     fmt::print("  with method: {}\n", method);
     RateConfig config;
     config.method = method;

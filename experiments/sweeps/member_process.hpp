@@ -62,7 +62,7 @@ class MemberProcess {
   // Reads what is there; false at the end of the stream.
   bool read_progress();
   std::int64_t step() const { return step_; }
-  double loss() const { return loss_; }
+  std::optional<double> loss() const { return loss_; }  // once it took a step
   double tokens_per_second() const { return tokens_per_second_; }
 
   void signal(int number) const;
@@ -79,7 +79,7 @@ class MemberProcess {
   int pipe_ = -1;
   std::string unread_;  // a line that has not ended yet
   std::int64_t step_ = 0;
-  double loss_ = 0.0;
+  std::optional<double> loss_;
   double tokens_per_second_ = 0.0;
 };
 

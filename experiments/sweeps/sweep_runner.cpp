@@ -249,8 +249,8 @@ class Runner {
     std::string running;
     for (const auto& worker : workers_) {
       rate += worker.tokens_per_second();
-      running += fmt::format("{}{} {:.3f}", running.empty() ? "" : ", ", worker.member().plan.id,
-                             worker.loss());
+      running += (running.empty() ? "" : ", ") + worker.member().plan.id;
+      if (worker.loss()) running += fmt::format(" {:.3f}", *worker.loss());
     }
     const bool idle = workers_.empty();
     progress.update(steps_taken(),

@@ -18,8 +18,8 @@ at::Tensor matrix_sums(const at::Tensor& x);
 at::Tensor matrix_norms(const at::Tensor& x);
 // Sums over the columns, [rows].
 at::Tensor row_sums(const at::Tensor& x);
-// Means over the columns, [rows, 1], and over the rows, [1, columns]. The second
-// copies x.
+// Means over the columns, [rows, 1], and over the rows, [1, columns]. The second copies
+// x.
 at::Tensor row_means(const at::Tensor& x);
 at::Tensor column_means(const at::Tensor& x);
 // Euclidean norms of the rows, [rows, 1], and of the columns, [1, columns].

@@ -27,6 +27,8 @@ double blockwise_lr(ParameterRole role) {
 
 }  // namespace
 
+std::vector<std::string> rate_methods() { return {"uniform", "by_role", "blockwise_lr", "llr"}; }
+
 double RateConfig::factor(ParameterRole role) const {
   const auto found = by_role.find(role);
   if (found != by_role.end()) return found->second;
@@ -37,7 +39,7 @@ void RateConfig::visit(FieldVisitor& v) {
   v.choice({"method",
             "uniform: learning_rate for all; by_role: a factor for every role; blockwise_lr: that "
             "paper's factors; llr: factors from the spectra of the weights"},
-           method, {"uniform", "by_role", "blockwise_lr", "llr"});
+           method, rate_methods());
   if (is_by_role()) {
     if (floor < 0.0) floor = method == "blockwise_lr" ? 0.1 : 0.0;
     v.real(

@@ -41,4 +41,7 @@ struct RateConfig {
   double factor(ParameterRole role) const;
 };
 
+// What `method` may be.
+std::vector<std::string> rate_methods();
+
 }  // namespace blockwise

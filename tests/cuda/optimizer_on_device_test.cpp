@@ -27,11 +27,6 @@ struct Stepped {
   std::unique_ptr<Optimizer> optimizer;
 };
 
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  const auto x = a.cpu(), y = b.cpu();
-  return ((x - y).abs() / y.abs().clamp_min(1.0)).max().item<double>();
-}
-
 // Sums have other orders, and other rules' tensor operations other roundings: in three steps a few
 // units in the last place of weights of size 1.
 constexpr double kRounding = 1e-6;

@@ -34,11 +34,6 @@ struct Run {
   std::unique_ptr<Optimizer> optimizer;
 };
 
-// Largest difference, relative to 1 for weights of size 1.
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).abs() / b.abs().clamp_min(1.0)).max().item<double>();
-}
-
 // Weights, state and reports after three steps. Sums of squares have other orders, and Lion and sgd
 // are compared with LibTorch's operations, which round each product: a few units in the last place
 // of weights of size 1 in each step.

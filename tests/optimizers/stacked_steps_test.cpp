@@ -45,10 +45,6 @@ struct Run {
   std::optional<Optimizer> optimizer;
 };
 
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  return ((a - b).abs() / b.abs().clamp_min(1.0)).max().item<double>();
-}
-
 // Batched products sum in another order: units in the last place of float32, which roots, the
 // iterations and the eigenvectors of small matrices multiply by up to a hundred.
 constexpr double kTolerance = 2e-5;

@@ -34,6 +34,21 @@ def write_tokens(path: Path, count: int, vocabulary: int) -> Path:
     return path
 
 
+def small_run(folder: Path, name: str, rule: str, trainer: str) -> Path:
+    """The YAML of a GPT of width 8 on 400 tokens, whose run goes to `run` beside it."""
+    tokens = write_tokens(folder / "train.bin", 400, 61)
+    config = folder / "run.yaml"
+    config.write_text(
+        f"name: '{name}'\noutput: {folder}/run\n"
+        f"data: {{train: {tokens}, validation: {tokens}, vocab_size: 61, sequence_length: 8}}\n"
+        "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 8}\n"
+        f"optimizer: {{rule: {rule}, learning_rate: 1.0e-3}}\nschedule: {{name: constant}}\n"
+        f"trainer: {{micro_batch_size: 2, threads: 1, {trainer}}}\n",
+        encoding="utf-8",
+    )
+    return config
+
+
 def export(model: str, folder: Path) -> Path:
     subprocess.run(
         [program(), "export", "--model", GOLDEN / "hugging_face" / model, "--output", folder],
@@ -149,17 +164,7 @@ def test_text_goes_through_a_trained_bpe_and_back(tmp_path: Path) -> None:
 
 def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
     """h5py gives attributes as str where they are of variable length; all of a run's are."""
-    write_tokens(tmp_path / "train.bin", 400, 61)
-    config = tmp_path / "run.yaml"
-    config.write_text(
-        f"name: 'größer'\noutput: {tmp_path}/run\n"
-        f"data: {{train: {tmp_path}/train.bin, validation: {tmp_path}/train.bin,"
-        " vocab_size: 61, sequence_length: 8}\n"
-        "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 8}\n"
-        "optimizer: {rule: adam_mini, learning_rate: 1.0e-3}\n"
-        "trainer: {steps: 2, micro_batch_size: 2, threads: 1, norms_every: 1}\n",
-        encoding="utf-8",
-    )
+    config = small_run(tmp_path, "größer", "adam_mini", "steps: 2, norms_every: 1")
     subprocess.run([program(), "train", config], check=True, capture_output=True)
     seen: list[str] = []
 
@@ -192,16 +197,7 @@ def test_text_in_a_run_file_is_text(tmp_path: Path) -> None:
 
 
 def test_what_a_user_adds_to_a_run_file_stays_when_the_run_goes_on(tmp_path: Path) -> None:
-    write_tokens(tmp_path / "train.bin", 4000, 61)
-    config = tmp_path / "run.yaml"
-    config.write_text(
-        f"name: r\noutput: {tmp_path}/run\n"
-        f"data: {{kind: tokens, train: {tmp_path}/train.bin, validation: {tmp_path}/train.bin,\n"
-        "  sequence_length: 16, vocab_size: 61, validation_tokens: 64}\n"
-        "model: {family: gpt2, n_layer: 1, n_head: 2, n_embd: 16}\n"
-        "optimizer: {rule: adamw, learning_rate: 1.0e-3}\nschedule: {name: constant}\n"
-        "trainer: {steps: 4, micro_batch_size: 4, threads: 1}\n"
-    )
+    config = small_run(tmp_path, "r", "adamw", "steps: 4")
     subprocess.run([program(), "train", config], check=True, capture_output=True)
     file = tmp_path / "run" / "run.h5"
     with h5py.File(file, "a") as opened:

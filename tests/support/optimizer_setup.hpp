@@ -68,4 +68,10 @@ inline void fill_gradients(const ParameterStore& store, int step) {
   store.gradients().copy_(formula_values(std::uint32_t(10 + step), n) * scale);
 }
 
+// The largest difference, of numbers above 1 in units of their size; from whichever device.
+inline double difference(const at::Tensor& a, const at::Tensor& b) {
+  const auto x = a.cpu(), y = b.cpu();
+  return ((x - y).abs() / y.abs().clamp_min(1.0)).max().item<double>();
+}
+
 }  // namespace blockwise::testing

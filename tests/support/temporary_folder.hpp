@@ -1,8 +1,9 @@
-// A folder that lives as long as the test.
+// A folder that lives as long as the test, and files in it.
 #pragma once
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -28,5 +29,11 @@ class TemporaryFolder {
  private:
   std::filesystem::path path_;
 };
+
+// The text as a file, with the folders that it lies in.
+inline void write_file(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
 
 }  // namespace blockwise::testing

@@ -1,53 +1,41 @@
 // Quotas of control groups, from made up trees of /proc and /sys.
 #include "core/base/cpu_quota.hpp"
 
-#include <fstream>
-
 #include "core/memory/device.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
-namespace fs = std::filesystem;
-
-namespace {
-
-void write(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path) << text;
-}
-
-}  // namespace
 
 TEST_CASE("cpu_quota: the smallest of the group and those around it, version 2") {
   const TemporaryFolder root;
   CHECK(!cpu_quota(root.path()));  // no control groups
-  write(root / "proc/self/cgroup", "0::/jobs/one\n");
+  write_file(root / "proc/self/cgroup", "0::/jobs/one\n");
   CHECK(!cpu_quota(root.path()));
-  write(root / "sys/fs/cgroup/jobs/one/cpu.max", "max 100000\n");
+  write_file(root / "sys/fs/cgroup/jobs/one/cpu.max", "max 100000\n");
   CHECK(!cpu_quota(root.path()));
-  write(root / "sys/fs/cgroup/jobs/cpu.max", "150000 100000\n");
+  write_file(root / "sys/fs/cgroup/jobs/cpu.max", "150000 100000\n");
   CHECK(cpu_quota(root.path()) == 1.5);
-  write(root / "sys/fs/cgroup/jobs/one/cpu.max", "400000 100000\n");
+  write_file(root / "sys/fs/cgroup/jobs/one/cpu.max", "400000 100000\n");
   CHECK(cpu_quota(root.path()) == 1.5);
-  write(root / "sys/fs/cgroup/jobs/one/cpu.max", "50000 100000\n");
+  write_file(root / "sys/fs/cgroup/jobs/one/cpu.max", "50000 100000\n");
   CHECK(cpu_quota(root.path()) == 0.5);
 }
 
 TEST_CASE("cpu_quota: in a container whose group's path is the host's, version 2 and 1") {
   const TemporaryFolder root;
-  write(root / "proc/self/cgroup", "0::/not/seen/here\n");
-  write(root / "sys/fs/cgroup/cpu.max", "200000 100000\n");
+  write_file(root / "proc/self/cgroup", "0::/not/seen/here\n");
+  write_file(root / "sys/fs/cgroup/cpu.max", "200000 100000\n");
   CHECK(cpu_quota(root.path()) == 2.0);
   const TemporaryFolder first;
-  write(first / "proc/self/cgroup", "7:memory:/m\n4:cpu,cpuacct:/docker/abc\n");
+  write_file(first / "proc/self/cgroup", "7:memory:/m\n4:cpu,cpuacct:/docker/abc\n");
   const auto group = first / "sys/fs/cgroup/cpu,cpuacct";
-  write(group / "cpu.cfs_quota_us", "-1\n");
-  write(group / "cpu.cfs_period_us", "100000\n");
+  write_file(group / "cpu.cfs_quota_us", "-1\n");
+  write_file(group / "cpu.cfs_period_us", "100000\n");
   CHECK(!cpu_quota(first.path()));
-  write(group / "docker/abc/cpu.cfs_quota_us", "300000\n");
-  write(group / "docker/abc/cpu.cfs_period_us", "100000\n");
+  write_file(group / "docker/abc/cpu.cfs_quota_us", "300000\n");
+  write_file(group / "docker/abc/cpu.cfs_period_us", "100000\n");
   CHECK(cpu_quota(first.path()) == 3.0);
 }
 

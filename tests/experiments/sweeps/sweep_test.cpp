@@ -204,9 +204,9 @@ TEST_CASE("A failed member is reported and runs again next time") {
 }
 
 TEST_CASE("A stopped sweep continues where it was") {
-  const Prepared p;
+  const SmallSweep p(300, kSweep);
   const pid_t process = start_program({"sweep", p.config});
-  while (!fs::exists(p.run_file("adamw-lr1.0e-2-s1"))) ::usleep(5'000);
+  while (!fs::exists(p.member("adamw-lr1.0e-2-s1") / "checkpoints")) ::usleep(5'000);
   ::kill(process, SIGTERM);
   int status = 0;
   ::waitpid(process, &status, 0);
@@ -216,6 +216,7 @@ TEST_CASE("A stopped sweep continues where it was") {
                          "adam_mini-lr1.0e-2-s2"}) {
     if (fs::exists(p.run_file(id))) taken += read_run(p.run_file(id)).last_step;
   }
+  REQUIRE(taken > 0);
   const auto resumed = p.sweep();
   CHECK(resumed.exit_code == 0);
   // The first line counts what was there.
