@@ -17,9 +17,12 @@ endif()
 set(torch_lib ${torch_root}/lib)
 set(torch_libraries ${torch_lib}/libtorch_cpu.so ${torch_lib}/libc10.so)
 set(torch_kind "CPU")
+set(BLOCKWISE_TORCH_ROOT ${torch_root})
+set(BLOCKWISE_TORCH_HAS_CUDA OFF)
 if(EXISTS ${torch_lib}/libtorch_cuda.so)
   list(APPEND torch_libraries ${torch_lib}/libtorch_cuda.so ${torch_lib}/libc10_cuda.so)
   set(torch_kind "CUDA")
+  set(BLOCKWISE_TORCH_HAS_CUDA ON)
 endif()
 
 # The wheel carries its own libgomp. A second OpenMP runtime in the process makes threads fight, so

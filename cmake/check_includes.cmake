@@ -58,8 +58,8 @@ fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^$"
       "LibTorch's CUDA headers need a CUDA toolkit; use its device-independent ones")
 fence(autograd "^torch/(nn|csrc/autograd)/|^torch/(nn|autograd|torch|all)\\.h$" "^(core|tests)/"
       "LibTorch's autograd and modules belong to core/")
-fence(c10d "^(gloo|torch/csrc/distributed)/" "^core/parallel/ranks\\.cpp$"
-      "LibTorch's c10d and Gloo belong to core/parallel/ranks.cpp")
+fence(c10d "^(gloo|torch/csrc/distributed)/" "^core/parallel/(ranks\\.cpp|device_backend\\.hpp|nccl/.*)$"
+      "LibTorch's c10d, Gloo and NCCL belong to core/parallel/{ranks.cpp,device_backend.hpp,nccl/}")
 fence(boost "^boost/" "^core/base/statistics\\.cpp$"
       "Boost (distribution functions) belongs to core/base/statistics.cpp")
 fence(benchmark "^benchmark/" "^experiments/bench/bench_case\\.cpp$"

@@ -107,8 +107,8 @@ struct BasisService::Kept {
       : ranks(of),
         size(size_),
         shares(even_shares(size, of.size())),
-        own(elements(), capacity, at::TensorOptions(dtype)),
-        options(dtype) {}
+        options(at::TensorOptions(dtype).device(of.device())),
+        own(elements(), capacity, options) {}
 
   std::int64_t begin() const { return shares[std::size_t(ranks.rank())]; }
   std::int64_t elements() const { return shares[std::size_t(ranks.rank()) + 1] - begin(); }
@@ -147,8 +147,8 @@ struct BasisService::Kept {
   const Ranks& ranks;
   std::int64_t size;
   Shares shares;
-  KrylovBasis own;
   at::TensorOptions options;
+  KrylovBasis own;
 };
 
 BasisService::BasisService() = default;

@@ -24,7 +24,17 @@ at::Device resolve_device(std::string_view name) {
   const bool has_cuda = at::globalContext().hasCUDA();
   if (name == "cpu" || (name == "auto" && !has_cuda)) return at::Device(at::kCPU);
   require_input(has_cuda, "device: cuda was asked for, but LibTorch finds no CUDA device here");
-  return at::Device(at::kCUDA, 0);
+  return c10::impl::VirtualGuardImpl(at::kCUDA).getDevice();
+}
+
+void take_cuda_device(std::int64_t local) {
+  const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
+  const std::int64_t devices = cuda.deviceCount();
+  require_input(devices == 1 || local < devices,
+                "process {} of this machine has no CUDA device: it sees {}, so start at most {} "
+                "processes on a machine, or set trainer.device to cpu",
+                local + 1, devices, devices);
+  cuda.setDevice(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(devices == 1 ? 0 : local)));
 }
 
 int available_threads() {

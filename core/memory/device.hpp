@@ -9,8 +9,14 @@
 
 namespace blockwise {
 
-// "cpu", "cuda" or "auto" (CUDA where there is one). Throws InputError for "cuda" without a device.
+// "cpu", "cuda" (the current device) or "auto" (CUDA where there is one). Throws InputError for
+// "cuda" without a device.
 at::Device resolve_device(std::string_view name);
+
+// Makes a CUDA device the current one, for the calling thread: of the processes of a machine number
+// `local` takes device `local`, or the only one that it sees. Throws InputError where it sees
+// several, and fewer than that.
+void take_cuda_device(std::int64_t local);
 
 // CPU cores that this process may use: those of its affinity mask, or what its control group's
 // quota of time amounts to, rounded up, where that is less.

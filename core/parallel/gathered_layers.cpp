@@ -30,6 +30,7 @@ void GatheredLayers::enter_backward(std::size_t layer) {
 
 void GatheredLayers::end_pass() {
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) drop(layer);
+  ranks_.meet();
 }
 
 void GatheredLayers::start(std::size_t layer) {

@@ -132,6 +132,7 @@ void KeptGradientSum::end_step() {
   exchange_.receive_all();
   for (const auto& transfer : handed_out_) exchange_.wait_for(*transfer);
   handed_out_.clear();
+  ranks_.meet();
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ class ShardedGradientSum : public GradientSum {
   ShardedGradientSum(ParameterStore& store, const Ranks& ranks, const Options& options,
                      const at::Tensor& own)
       : layout_(store.layout()),
+        ranks_(ranks),
         options_(options),
         own_(own),
         buckets_(store.layout(), options.owners,
@@ -51,6 +52,7 @@ class ShardedGradientSum : public GradientSum {
   }
   void end_step() override {
     check_equal(micro_batches_, options_.micro_batches, "micro-batches of a step");
+    ranks_.meet();
   }
   double waited() const override { return exchange_.waited(); }
 
@@ -81,6 +83,7 @@ class ShardedGradientSum : public GradientSum {
   }
 
   const ParameterLayout& layout_;
+  const Ranks& ranks_;
   Options options_;
   at::Tensor own_;
   GradientBuckets buckets_;

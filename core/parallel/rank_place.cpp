@@ -15,14 +15,15 @@ constexpr std::uint16_t kPort = 29500;  // torchrun's own default
 // What a launcher calls the same things. one_machine: the variable whose value says that all
 // processes are on it, and that value; where it is empty, the number of processes.
 struct Launcher {
-  const char *name, *rank, *size, *one_machine, *one_machine_value;
+  const char *name, *rank, *size, *local_rank, *one_machine, *one_machine_value;
 };
 
 constexpr std::array<Launcher, 4> kLaunchers = {{
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", ""},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", ""},
-    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ""},
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES", "1"},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", ""},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE", ""},
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", ""},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NUM_NODES", "1"},
 }};
 
 class Environment {
@@ -93,6 +94,9 @@ RankPlace rank_place(const EnvironmentLookup& lookup) {
     place.size = environment.number(launcher.size, 1, kMostRanks);
     place.rank = environment.number(launcher.rank, 0, place.size - 1);
     if (place.is_alone()) return place;
+    place.local_rank = environment.has(launcher.local_rank)
+                           ? environment.number(launcher.local_rank, 0, place.rank)
+                           : place.rank;
     place.address = address_of(environment, launcher, place.size);
     place.port = port_of(environment);
     place.launcher_serves = environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True";

@@ -10,8 +10,9 @@ namespace blockwise {
 
 struct RankPlace {
   std::int64_t rank = 0, size = 1;
-  std::string address;     // of the host where the processes meet
-  std::uint16_t port = 0;  // there
+  std::int64_t local_rank = 0;  // among those on this machine
+  std::string address;          // of the host where the processes meet
+  std::uint16_t port = 0;       // there
   // The launcher serves the meeting point itself; otherwise rank 0 does.
   bool launcher_serves = false;
   // Of the launcher's tries: torchrun starts all processes again where one fails.
@@ -24,7 +25,9 @@ struct RankPlace {
 using EnvironmentLookup = std::function<const char*(const char*)>;
 
 // RANK and WORLD_SIZE come first, then OMPI_COMM_WORLD_RANK / SIZE, PMI_RANK / SIZE, SLURM_PROCID /
-// SLURM_STEP_NUM_TASKS (which a batch script without srun has not); without any, one process.
+// SLURM_STEP_NUM_TASKS (which a batch script without srun has not); without any, one process. The
+// local rank is in LOCAL_RANK, OMPI_COMM_WORLD_LOCAL_RANK, MPI_LOCALRANKID or SLURM_LOCALID; where
+// that is missing, the rank.
 // MASTER_ADDR and MASTER_PORT say where to meet. Without them: this machine where the launcher says
 // that all processes are on it; port 29500, under Slurm 20000 + job number modulo 20000. Throws
 // InputError naming the variable for a number that is none or out of range, and where processes on

@@ -16,19 +16,33 @@
 #include <utility>
 
 #include "core/base/error.hpp"
+#include "core/memory/device.hpp"
+#include "core/parallel/device_backend.hpp"
 
 namespace blockwise {
 
 struct Ranks::Group {
   c10::intrusive_ptr<c10d::Store> store;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  c10::intrusive_ptr<c10d::Backend> host, device;
+  // Of a device whose rank never answered transfers are still on their way.
+  bool is_broken = false;
+
+  ~Group() {
+    if (!device) return;
+    try {
+      is_broken ? device->abort() : device->shutdown();
+    } catch (const std::exception&) {  // what the others hear of it they say
+    }
+  }
+  c10d::Backend& of(const at::Tensor& values) const { return values.is_cpu() ? *host : *device; }
 };
 
 namespace {
 
 using Work = c10::intrusive_ptr<c10d::Work>;
 
-c10::intrusive_ptr<c10d::Store> meet(const RankPlace& place, std::chrono::seconds timeout) {
+c10::intrusive_ptr<c10d::Store> meeting_point(const RankPlace& place,
+                                              std::chrono::seconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = place.port;
   options.isServer = place.rank == 0 && !place.launcher_serves;
@@ -70,18 +84,27 @@ Shares even_shares(std::int64_t values, std::int64_t ranks) {
 Ranks::Ranks() = default;
 Ranks::~Ranks() = default;
 
-Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout)
-    : rank_(place.rank), size_(place.size) {
+Ranks::Ranks(const RankPlace& place, std::chrono::seconds timeout, std::string_view device)
+    : rank_(place.rank), size_(place.size), device_(resolve_device(device)) {
   if (place.is_alone()) return;
+  if (!device_.is_cpu()) {
+    take_cuda_device(place.local_rank);
+    device_ = resolve_device(device);
+  }
   // What is sent to a process that has gone is an error of the transfer, which says who.
   std::signal(SIGPIPE, SIG_IGN);
   group_ = std::make_unique<Group>();
   try {
-    group_->store = meet(place, timeout);
+    group_->store = meeting_point(place, timeout);
     auto options = c10d::ProcessGroupGloo::Options::create(timeout);
     options->devices.push_back(network(place));
-    group_->gloo =
+    group_->host =
         c10::make_intrusive<c10d::ProcessGroupGloo>(group_->store, int(rank_), int(size_), options);
+    if (!device_.is_cpu()) {
+      group_->device = make_device_backend(group_->store, rank_, size_, timeout);
+    }
+  } catch (const InputError&) {
+    throw;
   } catch (const std::exception& error) {
     throw std::runtime_error(fmt::format("rank {} of {}: no meeting at {}:{} within {} s: {}",
                                          rank_, size_, place.address, place.port, timeout.count(),
@@ -112,6 +135,7 @@ std::vector<std::int64_t> silent_ranks(c10d::Store& store, std::int64_t rank, st
 // In a thread that may be left behind: of a network that stalls no answer comes, not even that
 // there is none.
 void Ranks::fail(const std::string& what) const {
+  group_->is_broken = true;
   constexpr std::chrono::seconds kPatience{10};
   std::packaged_task<std::vector<std::int64_t>()> ask(
       [store = group_->store, rank = rank_, size = size_] {
@@ -170,8 +194,10 @@ class WorkTransfer : public Ranks::Transfer {
 };
 
 // What Gloo gets: its threads let go of a tensor when they like, and memory is to be freed by the
-// thread that took it, whose MemoryMeter counts it.
+// thread that took it, whose MemoryMeter counts it. On a device the allocator is to know who uses
+// it.
 at::Tensor lent(const at::Tensor& values) {
+  if (!values.is_cpu()) return values;
   return at::from_blob(values.data_ptr(), values.sizes(), values.options());
 }
 
@@ -200,7 +226,7 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_exchange(const at::Tensor& values,
   const auto failed = [this](const std::string& what) { fail(what); };
   try {
     return std::make_unique<WorkTransfer>(
-        std::vector<Work>{group_->gloo->alltoall_base(out, in, sizes_out, sizes_in)},
+        std::vector<Work>{group_->of(values).alltoall_base(out, in, sizes_out, sizes_in)},
         std::vector<at::Tensor>{values, received}, failed);
   } catch (const std::exception& error) {
     fail(reason_of(error));
@@ -220,7 +246,7 @@ std::unique_ptr<Ranks::Transfer> Ranks::start_share(const at::Tensor& values,
       std::vector<at::Tensor> share{lent(tensors.back())};
       c10d::BroadcastOptions options;
       options.rootRank = r;
-      works.push_back(group_->gloo->broadcast(share, options));
+      works.push_back(group_->of(values).broadcast(share, options));
     }
   } catch (const std::exception& error) {
     fail(reason_of(error));
@@ -241,12 +267,20 @@ void Ranks::sum(const at::Tensor& values) const {
     values.narrow(0, begin, own).copy_(received[0]);
   }
   start_share(values, shares)->wait();
+  if (!values.is_cpu()) meet();
 }
 
 void Ranks::take_first(const at::Tensor& values) const {
   Shares shares(std::size_t(size_) + 1, values.numel());
   shares.front() = 0;
   start_share(values, shares)->wait();
+  if (!values.is_cpu()) meet();
+}
+
+void Ranks::meet() const {
+  if (is_alone() || device_.is_cpu()) return;
+  const double here = 1.0;
+  gather({&here, 1});
 }
 
 std::vector<double> Ranks::gather(std::span<const double> own) const {

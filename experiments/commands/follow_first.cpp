@@ -1,15 +1,15 @@
 #include "experiments/commands/follow_first.hpp"
 
+#include "experiments/commands/meet_ranks.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/terminal/stop_signal.hpp"
 
 namespace blockwise {
 
-int follow_first(const RankPlace& place, std::chrono::seconds timeout, bool dry_run,
+int follow_first(const RankPlace& place, const RunConfig& config, bool dry_run,
                  const std::function<RunState(const Ranks&)>& serve) {
   if (dry_run) return kExitFinished;
-  // A signal before they have met ends the process: there is nothing yet to be kept.
-  const Ranks ranks(place, timeout);
+  const Ranks ranks = meet_ranks(place, config);
   install_stop_handlers("product");
   return exit_code_of(serve(ranks));
 }

@@ -11,6 +11,7 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/meet_ranks.hpp"
 #include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -151,9 +152,8 @@ int partition_command(const PartitionOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto discovery = resolve_discovery(read_config(options));
   const auto place = rank_place(::getenv);
-  const std::chrono::seconds timeout(discovery.config.parallel.timeout_seconds);
   if (place.rank > 0) {
-    return follow_first(place, timeout, options.dry_run,
+    return follow_first(place, discovery.config, options.dry_run,
                         [&](const Ranks& ranks) { return serve_discovery(discovery, ranks); });
   }
   // Files that do not fit are an error before the work, not after it.
@@ -163,8 +163,7 @@ int partition_command(const PartitionOptions& options) {
   if (options.dry_run) return 0;
   print_note(thread_note(discovery.config.trainer.threads));
   if (discovery.config.discovery.by_loss()) print_note(jobs_note(options.jobs));
-  // A signal before they have met ends the process: there is nothing yet to be kept.
-  const Ranks ranks(place, timeout);
+  const Ranks ranks = meet_ranks(place, discovery.config);
   install_stop_handlers("product, or this step of each trial");
   DiscoveryOutcome outcome;
   {

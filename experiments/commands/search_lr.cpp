@@ -10,6 +10,7 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/meet_ranks.hpp"
 #include "experiments/commands/member_processes.hpp"
 #include "experiments/commands/next_step.hpp"
 #include "experiments/commands/stop_report.hpp"
@@ -121,9 +122,8 @@ int search_lr_command(const SearchLrOptions& options) {
   const auto starter = options.dry_run ? nullptr : member_processes();
   const auto search = resolve_rate_search(read_config(options));
   const auto place = rank_place(::getenv);
-  const std::chrono::seconds timeout(search.config.parallel.timeout_seconds);
   if (place.rank > 0) {
-    return follow_first(place, timeout, options.dry_run,
+    return follow_first(place, search.config, options.dry_run,
                         [&](const Ranks& ranks) { return serve_rate_search(search, ranks); });
   }
   if (search.config.search_lr.needs_products()) print_note(search.memory.note);
@@ -131,8 +131,7 @@ int search_lr_command(const SearchLrOptions& options) {
   if (options.dry_run) return 0;
   print_note(thread_note(search.config.trainer.threads));
   if (search.config.search_lr.by_trials()) print_note(jobs_note(options.jobs));
-  // A signal before they have met ends the process: there is nothing yet to be kept.
-  const Ranks ranks(place, timeout);
+  const Ranks ranks = meet_ranks(place, search.config);
   install_stop_handlers("product, or this step of each trial");
   RateSearchOutcome outcome;
   {

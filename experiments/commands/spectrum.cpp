@@ -15,6 +15,7 @@
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/follow_first.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/meet_ranks.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_yaml.hpp"
 #include "experiments/config/run_source.hpp"
@@ -350,9 +351,8 @@ int spectrum_command(SpectrumOptions options) {
   add_checkpoints(options);
   const auto place = rank_place(::getenv);
   const auto spectrum = resolve_spectrum(read_config(options), place.size);
-  const auto timeout = std::chrono::seconds(spectrum.config.parallel.timeout_seconds);
   if (place.rank > 0) {
-    return follow_first(place, timeout, options.dry_run, [&](const Ranks& ranks) {
+    return follow_first(place, spectrum.config, options.dry_run, [&](const Ranks& ranks) {
       return measure_spectrum(spectrum, {}, ranks).state;
     });
   }
@@ -360,8 +360,7 @@ int spectrum_command(SpectrumOptions options) {
   if (!options.json) print_plan(spectrum);
   if (options.dry_run) return 0;
   print_note(thread_note(spectrum.config.trainer.threads));
-  // A signal before they have met ends the process: there is nothing yet to be kept.
-  const Ranks ranks(place, timeout);
+  const Ranks ranks = meet_ranks(place, spectrum.config);
   install_stop_handlers("product");
   SpectrumOutcome outcome;
   {

@@ -14,6 +14,7 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/flag_hints.hpp"
 #include "experiments/commands/json_text.hpp"
+#include "experiments/commands/meet_ranks.hpp"
 #include "experiments/commands/stop_report.hpp"
 #include "experiments/config/config_text.hpp"
 #include "experiments/config/config_yaml.hpp"
@@ -123,8 +124,7 @@ int train_command(const TrainOptions& options) {
   if (!options.progress_lines && place.rank == 0) {
     print_note(thread_note(run.config.trainer.threads));
   }
-  // A signal before they have met ends the process: there is nothing yet to be kept.
-  const Ranks ranks(place, std::chrono::seconds(run.config.parallel.timeout_seconds));
+  const Ranks ranks = meet_ranks(place, run.config);
   install_stop_handlers("step");
   if (!ranks.is_first()) return exit_code_of(train(run, {}, ranks).state);
   // The observer dies, and with it the bar, before the outcome is printed.

@@ -22,10 +22,7 @@ namespace blockwise {
 namespace {
 
 // Of a step, of all processes. Throws InputError where they cannot be shared.
-std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks, at::Device device) {
-  require_input(ranks.is_alone() || device.is_cpu(),
-                "{} processes on the device {}: several only on the CPU", ranks.size(),
-                device.str());
+std::int64_t micro_batches_of(const ResolvedRun& run, const Ranks& ranks) {
   return blockwise::micro_batches_of(run.config, run.data->shape().sequence_length, ranks.size());
 }
 
@@ -91,7 +88,7 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
       trainer_(run.config.trainer),
       device_(device),
       ranks_(ranks),
-      micro_batches_(micro_batches_of(run, ranks, device)),
+      micro_batches_(micro_batches_of(run, ranks)),
       shares_(run.config.optimizer, run.config.parallel, *run.config.model.spec, run.layout, ranks,
               static_cast<std::uint64_t>(run.config.seed)),
       store_(run.layout, device, at::kFloat, mixed_precision(run, ranks, shares_),
@@ -323,8 +320,9 @@ std::pair<double, double> Learner::evaluated(const HeldOutSet& set, std::int64_t
   if (counts == 0 && !layers_) return {0.0, 0.0};
   auto context = trainer_.forward_context();
   context.layer_weights = layers_.get();
-  const auto loss = model_->loss(to_device(batch), context).item<double>();
+  const auto mean = model_->loss(to_device(batch), context);
   if (layers_) layers_->end_pass();
+  const auto loss = mean.item<double>();
   return counts == 0 ? std::pair(0.0, 0.0)
                      : std::pair(loss * static_cast<double>(counts), static_cast<double>(counts));
 }

@@ -2,8 +2,8 @@
 
     python3 tests/benchmarks/gpu/gpu_check.py --minutes 10 --output runs/gpu-check
 
-Stages in their order: build, tests, sanitizer, optimizers, training step, products, memory, runs. What one
-stage finds wrong does not stop the next. Exit code 0 where all is well, 1 where a stage failed or a
+Stages in their order: build, tests, sanitizer, optimizers, training step, products, memory, ranks, runs. What
+one stage finds wrong does not stop the next. Exit code 0 where all is well, 1 where a stage failed or a
 figure missed its target, 2 without a GPU. Another call on the same folder trains on and leaves the
 earlier JSON. --dry-run takes tiny sizes and the CPU.
 """
@@ -59,6 +59,12 @@ def memory(run: CheckRun) -> None:
     memory_cap(run)
 
 
+def ranks(run: CheckRun) -> None:
+    from rank_runs import rank_runs
+
+    rank_runs(run)
+
+
 def runs(run: CheckRun) -> None:
     from training_runs import training_runs
 
@@ -73,6 +79,7 @@ STAGES = (
     Stage("training step", training_step, 40),
     Stage("products", products, 20),
     Stage("memory", memory, 60),
+    Stage("ranks", ranks, 60),
     Stage("runs", runs, 60),
 )
 

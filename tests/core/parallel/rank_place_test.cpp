@@ -69,6 +69,22 @@ TEST_CASE("ranks: the environment of each launcher", "[parallel]") {
               1, 2, "h", 29500);
 }
 
+TEST_CASE("ranks: the number among those of a machine", "[parallel]") {
+  const auto local = [](Variables variables) {
+    variables.insert({"MASTER_ADDR", "h"});
+    return placed(variables).local_rank;
+  };
+  CHECK(local({{"RANK", "5"}, {"WORLD_SIZE", "8"}, {"LOCAL_RANK", "1"}}) == 1);
+  CHECK(local({{"OMPI_COMM_WORLD_RANK", "5"},
+               {"OMPI_COMM_WORLD_SIZE", "8"},
+               {"OMPI_COMM_WORLD_LOCAL_RANK", "2"}}) == 2);
+  CHECK(local({{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "3"}}) == 3);
+  CHECK(local({{"SLURM_PROCID", "5"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_LOCALID", "0"}}) == 0);
+  CHECK(local({{"RANK", "5"}, {"WORLD_SIZE", "8"}}) == 5);  // where the launcher does not say
+  CHECK_THROWS_WITH(local({{"RANK", "1"}, {"WORLD_SIZE", "8"}, {"LOCAL_RANK", "2"}}),
+                    Contains("LOCAL_RANK is '2', not a number from 0 to 1"));
+}
+
 TEST_CASE("ranks: a batch script without srun is one process, and so is one task", "[parallel]") {
   CHECK(placed({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}).is_alone());
   CHECK(placed({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}).is_alone());

@@ -1,0 +1,30 @@
+# Headers by which LibTorch shows its NCCL, by their files: they come with a toolkit, and as packages
+# nvidia-* beside a CUDA build of PyTorch.
+#
+# Sets OUT to the folders to include; empty where LibTorch has no CUDA, or one is missing.
+function(blockwise_locate_nccl out)
+  set(${out} "" PARENT_SCOPE)
+  if(NOT BLOCKWISE_TORCH_HAS_CUDA)
+    return()
+  endif()
+  set(places "")
+  if(BLOCKWISE_NVCC)  # the packages of PyTorch lack what cuda_runtime.h includes
+    get_filename_component(toolkit ${BLOCKWISE_NVCC}/../../include ABSOLUTE)
+    list(APPEND places ${toolkit})
+  endif()
+  file(GLOB packages ${BLOCKWISE_TORCH_ROOT}/../nvidia/*/include)
+  list(APPEND places ${packages})
+  set(found "")
+  foreach(header crt/host_config.h cublas_v2.h cublasLt.h cusparse.h cusolverDn.h nccl.h)
+    find_path(place ${header} HINTS ${places} ENV CUDA_PATH PATH_SUFFIXES include NO_CACHE)
+    if(NOT place)
+      message(STATUS "no ${header}: built without NCCL, so several processes share no CUDA devices")
+      return()
+    endif()
+    list(APPEND found ${place})
+    unset(place)
+  endforeach()
+  list(REMOVE_DUPLICATES found)
+  message(STATUS "NCCL's headers in ${found}")
+  set(${out} "${found}" PARENT_SCOPE)
+endfunction()
