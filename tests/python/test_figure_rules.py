@@ -93,10 +93,24 @@ def has_data(axes: Axes) -> bool:
     return len(drawn) > 0
 
 
+def check_room(figure: Figure) -> None:
+    """Labels of an axis do not cover each other, and titles end within the figure."""
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert all(a.x1 <= b.x0 or b.x1 <= a.x0 for a, b in zip(boxes, boxes[1:], strict=False)), [
+            label.get_text() for label in axes.get_xticklabels()
+        ]
+        for text in (axes.title, axes._left_title, *axes.texts):
+            if text.get_text():
+                box = text.get_window_extent()
+                assert box.x1 <= figure.bbox.x1, text.get_text()
+
+
 def check(figure: Figure) -> list[str]:
     """Every panel has data, every legend entry a name and a look of its own. Their names."""
     figure.draw_without_rendering()
     assert all(has_data(axes) for axes in figure.axes)
+    check_room(figure)
     found = []
     for names, looks in legends(figure):
         assert len(set(names)) == len(names)
@@ -123,6 +137,16 @@ def test_a_sweep_of_many_groups_names_them_all(many: Sweep, draw: object) -> Non
     names = check(figure)
     for group in GROUPS:
         assert any(name.split(" ")[0] == group for name in names), group
+
+
+def test_long_names_of_groups_have_room(tmp_path: Path) -> None:
+    groups = ["adamw", "adam_mini", "adam_mini_query_key_factored", "scale"]
+    runs = [PlannedRun(group, seed, {}, RunSpec(steps=20, evaluate_every=10, seed=seed))
+            for group in groups for seed in (1, 2)]  # fmt: skip
+    figure = sweep_figure(read_sweep(write_planned(tmp_path, "adamw", runs)))
+    check(figure)
+    rows = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
+    assert [row.replace("\n", "") for row in rows] == groups
 
 
 def test_differences_and_memory_of_many_groups(many: Sweep) -> None:

@@ -76,6 +76,22 @@ def test_the_loss_axis_leaves_the_untrained_model_out(sweep: Sweep) -> None:
     assert 2.3 < top < 3.5
 
 
+def test_a_curve_that_rises_above_the_untrained_model_does_not_flatten_the_others(
+    tmp_path: Path,
+) -> None:
+    def change(name: str, spec: RunSpec) -> RunSpec | None:
+        return spec if "lr0.003" in name else None
+
+    sweep = read_sweep(write_sweep(tmp_path, change))
+    for member in sweep.members:
+        if member.group == "adam_mini" and member.id in sweep.runs:
+            evaluations = sweep.runs[member.id].evaluations
+            evaluations.loc[evaluations.index[1], "loss"] = 8.0
+    (axes,) = loss_curve_figure(sweep).axes
+    assert line(axes, "adam_mini")[1, 1] == pytest.approx(8.0)
+    assert axes.get_ylim()[1] < 5.0
+
+
 def test_a_wide_band_does_not_flatten_the_curves(tmp_path: Path) -> None:
     def change(name: str, spec: RunSpec) -> RunSpec | None:
         spec.floor += 0.2 * spec.seed  # two seeds: an interval of twelve standard errors

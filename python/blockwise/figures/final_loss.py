@@ -26,6 +26,8 @@ from .style import (
 NO_RUNS = "no run has finished"
 
 _CONFIRMED = "confirmed"
+# Of the labels of all columns together.
+_TICK_CHARACTERS = 44
 
 
 def draw_final_losses(axes: Axes, sweep: Sweep) -> None:
@@ -102,7 +104,9 @@ class _Positions:
 
     def label(self, axes: Axes) -> None:
         if not self.by_rate:
-            axes.set_xticks(range(len(self.groups)), self.groups)
+            # What does not fit beside its neighbours the legend names.
+            fit = max(map(len, self.groups)) * len(self.groups) <= _TICK_CHARACTERS
+            axes.set_xticks(range(len(self.groups)), self.groups if fit else [""] * len(self.groups))
             axes.set_xlim(-0.6, len(self.groups) - 0.4)
             return
         axes.set_xscale("log")

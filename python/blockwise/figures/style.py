@@ -135,6 +135,16 @@ def panel_title(axes: Axes, title: str, subtitle: str = "") -> None:
         )
 
 
+def in_lines(name: str, width: int) -> str:
+    """A name broken behind underscores into lines of at most `width` characters, where it can be."""
+    lines = [""]
+    for word in name.replace("_", "_ ").split(" "):
+        if lines[-1] and len(lines[-1] + word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
+
+
 def legend_below(axes: Axes, columns: int, **options: object) -> None:
     """A legend under the axis label, where it cannot cover data."""
     figure = axes.get_figure()

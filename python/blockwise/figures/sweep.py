@@ -23,6 +23,7 @@ from .style import (
     figure_style,
     footnote,
     group_styles,
+    in_lines,
     legend_below,
     panel_title,
     panels,
@@ -54,7 +55,7 @@ def loss_curve_figure(sweep: Sweep) -> Figure:
 
     Line: mean over the finished seeds; where the sweep has confirmations, theirs, which chose
     nothing. Band: 95 % t interval. The axis begins below the loss of the
-    untrained model, which would flatten everything else.
+    untrained model, which would flatten everything else, as would curves that rise above it.
     """
     return _single_panel(draw_loss_curves, sweep)
 
@@ -152,10 +153,13 @@ def _curve_label(row: pd.Series, others_confirmed: bool) -> str:
 def _skip_untrained(axes: Axes, bands: Sequence[pd.DataFrame]) -> None:
     """Ends the loss axis a little above where the curves are after the first evaluation.
 
-    The axis goes by the means: the band of two seeds may be so wide that nothing else is seen.
+    The axis goes by the means: the band of two seeds may be so wide that nothing else is seen. Means
+    above the untrained model's leave it at the top: next to them all others would be one line.
     """
     trained = pd.concat([band[band["step"] > 0] for band in bands])
-    lowest, highest = trained["mean"].min(), trained["mean"].max()
+    untrained = min((band["mean"].iloc[0] for band in bands if band["step"].iloc[0] == 0), default=np.inf)
+    below = trained["mean"][trained["mean"] <= untrained]
+    lowest, highest = trained["mean"].min(), (trained["mean"] if below.empty else below).max()
     if not np.isfinite(highest - lowest) or highest == lowest:
         return
     most = 0.25 * (highest - lowest)
@@ -198,7 +202,7 @@ def _draw_memory(axes: Axes, sweep: Sweep) -> None:
             three_digits(total) + share, (total, row), (4, 0), textcoords="offset points",
             va="center",
         )  # fmt: skip
-    axes.set_yticks(rows, sizes.index)
+    axes.set_yticks(rows, [in_lines(str(group), 16) for group in sizes.index])
     axes.tick_params("y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * longest)
