@@ -92,6 +92,11 @@ void FlatSteps::follow_rates() {
   }
 }
 
+void FlatSteps::rehearse() {
+  auto plan = kernels::make_flat_plan(sections_);
+  packing_.take_windows(plan, sections_);
+}
+
 bool FlatSteps::writes_copies() const {
   return subject_.store.flat_copies().defined() || packing_.splits_masters();
 }

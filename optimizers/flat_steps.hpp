@@ -40,6 +40,9 @@ class FlatSteps {
   // whose masters are split.
   bool writes_copies() const;
 
+  // Takes the memory of a first step, of LibTorch's; for a plan, of a model on the meta device.
+  void rehearse();
+
   // clip_norm: 0 for none. Where the reported norm is not finite nothing was changed.
   kernels::FlatReport step(const StepScope& scope, double clip_norm, const RoundingSeeds& seeds);
 

@@ -368,11 +368,10 @@ void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
 void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::DeviceType device) {
   const at::NoGradGuard no_grad;
   const auto& rule = *rules_.of(i).rule;
-  const bool has_kernel = device == at::kCUDA
-                              ? flat_rule() != nullptr
-                              : rule.fused({device, at::kFloat, gradient.scalar_type()}) != nullptr;
+  const bool has_kernel =
+      device != at::kCUDA && rule.fused({device, at::kFloat, gradient.scalar_type()}) != nullptr;
   if (has_kernel) return;
-  if (device == at::kCUDA && rehearse_stack(i)) return;
+  if (device == at::kCUDA && (flat_ || rehearse_stack(i))) return;
   auto& part = parts_[part_[i].first][part_[i].second];
   auto scope = this->scope(rules_.of(i));
   scope.step = 1;
@@ -388,6 +387,10 @@ void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::D
   part.weight = store_.open_master(i);
   part.gradient = gradient;
   over_pieces(i, 0, [&](const ParameterStep& piece) { rule.update(piece, scope); });
+}
+
+void Optimizer::rehearse_first(at::DeviceType device) {
+  if (device == at::kCUDA && use_flat_steps(kernels::make_cuda_stepper)) flat_->rehearse();
 }
 
 // Whether the parameter steps in a stack; that is made once, with its first.

@@ -94,6 +94,9 @@ class Optimizer {
   // What rules draw is taken from here instead of the seed; to be kept alive.
   void use_draws(GivenDraws& draws) { draws_ = &draws; }
 
+  // On the meta device: makes what a first step on `device` makes and all later ones keep. Before
+  // rehearse_update().
+  void rehearse_first(at::DeviceType device);
   // On the meta device: makes and drops the tensors that an update of the parameter on `device`
   // makes beside weights, gradients and state. Nothing where a kernel makes none. Throws what
   // LibTorch does where the rule reads a value or needs what has no form there.

@@ -96,17 +96,27 @@ NumberFormat StepPacking::format_of_state(std::size_t number) const {
 }
 
 // Three elements more, so that a window begins as its elements are aligned.
-at::Tensor StepPacking::scratch(const kernels::PackedBuffer& buffer, std::int64_t elements) const {
-  if (!buffer.is_packed()) return {};
+at::Tensor StepPacking::scratch(bool is_packed, std::int64_t elements) const {
+  if (!is_packed) return {};
   return at::empty({elements + 3},
                    at::TensorOptions().dtype(at::kFloat).device(subject_.store.device()));
 }
 
+void StepPacking::take_windows(kernels::FlatPlan& plan,
+                               const std::vector<kernels::FlatSection>& sections) {
+  if (!is_packed()) return;
+  plan.packing.windows = kernels::flat_windows(plan, sections, StateCodec::kAlignment, kWindow);
+  const auto elements = plan.packing.largest_window();
+  w_ = scratch(splits_masters(), elements);
+  m_ = scratch(has_codec(0), elements);
+  v_ = scratch(has_codec(1), elements);
+}
+
 void StepPacking::add_to(kernels::FlatPlan& plan,
                          const std::vector<kernels::FlatSection>& sections) {
-  if (!splits_masters() && !has_codec(0) && !has_codec(1)) return;
+  if (!is_packed()) return;
+  take_windows(plan, sections);
   auto& packing = plan.packing;
-  packing.windows = kernels::flat_windows(plan, sections, StateCodec::kAlignment, kWindow);
   seeds_.clear();
   if (splits_masters()) {
     const NumberFormat format{device_format(subject_.store.master_format())};
@@ -118,10 +128,6 @@ void StepPacking::add_to(kernels::FlatPlan& plan,
   if (has_codec(1)) {
     packing.v = kernels::pack_buffer(format_of_state(1), state(1), packing.windows);
   }
-  const auto elements = packing.largest_window();
-  w_ = scratch(packing.w, elements);
-  m_ = scratch(packing.m, elements);
-  v_ = scratch(packing.v, elements);
   is_random_ = std::ranges::any_of(
       std::initializer_list<const kernels::PackedBuffer*>{&packing.w, &packing.m, &packing.v},
       [](const auto* x) { return x->is_packed() && is_random(x->format.kind); });

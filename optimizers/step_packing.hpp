@@ -46,6 +46,9 @@ class StepPacking {
   // Whether there are kernels for all of it: codecs that a device knows, second moments of
   // elements.
   bool has_kernels(const std::vector<kernels::FlatSection>& sections) const;
+  // Takes float32 memory for the windows of these sections, without anything in it; elsewhere
+  // add_to() does.
+  void take_windows(kernels::FlatPlan& plan, const std::vector<kernels::FlatSection>& sections);
   // Adds what is packed to a plan of these sections, and takes float32 memory for its windows.
   void add_to(kernels::FlatPlan& plan, const std::vector<kernels::FlatSection>& sections);
   // Points buffers that are packed to that memory, and what is rounded at random to new seeds.
@@ -61,7 +64,8 @@ class StepPacking {
   std::vector<kernels::PackedTensor> masters();
   std::vector<kernels::PackedTensor> state(std::size_t number);
   NumberFormat format_of_state(std::size_t number) const;
-  at::Tensor scratch(const kernels::PackedBuffer& buffer, std::int64_t elements) const;
+  bool is_packed() const { return splits_masters() || has_codec(0) || has_codec(1); }
+  at::Tensor scratch(bool is_packed, std::int64_t elements) const;
   void draw(const RoundingSeeds& seeds);
 
   FlatSubject subject_;

@@ -44,7 +44,9 @@ Batch meta_batch(const DataShape& shape, std::int64_t examples) {
 class UpdateRehearsal {
  public:
   UpdateRehearsal(Optimizer& optimizer, at::DeviceType device)
-      : optimizer_(optimizer), device_(device) {}
+      : optimizer_(optimizer), device_(device) {
+    optimizer_.rehearse_first(device);
+  }
 
   void update(std::size_t parameter, const at::Tensor& gradient) {
     const auto& rule = optimizer_.rules().of(parameter).name;

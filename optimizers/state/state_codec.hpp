@@ -34,13 +34,16 @@ class StateCodec {
   virtual std::vector<StoredPart> parts(std::int64_t size) const = 0;
   // False where only a whole tensor can be coded.
   virtual bool codes_pieces() const { return true; }
-  // values: float32, contiguous, on the CPU; stored: as parts() says. Cost: one pass over both.
+  // values: float32, contiguous, on the CPU, or on any device where has_operations(); stored: as
+  // parts() says. Cost: one pass over both.
   virtual void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const = 0;
   // seed: of rounding, another one at every step. Values must be finite.
   virtual void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
                       std::uint64_t seed) const = 0;
-  // How kernels on a CUDA device store the same bits; null where only the CPU knows the codec.
+  // How kernels on a CUDA device store the same bits; null where there are none.
   virtual const NumberFormat* device_format() const { return nullptr; }
+  // Whether LibTorch's operations store them there.
+  virtual bool has_operations() const { return false; }
 };
 
 // What `optimizer.state` can name.

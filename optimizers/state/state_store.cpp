@@ -104,7 +104,7 @@ const at::Tensor& checked_chosen(const std::string& name, const at::Tensor* foun
 }
 
 void require_known_on(const at::Device& device, const StateCodec& codec, const StateSpec& spec) {
-  if (!device.is_cuda()) return;
+  if (!device.is_cuda() || codec.has_operations()) return;
   require_input(
       has_cuda_number_converter(),
       "optimizer.state: blockwise was built without a CUDA compiler, so it is fp32 on the "
@@ -309,7 +309,7 @@ void StateStore::decode(std::size_t i, std::size_t k, std::int64_t begin,
   if (!codecs_[i][k] || values.is_meta()) return;
   const auto& codec = *codecs_[i][k];
   const auto parts = stored(i, k, begin, values.numel());
-  if (!values.is_cuda()) return codec.decode(parts, values);
+  if (!values.is_cuda() || codec.has_operations()) return codec.decode(parts, values);
   cuda_number_converter().decode(*codec.device_format(), stored_numbers(parts), values.numel(),
                                  values.data_ptr<float>(), current_stream(device_));
 }
@@ -324,7 +324,7 @@ void StateStore::encode(std::size_t i, std::size_t k, std::int64_t begin, const 
   const auto& codec = *codecs_[i][k];
   const auto parts = stored(i, k, begin, values.numel());
   const auto of_piece = rounding_seed(seed, k, begin);
-  if (!values.is_cuda()) return codec.encode(values, parts, of_piece);
+  if (!values.is_cuda() || codec.has_operations()) return codec.encode(values, parts, of_piece);
   cuda_number_converter().encode(*codec.device_format(), values.data_ptr<float>(), values.numel(),
                                  stored_numbers(parts), of_piece, current_stream(device_));
 }

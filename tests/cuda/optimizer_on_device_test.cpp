@@ -78,6 +78,12 @@ TEST_CASE("device optimizer: state in fewer bits") {
   }
 }
 
+TEST_CASE("device optimizer: state whose codes are LibTorch's operations") {
+  const nlohmann::json state = {
+      {"first_moments", "codebook_8bit"}, {"second_moments", "rank1_4bit"}, {"smallest", 1}};
+  check_like_the_cpu({{"rule", "adamw"}, {"state", state}}, false, kCode);
+}
+
 TEST_CASE("device optimizer: masters beside bfloat16 weights") {
   for (const auto format : {MasterWeights::lossless_16bit, MasterWeights::residual_8bit,
                             MasterWeights::kahan, MasterWeights::stochastic, MasterWeights::none}) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/io/atomic_file.hpp"
+#include "core/memory/meta_memory.hpp"
 #include "core/partition/partition_file.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/flat_problem.hpp"
@@ -261,4 +262,31 @@ TEST_CASE("flat optimizer: what has no such step keeps its own") {
   CHECK_FALSE(takes({{"rule", "adamw"}, {"clip_by", "value"}}));
   CHECK_FALSE(takes({{"rule", "sgd"}, {"decay", "coupled"}}));
   CHECK_FALSE(takes({{"rule", "sgd"}, {"freeze", {"norm"}}}));
+}
+
+TEST_CASE("flat optimizer: a rehearsal takes the windows of what is in fewer bits") {
+  const auto layout = small_models()[4].spec()->layout();
+  const auto bytes = [&](const nlohmann::json& fields, MasterWeights masters) {
+    MetaMemory memory;
+    const MixedPrecision mixed{{}, {}, masters};
+    ParameterStore store(layout, at::kMeta, at::kFloat, mixed);
+    Optimizer optimizer(optimizer_config(fields), store);
+    const auto before = memory.allocated();
+    optimizer.rehearse_first(at::kCPU);
+    CHECK(memory.allocated() == before);
+    optimizer.rehearse_first(at::kCUDA);
+    return memory.allocated() - before;
+  };
+  // The model is less than a window, whose begin is aligned by up to three elements.
+  const auto window = 4 * (layout.size() + 3);
+  const nlohmann::json state = {{"first_moments", "dynamic_8bit"}, {"smallest", 1}};
+  const nlohmann::json both = {
+      {"first_moments", "bf16"}, {"second_moments", "bf16"}, {"smallest", 1}};
+  CHECK(bytes({{"rule", "adam_mini"}}, MasterWeights::fp32) == 0);
+  CHECK(bytes({{"rule", "adam_mini"}}, MasterWeights::lossless_16bit) == window);
+  CHECK(bytes({{"rule", "adam_mini"}, {"state", state}}, MasterWeights::lossless_16bit) ==
+        2 * window);
+  CHECK(bytes({{"rule", "adamw"}, {"state", both}}, MasterWeights::lossless_16bit) == 3 * window);
+  // Shared second moments have no kernel in fewer bits: tensor by tensor, without windows.
+  CHECK(bytes({{"rule", "adam_mini"}, {"state", both}}, MasterWeights::lossless_16bit) == 0);
 }

@@ -10,6 +10,8 @@
 #include <map>
 
 #include "optimizers/kernels/state_codes.hpp"
+#include "optimizers/state/codecs/code_operations.hpp"
+#include "optimizers/state/codecs/code_table_maps.hpp"
 #include "optimizers/state/codecs/codebook.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/formula_values.hpp"
@@ -290,6 +292,77 @@ TEST_CASE("Scales of rows and columns: a large value spoils neither its row nor 
   const auto row = exact.select(0, 8);
   CHECK((kept.select(0, 8) - row).abs().max().item<double>() <= row.max().item<double>() / 16.0);
   CHECK(relative_error(round_trip(*codec, kept.flatten()), kept.flatten()) < 1e-6);
+}
+
+// Of both ways to code the same values: all stored parts, and what is read back of them.
+std::vector<bool> same_parts(const Stored& kernels, const Stored& operations) {
+  std::vector<bool> same;
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    same.push_back(at::equal(kernels[k], operations[k]));
+  }
+  return same;
+}
+
+// Zeros, a block of zeros, subnormal blocks, ends; every code and what is beside every threshold.
+at::Tensor awkward_values(std::int64_t size, StateUse use) {
+  auto values = moments(size, use, 1.0);
+  if (size > 700) {
+    values.narrow(0, 256, 256).zero_();
+    values.narrow(0, 512, 128).mul_(1e-39);
+  }
+  if (size > 5) values[5] = 0.0;
+  return values;
+}
+
+TEST_CASE("Codes by operations: a codebook has the bits of the kernels") {
+  const auto codec = codec_of("codebook_8bit", StateUse::average);
+  CHECK(codec->has_operations());
+  for (const std::int64_t size : {1, 2, 255, 256, 257, 3000, 20000}) {
+    INFO(size);
+    const auto values = awkward_values(size, StateUse::average);
+    auto by_kernels = make_stored(*codec, size), by_operations = make_stored(*codec, size);
+    codec->encode(values, by_kernels, 0);
+    by_operations[2].copy_(by_kernels[2]);  // the codebook
+    encode_codebook(values, 256, by_operations);
+    CHECK(same_parts(by_kernels, by_operations) == std::vector<bool>(3, true));
+    const auto read = at::empty({size}, at::kFloat);
+    decode_codebook(by_operations, 256, read);
+    CHECK(at::equal(read, decoded(*codec, by_kernels, size)));
+    // Beside every threshold.
+    const auto book = by_kernels[2];
+    const auto middle = (book.narrow(0, 0, 255) + book.narrow(0, 1, 255)) * 0.5;
+    const auto near = at::cat({at::nextafter(middle, at::full({1}, -2.0F)), middle,
+                               at::nextafter(middle, at::full({1}, 2.0F)), at::ones({1})})
+                          .contiguous();
+    auto first = make_stored(*codec, near.numel()), second = make_stored(*codec, near.numel());
+    first[2].copy_(book);
+    second[2].copy_(book);
+    if (book[254].item<float>() == 1.0F) continue;  // it would learn again
+    codec->encode(near, first, 0);
+    encode_codebook(near, 256, second);
+    CHECK(same_parts(first, second) == std::vector<bool>(3, true));
+  }
+}
+
+TEST_CASE("Codes by operations: scales of rows and columns have the bits of the kernels") {
+  const kernels::CodeTable table(linear_4bit_map(), kernels::CodeTable::Zero::for_zero_only);
+  for (const std::vector<std::int64_t>& shape :
+       {std::vector<std::int64_t>{1, 1}, {1, 7}, {7, 1}, {3, 5}, {64, 128}, {65, 401}}) {
+    INFO(shape[0] << " x " << shape[1]);
+    const auto codec = codec_of("rank1_4bit", StateUse::non_negative, shape);
+    CHECK(codec->has_operations());
+    const auto size = shape[0] * shape[1];
+    auto values = awkward_values(size, StateUse::non_negative).view(shape).contiguous();
+    if (shape[0] > 3) values.select(0, 2).zero_();
+    if (shape[1] > 3) values.select(1, 3).mul_(1e-39);
+    auto by_kernels = make_stored(*codec, size), by_operations = make_stored(*codec, size);
+    codec->encode(values.flatten(), by_kernels, 0);
+    encode_rank1(table, values, by_operations);
+    CHECK(same_parts(by_kernels, by_operations) == std::vector<bool>(3, true));
+    const auto read = at::empty(shape, at::kFloat);
+    decode_rank1(table, by_operations, read);
+    CHECK(at::equal(read.flatten(), decoded(*codec, by_kernels, size)));
+  }
 }
 
 // All ways to cut points into k groups of neighbours.

@@ -7,10 +7,15 @@
 // others, learned from the moment instead of the gradient; learned again while there were fewer
 // than 256 different values (the first steps of SM3 are all +1 or -1); 0 is one of the values, so
 // that an average of zeros stays; the step sees the moment before it is coded, as with every codec
-// here, not after. A tensor is coded whole, which takes float32 memory for the largest.
+// here, not after. A tensor is coded whole, which takes float32 memory for the largest. On a
+// CUDA device it is coded by LibTorch's operations (code_operations.hpp); the first values of a
+// tensor travel to the host, where its codebook is learned.
 #include <ATen/ATen.h>
 
+#include <atomic>
+
 #include "optimizers/kernels/state_codes.hpp"
+#include "optimizers/state/codecs/code_operations.hpp"
 #include "optimizers/state/codecs/code_table_maps.hpp"
 #include "optimizers/state/codecs/codebook.hpp"
 #include "optimizers/state/state_codec.hpp"
@@ -29,13 +34,16 @@ class Codebook8bit : public StateCodec {
             {"codebook", size == 0 ? 0 : kValues, at::kFloat}};
   }
   bool codes_pieces() const override { return false; }
+  bool has_operations() const override { return true; }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
+    if (!values.is_cpu()) return decode_codebook(stored, kBlock, values);
     const kernels::Codebook book(values_of(stored));
     kernels::decode_codebook(book, codes_of(stored), values.numel(), kBlock,
                              values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
               std::uint64_t) const override {
+    if (!values.is_cpu()) return encode_on_device(values, stored);
     const std::span<const float> x(values.data_ptr<float>(),
                                    static_cast<std::size_t>(values.numel()));
     if (has_free_places(values_of(stored))) learn_codebook(x, kBlock, values_of(stored));
@@ -44,9 +52,25 @@ class Codebook8bit : public StateCodec {
   }
 
  private:
+  // A codebook without free places stays as it is, and the host need not look at it again.
+  void encode_on_device(const at::Tensor& values, const std::vector<at::Tensor>& stored) const {
+    if (!is_full_ && values.numel() > 0) {
+      const auto here = values.cpu();
+      const std::vector<at::Tensor> book = {{}, {}, stored[2].cpu()};
+      if (has_free_places(values_of(book))) {
+        learn_codebook({here.data_ptr<float>(), std::size_t(here.numel())}, kBlock,
+                       values_of(book));
+        stored[2].copy_(book[2]);
+      }
+      is_full_ = !has_free_places(values_of(book));
+    }
+    encode_codebook(values, kBlock, stored);
+  }
   static std::span<float> values_of(const std::vector<at::Tensor>& stored) {
     return {stored[2].data_ptr<float>(), static_cast<std::size_t>(kValues)};
   }
+
+  mutable std::atomic<bool> is_full_ = false;
 };
 
 }  // namespace

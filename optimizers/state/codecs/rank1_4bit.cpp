@@ -5,9 +5,10 @@
 // so that one large value spoils neither the rest of its row nor that of its column. 1/2 byte per
 // value and 4 (rows + columns). The sides of a tensor of more than two are its first and all
 // others; vectors have blocks of 128, as there. A tensor is coded whole, which takes float32 memory
-// for the largest.
+// for the largest. On a CUDA device it is coded by LibTorch's operations (code_operations.hpp).
 #include <ATen/ATen.h>
 
+#include "optimizers/state/codecs/code_operations.hpp"
 #include "optimizers/state/codecs/code_table_maps.hpp"
 #include "optimizers/state/codecs/dynamic_4bit.hpp"
 
@@ -26,15 +27,21 @@ class RankOne4bit : public StateCodec {
             {"column_scales", none ? 0 : shape_.columns, at::kFloat}};
   }
   bool codes_pieces() const override { return false; }
+  bool has_operations() const override { return true; }
   void decode(const std::vector<at::Tensor>& stored, const at::Tensor& values) const override {
+    if (!values.is_cpu()) return decode_rank1(table_, stored, matrix(values));
     kernels::decode_rank1(table_, codes(stored), shape_, values.data_ptr<float>());
   }
   void encode(const at::Tensor& values, const std::vector<at::Tensor>& stored,
               std::uint64_t) const override {
+    if (!values.is_cpu()) return encode_rank1(table_, matrix(values), stored);
     kernels::encode_rank1(table_, values.data_ptr<float>(), shape_, codes(stored));
   }
 
  private:
+  at::Tensor matrix(const at::Tensor& values) const {
+    return values.view({shape_.rows, shape_.columns});
+  }
   static kernels::RankOneCodes codes(const std::vector<at::Tensor>& stored) {
     return {stored[0].data_ptr<std::uint8_t>(), stored[1].data_ptr<float>(),
             stored[2].data_ptr<float>()};
