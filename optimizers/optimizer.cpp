@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "core/base/error.hpp"
@@ -360,9 +361,9 @@ void Optimizer::update_parameter(std::size_t i, kernels::Workspace& space) {
       sum = sum.defined() ? sum + moved : moved;
     }
   };
-  over_pieces(i, rounding_seed(i), step);
+  over_pieces(i, coded_.has(i) ? rounding_seed(i) : 0, std::cref(step));
   part.squares = nullptr;
-  store_.publish(i, master_seed(i));
+  store_.publish(i, store_.splits_masters() ? master_seed(i) : 0);
 }
 
 void Optimizer::rehearse_update(std::size_t i, const at::Tensor& gradient, at::DeviceType device) {
