@@ -42,6 +42,8 @@ def test_the_largest_micro_batch_fits_and_one_more_sequence_does_not() -> None:
         one_more = rank_plan(CONFIG, row.ranks, row.micro_batch + 1, cluster, settings)
         assert one_more["each_rank"]["peak_bytes"] > 16e9
         seconds = row.seconds_sending + row.seconds_computing
+        of_token = row.sent_gigabytes * 1e6 / (row.micro_batch * 512)
+        assert row.sent_kilobytes_per_token == pytest.approx(of_token)
         assert row.tokens_per_second == pytest.approx(row.ranks * row.micro_batch * 512 / seconds)
 
 

@@ -32,7 +32,7 @@ from ..program import program_json
 
 COLUMNS = (
     "name", "parameters", "rule", "ranks", "micro_batch", "peak_gigabytes", "sent_gigabytes",
-    "seconds_sending", "seconds_computing", "sending_to_computing", "tokens_per_second",
+    "sent_kilobytes_per_token", "seconds_sending", "seconds_computing", "sending_to_computing", "tokens_per_second",
 )  # fmt: skip
 
 
@@ -149,6 +149,7 @@ def _row(
         "micro_batch": micro_batch,
         "peak_gigabytes": each["peak_bytes"] / 1e9,
         "sent_gigabytes": each["sent_bytes"] / 1e9,
+        "sent_kilobytes_per_token": ranks * each["sent_bytes"] / tokens / 1e3,
         "seconds_sending": sending,
         "seconds_computing": computing,
         "sending_to_computing": sending / computing,
