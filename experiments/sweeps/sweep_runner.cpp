@@ -227,10 +227,13 @@ class Runner {
     const bool finished = result.state == RunState::finished;
     ++(finished ? outcome_.finished : outcome_.diverged);
     if (progress == nullptr) return;
-    const auto loss = result.evaluations.empty() ? 0.0 : result.evaluations.back().loss;
-    progress->message(fmt::format(
-        "{}: {}", member.plan.id,
-        finished ? fmt::format("validation loss {:.4f}", loss) : "diverged: " + result.message));
+    progress->message(fmt::format("{}: {}", member.plan.id, words_of_end(result)));
+  }
+
+  static std::string words_of_end(const RunResult& result) {
+    if (result.state == RunState::diverged) return "diverged: " + result.message;
+    if (result.evaluations.empty()) return "finished";
+    return fmt::format("validation loss {:.4f}", result.evaluations.back().loss);
   }
 
   void count_failed_start(const SweepMember& member, const std::string& why, Progress& progress) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +31,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def train(config: Path, output: Path, port: int, errors: Path) -> list[int]:
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def train(config: Path, output: Path, errors: Path) -> list[int]:
     words = [str(program()), "train", str(config), "--output", str(output), "--threads", "1"]
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     with errors.open("wb") as file:
         started = [
             subprocess.Popen(words, env=os.environ | place | {"RANK": str(rank)}, stdout=file, stderr=file)
@@ -47,12 +54,12 @@ def test_a_full_disk_ends_all_processes_and_the_run_goes_on_with_the_same_bits(
 ) -> None:
     config, errors = tmp_path / "small.yaml", tmp_path / "errors"
     config.write_text(CONFIG.replace("checkpoint_every: 20", "checkpoint_every: 20, keep_checkpoints: 20"))
-    assert train(config, tmp_path / "whole", 29731, errors) == [0, 0]
-    assert train(config, small_disk / "run", 29732, errors) == [1, 1]
+    assert train(config, tmp_path / "whole", errors) == [0, 0]
+    assert train(config, small_disk / "run", errors) == [1, 1]
     text = errors.read_text()
     assert "No space left on device" in text  # of rank 0, which alone writes
     assert "rank 1 of 2: " in text
     assert mount("-o", "remount,size=64m", str(small_disk))
-    assert train(config, small_disk / "run", 29733, errors) == [0, 0]
+    assert train(config, small_disk / "run", errors) == [0, 0]
     with h5py.File(tmp_path / "whole/run.h5") as whole, h5py.File(small_disk / "run/run.h5") as run:
         assert np.array_equal(run["steps/loss"][:], whole["steps/loss"][:])
