@@ -114,7 +114,8 @@ def report(table: pd.DataFrame, line: GapLine, sizes: Sequence[float]) -> str:
     lines = ["| sweep | parameters | tokens a parameter | seeds | gap, nats |", "|---|---|---|---|---|"]
     for row in table.itertuples():
         each = row.tokens / row.parameters
-        gap = f"{row.gap:+.4f} ± {row.half_width:.4f}"
+        doubt = "one seed" if math.isnan(row.half_width) else f"± {row.half_width:.4f}"
+        gap = f"{row.gap:+.4f} {doubt}"
         lines.append(f"| {row.sweep} | {row.parameters:,} | {each:.3g} | {row.seeds} | {gap} |")
     lines += ["", f"gap = {line.intercept:.4f} {line.slope:+.4f} log10(parameters), Birge's ratio "
               f"{line.birge:.2f}, {line.degrees_of_freedom} degrees of freedom"]  # fmt: skip
