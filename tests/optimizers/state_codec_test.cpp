@@ -303,7 +303,7 @@ std::vector<bool> same_parts(const Stored& kernels, const Stored& operations) {
   return same;
 }
 
-// Zeros, a block of zeros, subnormal blocks, ends; every code and what is beside every threshold.
+// With zeros, a block of zeros and subnormal ones.
 at::Tensor awkward_values(std::int64_t size, StateUse use) {
   auto values = moments(size, use, 1.0);
   if (size > 700) {
@@ -347,7 +347,7 @@ TEST_CASE("Codes by operations: a codebook has the bits of the kernels") {
 TEST_CASE("Codes by operations: scales of rows and columns have the bits of the kernels") {
   const kernels::CodeTable table(linear_4bit_map(), kernels::CodeTable::Zero::for_zero_only);
   for (const std::vector<std::int64_t>& shape :
-       {std::vector<std::int64_t>{1, 1}, {1, 7}, {7, 1}, {3, 5}, {64, 128}, {65, 401}}) {
+       {std::vector<std::int64_t>{1, 1}, {1, 7}, {7, 1}, {3, 5}, {2, 33}, {64, 128}, {65, 401}}) {
     INFO(shape[0] << " x " << shape[1]);
     const auto codec = codec_of("rank1_4bit", StateUse::non_negative, shape);
     CHECK(codec->has_operations());
@@ -355,6 +355,10 @@ TEST_CASE("Codes by operations: scales of rows and columns have the bits of the 
     auto values = awkward_values(size, StateUse::non_negative).view(shape).contiguous();
     if (shape[0] > 3) values.select(0, 2).zero_();
     if (shape[1] > 3) values.select(1, 3).mul_(1e-39);
+    if (shape[1] == 33) {  // on every threshold, of rows and columns whose largest is 1
+      values.select(0, 0).fill_(1.0);
+      values.select(0, 1).copy_(at::arange(33, at::kFloat) / 32.0);
+    }
     auto by_kernels = make_stored(*codec, size), by_operations = make_stored(*codec, size);
     codec->encode(values.flatten(), by_kernels, 0);
     encode_rank1(table, values, by_operations);

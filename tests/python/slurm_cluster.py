@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from two_processes import free_port
+
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 
@@ -51,12 +53,6 @@ def missing_programs() -> list[str]:
     return [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class SlurmCluster:
     """Runs from entering to leaving. `environment` is what Slurm's programs need to find it."""
 
@@ -66,7 +62,7 @@ class SlurmCluster:
         config.write_text(
             _CONFIG.format(
                 host=socket.gethostname().split(".")[0], user=getpass.getuser(), folder=folder,
-                controller=_free_port(), daemon=_free_port(), array=largest_array,
+                controller=free_port(), daemon=free_port(), array=largest_array,
             ),
             encoding="utf-8",
         )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from test_stalled_network import CONFIG, wait_all
+from two_processes import CONFIG, free_port, wait_all
 
 from studies.program import program
 
@@ -29,12 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a disk of its own needs root")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def train(config: Path, output: Path, errors: Path) -> list[int]:

@@ -73,9 +73,12 @@ def test_parallel_runs_over_every_number_of_processes(
     monkeypatch.setenv("BLOCKWISE_PROGRAM", str(write_program(tmp_path / "program")))
     outputs = execute("parallel.ipynb", monkeypatch)
     assert [len(image) > 10_000 for image in images(outputs)] == [True]
-    table, shards = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    tables = [out.data["text/html"] for out in outputs if "text/html" in out.get("data", {})]
+    table, of_one, shards = tables
     for text in ("125m", "13b", "1024", "adam_mini"):
         assert text in table
+    for text in ("7b", "sent_kilobytes_per_token"):
+        assert text in of_one
     for shard in ("optimizer", "gradients", "parameters"):
         assert shard in shards
     assert not [out for out in outputs if out.output_type in ("error", "stream")]

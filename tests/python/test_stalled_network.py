@@ -13,14 +13,12 @@ import h5py
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from two_processes import CONFIG, STEPS, TIMEOUT, wait_all
 
 from studies.program import program
 
 sys.path.append(str(REPOSITORY / "tests" / "benchmarks" / "ranks"))
 from hosts import hosts, stall, start  # noqa: E402
-
-STEPS = 400
-TIMEOUT = 6
 
 
 def can_make_hosts() -> bool:
@@ -39,15 +37,6 @@ pytestmark = [
     pytest.mark.skipif(not can_make_hosts(), reason="network namespaces need root and iproute2"),
 ]
 
-CONFIG = f"""
-name: small
-data: {{kind: markov_tokens, vocab_size: 64, sequence_length: 32}}
-model: {{family: llama, n_layer: 2, n_head: 2, n_embd: 32}}
-optimizer: {{rule: adam_mini, learning_rate: 1.0e-3}}
-trainer: {{steps: {STEPS}, micro_batch_size: 4, global_batch_tokens: 256, checkpoint_every: 20}}
-parallel: {{timeout_seconds: {TIMEOUT}}}
-"""
-
 
 def words(folder: Path, output: str) -> list[str]:
     config = folder / "small.yaml"
@@ -62,16 +51,6 @@ def steps_of(run: Path) -> int:
             return len(file["steps/step"])
     except (OSError, KeyError):
         return 0
-
-
-def wait_all(processes: list[subprocess.Popen[bytes]], seconds: float) -> list[int]:
-    """Exit codes; what has not ended in time is killed, which is its code then."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and any(process.poll() is None for process in processes):
-        time.sleep(0.05)
-    for process in processes:
-        process.kill()
-    return [process.wait() for process in processes]
 
 
 def losses(run: Path) -> np.ndarray:

@@ -9,8 +9,7 @@ c10::intrusive_ptr<c10d::Backend> make_device_backend(const c10::intrusive_ptr<c
                                                       std::chrono::seconds) {
   throw InputError(
       fmt::format("{} processes on CUDA devices: blockwise was built without NCCL, by which they "
-                  "talk. Build it "
-                  "on a CUDA build of PyTorch with its packages nvidia-*, whose headers it needs",
+                  "talk; its headers come with a CUDA compiler and PyTorch's packages nvidia-*",
                   size));
 }
 

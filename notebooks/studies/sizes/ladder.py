@@ -53,6 +53,7 @@ def ladder_rows(runs: Sequence[Run], plans: Sequence[dict[str, Any]]) -> list[li
             row(f"of which {part}", lambda run, plan, part=part: _seconds(run, f"seconds_{part}"))
             for part in PARTS
         ),
+        row("hours of steps", lambda run, plan: f"{run.steps['seconds'].sum() / 3600:.1f}"),
         row("paged in a step, GB read and written", _paged),
         row("seconds waited for pages in a step", _waited),
         row("tensors and pages at the peak, GB", lambda run, plan: f"{_peak(run) / 1e9:.3f}"),
