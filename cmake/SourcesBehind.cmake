@@ -66,7 +66,7 @@ function(blockwise_library_behind name)
                         PUBLIC blockwise_torch blockwise_hdf5 yaml-cpp fmt::fmt Eigen3::Eigen
                                Boost::headers nlohmann_json::nlohmann_json OpenSSL::Crypto
                                spdlog::spdlog CLI11::CLI11 ${BLOCKWISE_HIGHWAY_LIBRARY}
-                               blockwise_device_backend
+                               blockwise_of_devices
                         PRIVATE blockwise_warnings)
   target_precompile_headers(${name} PRIVATE <ATen/ATen.h> <torch/csrc/autograd/variable.h>
                             <torch/csrc/autograd/autograd.h> <fmt/format.h> <string> <vector>)

@@ -54,7 +54,7 @@ fence(highway "^hwy/" "^(tests/)?(core|optimizers)/kernels/"
 fence(cuda "^(cuda|cublas|curand|cusparse|cusolver|cufft|nvrtc|nvml|nvtx|nccl|cub/|thrust/|cooperative_groups)"
       "^(tests/)?(core/kernels/device|optimizers/kernels)/" "CUDA belongs to core/kernels/device/ and optimizers/kernels/")
 # These headers of LibTorch include the toolkit's, which a machine with the CUDA wheel need not have.
-fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^$"
+fence(torch_cuda "^(ATen|c10|torch/csrc)/cuda/" "^core/memory/graph/device_graph_cuda\\.cpp$"
       "LibTorch's CUDA headers need a CUDA toolkit; use its device-independent ones")
 fence(autograd "^torch/(nn|csrc/autograd)/|^torch/(nn|autograd|torch|all)\\.h$" "^(core|tests)/"
       "LibTorch's autograd and modules belong to core/")

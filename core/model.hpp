@@ -50,6 +50,8 @@ class ModelSpec {
   // Layers that run_layer() computes, which have their weights in no other one's pass: those below
   // this number (Parameter::layer).
   virtual std::int64_t separate_layers() const { return 0; }
+  // Whether passes with a generator differ from those without (dropout).
+  virtual bool draws_masks() const { return false; }
   virtual std::unique_ptr<Model> build(const ParameterStore& store) const = 0;
   virtual std::unique_ptr<ModelSpec> clone() const = 0;
 };

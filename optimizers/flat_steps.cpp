@@ -27,7 +27,7 @@ bool same_plan(const std::vector<kernels::FlatSection>& a,
 std::unique_ptr<FlatSteps> FlatSteps::make(const FlatSubject& subject,
                                            kernels::MakeFlatStepper& make) {
   std::unique_ptr<FlatSteps> steps(new FlatSteps(subject, make));
-  const bool has_kernels = steps->find_sections() && steps->packing_.has_kernels(steps->sections_);
+  const bool has_kernels = steps->find_sections() && steps->packing_.has_kernels();
   return has_kernels ? std::move(steps) : nullptr;
 }
 
@@ -94,7 +94,7 @@ void FlatSteps::follow_rates() {
 
 void FlatSteps::rehearse() {
   auto plan = kernels::make_flat_plan(sections_);
-  packing_.take_windows(plan, sections_);
+  packing_.take_memory(plan, sections_);
 }
 
 bool FlatSteps::writes_copies() const {

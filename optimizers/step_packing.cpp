@@ -20,13 +20,30 @@ bool is_random(NumberFormat::Kind kind) {
 }
 
 // All tensors, without where they are kept.
-std::vector<kernels::PackedTensor> places(std::span<const ParameterStep> parts) {
+std::vector<kernels::PackedTensor> element_places(std::span<const ParameterStep> parts) {
   std::vector<kernels::PackedTensor> tensors(parts.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     tensors[i].begin = parts[i].parameter.offset;
     tensors[i].size = parts[i].parameter.size();
   }
   return tensors;
+}
+
+// The same of the second moments that their blocks share.
+std::vector<kernels::PackedTensor> value_places(std::span<const ParameterStep> parts) {
+  std::vector<kernels::PackedTensor> tensors(parts.size());
+  std::int64_t begin = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    tensors[i].begin = begin;
+    for (const auto& section : parts[i].partition.sections) tensors[i].size += section.state_size();
+    begin += tensors[i].size;
+  }
+  return tensors;
+}
+
+// Whether values lie as the elements do.
+bool is_per_element(const kernels::FlatSection& section) {
+  return section.moment == kernels::FlatSection::Moment::elements && section.value == section.begin;
 }
 
 float* data(const at::Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
@@ -43,21 +60,18 @@ bool StepPacking::has_codec(std::size_t number) const {
   return false;
 }
 
-bool StepPacking::has_kernels(const std::vector<kernels::FlatSection>& sections) const {
+bool StepPacking::has_kernels() const {
   for (std::size_t i = 0; i < subject_.parts.size(); ++i) {
     for (std::size_t k = 0; k < subject_.state.of(i).size(); ++k) {
       const auto* codec = subject_.state.codec(i, k);
       if (codec != nullptr && (codec->device_format() == nullptr || k > 1)) return false;
     }
   }
-  return !has_codec(1) || std::ranges::all_of(sections, [](const auto& section) {
-    return section.moment == kernels::FlatSection::Moment::elements &&
-           section.value == section.begin;
-  });
+  return true;
 }
 
 std::vector<kernels::PackedTensor> StepPacking::masters() {
-  auto tensors = places(subject_.parts);
+  auto tensors = element_places(subject_.parts);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     auto& tensor = tensors[i];
     tensor.first_seed = std::ssize(seeds_);
@@ -71,8 +85,8 @@ std::vector<kernels::PackedTensor> StepPacking::masters() {
   return tensors;
 }
 
-std::vector<kernels::PackedTensor> StepPacking::state(std::size_t number) {
-  auto tensors = places(subject_.parts);
+std::vector<kernels::PackedTensor> StepPacking::state(std::size_t number,
+                                                      std::vector<kernels::PackedTensor> tensors) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     auto& tensor = tensors[i];
     if (subject_.state.codec(i, number) == nullptr) {
@@ -95,41 +109,52 @@ NumberFormat StepPacking::format_of_state(std::size_t number) const {
   return {};
 }
 
-// Three elements more, so that a window begins as its elements are aligned.
-at::Tensor StepPacking::scratch(bool is_packed, std::int64_t elements) const {
-  if (!is_packed) return {};
-  return at::empty({elements + 3},
+at::Tensor StepPacking::memory(std::int64_t numbers) const {
+  return at::empty({numbers},
                    at::TensorOptions().dtype(at::kFloat).device(subject_.store.device()));
 }
 
-void StepPacking::take_windows(kernels::FlatPlan& plan,
-                               const std::vector<kernels::FlatSection>& sections) {
-  if (!is_packed()) return;
+void StepPacking::take_memory(kernels::FlatPlan& plan,
+                              const std::vector<kernels::FlatSection>& sections) {
+  const bool has_v = has_codec(1);
+  shares_values_ = has_v && !std::ranges::all_of(sections, is_per_element);
+  if (shares_values_) {
+    const auto last = value_places(subject_.parts).back();
+    v_ = memory(last.begin + last.size);
+  }
+  const bool has_v_windows = has_v && !shares_values_;
+  if (!splits_masters() && !has_codec(0) && !has_v_windows) return;
   plan.packing.windows = kernels::flat_windows(plan, sections, StateCodec::kAlignment, kWindow);
-  const auto elements = plan.packing.largest_window();
-  w_ = scratch(splits_masters(), elements);
-  m_ = scratch(has_codec(0), elements);
-  v_ = scratch(has_codec(1), elements);
+  // Three elements more, so that a window begins as its elements are aligned.
+  const auto elements = plan.packing.largest_window() + 3;
+  if (splits_masters()) w_ = memory(elements);
+  if (has_codec(0)) m_ = memory(elements);
+  if (has_v_windows) v_ = memory(elements);
 }
 
 void StepPacking::add_to(kernels::FlatPlan& plan,
                          const std::vector<kernels::FlatSection>& sections) {
-  if (!is_packed()) return;
-  take_windows(plan, sections);
+  take_memory(plan, sections);
   auto& packing = plan.packing;
   seeds_.clear();
-  if (splits_masters()) {
+  if (w_.defined()) {
     const NumberFormat format{device_format(subject_.store.master_format())};
     packing.w = kernels::pack_buffer(format, masters(), packing.windows);
   }
-  if (has_codec(0)) {
-    packing.m = kernels::pack_buffer(format_of_state(0), state(0), packing.windows);
+  if (m_.defined()) {
+    packing.m = kernels::pack_buffer(format_of_state(0), state(0, element_places(subject_.parts)),
+                                     packing.windows);
   }
-  if (has_codec(1)) {
-    packing.v = kernels::pack_buffer(format_of_state(1), state(1), packing.windows);
+  if (shares_values_) {
+    packing.shared = kernels::pack_buffer(
+        format_of_state(1), state(1, value_places(subject_.parts)), {{0, v_.numel(), 0, 0}});
+  } else if (v_.defined()) {
+    packing.v = kernels::pack_buffer(format_of_state(1), state(1, element_places(subject_.parts)),
+                                     packing.windows);
   }
   is_random_ = std::ranges::any_of(
-      std::initializer_list<const kernels::PackedBuffer*>{&packing.w, &packing.m, &packing.v},
+      std::initializer_list<const kernels::PackedBuffer*>{&packing.w, &packing.m, &packing.v,
+                                                          &packing.shared},
       [](const auto* x) { return x->is_packed() && is_random(x->format.kind); });
 }
 

@@ -43,13 +43,12 @@ class StepPacking {
 
   bool splits_masters() const;
   bool has_codec(std::size_t state) const;  // number `state` of some parameter
-  // Whether there are kernels for all of it: codecs that a device knows, second moments of
-  // elements.
-  bool has_kernels(const std::vector<kernels::FlatSection>& sections) const;
-  // Takes float32 memory for the windows of these sections, without anything in it; elsewhere
-  // add_to() does.
-  void take_windows(kernels::FlatPlan& plan, const std::vector<kernels::FlatSection>& sections);
-  // Adds what is packed to a plan of these sections, and takes float32 memory for its windows.
+  // Whether there are kernels for all of it: codecs that a device knows.
+  bool has_kernels() const;
+  // Takes float32 memory for the windows of these sections and for second moments that blocks
+  // share, without anything in it; elsewhere add_to() does.
+  void take_memory(kernels::FlatPlan& plan, const std::vector<kernels::FlatSection>& sections);
+  // Adds what is packed to a plan of these sections, and takes that memory.
   void add_to(kernels::FlatPlan& plan, const std::vector<kernels::FlatSection>& sections);
   // Points buffers that are packed to that memory, and what is rounded at random to new seeds.
   void set(kernels::FlatBuffers& buffers, const RoundingSeeds& seeds);
@@ -62,14 +61,16 @@ class StepPacking {
     std::int64_t begin = 0;
   };
   std::vector<kernels::PackedTensor> masters();
-  std::vector<kernels::PackedTensor> state(std::size_t number);
+  // places: of its tensors.
+  std::vector<kernels::PackedTensor> state(std::size_t number,
+                                           std::vector<kernels::PackedTensor> places);
   NumberFormat format_of_state(std::size_t number) const;
-  bool is_packed() const { return splits_masters() || has_codec(0) || has_codec(1); }
-  at::Tensor scratch(bool is_packed, std::int64_t elements) const;
+  at::Tensor memory(std::int64_t numbers) const;
   void draw(const RoundingSeeds& seeds);
 
   FlatSubject subject_;
-  at::Tensor w_, m_, v_;  // float32; undefined where nothing is packed
+  at::Tensor w_, m_, v_;        // float32; undefined where nothing is packed
+  bool shares_values_ = false;  // v_ has all of them, not those of a window
   std::vector<Seed> seeds_;
   at::Tensor device_seeds_;  // int64; undefined where nothing is rounded at random
   bool is_random_ = false;

@@ -54,6 +54,7 @@ class LlamaSpec : public ModelSpec {
   ParameterLayout layout() const override;
   std::int64_t context_length() const override { return options_.sizes.block_size; }
   std::int64_t separate_layers() const override { return options_.n_layer; }
+  bool draws_masks() const override { return options_.dropout > 0.0; }
   std::unique_ptr<Model> build(const ParameterStore& store) const override;
   std::unique_ptr<ModelSpec> clone() const override { return std::make_unique<LlamaSpec>(*this); }
 

@@ -9,7 +9,7 @@ namespace {
 
 // Of micro_batch_size and what follows it the order of sums (and the draws of dropout) depend, as
 // they do on threads; of what is summed nothing does.
-constexpr std::array<std::string_view, 27> kFree = {"name",
+constexpr std::array<std::string_view, 28> kFree = {"name",
                                                     "output",
                                                     "trainer.evaluate_every",
                                                     "trainer.checkpoint_every",
@@ -24,6 +24,7 @@ constexpr std::array<std::string_view, 27> kFree = {"name",
                                                     "trainer.micro_batch_size",
                                                     "trainer.activation_checkpointing",
                                                     "trainer.loss_chunk_tokens",
+                                                    "trainer.cuda_graph",
                                                     "parallel.shard",
                                                     "parallel.gradient_sum",
                                                     "parallel.bucket_mb",

@@ -113,6 +113,10 @@ void visit_computation(FieldVisitor& v, TrainerConfig& c) {
        "backward pass and its gradient freed; clipping by norm then takes a second backward "
        "pass"},
       c.gradients, {"kept", "released"});
+  v.boolean({"cuda_graph",
+             "CUDA: record the passes of a micro-batch after the first three, and launch them as "
+             "one; for small models, whose launches take longer than their work"},
+            c.cuda_graph);
   v.check("gradients", c.gradients == "kept" || c.norms_every == 0
                            ? ""
                            : "released leaves none for norms_every to measure");

@@ -53,6 +53,7 @@ struct TrainerConfig {
   bool activation_checkpointing = false;
   std::int64_t loss_chunk_tokens = 0;
   std::string gradients = "kept";
+  bool cuda_graph = false;
   std::string device = "auto";
   std::int64_t threads = 0;
   void visit(FieldVisitor& v);

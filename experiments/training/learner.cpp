@@ -79,6 +79,14 @@ OptimizerConfig optimizer_config(const ResolvedRun& run, const Ranks& ranks) {
   return config;
 }
 
+// What is recorded cannot be on the default stream; everything of the run goes where it is.
+std::unique_ptr<SideStream> stream_of(const ResolvedRun& run, at::Device device,
+                                      const Ranks& ranks) {
+  if (!run.config.trainer.cuda_graph) return nullptr;
+  require_alike_passes(run, device, ranks.is_alone());
+  return std::make_unique<SideStream>(device);
+}
+
 }  // namespace
 
 Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device device,
@@ -88,6 +96,7 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
       trainer_(run.config.trainer),
       device_(device),
       ranks_(ranks),
+      stream_(stream_of(run, device, ranks)),
       micro_batches_(micro_batches_of(run, ranks)),
       shares_(run.config.optimizer, run.config.parallel, *run.config.model.spec, run.layout, ranks,
               static_cast<std::uint64_t>(run.config.seed)),
@@ -97,6 +106,7 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
       optimizer_(optimizer_config(run, ranks), shares_, store_, ranks,
                  static_cast<std::uint64_t>(run.config.seed)),
       tokens_per_step_(trainer_.global_batch_tokens) {
+  if (trainer_.cuda_graph) recorded_.emplace(make_device_graph);
   make_sum();
 }
 
@@ -191,6 +201,15 @@ void Learner::sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) 
 // share of the loss.
 at::Tensor Learner::add_gradient(Step& step, const CountedBatch& counted,
                                  std::int64_t micro_batch) {
+  if (!recorded_) return pass(step, counted, micro_batch);
+  const auto loss = recorded_->run(counted.batch, [&](const Batch& batch) {
+    return pass(step, {batch, counted.counted}, micro_batch);
+  });
+  step.watch.lap(step.row.seconds_backward);
+  return loss;
+}
+
+at::Tensor Learner::pass(Step& step, const CountedBatch& counted, std::int64_t micro_batch) {
   auto context = forward_context(step, micro_batch);
   const auto mean = model_->loss(counted.batch, context);
   // Each target of the step weighs alike. Where all count this is 1 / micro_batches_ to the bit.

@@ -10,6 +10,7 @@
 
 #include "core/base/stop_query.hpp"
 #include "core/curvature.hpp"
+#include "core/memory/device_graph.hpp"
 #include "core/parallel/gathered_layers.hpp"
 #include "core/parallel/gradient_sum.hpp"
 #include "core/parallel/ranks.hpp"
@@ -20,6 +21,7 @@
 #include "experiments/records/run_recorder.hpp"
 #include "experiments/training/model_optimizer.hpp"
 #include "experiments/training/rank_pace.hpp"
+#include "experiments/training/recorded_pass.hpp"
 #include "experiments/training/step_loss.hpp"
 #include "experiments/training/stopwatch.hpp"
 
@@ -35,8 +37,8 @@ class Learner {
  public:
   // origin: of a run that starts from another, otherwise all 0. The run and the ranks outlive it.
   // Throws InputError where processes cannot share the step's micro-batches evenly, for several
-  // processes with gradients that are released or on another device than the CPU, and as the parts
-  // do.
+  // processes with gradients that are released, for passes that cannot be recorded where they are
+  // to be, and as the parts do.
   Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device device, const Ranks& ranks);
 
   // The step after `done` steps. Without update_norm and rows of others: the row's step is done
@@ -94,6 +96,7 @@ class Learner {
   ForwardContext forward_context(const Step& step, std::int64_t micro_batch) const;
   void sample_labels(Step& step, Batch& batch, std::int64_t micro_batch) const;
   at::Tensor add_gradient(Step& step, const CountedBatch& batch, std::int64_t micro_batch);
+  at::Tensor pass(Step& step, const CountedBatch& batch, std::int64_t micro_batch);
   // The loss of this process' micro-batches, and their gradients where they are added up.
   enum class Targets { given, sampled };
   StepLoss sum_gradients(Step& step, Targets targets);
@@ -108,7 +111,8 @@ class Learner {
   const TrainerConfig& trainer_;
   at::Device device_;
   const Ranks& ranks_;
-  std::int64_t micro_batches_;  // of a step, of all processes
+  std::unique_ptr<SideStream> stream_;  // where passes are recorded
+  std::int64_t micro_batches_;          // of a step, of all processes
   ModelShares shares_;
   ParameterStore store_;
   std::unique_ptr<Model> model_;
@@ -117,6 +121,7 @@ class Learner {
   RankPace pace_;
   std::string pace_note_;
   std::unique_ptr<GatheredLayers> layers_;  // where the weights of layers are with their owners
+  std::optional<RecordedPass> recorded_;
   std::unique_ptr<GradientSum> sum_;  // null where each gradient is used inside the backward pass
 };
 

@@ -3,6 +3,9 @@
 // caches of a device, are decoded into memory that all windows share, updated by the pieces of the
 // plan that they are, and encoded again. Three launches and their packed buffers' per window; their
 // number depends on the model's size, not on the number of tensors.
+//
+// Second moments that blocks share are fewer than the elements, have other places, and are needed
+// before the first window: they are decoded together before a step and encoded together behind it.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +67,8 @@ PackedBuffer pack_buffer(const NumberFormat& format, const std::vector<PackedTen
 
 struct FlatPacking {
   PackedBuffer w, m, v;
-  std::vector<FlatWindow> windows;  // empty: nothing is packed
+  PackedBuffer shared;              // all of v, in one window; v itself is empty then
+  std::vector<FlatWindow> windows;  // of w, m and v; empty: none of them is packed
 
   std::int64_t largest_window() const;
 };

@@ -39,7 +39,7 @@ struct FlatRule {
 
 // On the device, 16-byte aligned, copies 8-byte; m and v may be null where the rule has none. Of a
 // buffer that the plan has packed: memory for float32 of its largest window and three elements
-// more.
+// more; of v as packing.shared for all values.
 struct FlatBuffers {
   float* w = nullptr;
   const float* g = nullptr;

@@ -85,6 +85,7 @@ class CudaStepper : public FlatStepper {
         packed_w_(plan.packing.w),
         packed_m_(plan.packing.m),
         packed_v_(plan.packing.v),
+        shared_(plan.packing.shared),
         tables_{pieces_.data(),
                 values_.data(),
                 groups_.data(),
@@ -106,9 +107,11 @@ class CudaStepper : public FlatStepper {
     if (piece_count_ == 0) return {0.0, 1.0f, std::vector<double>(tensor_count_, 0.0)};
     launch(squares, piece_count_, tables_, x.g);
     launch(norm_parts, norm_part_count_, tables_, clip_norm, outcome());
+    unpack_runs(shared_, 0, x.v);
     launch_moments(rule, x);
     if (windows_.empty()) launch_update(rule, x, tables_, piece_count_);
     for (std::size_t window = 0; window < windows_.size(); ++window) step_window(rule, x, window);
+    pack_runs(shared_, 0, x.v, x.seeds);
     launch(totals, tensor_count_, tables_, moved());
     return read_report();
   }
@@ -154,23 +157,28 @@ class CudaStepper : public FlatStepper {
     tables.pieces += window.first_piece;
     tables.piece_moved += window.first_piece;
     launch_update(rule, buffers, tables, std::size_t(window.last_piece - window.first_piece));
-    pack_window(packed_w_, number, buffers.w, x.seeds);
-    pack_window(packed_m_, number, buffers.m, x.seeds);
-    pack_window(packed_v_, number, buffers.v, x.seeds);
+    pack_runs(packed_w_, number, buffers.w, x.seeds);
+    pack_runs(packed_m_, number, buffers.m, x.seeds);
+    pack_runs(packed_v_, number, buffers.v, x.seeds);
   }
 
   // Memory becomes where the flat buffer would begin.
   void unpack_window(const DevicePacking& packing, std::size_t window, float*& memory) {
+    if (packing.is_packed()) memory = DevicePacking::base(memory, windows_[window]);
+    unpack_runs(packing, window, memory);
+  }
+
+  // x: where element 0 of the flat buffer would be.
+  void unpack_runs(const DevicePacking& packing, std::size_t window, float* x) {
     if (!packing.is_packed()) return;
-    memory = DevicePacking::base(memory, windows_[window]);
     with_format(packing.format().kind, [&](auto format) {
       launch(unpack<decltype(format)>, packing.count(window), packing.runs(window),
-             packing.format(), memory);
+             packing.format(), x);
     });
   }
 
-  void pack_window(const DevicePacking& packing, std::size_t window, const float* x,
-                   const std::uint64_t* seeds) {
+  void pack_runs(const DevicePacking& packing, std::size_t window, const float* x,
+                 const std::uint64_t* seeds) {
     if (!packing.is_packed()) return;
     with_format(packing.format().kind, [&](auto format) {
       launch(pack<decltype(format)>, packing.count(window), packing.runs(window), packing.format(),
@@ -219,7 +227,7 @@ class CudaStepper : public FlatStepper {
   DeviceArray<unsigned char> outcome_;
   std::vector<unsigned char> host_outcome_;
   std::vector<FlatWindow> windows_;
-  DevicePacking packed_w_, packed_m_, packed_v_;
+  DevicePacking packed_w_, packed_m_, packed_v_, shared_;
   Tables tables_;
 };
 

@@ -61,3 +61,14 @@ TEST_CASE("device training: released gradients give the losses of kept ones") {
                      "trainer.global_batch_tokens=0", "optimizer.gradient_clip=0"},
                     1e-4);
 }
+
+// The same operations on the same memory, in another stream.
+TEST_CASE("device training: passes of a CUDA graph give the losses of passes themselves") {
+  if (!has_cuda_device()) return;
+  for (const auto* precision : {"fp32", "bf16", "bf16_autocast"}) {
+    INFO(precision);
+    const std::string setting = std::string("trainer.precision=") + precision;
+    const auto plain = losses("cuda", {setting});
+    CHECK(losses("cuda", {setting, "trainer.cuda_graph=true"}) == plain);
+  }
+}

@@ -187,9 +187,49 @@ TEST_CASE("flat optimizer: Adam-mini's first moments in fewer bits, its second o
         .use_flat_steps(kernels::make_fiber_stepper);
   };
   CHECK(takes({{"first_moments", "dynamic_8bit"}}));
-  // Codes that the device does not know, and shared second moments in codes.
+  CHECK(takes({{"second_moments", "dynamic_8bit"}, {"smallest", 1}}));
+  // Codes that the device does not know.
   CHECK_FALSE(takes({{"first_moments", "codebook_8bit"}, {"smallest", 1}}));
-  CHECK_FALSE(takes({{"second_moments", "dynamic_8bit"}, {"smallest", 1}}));
+}
+
+// Shared second moments are sums in another order, so that a value beside a threshold has another
+// code: weights differ by what a code is wide, a hundredth of a step of 1e-2, in few places.
+TEST_CASE("flat optimizer: second moments that blocks share, in codes") {
+  for (const std::string partition :
+       {"adam_mini", "per_row", "per_column", "factored", "released_1_1_1"}) {
+    for (const std::string codec : {"bf16", "dynamic_8bit", "companded_8bit", "fp8"}) {
+      INFO(partition << ", " << codec);
+      nlohmann::json fields = partitioned(partition);
+      fields["gradient_clip"] = 0.0;
+      fields["state"] = {{"second_moments", codec}, {"smallest", 4}};
+      Run flat(fields, true), apart(fields, false);
+      for (int draw = 0; draw < 3; ++draw) {
+        flat.step(draw);
+        apart.step(draw);
+      }
+      const auto moved = (flat.store.parameters() - apart.store.parameters()).abs();
+      CHECK(moved.max().item<double>() < 1e-3);
+      CHECK((moved > 1e-6).sum().item<double>() < 0.01 * double(moved.numel()));
+      // Codes and scales are where those of the steps by tensor are.
+      const auto expected = apart.optimizer->saved_state(), found = flat.optimizer->saved_state();
+      REQUIRE(found.size() == expected.size());
+      int codes = 0;
+      for (std::size_t k = 0; k < found.size(); ++k) {
+        const auto& [name, values] = expected[k];
+        INFO(name);
+        REQUIRE(found[k].first == name);
+        const auto& others = found[k].second;
+        if (values.scalar_type() == at::kFloat) {
+          CHECK(difference(others, values) < 1e-4);
+          continue;
+        }
+        ++codes;
+        const auto unlike = (values != others).sum().item<double>();
+        CHECK(unlike <= std::max(1.0, 0.05 * double(values.numel())));
+      }
+      CHECK(codes > 3);
+    }
+  }
 }
 
 TEST_CASE("flat optimizer: rates that change from step to step") {
@@ -287,6 +327,10 @@ TEST_CASE("flat optimizer: a rehearsal takes the windows of what is in fewer bit
   CHECK(bytes({{"rule", "adam_mini"}, {"state", state}}, MasterWeights::lossless_16bit) ==
         2 * window);
   CHECK(bytes({{"rule", "adamw"}, {"state", both}}, MasterWeights::lossless_16bit) == 3 * window);
-  // Shared second moments have no kernel in fewer bits: tensor by tensor, without windows.
-  CHECK(bytes({{"rule", "adam_mini"}, {"state", both}}, MasterWeights::lossless_16bit) == 0);
+  // Second moments that blocks share are float32 all at once.
+  const auto values = make_partition(layout, "adam_mini").state_size();
+  CHECK(bytes({{"rule", "adam_mini"}, {"state", both}}, MasterWeights::lossless_16bit) ==
+        2 * window + 4 * values);
+  CHECK(bytes({{"rule", "adam_mini"}, {"state", {{"second_moments", "bf16"}, {"smallest", 1}}}},
+              MasterWeights::fp32) == 4 * values);
 }

@@ -21,11 +21,11 @@ def peer_size(run: CheckRun, of: Batch) -> Size:
     return Size("125M", 768, 12, 12, 50304, of.length, of.sequences)
 
 
-def ours(run: CheckRun) -> float:
-    output = run.output / "step"
+def ours(run: CheckRun, name: str, *more: str) -> float:
+    output = run.output / name
     shutil.rmtree(output, ignore_errors=True)
     steps = 3 if run.is_rehearsal else 60
-    run.finish("step", command(run, output, steps, "trainer.evaluate_every=0"), 180)
+    run.finish(name, command(run, output, steps, "trainer.evaluate_every=0", *more), 180)
     rate = tokens_per_second(run, output)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return rate
@@ -34,8 +34,12 @@ def ours(run: CheckRun) -> float:
 def training_times(run: CheckRun) -> None:
     of = batch(run)
     tokens = of.sequences * of.length
-    own = ours(run)
+    own = ours(run, "step")
     run.report.add_figure("training step, blockwise", own, "tokens/s")
+    if not run.is_rehearsal:  # a CPU has none
+        graph = ours(run, "step-graph", "trainer.cuda_graph=true")
+        run.report.add_figure("training step, blockwise with a CUDA graph", graph, "tokens/s")
+        own = max(own, graph)
     # A rehearsal compiles nothing: that takes minutes of a CPU.
     backends = {"eager": None, "compiled": "eager" if run.is_rehearsal else "inductor"}
     for name, backend in backends.items():

@@ -38,6 +38,13 @@ FlatProblem packed_problem() {
 
 std::int64_t size_of(const FlatSection& section) { return section.rows * section.columns; }
 
+// Second moments of a section, one section's behind the other's.
+std::int64_t value_count(const FlatProblem& p, std::size_t section) {
+  const bool is_last = section + 1 == p.sections.size();
+  const auto end = is_last ? std::int64_t(p.v.size()) : p.sections[section + 1].value;
+  return end - p.sections[section].value;
+}
+
 at::Tensor to_tensor(const Floats& x) { return at::tensor(at::ArrayRef<float>(x), at::kFloat); }
 
 bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
@@ -55,7 +62,9 @@ struct Buffers {
         weights(at::zeros(w.sizes(), at::kBFloat16)),
         residuals(at::zeros(w.sizes(), at::kShort)),
         codes(at::zeros(w.sizes(), at::kByte)),
-        scales(at::zeros(w.sizes(), at::kFloat)) {}
+        scales(at::zeros(w.sizes(), at::kFloat)),
+        value_codes(at::zeros(v.sizes(), at::kByte)),
+        value_scales(at::zeros(v.sizes(), at::kFloat)) {}
 
   kernels::FlatBuffers view() const {
     const auto data = [](const at::Tensor& x) { return x.data_ptr<float>(); };
@@ -65,37 +74,52 @@ struct Buffers {
   StoredNumbers moments(const FlatSection& s) const {
     return {codes.data_ptr<std::uint8_t>() + s.begin, scales.data_ptr<float>() + s.begin};
   }
+  StoredNumbers values(const FlatSection& s) const {
+    return {value_codes.data_ptr<std::uint8_t>() + s.value,
+            value_scales.data_ptr<float>() + s.value};
+  }
   StoredNumbers masters(const FlatSection& s) const {
     return {static_cast<std::uint16_t*>(weights.data_ptr()) + s.begin,
             residuals.data_ptr<std::int16_t>() + s.begin};
   }
 
-  at::Tensor w, g, m, v, rates, weights, residuals, codes, scales;
+  at::Tensor w, g, m, v, rates, weights, residuals, codes, scales, value_codes, value_scales;
 };
 
 // Some tensors are float32 in both: every third.
 bool is_plain(const FlatSection& s) { return s.tensor % 3 == 1; }
 
+enum class SecondMoments { float32, in_codes };
+
 struct Formats {
   NumberFormat master{NumberFormat::Kind::lossless_master};
   NumberFormat moment =
       *make_state_codec("dynamic_8bit", {"m", {1}, StateUse::average})->device_format();
+  NumberFormat value =
+      *make_state_codec("dynamic_8bit", {"v", {1}, StateUse::non_negative})->device_format();
+  SecondMoments second = SecondMoments::float32;
 
-  void encode(const FlatProblem& p, const Buffers& x) const {
-    for (const auto& s : p.sections) {
+  // Calls convert(format, stored, float32 numbers, how many) for all that is stored.
+  template <class Convert>
+  void convert(const FlatProblem& p, const Buffers& x, const Convert& convert) const {
+    for (std::size_t i = 0; i < p.sections.size(); ++i) {
+      const auto& s = p.sections[i];
       if (is_plain(s)) continue;
-      const auto n = size_of(s);
-      fiber_numbers().encode(master, x.w.data_ptr<float>() + s.begin, n, x.masters(s), 0, nullptr);
-      fiber_numbers().encode(moment, x.m.data_ptr<float>() + s.begin, n, x.moments(s), 0, nullptr);
+      convert(master, x.masters(s), x.w.data_ptr<float>() + s.begin, size_of(s));
+      convert(moment, x.moments(s), x.m.data_ptr<float>() + s.begin, size_of(s));
+      if (second == SecondMoments::float32 || value_count(p, i) == 0) continue;
+      convert(value, x.values(s), x.v.data_ptr<float>() + s.value, value_count(p, i));
     }
   }
+  void encode(const FlatProblem& p, const Buffers& x) const {
+    convert(p, x, [](const auto& format, const auto& stored, float* numbers, std::int64_t n) {
+      fiber_numbers().encode(format, numbers, n, stored, 0, nullptr);
+    });
+  }
   void decode(const FlatProblem& p, const Buffers& x) const {
-    for (const auto& s : p.sections) {
-      if (is_plain(s)) continue;
-      const auto n = size_of(s);
-      fiber_numbers().decode(master, x.masters(s), n, x.w.data_ptr<float>() + s.begin, nullptr);
-      fiber_numbers().decode(moment, x.moments(s), n, x.m.data_ptr<float>() + s.begin, nullptr);
-    }
+    convert(p, x, [](const auto& format, const auto& stored, float* numbers, std::int64_t n) {
+      fiber_numbers().decode(format, stored, n, numbers, nullptr);
+    });
   }
 };
 
@@ -116,6 +140,24 @@ kernels::PackedBuffer pack(const FlatProblem& p, const NumberFormat& format,
   return kernels::pack_buffer(format, tensors, windows);
 }
 
+// All second moments, in one window.
+kernels::PackedBuffer pack_values(const FlatProblem& p, const NumberFormat& format,
+                                  const Buffers& x) {
+  std::vector<kernels::PackedTensor> tensors;
+  for (std::size_t i = 0; i < p.sections.size(); ++i) {
+    const auto& s = p.sections[i];
+    auto& tensor = tensors.emplace_back();
+    tensor.begin = s.value;
+    tensor.size = value_count(p, i);
+    if (is_plain(s)) {
+      tensor.plain = x.v.data_ptr<float>() + s.value;
+    } else {
+      tensor.stored = x.values(s);
+    }
+  }
+  return kernels::pack_buffer(format, tensors, {{0, x.v.numel(), 0, 0}});
+}
+
 kernels::FlatPlan packed_plan(const FlatProblem& p, const Formats& formats, const Buffers& x,
                               std::int64_t most) {
   auto plan = kernels::make_flat_plan(p.sections);
@@ -125,14 +167,19 @@ kernels::FlatPlan packed_plan(const FlatProblem& p, const Formats& formats, cons
                    [&](const FlatSection& s) { return x.masters(s); });
   packing.m = pack(p, formats.moment, packing.windows, x.m,
                    [&](const FlatSection& s) { return x.moments(s); });
+  if (formats.second == SecondMoments::in_codes) {
+    packing.shared = pack_values(p, formats.value, x);
+  }
   return plan;
 }
 
 // What a step over packed buffers left other than one over float32 ones, in words.
-std::string difference(FlatRule::Kind kind, std::int64_t most, float bad = 0.0F) {
+std::string difference(FlatRule::Kind kind, std::int64_t most,
+                       SecondMoments second = SecondMoments::float32, float bad = 0.0F) {
   auto problem = packed_problem();
   if (bad != 0.0F) problem.g[problem.g.size() / 2] = bad;
-  const Formats formats;
+  Formats formats;
+  formats.second = second;
   const Buffers expected(problem), found(problem);
   formats.encode(problem, expected);
   formats.decode(problem, expected);
@@ -147,13 +194,22 @@ std::string difference(FlatRule::Kind kind, std::int64_t most, float bad = 0.0F)
   const auto memory = at::full({2, (plan.packing.largest_window() + 7) / 4 * 4}, NAN);
   view.w = memory[0].data_ptr<float>();
   view.m = memory[1].data_ptr<float>();
+  const auto values = at::full_like(found.v, NAN);
+  if (second == SecondMoments::in_codes) view.v = values.data_ptr<float>();
   const auto of_packed = kernels::make_fiber_stepper(plan, nullptr)->step(rule, view, 0.1);
   if (!same_bytes(found.weights, expected.weights)) return "weights";
   if (!same_bytes(found.residuals, expected.residuals)) return "residuals";
   if (!same_bytes(found.codes, expected.codes)) return "codes";
   if (!same_bytes(found.scales, expected.scales)) return "scales";
-  if (!same_bytes(found.v, expected.v)) return "second moments";
-  for (const auto& s : problem.sections) {
+  if (!same_bytes(found.value_codes, expected.value_codes)) return "codes of second moments";
+  if (!same_bytes(found.value_scales, expected.value_scales)) return "scales of second moments";
+  for (std::size_t i = 0; i < problem.sections.size(); ++i) {
+    const auto& s = problem.sections[i];
+    const auto moments = [&](const Buffers& x) {
+      return x.v.narrow(0, s.value, value_count(problem, i));
+    };
+    const bool is_float32 = is_plain(s) || second == SecondMoments::float32;
+    if (is_float32 && !same_bytes(moments(found), moments(expected))) return "second moments";
     if (!is_plain(s)) continue;
     const auto own = [&](const at::Tensor& x) { return x.narrow(0, s.begin, size_of(s)); };
     if (!same_bytes(own(found.w), own(expected.w))) return "weights that are float32";
@@ -235,6 +291,14 @@ TEST_CASE("flat packing: steps have the bytes of steps over float32, whatever th
   }
 }
 
+TEST_CASE("flat packing: second moments that blocks share, of every structure, in codes") {
+  for (const std::int64_t most : {5000, 1 << 20}) {
+    INFO("windows of " << most);
+    CHECK(difference(FlatRule::Kind::adam, most, SecondMoments::in_codes) == "");
+  }
+}
+
 TEST_CASE("flat packing: a gradient that is not finite changes no byte") {
-  CHECK(difference(FlatRule::Kind::adam, 5000, std::numeric_limits<float>::infinity()) == "");
+  CHECK(difference(FlatRule::Kind::adam, 5000, SecondMoments::in_codes,
+                   std::numeric_limits<float>::infinity()) == "");
 }

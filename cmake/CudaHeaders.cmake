@@ -1,8 +1,9 @@
-# Headers by which LibTorch shows its NCCL, by their files: they come with a toolkit, and as packages
-# nvidia-* beside a CUDA build of PyTorch.
+# Headers of CUDA that those of LibTorch include, by their files: they come with a toolkit, and as
+# packages nvidia-* beside a CUDA build of PyTorch.
 #
-# Sets OUT to the folders to include; empty where LibTorch has no CUDA, or one is missing.
-function(blockwise_locate_nccl out)
+# Sets OUT to the folders to include; empty where LibTorch has no CUDA, or one of these headers or of
+# those in ARGN is missing. WHAT is what there is none of then.
+function(blockwise_locate_cuda_headers out what)
   set(${out} "" PARENT_SCOPE)
   if(NOT BLOCKWISE_TORCH_HAS_CUDA)
     return()
@@ -15,16 +16,16 @@ function(blockwise_locate_nccl out)
   file(GLOB packages ${BLOCKWISE_TORCH_ROOT}/../nvidia/*/include)
   list(APPEND places ${packages})
   set(found "")
-  foreach(header crt/host_config.h cublas_v2.h cublasLt.h cusparse.h cusolverDn.h nccl.h)
+  foreach(header crt/host_config.h cublas_v2.h cublasLt.h cusparse.h cusolverDn.h ${ARGN})
     find_path(place ${header} HINTS ${places} ENV CUDA_PATH PATH_SUFFIXES include NO_CACHE)
     if(NOT place)
-      message(STATUS "no ${header}: built without NCCL, so several processes share no CUDA devices")
+      message(STATUS "no ${header}: built without ${what}")
       return()
     endif()
     list(APPEND found ${place})
     unset(place)
   endforeach()
   list(REMOVE_DUPLICATES found)
-  message(STATUS "NCCL's headers in ${found}")
+  message(STATUS "headers for ${what} in ${found}")
   set(${out} "${found}" PARENT_SCOPE)
 endfunction()
