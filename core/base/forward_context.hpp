@@ -12,7 +12,8 @@ class KeyValueCache;
 class LayerWeights;
 
 struct ForwardContext {
-  // Draws dropout masks; without it the pass is deterministic (evaluation, Hessians).
+  // Draws dropout masks, where it is, so on the pass's device best; without it the pass is
+  // deterministic (evaluation, Hessians).
   std::optional<at::Generator> dropout;
   // Keeps only each layer's input and computes the layer again in the backward pass: activations of
   // one layer instead of all, for one more forward pass. Gradients are bit-equal. Once

@@ -1,6 +1,7 @@
 #include "core/base/random_stream.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 
 #include "core/base/mix64.hpp"
 
@@ -22,6 +23,17 @@ std::uint64_t stream_seed(std::uint64_t seed, RandomStream stream, std::uint64_t
 at::Generator make_generator(std::uint64_t seed, RandomStream stream, std::uint64_t a,
                              std::uint64_t b) {
   return at::make_generator<at::CPUGeneratorImpl>(stream_seed(seed, stream, a, b));
+}
+
+at::Generator make_generator_on(at::Device device, std::uint64_t seed, RandomStream stream,
+                                std::uint64_t a, std::uint64_t b) {
+  if (device.is_cpu()) return make_generator(seed, stream, a, b);
+  auto& context = at::globalContext();
+  context.lazyInitDevice(device.type());
+  auto generator =
+      context.getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
+  generator.set_current_seed(stream_seed(seed, stream, a, b));
+  return generator;
 }
 
 std::uint64_t uniform_index(std::uint64_t stream_seed, std::uint64_t index, std::uint64_t bound) {

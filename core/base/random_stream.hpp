@@ -6,6 +6,7 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 
@@ -30,6 +31,13 @@ std::uint64_t stream_seed(std::uint64_t seed, RandomStream stream, std::uint64_t
 // A CPU generator at the start of the stream.
 at::Generator make_generator(std::uint64_t seed, RandomStream stream, std::uint64_t a = 0,
                              std::uint64_t b = 0);
+
+// The same for what is drawn where the pass runs: on the CPU that generator; on a CUDA device one
+// of LibTorch's there, counter-based (Philox4x32-10; Salmon et al., "Parallel random numbers: as
+// easy as 1, 2, 3", SC 2011), whose numbers are others, and depend on the number of the device's
+// multiprocessors. Throws c10::Error where LibTorch has no such device.
+at::Generator make_generator_on(at::Device device, std::uint64_t seed, RandomStream stream,
+                                std::uint64_t a = 0, std::uint64_t b = 0);
 
 // Counter-based: the index-th number of a stream, uniform in [0, bound). bound > 0.
 std::uint64_t uniform_index(std::uint64_t stream_seed, std::uint64_t index, std::uint64_t bound);

@@ -1,5 +1,6 @@
 #include "core/memory/memory_meter.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
@@ -39,7 +40,10 @@ MemoryMeter::MemoryMeter(const c10::Device& device)
     : device_(device),
       counter_(std::make_shared<Counter>()),
       guard_(std::make_unique<Guard>(counter_)) {
-  if (!device_.is_cpu()) at::accelerator::resetPeakStats(device_.index());
+  if (device_.is_cpu()) return;
+  // Before the first tensor there LibTorch's allocator knows no device.
+  at::globalContext().lazyInitDevice(device_.type());
+  at::accelerator::resetPeakStats(device_.index());
 }
 
 MemoryMeter::~MemoryMeter() = default;

@@ -91,11 +91,12 @@ at::Tensor swiglu(const at::Tensor& x, const at::Tensor& z, const ForwardContext
 
 namespace {
 
-// Drawn on the CPU, so that a run's masks are equal on every device; on the meta device, where
-// nothing is computed, with no more than its sizes.
+// Drawn where the generator is; on the meta device, where nothing is computed, no more than its
+// sizes.
 at::Tensor keep_mask(const at::Tensor& x, double p, ForwardContext& context) {
   if (x.is_meta()) return at::empty(x.sizes(), x.options().dtype(at::kFloat)).to(x.options());
-  return at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - p, *context.dropout).to(x.options());
+  const auto drawn = at::TensorOptions(at::kFloat).device(context.dropout->device());
+  return at::empty(x.sizes(), drawn).bernoulli_(1.0 - p, *context.dropout).to(x.options());
 }
 
 }  // namespace

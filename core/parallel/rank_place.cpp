@@ -5,12 +5,14 @@
 #include <string_view>
 
 #include "core/base/error.hpp"
+#include "core/base/mix64.hpp"
 
 namespace blockwise {
 namespace {
 
 constexpr std::int64_t kMostRanks = 1 << 16;
 constexpr std::uint16_t kPort = 29500;  // torchrun's own default
+constexpr std::int64_t kFirstPort = 20000, kPorts = 20000;
 
 // What a launcher calls the same things. one_machine: the variable whose value says that all
 // processes are on it, and that value; where it is empty, the number of processes.
@@ -53,10 +55,21 @@ std::uint16_t port_of(const Environment& environment) {
   if (environment.has("MASTER_PORT")) {
     return static_cast<std::uint16_t>(environment.number("MASTER_PORT", 1, 65535));
   }
-  if (!environment.has("SLURM_JOB_ID")) return kPort;
-  // Jobs that share a machine meet at ports of their own.
-  const auto job = environment.number("SLURM_JOB_ID", 0, std::int64_t{1} << 40);
-  return static_cast<std::uint16_t>(20000 + job % 20000);
+  // Jobs, and steps of a job, that share a machine meet at ports of their own.
+  if (environment.has("PMIX_NAMESPACE")) {  // Open MPI's name of all that one mpirun starts
+    std::uint64_t bits = 0;
+    for (const char c : environment.text("PMIX_NAMESPACE")) bits = mix64(bits ^ std::uint64_t(c));
+    return static_cast<std::uint16_t>(kFirstPort + std::int64_t(bits % std::uint64_t(kPorts)));
+  }
+  if (environment.has("SLURM_JOB_ID")) {
+    const auto number = [&](const char* name) {
+      return environment.has(name) ? environment.number(name, 0, std::int64_t{1} << 40) : 0;
+    };
+    constexpr std::int64_t kStepsApart = 7919;  // prime, so that steps leave jobs' neighbours alone
+    const auto apart = kStepsApart * (number("SLURM_STEP_ID") % kPorts);
+    return static_cast<std::uint16_t>(kFirstPort + (number("SLURM_JOB_ID") + apart) % kPorts);
+  }
+  return kPort;
 }
 
 std::string address_of(const Environment& environment, const Launcher& launcher,

@@ -29,7 +29,8 @@ using EnvironmentLookup = std::function<const char*(const char*)>;
 // local rank is in LOCAL_RANK, OMPI_COMM_WORLD_LOCAL_RANK, MPI_LOCALRANKID or SLURM_LOCALID; where
 // that is missing, the rank.
 // MASTER_ADDR and MASTER_PORT say where to meet. Without them: this machine where the launcher says
-// that all processes are on it; port 29500, under Slurm 20000 + job number modulo 20000. Throws
+// that all processes are on it; port 29500, or from 20000 to 39999 by what names the job, so that
+// two of them can share a machine: PMIX_NAMESPACE, or under Slurm its number and step. Throws
 // InputError naming the variable for a number that is none or out of range, and where processes on
 // several machines have no MASTER_ADDR.
 // What srun's plugin pmi2 sets beside its own is srun's.

@@ -14,12 +14,17 @@
 #include "experiments/terminal/terminal.hpp"
 #include "experiments/training/communication_plan.hpp"
 #include "experiments/training/memory_plan.hpp"
+#include "experiments/training/model_shares.hpp"
 
 namespace blockwise {
 namespace {
 
-Cluster cluster_of(const PlanOptions& options) {
-  return {options.ranks, options.gigabytes_per_second * 1e9, options.teraflops * 1e12};
+Cluster cluster_of(const RunConfig& config, const PlanOptions& options) {
+  const ModelShares shares(config.optimizer, config.parallel, *config.model.spec,
+                           config.model.spec->layout(), {0, options.ranks},
+                           static_cast<std::uint64_t>(config.seed));
+  return {options.ranks, options.gigabytes_per_second * 1e9, options.teraflops * 1e12,
+          shares.is_whole() ? 0.0 : shares.largest_share()};
 }
 
 constexpr double kGibibyte = double(1 << 30);
@@ -56,7 +61,7 @@ std::optional<Fit> fit_of(const MemoryPlan& plan, const RunConfig& config,
                           const PlanOptions& options) {
   if (options.device_memory.empty()) return std::nullopt;
   const auto peak = options.ranks > 1
-                        ? plan_communication(plan, config, cluster_of(options)).peak_bytes
+                        ? plan_communication(plan, config, cluster_of(config, options)).peak_bytes
                         : plan.peak_bytes;
   return Fit{peak + kMostBesideTensors, device_bytes(options.device_memory)};
 }
@@ -127,6 +132,8 @@ void print_table(const RunConfig& config, const MemoryPlan& plan, const PlanOpti
   const double gibibytes = double(device) / kGibibyte;
   TextTable others({key_column("cost"), value_column("")});
   others.add({"FLOPs per token, training", fmt::format("{:.4g}", plan.flops_per_token)});
+  others.add({"bytes per parameter that the optimizer moves in a step",
+              fmt::format("{:.4g}", double(plan.step_bytes) / double(plan.parameters))});
   others.add({fmt::format("devices of {:.4g} GiB, state sharded", gibibytes),
               device_text(devices_state_sharded(plan, device))});
   others.add({fmt::format("devices of {:.4g} GiB, all sharded", gibibytes),
@@ -141,7 +148,7 @@ std::string seconds_text(double seconds) {
 
 void print_communication(const RunConfig& config, const MemoryPlan& plan,
                          const PlanOptions& options) {
-  const auto of = plan_communication(plan, config, cluster_of(options));
+  const auto of = plan_communication(plan, config, cluster_of(config, options));
   TextTable table({key_column(fmt::format("each of {} processes, parallel.shard {}", options.ranks,
                                           config.parallel.shard)),
                    value_column("")});
@@ -171,6 +178,7 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
       {"peak_bytes_with_checkpointing", plan.peak_bytes_with_checkpointing},
       {"checkpoint_bytes", plan.checkpoint_bytes},
       {"flops_per_token", plan.flops_per_token},
+      {"step_bytes", plan.step_bytes},
       {"device_bytes", device},
       {"devices_state_sharded", devices_state_sharded(plan, device)},
       {"devices_all_sharded", devices_all_sharded(plan, device)}};
@@ -182,13 +190,14 @@ void print_json(const RunConfig& config, const MemoryPlan& plan, const PlanOptio
     word["peak_rates"][role] = factor * config.optimizer.learning_rate;
   }
   if (options.ranks > 1) {
-    const auto of = plan_communication(plan, config, cluster_of(options));
+    const auto of = plan_communication(plan, config, cluster_of(config, options));
     word["each_rank"] = {{"ranks", options.ranks},
                          {"sent_bytes", of.sent_bytes},
                          {"seconds_sending", of.seconds_sending},
                          {"seconds_computing", of.seconds_computing},
                          {"optimizer_bytes", of.optimizer_bytes},
-                         {"peak_bytes", of.peak_bytes}};
+                         {"peak_bytes", of.peak_bytes},
+                         {"needed_bytes", of.peak_bytes + kMostBesideTensors}};
   }
   if (const auto fit = fit_of(plan, config, options)) {
     word["needed_bytes"] = fit->needed;

@@ -34,8 +34,11 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
          max_state, {0.0, 1.0, true, false});
   v.real({"state_cost", "what a value per element costs, in units of the objective"}, state_cost,
          {0.0, 1e6});
-  v.integer({"vectors", "of the sign-coded probes; errors are their spread"}, vectors,
-            {2, kLargeCount});
+  v.integer({"vectors",
+             "of the sign-coded probes; errors are their spread. 0: no products with the Hessian, "
+             "which homogeneity does not choose by; only the gradients then"},
+            vectors, {0, kLargeCount});
+  v.check("vectors", vectors == 1 ? "1, but errors take two of them" : "");
   v.integer({"codes", "sign codes per vector and level"}, codes, {2, kLargeCount});
   v.integer({"gradient_batches", "of hessian.batch_size, whose squared gradients make the moment"},
             gradient_batches, {8, kLargeCount});
@@ -50,12 +53,16 @@ void DiscoveryConfig::visit(FieldVisitor& v) {
             sample, {0, kLargeCount});
   v.integer({"condition_blocks",
              "per role and structure, the chosen one's and adam_mini's: blocks whose condition "
-             "number is measured; not with signal_to_noise"},
+             "number is measured; none where nothing takes products"},
             condition_blocks, {0, kLargeCount});
   v.boolean({"merge",
              "sections that stay whole share one value where the couplings between them are above "
              "those of shuffled codes"},
             merge);
+  const bool chooses_by_products = objective == "energy" || by_loss() || merge;
+  v.check("vectors", vectors == 0 && chooses_by_products
+                         ? "0, but the objectives energy and loss, and merge, take products"
+                         : "");
   v.boolean({"shuffle", "a control: the elements of every tensor in random order"}, shuffle);
   v.integer({"trial_steps", "loss: steps of a training run; 0: trainer.steps"}, trial_steps,
             {0, kLargeCount});

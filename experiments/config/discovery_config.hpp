@@ -32,7 +32,7 @@ struct DiscoveryConfig {
   void visit(FieldVisitor& v);
   bool uses(const std::string& candidate) const;
   bool by_loss() const { return objective == "loss"; }
-  bool needs_products() const { return objective != "signal_to_noise"; }
+  bool needs_products() const { return objective != "signal_to_noise" && vectors > 0; }
   CodePlan code_plan() const { return {vectors, codes, static_cast<std::uint64_t>(seed)}; }
 };
 

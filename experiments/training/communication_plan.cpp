@@ -1,6 +1,7 @@
 #include "experiments/training/communication_plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/base/checked_math.hpp"
@@ -11,11 +12,17 @@
 namespace blockwise {
 namespace {
 
+// Of bytes that are spread over processes with the elements that they are of.
+std::int64_t largest_part(std::int64_t bytes, const Cluster& cluster) {
+  const auto even = ceil_divide(bytes, cluster.ranks);
+  return std::max(even, std::int64_t(std::ceil(cluster.largest_share * double(bytes))));
+}
+
 // State and masters of bfloat16 weights are spread.
 std::int64_t own_optimizer_bytes(const MemoryPlan& plan, const RunConfig& config,
-                                 std::int64_t ranks) {
+                                 const Cluster& cluster) {
   if (config.parallel.shard == "none") return plan.optimizer_bytes();
-  return ceil_divide(plan.optimizer_bytes(), ranks);
+  return largest_part(plan.optimizer_bytes(), cluster);
 }
 
 std::int64_t sum_of(const std::vector<std::int64_t>& bytes) {
@@ -37,14 +44,14 @@ std::int64_t collected_bytes(const MemoryPlan& plan, const RunConfig& config) {
 
 // Weights and masters that are in memory at a time where layers are collected: two layers, what is
 // outside of them, and the masters of this share.
-std::int64_t weight_bytes_at_a_time(const MemoryPlan& plan, std::int64_t ranks) {
+std::int64_t weight_bytes_at_a_time(const MemoryPlan& plan, const Cluster& cluster) {
   std::int64_t two = 0, before = 0;
   for (const auto bytes : plan.layer_bytes) {
     two = std::max(two, before + bytes);
     before = bytes;
   }
   return plan.parameter_bytes - sum_of(plan.layer_bytes) + two +
-         ceil_divide(4 * plan.parameters, ranks);
+         largest_part(4 * plan.parameters, cluster);
 }
 
 // What gradients take beside the plan: buckets that are received, and, where no process keeps all
@@ -105,18 +112,18 @@ CommunicationPlan plan_communication(const MemoryPlan& plan, const RunConfig& co
   of.seconds_sending = per_second(of.sent_bytes, cluster.bytes_per_second);
   of.seconds_computing =
       per_second(plan.flops_per_token * double(tokens) / double(ranks), cluster.flops_per_second);
-  of.optimizer_bytes = own_optimizer_bytes(plan, config, ranks);
+  of.optimizer_bytes = own_optimizer_bytes(plan, config, cluster);
   const auto received = received_bytes(config, gradients, ranks);
   of.peak_bytes = plan.peak_bytes - plan.optimizer_bytes() + of.optimizer_bytes + received;
   if (ranks > 1 && !config.parallel.shares_gradients()) {
     of.peak_bytes -= sums_less(config, gradients, micro_batches, ranks);
   }
   if (ranks > 1 && config.parallel.shares_gradients()) {
-    of.peak_bytes += ceil_divide(gradients, ranks) + received - plan.gradient_bytes;
+    of.peak_bytes += largest_part(gradients, cluster) + received - plan.gradient_bytes;
   }
   if (ranks > 1 && config.parallel.shares_weights()) {
-    const auto masters = ceil_divide(plan.master_bytes, ranks);  // among those of the optimizer
-    of.peak_bytes += weight_bytes_at_a_time(plan, ranks) - masters - plan.parameter_bytes;
+    const auto masters = largest_part(plan.master_bytes, cluster);  // among those of the optimizer
+    of.peak_bytes += weight_bytes_at_a_time(plan, cluster) - masters - plan.parameter_bytes;
   }
   return of;
 }

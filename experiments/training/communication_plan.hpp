@@ -13,6 +13,8 @@ struct Cluster {
   std::int64_t ranks = 1;
   double bytes_per_second = 0.0;  // that a process sends; 0: not known
   double flops_per_second = 0.0;  // that it computes; 0: not known
+  // Of the elements that processes share, what the one has that has most; 0: an even share.
+  double largest_share = 0.0;
 };
 
 struct CommunicationPlan {
@@ -26,8 +28,8 @@ struct CommunicationPlan {
   double sent_bytes = 0.0;
   double seconds_sending = 0.0;      // sent_bytes at that rate; 0 where the rate is not known
   double seconds_computing = 0.0;    // the process' tokens of a step; the same
-  std::int64_t optimizer_bytes = 0;  // of each process, with its share of the state
-  // Of each process, with what it receives; with parallel.shard gradients about: activations go
+  std::int64_t optimizer_bytes = 0;  // of the process with the largest share of the state
+  // The same, with what it receives; with parallel.shard gradients about: activations go
   // while gradients come.
   std::int64_t peak_bytes = 0;
 };

@@ -98,8 +98,8 @@ Learner::Learner(const ResolvedRun& run, const RunOrigin& origin, at::Device dev
       ranks_(ranks),
       stream_(stream_of(run, device, ranks)),
       micro_batches_(micro_batches_of(run, ranks)),
-      shares_(run.config.optimizer, run.config.parallel, *run.config.model.spec, run.layout, ranks,
-              static_cast<std::uint64_t>(run.config.seed)),
+      shares_(run.config.optimizer, run.config.parallel, *run.config.model.spec, run.layout,
+              {ranks.rank(), ranks.size()}, static_cast<std::uint64_t>(run.config.seed)),
       store_(run.layout, device, at::kFloat, mixed_precision(run, ranks, shares_),
              gradient_storage(run.config, ranks), own_masters(run, shares_)),
       model_(run.config.model.spec->build(store_)),
@@ -173,15 +173,17 @@ std::optional<Learner::CountedBatch> Learner::micro_batch(const Step& step,
   const auto count = counted(examples);
   if (count == 0 && !layers_) return std::nullopt;
   // It weighs nothing, whatever its targets are; its layers are collected as everywhere.
-  if (count == 0) return CountedBatch{{examples.inputs, at::zeros_like(examples.targets)}, 0};
+  if (count == 0) {
+    return CountedBatch{to_device({examples.inputs, at::zeros_like(examples.targets)}), 0};
+  }
   return CountedBatch{to_device(examples), count};
 }
 
 ForwardContext Learner::forward_context(const Step& step, std::int64_t micro_batch) const {
   auto context = trainer_.forward_context();
-  context.dropout = make_generator(static_cast<std::uint64_t>(run_.config.seed),
-                                   RandomStream::dropout, static_cast<std::uint64_t>(step.done),
-                                   static_cast<std::uint64_t>(micro_batch));
+  context.dropout = make_generator_on(device_, static_cast<std::uint64_t>(run_.config.seed),
+                                      RandomStream::dropout, static_cast<std::uint64_t>(step.done),
+                                      static_cast<std::uint64_t>(micro_batch));
   context.layer_weights = layers_.get();
   return context;
 }

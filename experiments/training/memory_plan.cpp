@@ -179,6 +179,23 @@ std::vector<std::int64_t> layer_bytes(const ParameterStore& store, std::int64_t 
   return bytes;
 }
 
+// Of one parameter: what its master is kept in, read and written, and the copy that it has.
+std::int64_t moved_weight_bytes(const ParameterStore& store, std::size_t i) {
+  const auto computed = static_cast<std::int64_t>(store.tensors()[i].nbytes());
+  if (const auto* split = store.split(i)) {
+    return 2 * (computed + static_cast<std::int64_t>(
+                               split->residual.defined() ? split->residual.nbytes() : 0));
+  }
+  const auto master = 4 * store.layout().parameters()[i].size();
+  return 2 * master + (computed == master ? 0 : computed);
+}
+
+std::int64_t step_bytes(const ParameterStore& store, std::int64_t state_bytes) {
+  auto bytes = 2 * 4 * store.layout().size() + 2 * state_bytes;
+  for (std::size_t i = 0; i < store.tensors().size(); ++i) bytes += moved_weight_bytes(store, i);
+  return bytes;
+}
+
 std::int64_t devices(std::int64_t fixed, std::int64_t sharded, std::int64_t device_bytes) {
   const auto room = device_bytes - fixed;
   if (room <= 0) return 0;
@@ -257,6 +274,7 @@ MemoryPlan plan_memory(RunConfig config) {
   plan.activation_bytes =
       plan.peak_bytes - plan.parameter_bytes - plan.gradient_bytes - plan.optimizer_bytes();
   plan.checkpoint_bytes = 4 * layout.size() + state_bytes;
+  plan.step_bytes = step_bytes(store, state_bytes);
   plan.flops_per_token = 6.0 * multiplying_parameters(layout) +
                          12.0 * double(shape.sequence_length) * query_width(layout);
   return plan;

@@ -33,6 +33,9 @@ struct MemoryPlan {
   std::int64_t peak_bytes_without_checkpointing = 0;
   std::int64_t peak_bytes_with_checkpointing = 0;
   std::int64_t checkpoint_bytes = 0;  // tensors in the files of one checkpoint
+  // That one step of the optimizer must move: masters and state read and written, gradients read
+  // for the norm and again for the update, bfloat16 copies written. Clipping costs nothing more.
+  std::int64_t step_bytes = 0;
   // Forward and backward, multiplications and additions each counted: 6 per parameter that
   // multiplies (the head, tied or not; not the embeddings) and 12 T width of the queries per layer
   // for attention, its causal half not taken off (Chowdhery et al., arXiv 2204.02311, appendix B).

@@ -1,5 +1,7 @@
 #include "experiments/training/model_shares.hpp"
 
+#include <algorithm>
+
 #include "core/base/error.hpp"
 #include "experiments/training/shares_note.hpp"
 #include "optimizers/sharding/model_shard.hpp"
@@ -17,15 +19,6 @@ RowsTogether rows_together_of(const Optimizer& all, const ParameterLayout& layou
   };
 }
 
-Owners owners_of(const ParameterLayout& layout, const RowsTogether& rows_together,
-                 std::int64_t layers, std::int64_t count) {
-  std::vector<Shares> shares;
-  for (const auto& unit : weight_units(layout, layers)) {
-    shares.push_back(shard_bounds(layout, unit.elements, rows_together, count));
-  }
-  return Owners(std::move(shares));
-}
-
 std::int64_t layers_to_share(const ParallelConfig& parallel, const ModelSpec& model) {
   if (!parallel.shares_weights()) return 0;
   require_input(model.separate_layers() > 0,
@@ -38,10 +31,10 @@ std::int64_t layers_to_share(const ParallelConfig& parallel, const ModelSpec& mo
 }  // namespace
 
 ModelShares::ModelShares(const OptimizerConfig& config, const ParallelConfig& parallel,
-                         const ModelSpec& model, const ParameterLayout& layout, const Ranks& ranks,
+                         const ModelSpec& model, const ParameterLayout& layout, RankNumber rank,
                          std::uint64_t seed)
-    : rank_(ranks.rank()) {
-  if (ranks.is_alone() || parallel.shard == "none") return;
+    : rank_(rank.number) {
+  if (rank.count == 1 || parallel.shard == "none") return;
   all_parameters_ = std::make_unique<ParameterStore>(layout, at::kMeta);
   auto in_memory = config;
   in_memory.state.resident_mb = 0;
@@ -49,8 +42,17 @@ ModelShares::ModelShares(const OptimizerConfig& config, const ParallelConfig& pa
   all_ = std::make_unique<Optimizer>(in_memory, *all_parameters_, seed);
   layers_ = layers_to_share(parallel, model);
   const auto rows_together = rows_together_of(*all_, layout);
-  owners_ = owners_of(layout, rows_together, layers_, ranks.size());
+  owners_ = balanced_owners(layout, weight_units(layout, layers_), rows_together, rank.count);
   note_ = shares_note(layout, owners_, rows_together);
+}
+
+double ModelShares::largest_share() const {
+  if (is_whole()) return 1.0;
+  const auto size = all_parameters_->layout().size();
+  const auto count = std::int64_t(owners_.units().front().size()) - 1;
+  std::int64_t most = 0;
+  for (std::int64_t r = 0; r < count; ++r) most = std::max(most, owners_.place(r, size));
+  return double(most) / double(size);
 }
 
 }  // namespace blockwise

@@ -13,12 +13,17 @@
 
 namespace blockwise {
 
+// A process among those that make a run together.
+struct RankNumber {
+  std::int64_t number = 0, count = 1;
+};
+
 class ModelShares {
  public:
   // Throws InputError as Optimizer does, and where the weights of layers are to be shared and the
   // model has none that are separate. Costs no memory of the model's size.
   ModelShares(const OptimizerConfig& config, const ParallelConfig& parallel, const ModelSpec& model,
-              const ParameterLayout& layout, const Ranks& ranks, std::uint64_t seed);
+              const ParameterLayout& layout, RankNumber rank, std::uint64_t seed);
 
   // Whether every process has all of it, as one that is alone.
   bool is_whole() const { return owners_.empty(); }
@@ -27,6 +32,8 @@ class ModelShares {
   const Owners& owners() const { return owners_; }
   OwnMasters own() const { return {owners_.own(rank_), layers_}; }
   std::int64_t gathered_layers() const { return layers_; }
+  // Of all elements, what the process has that has most; 1 where every process has all.
+  double largest_share() const;
   const Optimizer& all() const { return *all_; }
   // Who has what, for people; empty where everybody has all.
   const std::string& note() const { return note_; }

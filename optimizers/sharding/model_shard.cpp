@@ -1,6 +1,7 @@
 #include "optimizers/sharding/model_shard.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/partition/partition_rows.hpp"
@@ -15,6 +16,21 @@ std::int64_t nearest_cut(const Parameter& parameter, std::int64_t unit_rows, std
   const auto above = std::min(below + unit, parameter.size());
   const bool down = wanted - parameter.offset - below <= above - (wanted - parameter.offset);
   return parameter.offset + (down ? below : above);
+}
+
+// Of a unit, where ranks that have so much of those before it lack so much of an even share.
+Shares wanted_bounds(ElementRange unit, const std::vector<std::int64_t>& have) {
+  const auto count = double(have.size());
+  const auto all = std::accumulate(have.begin(), have.end(), unit.size());
+  std::vector<double> lacking{0.0};  // of the ranks before
+  for (const auto own : have) {
+    lacking.push_back(lacking.back() + std::max(0.0, double(all) / count - double(own)));
+  }
+  Shares bounds;
+  for (const auto before : lacking) {
+    bounds.push_back(unit.begin + std::llround(double(unit.size()) * before / lacking.back()));
+  }
+  return bounds;
 }
 
 struct Rows {
@@ -39,18 +55,34 @@ ModelShard whole_model(const ParameterLayout& layout, Partition partition) {
   return shard;
 }
 
-Shares shard_bounds(const ParameterLayout& layout, ElementRange unit,
-                    const RowsTogether& rows_together, std::int64_t count) {
-  Shares bounds{unit.begin};
+Shares shard_bounds(const ParameterLayout& layout, const RowsTogether& rows_together,
+                    const Shares& wanted) {
+  Shares bounds{wanted.front()};
   const auto& parameters = layout.parameters();
   std::size_t i = 0;
-  for (std::int64_t r = 1; r < count; ++r) {
-    const auto wanted = unit.begin + unit.size() * r / count;
-    while (parameters[i].offset + parameters[i].size() <= wanted) ++i;
-    bounds.push_back(std::max(bounds.back(), nearest_cut(parameters[i], rows_together(i), wanted)));
+  for (std::size_t r = 1; r + 1 < wanted.size(); ++r) {
+    if (wanted[r] == wanted.back()) {
+      bounds.push_back(wanted.back());
+      continue;
+    }
+    while (parameters[i].offset + parameters[i].size() <= wanted[r]) ++i;
+    bounds.push_back(
+        std::max(bounds.back(), nearest_cut(parameters[i], rows_together(i), wanted[r])));
   }
-  bounds.push_back(unit.end);
+  bounds.push_back(wanted.back());
   return bounds;
+}
+
+Owners balanced_owners(const ParameterLayout& layout, const std::vector<WeightUnit>& units,
+                       const RowsTogether& rows_together, std::int64_t count) {
+  std::vector<std::int64_t> have(std::size_t(count), 0);
+  std::vector<Shares> shares;
+  for (const auto& unit : units) {
+    const auto& bounds = shares.emplace_back(
+        shard_bounds(layout, rows_together, wanted_bounds(unit.elements, have)));
+    for (std::size_t r = 0; r < have.size(); ++r) have[r] += bounds[r + 1] - bounds[r];
+  }
+  return Owners(std::move(shares));
 }
 
 ModelShard cut_shard(const ParameterLayout& layout, const Partition& partition,

@@ -31,10 +31,16 @@ ModelShard whole_model(const ParameterLayout& layout, Partition partition);
 // How many rows of a tensor of the layout stay together.
 using RowsTogether = std::function<std::int64_t(std::size_t)>;
 
-// Bounds of `count` shares of consecutive elements, which begin and end with parameters: each is
-// the lawful one that is nearest to an even share. A share may be empty.
-Shares shard_bounds(const ParameterLayout& layout, ElementRange unit,
-                    const RowsTogether& rows_together, std::int64_t count);
+// Bounds of shares of consecutive elements, which begin and end with parameters: between the first
+// and the last of `wanted`, which do, the lawful ones that are nearest to it. A share may be empty.
+Shares shard_bounds(const ParameterLayout& layout, const RowsTogether& rows_together,
+                    const Shares& wanted);
+
+// The shares of `count` ranks in each unit. Where a rule leaves few cuts, what a rank has too much
+// of one unit it wants less of the next: what it has of all differs from an even share by about the
+// largest piece that stays together, not by that for every unit.
+Owners balanced_owners(const ParameterLayout& layout, const std::vector<WeightUnit>& units,
+                       const RowsTogether& rows_together, std::int64_t count);
 
 // One of the owners' shards. `total` is left to whoever knows the others.
 ModelShard cut_shard(const ParameterLayout& layout, const Partition& partition,

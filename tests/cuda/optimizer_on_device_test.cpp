@@ -115,3 +115,11 @@ TEST_CASE("device optimizer: rules without kernels, by LibTorch's operations") {
     check_like_the_cpu({{"rule", rule}}, false);
   }
 }
+
+// Matrices of one shape step together there, tensor by tensor on the CPU. Iterations of matrix
+// products carry roundings on.
+TEST_CASE("device optimizer: rules of whole matrices, in stacks") {
+  for (const std::string rule : {"muon", "normuon", "rmnp", "scale"}) {
+    check_like_the_cpu({{"rule", rule}}, false, 2e-3);
+  }
+}

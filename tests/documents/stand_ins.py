@@ -27,7 +27,6 @@ SMALL: dict[str, dict[str, Any]] = {
         "model.n_layer": 1, "model.n_embd": 16, "data.validation_tokens": 512,
         "trainer.steps": 3, "trainer.micro_batch_size": 2, "trainer.evaluate_every": 0,
         "schedule.warmup_steps": 1, "sweep.seeds": [1, 2], "hessian.batch_size": 2,
-        "discovery.vectors": 2,
         "sweep.parameters": {"optimizer.learning_rate": {"values": [0.003]}},
     },
 }  # fmt: skip

@@ -32,6 +32,7 @@ PAGES = [
 ]  # fmt: skip
 HEADS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("configs/**/*.yaml"))
 
+LAUNCHER = r"^(\S*torchrun|mpirun|srun) (-\S+ (\d+ )?)*(?=blockwise )"
 DRY, HELP, MAKE, NONE = "dry run", "help", "make --dry-run", "nothing"
 # (what a command contains, how it is checked, why it is not run): the first that fits.
 NOT_RUN = [
@@ -45,14 +46,14 @@ NOT_RUN = [
     (r"sweep configs/(studies|published|hessian|nadamw-list)", DRY, "minutes to days of training"),
     (r"(sweep|train) configs/ladder", DRY, "minutes to hours of the whole machine"),
     (r"spectrum configs/ladder", HELP, "needs 12 GB of free memory"),
-    (r"runs/(llama-7b|llama-1b|ladder|gap)", HELP, "needs the runs of the ladder"),
+    (r"runs/(llama-7b|llama-1b|ladder|gap|found)", HELP, "needs the runs of the ladder"),
     (r"(partition|search-lr) configs/studies", DRY, "minutes of training or of products"),
     (r"train configs/hessian", DRY, "half a minute each; tests/python/test_hessian_studies.py"),
     (r"-m studies\.(quadratics|attribution|hessian_studies|optimizer_study|claims)", HELP, "minutes; small in tests/python"),
     (r"runs/(partition|query|precision|attribution|optimizers)", HELP, "needs the runs of a study"),
     (r"^blockwise bench", HELP, "a minute of the whole machine; small in test_experiments 'bench*'"),
     (r"tests/benchmarks/(peers|scaling)/", NONE, "minutes of the whole machine; peers needs packages of its own"),
-    (r"^(torchrun|mpirun|srun) ", NONE, "test_experiments 'ranks*' starts processes as launchers do"),
+    (LAUNCHER, DRY, "test_experiments 'ranks*' starts processes as launchers do; one of them is tried"),
     (r"--launcher slurm --jobs|^squeue", HELP, "needs a cluster; tests/python/test_slurm.py starts one"),
     (r"jupyter lab", HELP, "a server with a browser"),
     (r"jupyter execute", HELP, "end_to_end.quickstart runs this notebook"),
@@ -129,7 +130,7 @@ def check(command: Command, clone: Path) -> None:
         return
     _checked.add(command.text)
     if kind == DRY:
-        run(clone, DRY_RUN, command.text)
+        run(clone, DRY_RUN, re.sub(LAUNCHER, "", command.text))
     elif kind == MAKE:
         run(clone, 'make() { command make --dry-run "$@" > /dev/null; }\n', command.text)
     elif kind == HELP:

@@ -23,8 +23,7 @@ small=(--set data.train="$work/tokens/train.bin" --set data.validation="$work/to
   --set model.n_embd=16 --set trainer.steps=6 --set trainer.micro_batch_size=4
   --set trainer.evaluate_every=3 --set schedule.warmup_steps=2)
 found="$work/runs/found/partition.yaml"
-"$program" partition "$source/configs/quickstart.yaml" "${small[@]}" --output "$work/runs/found" \
-  --set discovery.vectors=2
+"$program" partition "$source/configs/quickstart.yaml" "${small[@]}" --output "$work/runs/found"
 "$program" search-lr "$source/configs/quickstart.yaml" "${small[@]}" --output "$work/runs/rates" \
   --set optimizer.rule=adam_mini --set optimizer.partition.file="$found" --set search_lr.samples=1
 [ -s "$work/runs/rates/rates.yaml" ] || fail "no rates"

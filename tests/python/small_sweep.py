@@ -21,7 +21,7 @@ output: {output}
 data: {{kind: gaussian_classes, features: 64, classes: 3}}
 model: {{family: mlp, hidden: [{width}, {width}]}}
 optimizer: {{rule: adamw, learning_rate: 1.0e-3}}
-trainer: {{steps: {steps}, micro_batch_size: {width}, checkpoint_every: {steps}, threads: 1}}
+trainer: {{steps: {steps}, micro_batch_size: {width}, checkpoint_every: {often}, threads: 1}}
 sweep:
   seeds: {seeds}
 """
@@ -35,6 +35,7 @@ class SmallSweep:
     steps: int
     seeds: Sequence[int]
     width: int = 8  # with 256, and as large batches, a step takes some 5 ms
+    checkpoint_every: int = 0  # 0: at the end
     name: str = "out"
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -49,8 +50,9 @@ class SmallSweep:
     def words(self, *more: str) -> list[str]:
         config = self.folder / "sweep.yaml"
         text = _CONFIG.format(
-            output=json.dumps(str(self.output)), steps=self.steps, seeds=list(self.seeds), width=self.width
-        )
+            output=json.dumps(str(self.output)), steps=self.steps, seeds=list(self.seeds), width=self.width,
+            often=self.checkpoint_every or self.steps,
+        )  # fmt: skip
         config.write_text(text, encoding="utf-8")
         return [str(program()), "sweep", str(config), *more]
 
@@ -76,6 +78,9 @@ class SmallSweep:
             return len(self.result(member).steps) > 0
         except RunFileError:
             return False
+
+    def has_checkpoint(self, member: str) -> bool:
+        return any((self.output / "members" / member / "checkpoints").glob("*/optimizer.safetensors"))
 
     def losses(self) -> dict[str, list[float]]:
         """Every step's training loss, of members that have finished."""

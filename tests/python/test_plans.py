@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,43 @@ def test_every_configuration_plans_in_seconds(path: Path) -> None:
     assert plan["peak_bytes_with_checkpointing"] > 0
     if path.stem not in ("mlp-gaussian", "transformer-exact"):  # one layer has nothing to save
         assert plan["peak_bytes_with_checkpointing"] <= plan["peak_bytes_without_checkpointing"]
+
+
+def main_loops() -> dict[str, set[tuple[int, int, int]]]:
+    """What the check of the disassembly requires of every CUDA kernel's main loops."""
+    path = REPOSITORY / "tests/optimizers/kernels/check_device_code.py"
+    spec = importlib.util.spec_from_file_location("check_device_code", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    loops: dict[str, set[tuple[int, int, int]]] = module.MAIN_LOOPS
+    return loops
+
+
+@pytest.mark.parametrize(
+    ("rule", "kernel", "loop"),
+    [
+        ("adamw", "AdamRule", max),  # a second moment per element
+        ("adam_mini", "AdamRule", min),
+        ("lion", "LionRule", min),
+        ("sgd_momentum", "MomentumRule", min),
+        ("sgd", "DescentRule", min),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_moves_what_the_cuda_kernels_do(
+    rule: str, kernel: str, loop: Callable[[Iterable[int]], int], precision: str
+) -> None:
+    loops = main_loops()
+    copies = " copies" if precision == "bf16" else ""
+    # Accesses of 16 bytes, and stores of 8, for four elements.
+    update = loop(4 * (loads + stores) + 2 * halves for loads, stores, halves in loops[f"update {kernel}{copies}"])
+    squares = max(4 * loads for loads, _, _ in loops["squares"])
+    sets = ["model.bias=false", f"optimizer.rule={rule}", f"trainer.precision={precision}"]
+    words = ["plan", "configs/gpt2/125m.yaml"]
+    for setting in sets:
+        words += ["--set", setting]
+    plan = program_json(words)
+    # Adam-mini's blocks and vectors: one value for some hundred elements.
+    assert plan["step_bytes"] / plan["parameters"] == pytest.approx(update + squares, rel=2e-3)

@@ -62,9 +62,9 @@ def test_two_machines_do_every_member_once(tmp_path: Path, elsewhere: dict[str, 
 
 
 def test_the_members_of_a_lost_machine_go_on_elsewhere(tmp_path: Path, elsewhere: dict[str, str]) -> None:
-    sweep = SmallSweep(tmp_path, steps=1200, seeds=[1], width=256, environment=elsewhere)
+    sweep = SmallSweep(tmp_path, steps=1200, seeds=[1], width=256, checkpoint_every=100, environment=elsewhere)
     lost = sweep.start("--lease", "3")
-    wait_until(lambda: sweep.trains("run-s1"), "the first machine trains")
+    wait_until(lambda: sweep.has_checkpoint("run-s1"), "the first machine has a checkpoint")
     os.killpg(lost.pid, signal.SIGKILL)
     lost.communicate()
     assert len(claims(sweep)) == 1
@@ -73,6 +73,9 @@ def test_the_members_of_a_lost_machine_go_on_elsewhere(tmp_path: Path, elsewhere
     assert "members are run by another process" in again.stderr
     assert f"(process {lost.pid})" in again.stderr
     assert claims(sweep) == []
+    first_steps = list(sweep.result("run-s1").processes["from_step"])
+    assert len(first_steps) == 2
+    assert first_steps[1] > first_steps[0]
     assert sweep.losses() == uninterrupted(tmp_path, sweep)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,11 +69,11 @@ def test_a_stalled_network_ends_the_run_in_time_and_loses_nothing(tmp_path: Path
         while steps_of(tmp_path / "stalled") < 40 and all(p.poll() is None for p in stalled):
             time.sleep(0.02)
         stall(1)
-        # The wait for the other is bounded, and so is the end.
-        assert wait_all(stalled, TIMEOUT + 30) == [1, 1]
+        # The wait for the other is bounded, and so is the end: ten seconds more, and those of a loaded machine.
+        assert wait_all(stalled, TIMEOUT + 15) == [1, 1]
     text = (tmp_path / "errors").read_text()
     assert "blockwise: " in text
-    assert "rank" in text or "process" in text
+    assert re.search(r"rank \d of 2: (gone, or not answering: rank \d|rank 0, where all meet, has left)", text), text
     before = losses(tmp_path / "stalled")
     assert 40 <= len(before) < STEPS
     with hosts(2, 0):

@@ -51,11 +51,12 @@ std::vector<std::string> kills_during(double seconds, const std::vector<double>&
   return prefixes;
 }
 
-pid_t start_program(const std::vector<std::string>& arguments) {
+pid_t start_program(const std::vector<std::string>& arguments, const std::string& errors) {
   const pid_t process = ::fork();
   if (process != 0) return process;
   const int null = ::open("/dev/null", O_RDWR);
-  for (const int stream : {0, 1, 2}) ::dup2(null, stream);
+  for (const int stream : {0, 1}) ::dup2(null, stream);
+  ::dup2(::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), 2);
   std::vector<char*> words;
   std::string program = BLOCKWISE_PROGRAM;
   words.push_back(program.data());

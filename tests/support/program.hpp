@@ -23,8 +23,10 @@ ProgramResult run_program(const std::vector<std::string>& arguments,
 // Prefixes that kill the program at these shares of the seconds that it takes.
 std::vector<std::string> kills_during(double seconds, const std::vector<double>& shares);
 
-// Starts the program and returns its process, for tests that kill it.
-pid_t start_program(const std::vector<std::string>& arguments);
+// Starts the program and returns its process, for tests that kill it. errors: a file for its
+// standard error.
+pid_t start_program(const std::vector<std::string>& arguments,
+                    const std::string& errors = "/dev/null");
 
 // Its path.
 std::string program_path();

@@ -40,7 +40,8 @@ COLUMNS = (
 class Cluster:
     """GPUs and links: bytes that each sends in a second, operations, and memory.
 
-    The device's own 550 MB beside tensors are not counted in the peak that must fit.
+    Latency is not counted: a message per bucket and owner, of layers that are collected one per layer and
+    owner, which is what many processes with small buckets wait for.
     """
 
     gigabytes_per_second: float
@@ -119,7 +120,7 @@ def _largest_plan(
 
     def fits(micro_batch: int) -> bool:
         plan = rank_plan(config, ranks, micro_batch, cluster, settings)
-        if plan["each_rank"]["peak_bytes"] > cluster.device_gigabytes * 1e9:
+        if plan["each_rank"]["needed_bytes"] > cluster.device_gigabytes * 1e9:
             return False
         plans[micro_batch] = plan
         return True

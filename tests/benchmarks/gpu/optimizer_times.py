@@ -6,14 +6,13 @@ gradient's norm, which every step of ours has. A copy's are 8 a number.
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import torch
 from check_report import Target
 from check_run import CheckRun
 from models import Gpt, Size
-from torch_times import seconds_of
+from torch_times import release_memory, seconds_of
 
 SHARE = Target(0.90, is_least=True)
 RATIOS = {"adam_mini with clipping": Target(0.65, is_least=False), "adamw with clipping": Target(0.85, is_least=False)}
@@ -70,7 +69,7 @@ def optimizer_times(run: CheckRun) -> None:
     for size, parameters in sizes(run).items():
         rows = run.bench(f"optimizers-{size}", "optimizers", 180, "--parameters", str(parameters))
         seconds, count = torch_clipped(run, parameters)
-        gc.collect()
+        release_memory(run.device)
         add_shares(run, size, count, rows)
         run.report.add_figure(f"torch AdamW, fused, clipped, {size}", 1e3 * seconds, "ms")
         for rule, target in RATIOS.items():

@@ -47,7 +47,7 @@ class Layer(nn.Module):
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             scores = q @ k.transpose(-2, -1) / (width // self.heads) ** 0.5
-            hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
+            hidden = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
             mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 

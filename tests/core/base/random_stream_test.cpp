@@ -68,3 +68,11 @@ TEST_CASE("Generators of different streams draw unrelated numbers") {
     CHECK(std::abs((a * b).mean().item<double>()) < 0.03);
   }
 }
+
+TEST_CASE("A generator on the CPU is the stream's, whoever asks for it") {
+  const auto here = make_generator_on(at::kCPU, 7, RandomStream::dropout, 3, 4);
+  CHECK(here.device() == at::Device(at::kCPU));
+  CHECK(at::equal(at::rand({100}, here),
+                  at::rand({100}, make_generator(7, RandomStream::dropout, 3, 4))));
+  CHECK_THROWS_AS(make_generator_on(at::kXPU, 7, RandomStream::dropout), c10::Error);
+}

@@ -2,10 +2,17 @@
 #include "core/parallel/gradient_sum.hpp"
 
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+#include <functional>
 
 #include "core/autograd.hpp"
+#include "core/parallel/gradient_buckets.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/rank_processes.hpp"
+#include "tests/support/small_models.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -115,6 +122,16 @@ void require_fine(const std::vector<ChildResult>& results) {
   }
 }
 
+// Says when a parameter's gradient is there.
+class ArrivalHook : public torch::autograd::PostAccumulateGradHook {
+ public:
+  explicit ArrivalHook(std::function<void()> arrived) : arrived_(std::move(arrived)) {}
+  void operator()(const at::Tensor&) override { arrived_(); }
+
+ private:
+  std::function<void()> arrived_;
+};
+
 void demand(bool condition, const std::string& what) {
   if (!condition) throw std::runtime_error(what);
 }
@@ -140,6 +157,39 @@ TEST_CASE("parallel: one process adds as the header says, to the bit", "[paralle
     const auto parts = all_gradients(0, count);
     CHECK(at::equal(summed(alone, SumOrder::running, count, {}), running(parts)));
     CHECK(at::equal(summed(alone, SumOrder::pairwise, count, {}), tree(parts)));
+  }
+}
+
+// What closes a bucket sends it, so the last layers' gradients travel while the first layers' are
+// computed.
+TEST_CASE("parallel: buckets of the last layer are closed before the pass is back at the first",
+          "[parallel]") {
+  for (const auto& small : small_models()) {
+    if (small.spec()->layout().layer_count() < 2) continue;
+    INFO(small.name);
+    const auto spec = small.spec();
+    ParameterStore store(spec->layout(), at::kCPU);
+    store.initialize(1);
+    const auto model = spec->build(store);
+    const auto first =
+        std::size_t(std::ranges::find(store.layout().parameters(), 0, &Parameter::layer) -
+                    store.layout().parameters().begin());
+    std::size_t closed = 0, before_first = 0;
+    GradientBuckets buckets(store.layout(), {}, store.layout().size() / 20,
+                            [&](std::size_t) { ++closed; });
+    buckets.open();
+    for (std::size_t i = 0; i < store.tensors().size(); ++i) {
+      torch::autograd::impl::set_post_acc_grad_hooks(store.tensors()[i],
+                                                     std::make_unique<ArrivalHook>([&, i] {
+                                                       if (i == first) before_first = closed;
+                                                       buckets.arrive(i);
+                                                     }));
+    }
+    ForwardContext context;
+    backward(model->loss(small_batch(small), context));
+    buckets.close_all();
+    CHECK(closed == buckets.buckets().size());
+    CHECK(before_first > 0);
   }
 }
 

@@ -45,6 +45,12 @@ TEST_CASE("ranks: the environment of each launcher", "[parallel]") {
                {"SLURM_STEP_NUM_NODES", "1"},
                {"SLURM_JOB_ID", "40007"}},
               2, 3, "127.0.0.1", 20007);
+  check_place({{"SLURM_PROCID", "2"},
+               {"SLURM_STEP_NUM_TASKS", "3"},
+               {"SLURM_STEP_NUM_NODES", "1"},
+               {"SLURM_JOB_ID", "40007"},
+               {"SLURM_STEP_ID", "1"}},
+              2, 3, "127.0.0.1", 20007 + 7919);
   // With its plugin pmi2 srun sets mpirun's names, too.
   check_place({{"SLURM_PROCID", "1"},
                {"SLURM_STEP_NUM_TASKS", "2"},
@@ -67,6 +73,20 @@ TEST_CASE("ranks: the environment of each launcher", "[parallel]") {
                {"WORLD_SIZE", "2"},
                {"MASTER_ADDR", "h"}},
               1, 2, "h", 29500);
+}
+
+TEST_CASE("ranks: what two calls of mpirun start on a machine meets apart", "[parallel]") {
+  const auto port = [](const std::string& job) {
+    return int(placed({{"OMPI_COMM_WORLD_RANK", "0"},
+                       {"OMPI_COMM_WORLD_SIZE", "2"},
+                       {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                       {"PMIX_NAMESPACE", job}})
+                   .port);
+  };
+  CHECK(port("3456827393") == port("3456827393"));
+  CHECK(port("3456827393") != port("3456827394"));
+  CHECK(port("prterun-host-77@1") >= 20000);
+  CHECK(port("prterun-host-77@1") < 40000);
 }
 
 TEST_CASE("ranks: the number among those of a machine", "[parallel]") {

@@ -1,6 +1,7 @@
 // The verb `partition`, and training with what it writes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <sstream>
@@ -111,6 +112,42 @@ TEST_CASE("partition: identical seeds give identical files, and a run takes them
   const auto again = p.run({"train", "--set", "optimizer.rule=adam_mini", "--set",
                             "optimizer.partition.file=" + p.file()});
   CHECK(again.exit_code == 2);
+}
+
+// Its losses are those of second moments alone.
+TEST_CASE("partition: homogeneity chooses the same without products") {
+  const Prepared p;
+  const auto layout = resolve(YamlDocument::load(p.config).run_config()).layout;
+  const auto choices = [&](const std::string& vectors) {
+    fs::remove_all(p.folder / "found");
+    const auto found =
+        p.discover({"discovery.objective=homogeneity", "discovery.vectors=" + vectors});
+    INFO(found.errors);
+    REQUIRE(found.exit_code == 0);
+    const auto rows = scores(p.folder / "found/scores.csv");
+    CHECK(std::ranges::any_of(rows, [](const auto& row) {
+            return !row.second.at("lift").empty();
+          }) == (vectors != "0"));
+    std::vector<std::string> rules;
+    for (const auto& tensor : read_partition(p.file(), layout).partition.tensors()) {
+      for (const auto& section : tensor.sections) rules.push_back(section.rule);
+    }
+    return rules;
+  };
+  CHECK(choices("0") == choices("3"));
+}
+
+TEST_CASE("partition: what is chosen by products needs vectors") {
+  const Prepared p;
+  for (const auto& settings :
+       {std::vector<std::string>{"discovery.objective=energy", "discovery.vectors=0"},
+        {"discovery.objective=loss", "optimizer.rule=adam_mini", "discovery.vectors=0"},
+        {"discovery.objective=homogeneity", "discovery.merge=true", "discovery.vectors=0"},
+        {"discovery.objective=homogeneity", "discovery.vectors=1"}}) {
+    const auto found = p.discover(settings);
+    CHECK(found.exit_code == 2);
+    CHECK_THAT(found.errors, Contains("discovery.vectors"));
+  }
 }
 
 TEST_CASE("partition: killed and started again it gives the same file") {

@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
 
 #include "core/io/atomic_file.hpp"
@@ -22,6 +24,7 @@
 #include "tests/support/rank_processes.hpp"
 #include "tests/support/same_runs.hpp"
 #include "tests/support/small_run.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 using namespace blockwise;
 using namespace blockwise::testing;
@@ -43,25 +46,35 @@ class RankedRun {
     ::setenv(names[2], std::to_string(size).c_str(), 1);
     for (std::int64_t rank = 0; rank < size; ++rank) {
       ::setenv(names[0], std::to_string(rank).c_str(), 1);
-      processes_.push_back(start_program(arguments));
+      processes_.push_back(start_program(arguments, errors_file(rank)));
     }
     for (const auto* name : names) ::unsetenv(name);
     ::unsetenv("MASTER_ADDR");
     ::unsetenv("MASTER_PORT");
   }
   void signal(std::size_t rank, int number) const { ::kill(processes_[rank], number); }
-  // Exit codes, or minus the signal, of all.
+  // Exit codes, or minus the signal, of all; of those that hang that of a kill.
   std::vector<int> wait() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(4);
     std::vector<int> codes;
     for (const auto process : processes_) {
       int status = 0;
-      ::waitpid(process, &status, 0);
+      while (::waitpid(process, &status, WNOHANG) == 0) {
+        if (std::chrono::steady_clock::now() > end) ::kill(process, SIGKILL);
+        ::usleep(2'000);
+      }
       codes.push_back(WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
     }
     return codes;
   }
+  std::string errors(std::int64_t rank) const { return read_text_file(errors_file(rank)); }
 
  private:
+  std::string errors_file(std::int64_t rank) const {
+    return (folder_ / std::to_string(rank)).string();
+  }
+
+  TemporaryFolder folder_;
   std::vector<pid_t> processes_;
 };
 
@@ -132,15 +145,41 @@ TEST_CASE("ranks: one that is killed ends the others, and the run goes on with a
   for (const std::size_t killed : {0, 1}) {
     const auto name = "killed_" + std::to_string(killed);
     RankedRun run(r.words(name, often), 2);
-    while (checkpoint_steps(r.path(name)).empty()) ::usleep(2'000);
+    // Any step of the first half, another one each time.
+    const auto step = std::int64_t(1 + std::random_device()() % (kSteps / 2));
+    INFO("rank " << killed << " is killed behind step " << step);
+    while (checkpoint_steps(r.path(name)).empty() || checkpoint_steps(r.path(name)).back() < step) {
+      ::usleep(2'000);
+    }
     run.signal(killed, SIGKILL);
+    const auto start = std::chrono::steady_clock::now();
     const auto codes = run.wait();
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
     CHECK(codes[killed] == -SIGKILL);
     CHECK(codes[1 - killed] == kExitFailed);
+    CHECK_THAT(run.errors(std::int64_t(1 - killed)),
+               Contains(killed == 0 ? "rank 0, where all meet, has left"
+                                    : "gone, or not answering: rank 1"));
     const std::int64_t next = killed == 0 ? 4 : 1;
     CHECK(RankedRun(r.words(name, often), next).wait() == std::vector<int>(std::size_t(next), 0));
     check_same_runs(r.path("whole"), r.path(name), kSteps);
   }
+}
+
+TEST_CASE("ranks: one that keeps the others waiting is named", "[parallel]") {
+  const Ranked r;
+  RankedRun run(r.words("slow", {"trainer.steps=100000", "trainer.checkpoint_every=0"}), 2);
+  const std::string named = "rank 1 is slow";
+  // It gets a quarter of the time.
+  for (int pulse = 0; pulse < 3000 && run.errors(0).find(named) == std::string::npos; ++pulse) {
+    run.signal(1, SIGSTOP);
+    ::usleep(15'000);
+    run.signal(1, SIGCONT);
+    ::usleep(5'000);
+  }
+  CHECK_THAT(run.errors(0), Contains(named));
+  run.signal(0, SIGTERM);
+  CHECK(run.wait() == std::vector<int>{kExitInterrupted, kExitInterrupted});
 }
 
 TEST_CASE("ranks: a signal to the first stops all at one step, with one exit code", "[parallel]") {
@@ -160,14 +199,15 @@ TEST_CASE("ranks: a signal to the first stops all at one step, with one exit cod
 TEST_CASE("ranks: a sharded optimizer makes the run of a whole one, to the bit without clipping",
           "[parallel]") {
   const Ranked r;
-  for (const std::string rule : {"adamw", "adam_mini", "muon"}) {
+  for (const std::string rule : {"adamw", "adam_mini", "muon", "soap"}) {
     INFO(rule);
+    const bool whole_matrices = rule == "muon" || rule == "soap";
     const std::vector<std::string> whole = {kPairwise[0], "optimizer.rule=" + rule,
                                             "optimizer.gradient_clip=0", "trainer.norms_every=5"};
     REQUIRE(run_program(r.words("whole_" + rule, whole)).exit_code == 0);
     // With gradients, too, where each of four processes has one micro-batch.
     for (const auto& [size, shard] : std::vector<std::pair<std::int64_t, std::string>>{
-             {2, "optimizer"}, {4, "optimizer"}, {4, "gradients"}}) {
+             {2, "optimizer"}, {4, "optimizer"}, {4, "gradients"}, {4, "parameters"}}) {
       auto sharded = whole;
       sharded.push_back("parallel.shard=" + shard);
       const auto name = rule + std::to_string(size) + shard;
@@ -180,7 +220,7 @@ TEST_CASE("ranks: a sharded optimizer makes the run of a whole one, to the bit w
       check_same_norms(all, own, 1e-6);
       // Even shares, but for cuts between rows and whole matrices.
       CHECK(double(own.optimizer_bytes) <
-            (rule == "muon" ? 0.75 : 1.15 / double(size)) * double(all.optimizer_bytes));
+            (whole_matrices ? 0.75 : 1.15 / double(size)) * double(all.optimizer_bytes));
     }
   }
 }
@@ -207,6 +247,11 @@ TEST_CASE("ranks: sharded state of 4 processes goes on with 1, 2 and 3", "[paral
     REQUIRE(y.processes.size() == 2);
     CHECK(y.processes[0].provenance.ranks == 4);
     CHECK(y.processes[1].provenance.ranks == next);
+    // A run that starts from it writes at once what it has loaded.
+    auto from = r.words(name + "_from", longer);
+    from.insert(from.end(), {"--from", checkpoint_folder(r.path(name), 6).string()});
+    CHECK(RankedRun(from, next).wait() == std::vector<int>(std::size_t(next), 0));
+    check_same_checkpoints(r.path(name), r.path(name + "_from"), 6);
   }
 }
 
@@ -415,6 +460,28 @@ TEST_CASE("ranks: a spectrum by three processes is that of one, and so is one wh
   REQUIRE(one.size() == three.size());
   // float64: Lanczos magnifies the order of sums, least at the ends
   CHECK(three.front().value == Approx(one.front().value).epsilon(1e-8));
+  const auto rows = [&](const std::string& name) {
+    return read_hessian_rows(Hdf5File::open_for_reading(r.path(name) + "/spectrum.h5"));
+  };
+  const auto all = rows("one"), shared = rows("three");
+  REQUIRE(all.summary.size() == shared.summary.size());
+  for (std::size_t i = 0; i < all.summary.size(); ++i) {
+    if (std::isnan(all.summary[i].trace)) continue;
+    CHECK(shared.summary[i].trace == Approx(all.summary[i].trace).epsilon(1e-8));
+    CHECK(shared.summary[i].squared_frobenius ==
+          Approx(all.summary[i].squared_frobenius).epsilon(1e-8));
+  }
+  // The density, as moments: of its nodes, some of which Lanczos finds twice, the order is chance.
+  const auto moment = [](const HessianRows& of, int power) {
+    double sum = 0.0;
+    for (const auto& node : of.quadrature) sum += node.weight * std::pow(node.node, power);
+    return sum;
+  };
+  REQUIRE(!all.quadrature.empty());
+  for (const int power : {0, 2, 4}) {
+    INFO("moment " << power);
+    CHECK(moment(shared, power) == Approx(moment(all, power)).epsilon(1e-6));
+  }
   // Finished: left as it is, by all of them.
   CHECK(RankedRun(words("three"), 3).wait() == std::vector<int>(3, 0));
 

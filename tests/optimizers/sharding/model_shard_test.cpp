@@ -18,10 +18,10 @@ OptimizerConfig config_of(const std::string& rule) {
   return optimizer_config({{"rule", rule}, {"gradient_clip", 0.0}, {"weight_decay", 0.1}});
 }
 
-Shares bounds_of(const Optimizer& whole, const ParameterLayout& layout, ElementRange unit,
+Owners owners_of(const Optimizer& whole, const ParameterLayout& layout, std::int64_t layers,
                  std::int64_t count) {
-  return shard_bounds(
-      layout, unit,
+  return balanced_owners(
+      layout, weight_units(layout, layers),
       [&](std::size_t i) {
         return whole.rules().of(i).rule->rows_together(layout.parameters()[i],
                                                        whole.partition().tensors()[i]);
@@ -39,9 +39,9 @@ struct Shards {
          std::int64_t count)
       : store(layout, at::kCPU) {
     fill_parameters(store);
-    const auto bounds = bounds_of(whole, layout, {0, layout.size()}, count);
+    const auto owners = owners_of(whole, layout, 0, count);
     for (std::int64_t r = 0; r < count; ++r) {
-      auto shard = cut_shard(layout, whole.partition(), Owners({bounds}), r);
+      auto shard = cut_shard(layout, whole.partition(), owners, r);
       shard.total = [](double own) { return own; };
       rows.push_back(std::make_unique<ParameterStore>(store, shard.layout, shard.begin));
       optimizers.push_back(
@@ -104,11 +104,7 @@ void check_units(const std::string& rule, const SmallModel& model, std::int64_t 
   ParameterStore store(spec->layout(), at::kCPU);
   fill_parameters(store);
   Optimizer whole(config_of(rule), store, 5);
-  std::vector<Shares> units;
-  for (const auto& unit : weight_units(store.layout(), layers)) {
-    units.push_back(bounds_of(whole, store.layout(), unit.elements, count));
-  }
-  const Owners owners(std::move(units));
+  const auto owners = owners_of(whole, store.layout(), layers, count);
   std::vector<std::unique_ptr<UnitShard>> shards;
   for (std::int64_t rank = 0; rank < count; ++rank) {
     shards.push_back(std::make_unique<UnitShard>(rule, store, whole, layers, owners, rank));
@@ -177,7 +173,7 @@ TEST_CASE("sharding: shards cover the model, cut where the rule allows it, and a
   const ParameterLayout layout({table, matrix, bias});
   const auto rows = [](std::size_t i) { return i == 1 ? std::int64_t{16} : std::int64_t{1}; };
   for (const std::int64_t count : {1, 2, 3, 4, 16}) {
-    const auto bounds = shard_bounds(layout, {0, layout.size()}, rows, count);
+    const auto bounds = balanced_owners(layout, weight_units(layout, 0), rows, count).units()[0];
     REQUIRE(std::int64_t(bounds.size()) == count + 1);
     CHECK(bounds.front() == 0);
     CHECK(bounds.back() == layout.size());
@@ -188,6 +184,39 @@ TEST_CASE("sharding: shards cover the model, cut where the rule allows it, and a
       if (bound > 8000 && bound < 14400) CHECK((bound - 8000) % 1600 == 0);
       // At most half a unit of 16 rows from the even share.
       CHECK(std::abs(bound - layout.size() * r / count) <= 800);
+    }
+  }
+}
+
+// Muon's and SOAP's matrices have one owner each: of four in a layer, on eight ranks, the same
+// ranks would have them all.
+TEST_CASE("sharding: matrices that stay whole are spread over ranks from layer to layer") {
+  constexpr std::int64_t kLayers = 24, kWidth = 64;
+  std::vector<Parameter> parameters;
+  const auto add = [&](std::int64_t layer, std::vector<std::int64_t> shape) {
+    Parameter p;
+    p.name = std::to_string(parameters.size());
+    p.layer = layer;
+    p.shape = std::move(shape);
+    parameters.push_back(p);
+  };
+  add(-1, {1000, kWidth});
+  for (std::int64_t layer = 0; layer < kLayers; ++layer) {
+    for (const std::int64_t rows : {3, 1, 4, 4}) add(layer, {rows * kWidth, kWidth});
+  }
+  add(-1, {kWidth});
+  const ParameterLayout layout(parameters);
+  const auto units = weight_units(layout, kLayers);
+  const auto rows_together = [&](std::size_t i) {
+    return layout.parameters()[i].layer < 0 ? 1 : layout.parameters()[i].rows();
+  };
+  for (const std::int64_t count : {2, 3, 4, 8, 16}) {
+    INFO(count << " ranks");
+    const auto owners = balanced_owners(layout, units, rows_together, count);
+    for (std::int64_t rank = 0; rank < count; ++rank) {
+      const auto size = owners.place(rank, layout.size());
+      // The largest matrix is 4 x 64 x 64.
+      CHECK(std::abs(double(size) - double(layout.size()) / double(count)) <= 4 * kWidth * kWidth);
     }
   }
 }
@@ -214,8 +243,7 @@ TEST_CASE("sharding: rates per block are refused by their key, before their file
   const Optimizer whole(config_of("adam_mini"), store, 5);
   auto config = config_of("adam_mini");
   config.block_lr = "no such file";
-  auto shard = cut_shard(layout, whole.partition(),
-                         Owners({bounds_of(whole, layout, {0, layout.size()}, 2)}), 0);
+  auto shard = cut_shard(layout, whole.partition(), owners_of(whole, layout, 0, 2), 0);
   ParameterStore rows(store, shard.layout, shard.begin);
   CHECK_THAT(input_error([&] { Optimizer(config, rows, std::move(shard), 5); }),
              blockwise::testing::Contains("(optimizer.block_lr)"));
@@ -229,12 +257,12 @@ TEST_CASE("sharding: norms are those of all shards, and the clipping that follow
   fill_parameters(store);
   fill_parameters(cut);
   Optimizer whole(config, store, 5);
-  const auto bounds = bounds_of(whole, layout, {0, layout.size()}, 2);
+  const auto owners = owners_of(whole, layout, 0, 2);
   fill_gradients(store, 0);
   fill_gradients(cut, 0);
   const auto report = whole.step(kRate);
   for (std::int64_t r = 0; r < 2; ++r) {
-    auto shard = cut_shard(layout, whole.partition(), Owners({bounds}), r);
+    auto shard = cut_shard(layout, whole.partition(), owners, r);
     // What the other shard would say.
     const auto all = report;
     bool is_gradient = true;
