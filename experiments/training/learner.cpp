@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 #include "core/autograd.hpp"
 #include "core/base/checked_math.hpp"
@@ -166,10 +167,10 @@ std::int64_t Learner::counted_in_step(std::int64_t done) const {
 }
 
 // On the device; nothing where no target counts, over which there is no mean, and nobody waits.
-std::optional<Learner::CountedBatch> Learner::micro_batch(const Step& step,
+std::optional<Learner::CountedBatch> Learner::micro_batch(std::int64_t done,
                                                           std::int64_t number) const {
   const auto examples =
-      run_.data->training_examples(first_example(step.done, number), trainer_.micro_batch_size);
+      run_.data->training_examples(first_example(done, number), trainer_.micro_batch_size);
   const auto count = counted(examples);
   if (count == 0 && !layers_) return std::nullopt;
   // It weighs nothing, whatever its targets are; its layers are collected as everywhere.
@@ -177,6 +178,19 @@ std::optional<Learner::CountedBatch> Learner::micro_batch(const Step& step,
     return CountedBatch{to_device({examples.inputs, at::zeros_like(examples.targets)}), 0};
   }
   return CountedBatch{to_device(examples), count};
+}
+
+std::optional<Learner::CountedBatch> Learner::next_batch(std::int64_t done, std::int64_t number) {
+  const auto ahead = std::exchange(ahead_, std::nullopt);
+  if (ahead && ahead->done == done && ahead->number == number) return ahead->batch;
+  return micro_batch(done, number);
+}
+
+// At the end of a step the host waits for the device: by then what the next one begins with is on
+// its way.
+void Learner::fetch_ahead(std::int64_t done, std::int64_t number) {
+  if (device_.is_cpu() || done >= trainer_.steps) return;
+  ahead_ = Ahead{done, number, micro_batch(done, number)};
 }
 
 ForwardContext Learner::forward_context(const Step& step, std::int64_t micro_batch) const {
@@ -233,13 +247,15 @@ StepLoss Learner::sum_gradients(Step& step, Targets targets) {
   for (std::int64_t i = 0; i < count; ++i) {
     const auto number = ranks_.rank() * count + i;
     sum_->begin_micro_batch();
-    auto batch = micro_batch(step, number);
+    auto batch =
+        targets == Targets::given ? next_batch(step.done, number) : micro_batch(step.done, number);
     step.watch.lap(step.row.seconds_data);
     if (batch && targets == Targets::sampled) sample_labels(step, batch->batch, number);
     batch ? losses.add(add_gradient(step, *batch, number)) : losses.add_nothing();
     sum_->end_micro_batch();
     if (layers_) layers_->end_pass();
   }
+  fetch_ahead(step.done + 1, ranks_.rank() * count);
   sum_->end_step();
   step.watch.lap(step.row.seconds_backward);
   return losses;
@@ -287,7 +303,7 @@ double Learner::released_norm(Step& step) {
     square += optimizer_.own().squared_norm(gradient);
   });
   Step unrecorded{step.done, step.counted, {}, {}, {}};
-  if (const auto batch = micro_batch(step, 0)) add_gradient(unrecorded, *batch, 0);
+  if (const auto batch = micro_batch(step.done, 0)) add_gradient(unrecorded, *batch, 0);
   step.watch.lap(step.row.seconds_backward);
   return std::sqrt(square);
 }
@@ -305,9 +321,10 @@ StepReport Learner::update_released(Step& step) {
   const GradientRelease release(store_, [&](std::size_t parameter, const at::Tensor& gradient) {
     optimizer.update(parameter, gradient);
   });
-  const auto batch = micro_batch(step, 0);
+  const auto batch = next_batch(step.done, 0);
   step.watch.lap(step.row.seconds_data);
   if (batch) step.loss.add(add_gradient(step, *batch, 0));
+  fetch_ahead(step.done + 1, 0);
   return optimizer.end_step();
 }
 

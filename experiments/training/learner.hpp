@@ -90,7 +90,10 @@ class Learner {
   };
   std::int64_t counted(const Batch& batch) const;
   std::int64_t counted_in_step(std::int64_t done) const;
-  std::optional<CountedBatch> micro_batch(const Step& step, std::int64_t number) const;
+  std::optional<CountedBatch> micro_batch(std::int64_t done, std::int64_t number) const;
+  // The same, which may have been fetched already; and fetches it.
+  std::optional<CountedBatch> next_batch(std::int64_t done, std::int64_t number);
+  void fetch_ahead(std::int64_t done, std::int64_t number);
   std::int64_t first_example(std::int64_t done, std::int64_t micro_batch) const;
   Batch to_device(const Batch& batch) const;
   ForwardContext forward_context(const Step& step, std::int64_t micro_batch) const;
@@ -122,6 +125,11 @@ class Learner {
   std::string pace_note_;
   std::unique_ptr<GatheredLayers> layers_;  // where the weights of layers are with their owners
   std::optional<RecordedPass> recorded_;
+  struct Ahead {
+    std::int64_t done, number;
+    std::optional<CountedBatch> batch;
+  };
+  std::optional<Ahead> ahead_;        // what a step will begin with
   std::unique_ptr<GradientSum> sum_;  // null where each gradient is used inside the backward pass
 };
 

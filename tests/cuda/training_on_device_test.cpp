@@ -88,6 +88,17 @@ TEST_CASE("device training: dropout's masks repeat, and differ from step to step
   CHECK(mask(1).mean().item<double>() == Approx(0.7).margin(0.019));
 }
 
+TEST_CASE("device training: where there is no device it is bad input, in a sentence") {
+  if (at::globalContext().hasCUDA()) {
+    SUCCEED("there is one");
+    return;
+  }
+  const SmallRunFolder runs(8);
+  const auto done = runs.run({"train", "--set", "trainer.device=cuda"});
+  CHECK(done.exit_code == 2);
+  CHECK_THAT(done.errors, Contains("no CUDA device"));
+}
+
 TEST_CASE("device training: a run that stopped on one device goes on on the other") {
   if (!has_cuda_device()) return;
   const auto whole = losses("cpu", {});
