@@ -218,8 +218,33 @@ require_libtorch() {
   fi
 }
 
+# From 12.8 on and with the runtime as a static library, as cmake/CudaToolkit.cmake asks for.
+is_cuda_toolkit() {
+  local version
+  version=$("$1/bin/nvcc" --version 2>/dev/null) || return 1
+  [[ $version =~ release\ ([0-9]+)\.([0-9]+) ]] || return 1
+  ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 1208)) || return 1
+  compgen -G "$1/lib*/libcudart_static.a" >/dev/null ||
+    compgen -G "$1/targets/*/lib/libcudart_static.a" >/dev/null
+}
+
 has_cuda_compiler() {
-  command -v nvcc >/dev/null || [[ -x ${CUDA_PATH:-/usr/local/cuda}/bin/nvcc ]]
+  local root in_path=""
+  ! command -v nvcc >/dev/null || in_path=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
+  for root in "${CUDA_PATH:-/usr/local/cuda}" "$in_path"; do
+    [[ -z $root ]] || ! is_cuda_toolkit "$root" || return 0
+  done
+  return 1
+}
+
+# The one that is used: what Torch_DIR leads to, a prefix, or the wheel.
+has_cuda_libtorch() {
+  local root
+  for root in ${Torch_DIR:+"$Torch_DIR/../../.."} ${CMAKE_PREFIX_PATH:+${CMAKE_PREFIX_PATH//[:;]/ }}; do
+    [[ ! -e $root/lib/libtorch_cuda.so ]] || return 0
+  done
+  [[ -z ${Torch_DIR:-} ]] &&
+    compgen -G '.venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so' >/dev/null
 }
 
 wants_cuda_compiler() {
@@ -228,7 +253,7 @@ wants_cuda_compiler() {
     0) return 1 ;;
   esac
   [[ ${#requirements[@]} -gt 1 ]] && return
-  compgen -G '.venv/lib/python3*/site-packages/torch/lib/libtorch_cuda.so' >/dev/null
+  has_cuda_libtorch
 }
 
 # Only who asked for it by name cannot do without.

@@ -193,10 +193,34 @@ def test_who_gets_a_cuda_compiler(
 @needs_no_nvcc
 def test_a_libtorch_with_cuda_wants_a_cuda_compiler_unless_there_is_one(checkout: Path) -> None:
     program(checkout / ".venv/lib/python3.11/site-packages/torch/lib/libtorch_cuda.so", "")
-    program(checkout / "toolkit/bin/nvcc", "")
+    toolkit(checkout / "toolkit", "13.0")
     install(checkout, CUDA_PATH=str(checkout / "toolkit"))
     assert "cuda-toolkit" not in (checkout / "pip.log").read_text(encoding="utf-8")
     install(checkout, CUDA_PATH="/nonexistent", PATH=f"{checkout}/bin:/usr/bin:/bin")
+    assert "cuda-toolkit" in (checkout / "pip.log").read_text(encoding="utf-8")
+
+
+def toolkit(root: Path, version: str) -> None:
+    program(root / "bin/nvcc", f'#!/bin/sh\necho "Cuda compilation tools, release {version}, V{version}.88"\n')
+    program(root / "lib64/libcudart_static.a", "")
+
+
+@needs_no_nvcc
+@pytest.mark.parametrize("lacks", ["version", "runtime"])
+def test_a_cuda_compiler_that_the_build_cannot_use_is_none(checkout: Path, lacks: str) -> None:
+    toolkit(checkout / "toolkit", "11.8" if lacks == "version" else "13.0")
+    if lacks == "runtime":
+        (checkout / "toolkit/lib64/libcudart_static.a").unlink()
+    install(checkout, CUDA="1", CUDA_PATH=str(checkout / "toolkit"), PATH=f"{checkout}/bin:/usr/bin:/bin")
+    assert "cuda-toolkit" in (checkout / "pip.log").read_text(encoding="utf-8")
+
+
+@needs_no_nvcc
+def test_a_libtorch_elsewhere_with_cuda_wants_a_cuda_compiler_too(checkout: Path) -> None:
+    program(checkout / "other/lib/libtorch_cuda.so", "")
+    elsewhere = {"Torch_DIR": str(checkout / "other/share/cmake/Torch"), "CUDA_PATH": "/nonexistent"}
+    (checkout / "other/share/cmake/Torch").mkdir(parents=True)
+    install(checkout, PATH=f"{checkout}/bin:/usr/bin:/bin", **elsewhere)
     assert "cuda-toolkit" in (checkout / "pip.log").read_text(encoding="utf-8")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from check_report import CheckReport, StageFailed
@@ -52,8 +53,13 @@ class CheckRun:
             raise StageFailed(f"{Path(words[0]).name} ended with code {code}: {last[:200]} ({log}.log)")
         return text
 
-    def call(self, log: str, words: Sequence[str | Path], seconds: float, **environment: str) -> tuple[int, str]:
-        """Exit code and output, which is kept in logs/; ends the process and its children after `seconds`."""
+    def call(
+        self, log: str, words: Sequence[str | Path], seconds: float, enough: str = "", **environment: str
+    ) -> tuple[int, str]:
+        """Exit code and output, which is kept in logs/; ends the process and its children after `seconds`.
+
+        And as soon as its output has what `enough`, a regular expression, finds: then the code is 0.
+        """
         path = self.output / "logs" / f"{log}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         bound = max(1.0, min(seconds, self.left()))
@@ -62,12 +68,17 @@ class CheckRun:
                 [str(word) for word in words], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, env=os.environ | environment, start_new_session=True,
             )  # fmt: skip
-            try:
-                process.wait(bound)
-            except subprocess.TimeoutExpired as expired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                raise StageFailed(f"{Path(words[0]).name} took more than {bound:.0f} s ({log}.log)") from expired
+            end = monotonic() + bound
+            while process.poll() is None:
+                text = path.read_text(encoding="utf-8", errors="replace") if enough else ""
+                has_enough = bool(enough) and re.search(enough, text) is not None
+                if has_enough or monotonic() > end:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    if has_enough:
+                        return 0, text
+                    raise StageFailed(f"{Path(words[0]).name} took more than {bound:.0f} s ({log}.log)")
+                sleep(0.02)
         return process.returncode, path.read_text(encoding="utf-8", errors="replace")
 
     def bench(self, log: str, group: str, seconds: float, *more: str) -> dict[str, dict[str, Any]]:
