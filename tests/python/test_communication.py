@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 from studies.sizes.communication import (
     Cluster,
@@ -63,3 +64,23 @@ def test_what_a_process_leaves_with_others_makes_room_and_travels() -> None:
     assert table["micro_batch"].fillna(0).is_monotonic_increasing
     assert table["micro_batch"].fillna(0).iloc[0] < table["micro_batch"].iloc[2]
     assert table["sent_gigabytes"].iloc[1] < table["sent_gigabytes"].iloc[2]
+
+
+def test_the_numbers_of_the_page_on_several_processes() -> None:
+    """docs/parallel.md, "What it costs"."""
+    page = " ".join((REPOSITORY / "docs/parallel.md").read_text(encoding="utf-8").split())
+    seven, cluster = Path("configs/llama/7b.yaml"), Cluster(25, 400, 80)
+    usual = {"trainer.activation_checkpointing": "true", "parallel.shard": "optimizer"}
+    four = communication_table([seven], [4], cluster, settings=usual).set_index("rule")
+    adamw, adam_mini = four.loc["adamw"], four.loc["adam_mini"]
+    sequences = f"takes {adam_mini.micro_batch:.0f} sequences of 2,048 instead of {adamw.micro_batch:.0f}"
+    megabytes = [row.sent_kilobytes_per_token / 1e3 for row in (adam_mini, adamw)]
+    less = 100 * (1 - megabytes[0] / megabytes[1])
+    assert f"{sequences} and sends {megabytes[0]:.2f} MB instead of {megabytes[1]:.2f} for a token, {less:.0f} % less" in page
+    shared = usual | {"parallel.shard": "parameters", "optimizer.rule": "adam_mini"}
+    needed = [
+        rank_plan(Path("configs/llama/13b.yaml"), ranks, 1, Cluster(25, 150, 24), shared)["each_rank"]["needed_bytes"]
+        for ranks in (8, 16)
+    ]
+    assert needed[0] > 24e9 > needed[1]
+    assert "13B on 16 of them with `parameters`" in page
