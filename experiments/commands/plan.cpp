@@ -10,6 +10,7 @@
 #include "experiments/commands/command.hpp"
 #include "experiments/commands/json_text.hpp"
 #include "experiments/config/config_yaml.hpp"
+#include "experiments/config/run_data.hpp"
 #include "experiments/records/exit_code.hpp"
 #include "experiments/terminal/terminal.hpp"
 #include "experiments/training/communication_plan.hpp"
@@ -213,7 +214,8 @@ int run_verb(const PlanOptions& options) {
   auto document = YamlDocument::load(options.config);
   for (const auto& assignment : options.assignments) document.set(assignment);
   print_note(document.moved_note());
-  const auto config = document.run_config();
+  auto config = document.run_config();
+  adapt_to_stated_data(config);
   set_threads(config.trainer.threads);  // each takes memory of its own
   const auto plan = plan_memory(config);
   print_note(plan.note);

@@ -11,7 +11,6 @@
 #include "core/autograd.hpp"
 #include "core/base/error.hpp"
 #include "core/base/random_stream.hpp"
-#include "core/io/input_file.hpp"
 #include "core/memory/meta_memory.hpp"
 #include "core/parameters/gradient_release.hpp"
 #include "core/sampled_labels.hpp"
@@ -19,15 +18,6 @@
 
 namespace blockwise {
 namespace {
-
-// The data's shape as the configuration states it. What only the data knows is asked of it where it
-// is there; a model that states its own sizes does not need it.
-DataShape shape_of(const RunConfig& config) {
-  const auto stated = config.data.spec->stated_shape();
-  const auto folder = config.data.spec->folder();
-  if (stated.classes > 0 || folder.empty() || !input_exists(folder)) return stated;
-  return config.data.spec->open(static_cast<std::uint64_t>(config.seed))->shape();
-}
 
 Batch meta_batch(const DataShape& shape, std::int64_t examples) {
   const auto whole = at::TensorOptions().dtype(at::kLong).device(at::kMeta);
@@ -227,9 +217,7 @@ void require_labels(const RunConfig& config, const Model& model, const Optimizer
 }
 
 MemoryPlan plan_memory(RunConfig config) {
-  assume_vocabulary(config);
-  const auto shape = shape_of(config);
-  config.model.spec->adapt_to(shape);
+  const auto shape = adapt_to_stated_data(config);
   const auto layout = config.model.spec->layout();
   const auto& trainer = config.trainer;
   const PlannedThreads threads(trainer.threads);

@@ -103,8 +103,8 @@ def test_a_step_moves_what_the_cuda_kernels_do(
     # Accesses of 16 bytes, and stores of 8, for four elements.
     update = loop(4 * (loads + stores) + 2 * halves for loads, stores, halves in loops[f"update {kernel}{copies}"])
     squares = max(4 * loads for loads, _, _ in loops["squares"])
-    sets = ["model.bias=false", f"optimizer.rule={rule}", f"trainer.precision={precision}"]
-    words = ["plan", "configs/gpt2/125m.yaml"]
+    sets = [f"optimizer.rule={rule}", f"trainer.precision={precision}"]
+    words = ["plan", "configs/ladder/gpt2-125m.yaml"]
     for setting in sets:
         words += ["--set", setting]
     plan = program_json(words)

@@ -129,7 +129,8 @@ TEST_CASE("partition: homogeneity chooses the same without products") {
             return !row.second.at("lift").empty();
           }) == (vectors != "0"));
     std::vector<std::string> rules;
-    for (const auto& tensor : read_partition(p.file(), layout).partition.tensors()) {
+    const auto file = read_partition(p.file(), layout);
+    for (const auto& tensor : file.partition.tensors()) {
       for (const auto& section : tensor.sections) rules.push_back(section.rule);
     }
     return rules;
