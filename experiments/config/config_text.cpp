@@ -94,7 +94,8 @@ std::string file_content(const std::string& path) {
 
 // Fields that came after runs without them, at the value that those runs have in effect: no part of
 // the hash, so that a run of an older version can be continued. Whoever adds a field adds a line.
-constexpr std::array<std::string_view, 40> kLaterFields = {"data.validations: {}",
+constexpr std::array<std::string_view, 41> kLaterFields = {"data.validations: {}",
+                                                           "trainer.cuda_graph: false",
                                                            "trainer.keep_best: false",
                                                            "trainer.gradients: kept",
                                                            "trainer.master_weights: fp32",
@@ -136,7 +137,7 @@ constexpr std::array<std::string_view, 40> kLaterFields = {"data.validations: {}
                                                            "parallel.timeout_seconds: 1800"};
 
 // What does not define the experiment, and what stands in its place.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNeutral = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kNeutral = {
     {{"name", "\"-\""},
      {"output", "\"-\""},
      {"trainer.device", "auto"},
@@ -146,6 +147,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNeutral
      {"trainer.keep_best", "false"},
      {"trainer.keep_every", "0"},
      {"trainer.norms_every", "0"},
+     {"trainer.cuda_graph", "false"},
      {"hessian.vectors_in", "memory"},
      {"parallel.shard", "none"},
      {"parallel.bucket_mb", "25"},

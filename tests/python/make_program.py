@@ -49,6 +49,7 @@ def each_rank():
     sent = 6 * parameters * (ranks - 1) / ranks
     return {{
         "peak_bytes": 6 * parameters + whole["optimizer_bytes"] / ranks + sequences * 2 * parameters,
+        "needed_bytes": 6 * parameters + whole["optimizer_bytes"] / ranks + sequences * 2 * parameters,
         "sent_bytes": sent, "seconds_sending": sent / 25e9,
         "seconds_computing": 6 * parameters * sequences * 1024 / 400e12,
     }}

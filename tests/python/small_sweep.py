@@ -80,7 +80,9 @@ class SmallSweep:
             return False
 
     def has_checkpoint(self, member: str) -> bool:
-        return any((self.output / "members" / member / "checkpoints").glob("*/optimizer.safetensors"))
+        """A whole one: the one behind it is being written."""
+        folders = (self.output / "members" / member / "checkpoints").glob("*/optimizer.safetensors")
+        return len(list(folders)) > 1
 
     def losses(self) -> dict[str, list[float]]:
         """Every step's training loss, of members that have finished."""

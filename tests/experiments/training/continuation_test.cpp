@@ -249,7 +249,7 @@ TEST_CASE("Every key that may change on resume is a key", "[resume]") {
     length += key_kind(line.path) == KeyKind::length ? 1U : 0U;
     content += key_kind(line.path) == KeyKind::content ? 1U : 0U;
   }
-  CHECK(free == 27);
+  CHECK(free == 28);
   CHECK(length == 2);
   CHECK(content == 6);
   CHECK(config.yaml() == text);
