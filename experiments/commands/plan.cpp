@@ -25,7 +25,7 @@ Cluster cluster_of(const RunConfig& config, const PlanOptions& options) {
                            config.model.spec->layout(), {0, options.ranks},
                            static_cast<std::uint64_t>(config.seed));
   return {options.ranks, options.gigabytes_per_second * 1e9, options.teraflops * 1e12,
-          shares.is_whole() ? 0.0 : shares.largest_share()};
+          shares.largest_share()};
 }
 
 constexpr double kGibibyte = double(1 << 30);

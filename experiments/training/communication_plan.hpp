@@ -13,7 +13,8 @@ struct Cluster {
   std::int64_t ranks = 1;
   double bytes_per_second = 0.0;  // that a process sends; 0: not known
   double flops_per_second = 0.0;  // that it computes; 0: not known
-  // Of the elements that processes share, what the one has that has most; 0: an even share.
+  // Of the elements that processes share, what the one has that has most; less than an
+  // even share counts as one.
   double largest_share = 0.0;
 };
 

@@ -124,7 +124,7 @@ TEST_CASE("device training: a run that stopped on one device goes on on the othe
 
 // float64 on both: the order of sums is all that differs, and Lanczos magnifies it least at the
 // end.
-TEST_CASE("device training: eigenvalues, partitions and rates are found there as on the CPU") {
+TEST_CASE("device training: eigenvalues are the CPU's, partitions and rates are found there, too") {
   if (!has_cuda_device()) return;
   const SmallRunFolder runs(2);
   const auto run_on = [&](const std::string& device, const std::string& verb,

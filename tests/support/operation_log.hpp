@@ -2,7 +2,6 @@
 // it, and of tensors their shape and type. Two passes with one log would be one CUDA graph.
 #pragma once
 
-#include <ATen/record_function.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,25 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/operation_watch.hpp"
+
 namespace blockwise::testing {
 
-class OperationLog {
+class OperationLog : public OperationWatch {
  public:
-  OperationLog() {
-    of_thread() = this;
-    const auto begin = [](const at::RecordFunction& f) -> std::unique_ptr<at::ObserverContext> {
-      of_thread()->add(f);
-      return nullptr;
-    };
-    handle_ = at::addThreadLocalCallback(
-        at::RecordFunctionCallback(begin).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
-  }
-  ~OperationLog() {
-    at::removeCallback(handle_);
-    of_thread() = nullptr;
-  }
-  OperationLog(const OperationLog&) = delete;
-  OperationLog& operator=(const OperationLog&) = delete;
+  OperationLog() : OperationWatch(Inputs::seen) {}
+  ~OperationLog() override = default;
 
   const std::vector<std::string>& lines() const { return lines_; }
 
@@ -50,19 +38,13 @@ class OperationLog {
     words << value;
     return words.str();
   }
-  void add(const at::RecordFunction& f) {
+  void see(const at::RecordFunction& f) override {
     std::string line = f.name();
     for (const auto& input : f.inputs()) line += " " + text(input);
     lines_.push_back(std::move(line));
   }
-  // The callbacks of LibTorch are plain functions.
-  static OperationLog*& of_thread() {
-    thread_local OperationLog* log = nullptr;
-    return log;
-  }
 
   std::vector<std::string> lines_;
-  at::CallbackHandle handle_ = 0;
 };
 
 }  // namespace blockwise::testing

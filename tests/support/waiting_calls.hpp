@@ -4,31 +4,18 @@
 // its own there and is not seen.
 #pragma once
 
-#include <ATen/record_function.h>
-
 #include <map>
 #include <set>
 #include <string>
 
+#include "tests/support/operation_watch.hpp"
+
 namespace blockwise::testing {
 
-class WaitingCalls {
+class WaitingCalls : public OperationWatch {
  public:
-  WaitingCalls() {
-    of_thread() = this;
-    const auto begin = [](const at::RecordFunction& f) -> std::unique_ptr<at::ObserverContext> {
-      of_thread()->add(f.name());
-      return nullptr;
-    };
-    handle_ = at::addThreadLocalCallback(
-        at::RecordFunctionCallback(begin).scopes({at::RecordScope::FUNCTION}));
-  }
-  ~WaitingCalls() {
-    at::removeCallback(handle_);
-    of_thread() = nullptr;
-  }
-  WaitingCalls(const WaitingCalls&) = delete;
-  WaitingCalls& operator=(const WaitingCalls&) = delete;
+  WaitingCalls() : OperationWatch(Inputs::unseen) {}
+  ~WaitingCalls() override = default;
 
   void restart() {
     counts_.clear();
@@ -40,7 +27,8 @@ class WaitingCalls {
   int operations() const { return operations_; }
 
  private:
-  void add(const std::string& name) {
+  void see(const at::RecordFunction& f) override {
+    const std::string name = f.name();
     static const std::set<std::string> waiting = {
         "aten::_local_scalar_dense", "aten::nonzero",      "aten::equal",
         "aten::masked_select",       "aten::_unique2",     "aten::unique_dim",
@@ -49,15 +37,9 @@ class WaitingCalls {
     ++operations_;
     if (waiting.contains(name)) ++counts_[name];
   }
-  // The callbacks of LibTorch are plain functions.
-  static WaitingCalls*& of_thread() {
-    thread_local WaitingCalls* calls = nullptr;
-    return calls;
-  }
 
   std::map<std::string, int> counts_;
   int operations_ = 0;
-  at::CallbackHandle handle_ = 0;
 };
 
 }  // namespace blockwise::testing
